@@ -21,7 +21,12 @@ impl Clock {
     #[must_use]
     pub fn new(epoch: SystemTime, pace: Pace) -> Self {
         let anchor_offset = SystemTime::now().duration_since(epoch).unwrap_or_default();
-        Self { epoch, anchor: Instant::now(), anchor_offset, pace }
+        Self {
+            epoch,
+            anchor: Instant::now(),
+            anchor_offset,
+            pace,
+        }
     }
 
     /// A clock whose epoch is now.

@@ -97,14 +97,22 @@ pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
 pub fn format_duration(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     if ms < 10.0 {
-        return if ms == 0.0 { "0s".to_owned() } else { format!("{ms:.2}ms") };
+        return if ms == 0.0 {
+            "0s".to_owned()
+        } else {
+            format!("{ms:.2}ms")
+        };
     }
     if ms < 1000.0 {
         return format!("{ms:.0}ms");
     }
     let tenths = (ms / 100.0).round() as u64;
     if tenths < 600 {
-        return if tenths.is_multiple_of(10) { format!("{}s", tenths / 10) } else { format!("{}.{}s", tenths / 10, tenths % 10) };
+        return if tenths.is_multiple_of(10) {
+            format!("{}s", tenths / 10)
+        } else {
+            format!("{}.{}s", tenths / 10, tenths % 10)
+        };
     }
     let seconds = (ms / 1000.0).round() as u64;
     let (hours, minutes, rest) = (seconds / 3600, seconds % 3600 / 60, seconds % 60);
@@ -196,7 +204,14 @@ mod tests {
     fn counts_and_durations_read_well() {
         assert_eq!(format_count(1_234_567), "1,234,567");
         assert_eq!(format_count(12), "12");
-        let cases = [(0, "0s"), (850, "850ms"), (12_400, "12.4s"), (200_000, "3m20s"), (3_900_000, "1h5m"), (59_999, "1m")];
+        let cases = [
+            (0, "0s"),
+            (850, "850ms"),
+            (12_400, "12.4s"),
+            (200_000, "3m20s"),
+            (3_900_000, "1h5m"),
+            (59_999, "1m"),
+        ];
         for (ms, text) in cases {
             assert_eq!(format_duration(Duration::from_millis(ms)), text);
         }

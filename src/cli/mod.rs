@@ -1,0 +1,1 @@
+//! The only door to arguments, environment, files and terminal.

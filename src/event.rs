@@ -1,0 +1,222 @@
+//! What happened, as a closed enum in the past tense; everything the user sees derives from it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::seconds;
+
+/// An event with its real offset since t0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stamped {
+    /// Real time since t0: for what AWS dated itself, its own timestamp; otherwise when the harness saw it.
+    #[serde(with = "seconds")]
+    pub at: Duration,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Everything that can happen in a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "event")]
+pub enum Event {
+    /// A stage's ramp began.
+    StageStarted {
+        /// Index.
+        stage: usize,
+    },
+    /// A stage's hold began.
+    HoldStarted {
+        /// Index.
+        stage: usize,
+    },
+    /// The intent is in the journal; calls follow.
+    FaultStarted {
+        /// Which.
+        fault: FaultId,
+        /// Resources chosen.
+        resources: Vec<String>,
+    },
+    /// All calls were accepted.
+    FaultInjected {
+        /// Which.
+        fault: FaultId,
+    },
+    /// The effect was seen in the control plane.
+    FaultObserved {
+        /// Which.
+        fault: FaultId,
+        /// What was seen.
+        evidence: String,
+    },
+    /// The effect was looked for and not seen.
+    FaultNotObserved {
+        /// Which.
+        fault: FaultId,
+        /// What was looked for.
+        reason: String,
+    },
+    /// The fault could not be injected; nothing of it is in the world.
+    FaultFailed {
+        /// Which.
+        fault: FaultId,
+        /// Why.
+        error: String,
+    },
+    /// The revert began.
+    FaultRevertStarted {
+        /// Which.
+        fault: FaultId,
+    },
+    /// The revert was read back and is complete.
+    FaultReverted {
+        /// Which.
+        fault: FaultId,
+    },
+    /// The revert failed; the fault is still in the world.
+    FaultRevertFailed {
+        /// Which.
+        fault: FaultId,
+        /// Why, and how to undo it by hand.
+        error: String,
+    },
+    /// The users' DNS answer changed (also the first answer).
+    DnsChanged {
+        /// Name asked.
+        name: String,
+        /// Answer.
+        addresses: Vec<IpAddr>,
+        /// TTL of the answer, cloud time.
+        #[serde(with = "seconds")]
+        ttl: Duration,
+    },
+    /// Counts of a group as polled.
+    GroupPolled {
+        /// Region.
+        region: String,
+        /// Group name.
+        group: String,
+        /// Min size.
+        min: u32,
+        /// Desired capacity.
+        desired: u32,
+        /// Members in service.
+        in_service: u32,
+        /// Targets healthy at the load balancer.
+        healthy: u32,
+        /// Ids of the in-service members.
+        members: Vec<String>,
+        /// Ids of the targets that the load balancer still sends requests to (healthy or, when it fails open, all).
+        routed: Vec<String>,
+    },
+    /// A scaling activity appeared or changed its status; `at` is its StartTime.
+    ScalingActivity {
+        /// Region.
+        region: String,
+        /// Group.
+        group: String,
+        /// ActivityId.
+        id: String,
+        /// Description.
+        description: String,
+        /// Cause.
+        cause: String,
+        /// StatusCode.
+        status: String,
+        /// Real offset of its EndTime.
+        #[serde(with = "seconds::option")]
+        ended: Option<Duration>,
+    },
+    /// An alarm changed its state; `at` is its StateTransitionedTimestamp.
+    AlarmChanged {
+        /// Region.
+        region: String,
+        /// AlarmName.
+        alarm: String,
+        /// OK, ALARM, INSUFFICIENT_DATA.
+        state: String,
+        /// StateReason.
+        reason: String,
+    },
+    /// A group's CPU metric for one minute; `at` is the minute's end.
+    CpuMeasured {
+        /// Region.
+        region: String,
+        /// Group.
+        group: String,
+        /// Average percent.
+        percent: f64,
+    },
+    /// An RDS instance's description changed (also the first one).
+    DatabasePolled {
+        /// Region.
+        region: String,
+        /// Identifier.
+        database: String,
+        /// DBInstanceStatus.
+        status: String,
+        /// Primary AZ.
+        az: String,
+        /// Standby AZ; none when the standby is missing.
+        secondary_az: Option<String>,
+        /// Multi-AZ.
+        multi_az: bool,
+    },
+    /// An RDS event; `at` is its Date.
+    DatabaseEvent {
+        /// Region.
+        region: String,
+        /// Identifier.
+        database: String,
+        /// Message.
+        message: String,
+    },
+    /// A Route 53 health check changed its overall view (also the first one).
+    HealthCheckChanged {
+        /// HealthCheckId.
+        health_check: String,
+        /// What it checks.
+        endpoint: String,
+        /// Checkers that say healthy.
+        healthy_checkers: u32,
+        /// Checkers in all.
+        checkers: u32,
+        /// More than 18 % healthy.
+        healthy: bool,
+    },
+    /// An AWS call of an observer or a fault failed.
+    AwsCallFailed {
+        /// `ec2:DescribeInstances`.
+        action: String,
+        /// Region.
+        region: String,
+        /// Error code and message.
+        error: String,
+    },
+    /// A stop condition held long enough.
+    StopConditionMet {
+        /// The condition as written.
+        condition: String,
+        /// Its experiment.
+        experiment: String,
+    },
+    /// The user asked to stop.
+    Interrupted,
+}
+
+/// A fault of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FaultId {
+    /// Experiment name.
+    pub experiment: String,
+    /// Index of the fault within it.
+    pub index: usize,
+}
+
+impl std::fmt::Display for FaultId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.experiment, self.index)
+    }
+}

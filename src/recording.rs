@@ -1,0 +1,372 @@
+//! What was measured: per-second slices with histograms, pulses, probes, ledgers, the generator's own health, events.
+//! Percentiles are only ever computed from merged histograms, never averaged.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base64::Engine as _;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer as HistogramReader, Serializer as _, V2Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::event::Stamped;
+use crate::units::seconds;
+
+/// Version of the recording's format.
+pub const RECORDING_VERSION: u32 = 1;
+
+/// Highest value a histogram holds: an hour in microseconds; longer is counted as this.
+pub const HISTOGRAM_MAX_US: u64 = 3_600_000_000;
+
+/// Everything that happened in a run; enough to judge it again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recording {
+    /// [`RECORDING_VERSION`].
+    pub version: u32,
+    /// Version of tenfold that recorded it.
+    pub recorded_by: String,
+    /// Unix seconds (real) of t0.
+    pub t0_unix: f64,
+    /// Unix seconds at which cloud and real time agreed.
+    pub epoch_unix: f64,
+    /// Real time from t0 to the end of the run.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+    /// How it ended.
+    pub ended: Ended,
+    /// One per real second, in order.
+    pub slices: Vec<Slice>,
+    /// Fine-grained outcome per step, by step index.
+    pub pulses: Vec<Pulse>,
+    /// Probe results.
+    pub probes: Vec<ProbeSample>,
+    /// Ledgers by name.
+    pub ledgers: BTreeMap<String, LedgerResult>,
+    /// Events in order of `at`.
+    pub events: Vec<Stamped>,
+    /// What could not be kept, with a count each (events over the bound, probe results over the bound).
+    pub dropped: BTreeMap<String, u64>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// The schedule was finished.
+    Finished,
+    /// A stop condition held; everything was reverted.
+    Stopped,
+    /// The user interrupted; everything was reverted.
+    Interrupted,
+    /// The target or AWS could not be reached.
+    Unreachable,
+    /// A fault is still in the world.
+    Unreverted,
+}
+
+/// One real second of all shards together.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Slice {
+    /// Whole real seconds since t0 at which it begins. A request belongs to the slice in which it finished.
+    pub second: u64,
+    /// Users alive at its end (closed model), or requests in flight (open model).
+    pub users: u64,
+    /// Requests intended in it.
+    pub intended: u64,
+    /// Requests not sent because of the safety limit or a full queue.
+    pub dropped: u64,
+    /// By step index.
+    pub steps: Vec<StepSlice>,
+    /// Successful requests by who served them.
+    pub served: BTreeMap<ServedBy, u64>,
+    /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
+    pub sent: BTreeMap<String, u64>,
+    /// The generator's own health in this second.
+    pub generator: GeneratorSlice,
+}
+
+/// One step in one second.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepSlice {
+    /// Succeeded.
+    pub ok: u64,
+    /// Failed, by kind.
+    pub failed: BTreeMap<FailureKind, u64>,
+    /// Latency (from the intended start) of all finished requests, microseconds.
+    pub latency: Hist,
+    /// Service time of all finished requests, microseconds.
+    pub service_time: Hist,
+    /// Lag of all started requests, microseconds.
+    pub lag: Hist,
+}
+
+impl StepSlice {
+    /// All failures.
+    #[must_use]
+    pub fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+}
+
+/// Why a request failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// No DNS answer.
+    Dns,
+    /// Connection refused.
+    Refused,
+    /// No connection in time.
+    ConnectTimeout,
+    /// No whole response in time.
+    Timeout,
+    /// Connection reset or closed before the whole response.
+    Reset,
+    /// The response was not HTTP.
+    Protocol,
+    /// 4xx.
+    Status4xx,
+    /// 5xx.
+    Status5xx,
+    /// Another status or body than expected.
+    Expectation,
+}
+
+/// The instance, AZ and Region that served a response; empty strings where the response did not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServedBy {
+    /// Instance id.
+    pub instance: String,
+    /// AZ.
+    pub az: String,
+    /// Region.
+    pub region: String,
+}
+
+impl ServedBy {
+    /// Reads `i-…/us-east-1a/us-east-1`; missing parts stay empty.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let mut parts = text.split('/').map(|part| part.trim().to_owned());
+        Self {
+            instance: parts.next().unwrap_or_default(),
+            az: parts.next().unwrap_or_default(),
+            region: parts.next().unwrap_or_default(),
+        }
+    }
+}
+
+impl std::fmt::Display for ServedBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.instance, self.az, self.region)
+    }
+}
+
+impl Serialize for ServedBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ServedBy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::parse(&String::deserialize(deserializer)?))
+    }
+}
+
+/// The generator's own health in one second.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct GeneratorSlice {
+    /// CPU of the busiest shard thread, share of one core, 0 to 1.
+    pub cpu_busiest_shard: f64,
+    /// CPU of the whole process, in cores.
+    pub cpu_process: f64,
+    /// Resident memory, bytes.
+    pub resident_bytes: u64,
+    /// Open connections.
+    pub connections: u64,
+}
+
+/// Fine-grained outcome of one step over the run: one cell per `cell` of real time, by the instant requests started.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Pulse {
+    /// Width of a cell, real time.
+    #[serde(with = "seconds")]
+    pub cell: Duration,
+    /// Sparse: only cells in which something finished.
+    pub cells: BTreeMap<u32, PulseCell>,
+}
+
+/// Requests that started within one cell, by the Region they were sent to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct PulseCell {
+    /// Succeeded.
+    pub ok: u32,
+    /// Failed.
+    pub failed: u32,
+    /// Earliest finish of a success, microseconds of real time since t0.
+    pub first_ok_finished_us: Option<u64>,
+    /// Exact start of the earliest failure, microseconds since t0.
+    pub first_failed_started_us: Option<u64>,
+    /// Latest finish of a failure, microseconds since t0.
+    pub last_failed_finished_us: Option<u64>,
+}
+
+impl PulseCell {
+    /// Adds another shard's cell.
+    pub fn merge(&mut self, other: &PulseCell) {
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.first_ok_finished_us = least(self.first_ok_finished_us, other.first_ok_finished_us);
+        self.first_failed_started_us = least(self.first_failed_started_us, other.first_failed_started_us);
+        self.last_failed_finished_us = self.last_failed_finished_us.max(other.last_failed_finished_us);
+    }
+}
+
+fn least(one: Option<u64>, other: Option<u64>) -> Option<u64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// One probe's result.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeSample {
+    /// Step index.
+    pub step: usize,
+    /// Real time since t0.
+    #[serde(with = "seconds")]
+    pub started: Duration,
+    /// Real time since t0.
+    #[serde(with = "seconds")]
+    pub finished: Duration,
+    /// None for a success.
+    pub failure: Option<FailureKind>,
+    /// Region of the address it was sent to.
+    pub sent_to: String,
+}
+
+/// A ledger after read-back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LedgerResult {
+    /// Writes acknowledged to a user, by Region that served them.
+    pub acknowledged: BTreeMap<String, u64>,
+    /// Writes whose outcome the user never learned.
+    pub unknown: u64,
+    /// Acknowledged and read back.
+    pub found: u64,
+    /// Acknowledged and reliably not there.
+    pub lost: Vec<LostWrite>,
+    /// Acknowledged and not readable because the read itself failed; makes a loss of zero inconclusive.
+    pub unreadable: u64,
+}
+
+/// A lost write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LostWrite {
+    /// Its id.
+    pub id: String,
+    /// When it was acknowledged, real time since t0.
+    #[serde(with = "seconds")]
+    pub acknowledged: Duration,
+    /// Region that acknowledged it.
+    pub region: String,
+}
+
+/// A latency histogram in its compact V2 form; merged by decoding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hist {
+    encoded: Vec<u8>,
+}
+
+impl Hist {
+    /// An empty working histogram of the bounds we use everywhere: 1 us to an hour, two significant digits
+    /// (an error below 1 %).
+    #[must_use]
+    pub fn working() -> Histogram<u64> {
+        Histogram::new_with_bounds(1, HISTOGRAM_MAX_US, 2).expect("the bounds are valid constants")
+    }
+
+    /// Encodes a working histogram; an empty one takes no space.
+    #[must_use]
+    pub fn encode(histogram: &Histogram<u64>) -> Self {
+        let mut encoded = Vec::new();
+        if !histogram.is_empty() {
+            V2Serializer::new()
+                .serialize(histogram, &mut encoded)
+                .expect("writing to memory cannot fail");
+        }
+        Self { encoded }
+    }
+
+    /// Whether it holds nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.encoded.is_empty()
+    }
+
+    /// Adds it to a working histogram; fails on a damaged file.
+    pub fn add_to(&self, into: &mut Histogram<u64>) -> Result<(), HistError> {
+        if self.encoded.is_empty() {
+            return Ok(());
+        }
+        let decoded: Histogram<u64> = HistogramReader::new()
+            .deserialize(&mut self.encoded.as_slice())
+            .map_err(|_| HistError)?;
+        into.add(&decoded).map_err(|_| HistError)
+    }
+}
+
+/// A histogram that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a histogram in the recording is damaged")]
+pub struct HistError;
+
+impl Serialize for Hist {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&base64::engine::general_purpose::STANDARD.encode(&self.encoded))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hist {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let encoded = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(serde::de::Error::custom)?;
+        Ok(Self { encoded })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histograms_merge_exactly_through_their_encoding() {
+        let (mut one, mut other, mut both) = (Hist::working(), Hist::working(), Hist::working());
+        for value in 1..2000u64 {
+            one.record(value * 7).expect("within bounds");
+            other.record(value * 131).expect("within bounds");
+            both.record(value * 7).expect("within bounds");
+            both.record(value * 131).expect("within bounds");
+        }
+        let mut merged = Hist::working();
+        for part in [&one, &other] {
+            let text = serde_json::to_string(&Hist::encode(part)).expect("serialises");
+            let read: Hist = serde_json::from_str(&text).expect("parses");
+            read.add_to(&mut merged).expect("is whole");
+        }
+        assert_eq!(merged, both);
+        assert!(Hist { encoded: vec![1, 2, 3] }.add_to(&mut merged).is_err());
+    }
+
+    #[test]
+    fn served_by_keeps_what_it_is_told() {
+        let served = ServedBy::parse("i-1/us-east-1a/us-east-1");
+        assert_eq!(served.region, "us-east-1");
+        assert_eq!(ServedBy::parse(&served.to_string()), served);
+        assert_eq!(ServedBy::parse("").instance, "");
+    }
+}

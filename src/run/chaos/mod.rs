@@ -1,0 +1,1 @@
+//! Faults in the world: journalled before, observed, reverted after. Knows nothing of load.

@@ -1,0 +1,1 @@
+//! Probes: the control plane, write probes, ledgers. Changes nothing in the account.
