@@ -20,6 +20,19 @@ pub struct World {
     pub regions: BTreeMap<String, Region>,
     /// Route 53 is global.
     pub route53: Route53,
+    /// What each Auto Scaling group remembers between reconciliations, by Region and group name.
+    pub scaling: BTreeMap<(String, String), ScalingMemory>,
+}
+
+/// What Auto Scaling remembers of a group and no call describes.
+#[derive(Debug, Clone, Default)]
+pub struct ScalingMemory {
+    /// Why the desired capacity last changed; the first sentence of the causes that follow from it.
+    pub cause: Option<String>,
+    /// Unhealthy members taken out whose replacement has not been launched yet.
+    pub replacing: u32,
+    /// Instances whose SetInstanceHealth verdict stands until they are replaced.
+    pub set_unhealthy: Vec<String>,
 }
 
 /// One Region's resources.
