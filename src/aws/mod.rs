@@ -1,1 +1,26 @@
-//! The AWS SDK lives here and nowhere else; no SDK type leaves this folder.
+//! AWS as the harness needs it: one file per service, plain structs out. No SDK type leaves this folder.
+//! Knows neither plan nor run; whether the endpoint is AWS or something that speaks like it is not known here either.
+
+mod autoscaling;
+mod cloudwatch;
+mod connect;
+mod ec2;
+mod elasticloadbalancingv2;
+mod error;
+mod rds;
+mod route53;
+mod sts;
+
+pub use autoscaling::{Activity, Group, Member};
+pub use cloudwatch::{Alarm, Point};
+pub use connect::{Clients, ConnectOptions, Reader, Writer};
+pub use ec2::{Association, Instance, NetworkAcl, Subnet};
+pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
+pub use error::{AwsError, Called, ErrorKind};
+pub use rds::{DbEvent, DbInstance};
+pub use route53::{HealthCheck, HealthCheckView};
+
+use std::collections::BTreeMap;
+
+/// Tags of a resource.
+pub type Tags = BTreeMap<String, String>;

@@ -1,0 +1,232 @@
+//! EC2: instances, subnets and network ACLs.
+
+use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
+
+use super::{AwsError, Called, Reader, Tags, Writer};
+
+/// An instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Instance {
+    /// Id.
+    pub id: String,
+    /// `pending`, `running`, `shutting-down`, `terminated`, `stopping`, `stopped`.
+    pub state: String,
+    /// AZ.
+    pub az: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A subnet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subnet {
+    /// Id.
+    pub id: String,
+    /// VPC.
+    pub vpc: String,
+    /// AZ.
+    pub az: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A network ACL with the subnets it applies to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkAcl {
+    /// Id.
+    pub id: String,
+    /// VPC.
+    pub vpc: String,
+    /// Tags.
+    pub tags: Tags,
+    /// Associations.
+    pub associations: Vec<Association>,
+}
+
+/// Which subnet an ACL applies to; the id changes with every replacement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Association {
+    /// Id of the association.
+    pub id: String,
+    /// Subnet.
+    pub subnet: String,
+}
+
+impl Reader {
+    /// The given instances, the terminated ones that AWS still remembers included.
+    pub async fn instances(&self, region: &str, ids: &[String]) -> Result<Vec<Instance>, AwsError> {
+        const ACTION: &str = "ec2:DescribeInstances";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_instances().set_instance_ids(Some(ids.to_vec()));
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        let instances = answer
+            .reservations
+            .unwrap_or_default()
+            .into_iter()
+            .flat_map(|reservation| reservation.instances.unwrap_or_default())
+            .map(|instance| Instance {
+                state: instance
+                    .state
+                    .and_then(|state| state.name)
+                    .map(|name| name.as_str().to_owned())
+                    .unwrap_or_default(),
+                az: instance
+                    .placement
+                    .and_then(|placement| placement.availability_zone)
+                    .unwrap_or_default(),
+                tags: tags(instance.tags),
+                id: instance.instance_id.unwrap_or_default(),
+            })
+            .collect();
+        Ok(instances)
+    }
+
+    /// The given subnets.
+    pub async fn subnets(&self, region: &str, ids: &[String]) -> Result<Vec<Subnet>, AwsError> {
+        const ACTION: &str = "ec2:DescribeSubnets";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_subnets().set_subnet_ids(Some(ids.to_vec()));
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        Ok(answer.subnets.unwrap_or_default().into_iter().map(subnet).collect())
+    }
+
+    /// Every subnet of a VPC.
+    pub async fn subnets_of(&self, region: &str, vpc: &str) -> Result<Vec<Subnet>, AwsError> {
+        const ACTION: &str = "ec2:DescribeSubnets";
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_subnets().filters(filter("vpc-id", vpc));
+        let pages = request.into_paginator().items().send();
+        let subnets: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        Ok(subnets.into_iter().map(subnet).collect())
+    }
+
+    /// Every network ACL of a VPC.
+    pub async fn network_acls(&self, region: &str, vpc: &str) -> Result<Vec<NetworkAcl>, AwsError> {
+        const ACTION: &str = "ec2:DescribeNetworkAcls";
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_network_acls().filters(filter("vpc-id", vpc));
+        let pages = request.into_paginator().items().send();
+        let acls: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        Ok(acls.into_iter().map(network_acl).collect())
+    }
+}
+
+impl Writer {
+    /// Terminates instances; harmless when repeated.
+    pub async fn terminate_instances(&self, region: &str, ids: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:TerminateInstances";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Creates a network ACL, which denies everything until it has entries. The same token creates it only once.
+    pub async fn create_network_acl(
+        &self,
+        region: &str,
+        vpc: &str,
+        tags: &Tags,
+        token: &str,
+    ) -> Result<Called<String>, AwsError> {
+        const ACTION: &str = "ec2:CreateNetworkAcl";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let tags = tags
+                .iter()
+                .map(|(key, value)| Tag::builder().key(key).value(value).build());
+            let tagging = TagSpecification::builder()
+                .resource_type(ResourceType::NetworkAcl)
+                .set_tags(Some(tags.collect()))
+                .build();
+            let request = clients
+                .ec2
+                .create_network_acl()
+                .vpc_id(vpc)
+                .client_token(token)
+                .tag_specifications(tagging);
+            let answer = clients.gate.call(ACTION, request.send()).await?;
+            let id = answer.network_acl.and_then(|acl| acl.network_acl_id);
+            id.ok_or_else(|| AwsError::incomplete(ACTION, region, "network ACL id"))
+        })
+        .await
+    }
+
+    /// Puts a subnet under another ACL, by its current association; answers the new association's id.
+    pub async fn replace_network_acl_association(
+        &self,
+        region: &str,
+        association: &str,
+        acl: &str,
+    ) -> Result<Called<String>, AwsError> {
+        const ACTION: &str = "ec2:ReplaceNetworkAclAssociation";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .ec2
+                .replace_network_acl_association()
+                .association_id(association)
+                .network_acl_id(acl);
+            let answer = clients.gate.call(ACTION, request.send()).await?;
+            let id = answer.new_association_id;
+            id.ok_or_else(|| AwsError::incomplete(ACTION, region, "new association id"))
+        })
+        .await
+    }
+
+    /// Deletes an ACL; refused while a subnet is associated with it.
+    pub async fn delete_network_acl(&self, region: &str, acl: &str) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:DeleteNetworkAcl";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.ec2.delete_network_acl().network_acl_id(acl);
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+}
+
+fn filter(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+fn tags(tags: Option<Vec<Tag>>) -> Tags {
+    let pairs = tags.unwrap_or_default().into_iter();
+    pairs
+        .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
+        .collect()
+}
+
+fn subnet(subnet: aws_sdk_ec2::types::Subnet) -> Subnet {
+    Subnet {
+        id: subnet.subnet_id.unwrap_or_default(),
+        vpc: subnet.vpc_id.unwrap_or_default(),
+        az: subnet.availability_zone.unwrap_or_default(),
+        tags: tags(subnet.tags),
+    }
+}
+
+fn network_acl(acl: aws_sdk_ec2::types::NetworkAcl) -> NetworkAcl {
+    NetworkAcl {
+        id: acl.network_acl_id.unwrap_or_default(),
+        vpc: acl.vpc_id.unwrap_or_default(),
+        tags: tags(acl.tags),
+        associations: acl
+            .associations
+            .unwrap_or_default()
+            .into_iter()
+            .map(|association| Association {
+                id: association.network_acl_association_id.unwrap_or_default(),
+                subnet: association.subnet_id.unwrap_or_default(),
+            })
+            .collect(),
+    }
+}

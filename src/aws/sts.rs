@@ -1,0 +1,18 @@
+//! STS: whose account this is.
+
+use super::{AwsError, Reader};
+
+impl Reader {
+    /// Id of the account that the credentials belong to.
+    pub async fn account(&self, region: &str) -> Result<String, AwsError> {
+        const ACTION: &str = "sts:GetCallerIdentity";
+        let clients = self.region(ACTION, region)?;
+        let answer = clients
+            .gate
+            .call(ACTION, clients.sts.get_caller_identity().send())
+            .await?;
+        answer
+            .account
+            .ok_or_else(|| AwsError::incomplete(ACTION, region, "account"))
+    }
+}
