@@ -1,0 +1,1 @@
+//! The AWS endpoint: wire protocols in front of the world.

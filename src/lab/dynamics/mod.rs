@@ -1,0 +1,1 @@
+//! Everything that moves by itself: instances, groups, alarms, failovers, networks and DNS.

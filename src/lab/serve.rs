@@ -1,0 +1,177 @@
+//! Starting the lab: binds everything on loopback, builds the initial world and spawns what keeps it moving.
+//! Knows no command line; `cli` prints the announcement.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::config::LabConfig;
+use super::data::DataPlane;
+use super::truth::Truth;
+use super::{Lab, build};
+use crate::clock::Clock;
+use crate::units::Pace;
+
+/// Why the lab could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// It serves loopback only.
+    #[error("the lab binds to loopback addresses only, not to {0}")]
+    NotLoopback(IpAddr),
+    /// A socket could not be bound.
+    #[error("cannot bind {what} at {address}")]
+    Bind {
+        /// For what.
+        what: &'static str,
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The truth file could not be created.
+    #[error("cannot create the truth file {path}")]
+    Truth {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// How to run a lab, as opposed to what is in it.
+#[derive(Debug, Clone)]
+pub struct LabOptions {
+    /// How many times faster than real its cloud lives.
+    pub pace: Pace,
+    /// Seed of every draw.
+    pub seed: u64,
+    /// Where to write the truth, if anywhere.
+    pub truth: Option<PathBuf>,
+    /// Address of the control plane and the DNS server; loopback only.
+    pub bind: IpAddr,
+    /// Port of the control plane, 0 for any free one.
+    pub port: u16,
+    /// Port of the DNS server, 0 for any free one.
+    pub dns_port: u16,
+}
+
+impl LabOptions {
+    /// A lab at `pace` on free ports of 127.0.0.1, with seed 1 and no truth file.
+    #[must_use]
+    pub fn at_pace(pace: Pace) -> Self {
+        Self {
+            pace,
+            seed: 1,
+            truth: None,
+            bind: IpAddr::from([127, 0, 0, 1]),
+            port: 0,
+            dns_port: 0,
+        }
+    }
+}
+
+/// What a harness needs to know to use the lab: one line of JSON.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Announcement {
+    /// `lab`.
+    pub name: String,
+    /// Account id.
+    pub account: String,
+    /// Regions, primary first.
+    pub regions: Vec<String>,
+    /// Where users go.
+    pub entry: String,
+    /// AWS endpoint.
+    pub endpoint: String,
+    /// DNS server.
+    pub resolver: String,
+    /// Epoch and pace.
+    pub clock: AnnouncedClock,
+    /// AWS resources by role, as in a target file.
+    pub roles: BTreeMap<String, BTreeMap<String, String>>,
+    /// What may be broken.
+    pub allow: Allow,
+    /// How an answer says what served it.
+    pub served_by: ServedBy,
+}
+
+/// The lab's clock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnnouncedClock {
+    /// Unix seconds at which cloud and real time agreed.
+    pub epoch: f64,
+    /// Times faster than real.
+    pub pace: f64,
+}
+
+/// What may be broken.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Allow {
+    /// Tag that a resource must carry.
+    pub tag: BTreeMap<String, String>,
+    /// Largest share of a role, e.g. `34%`.
+    pub share: String,
+}
+
+/// How an answer says what served it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServedBy {
+    /// Header name.
+    pub header: String,
+}
+
+/// Starts a lab: data plane, control plane and DNS server are bound when this returns.
+pub async fn start(config: LabConfig, options: LabOptions) -> Result<(Arc<Lab>, Announcement), LabError> {
+    if !options.bind.is_loopback() {
+        return Err(LabError::NotLoopback(options.bind));
+    }
+    let clock = Clock::starting_now(options.pace);
+    let truth = Truth::new(clock, options.truth.as_deref()).map_err(|source| LabError::Truth {
+        path: options.truth.clone().unwrap_or_default(),
+        source,
+    })?;
+    let lab = Arc::new(Lab::new(config, clock, truth, DataPlane::new(0), options.seed));
+    let built = build::world(&lab);
+    *lab.world() = built;
+    let announcement = announce(&lab, String::new(), String::new());
+    Ok((lab, announcement))
+}
+
+fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
+    let config = &lab.config;
+    let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    let zone = lab.world().route53.zones.keys().next().cloned().unwrap_or_default();
+    let dns = BTreeMap::from([
+        ("hosted_zone".to_owned(), zone),
+        ("record".to_owned(), config.record.clone()),
+    ]);
+    Announcement {
+        name: "lab".to_owned(),
+        account: config.account.clone(),
+        regions: config.regions.clone(),
+        entry: format!("http://{}:{}", config.record, lab.data.port()),
+        endpoint,
+        resolver,
+        clock: AnnouncedClock {
+            epoch: lab.clock.epoch_unix(),
+            pace: lab.clock.pace().times(),
+        },
+        roles: BTreeMap::from([
+            ("web".to_owned(), one("auto_scaling_group", &config.web.name)),
+            ("database".to_owned(), one("db_instance", &config.database.name)),
+            ("dns".to_owned(), dns),
+        ]),
+        allow: Allow {
+            tag: one("chaos", "allowed"),
+            share: "34%".to_owned(),
+        },
+        served_by: ServedBy {
+            header: "x-served-by".to_owned(),
+        },
+    }
+}
