@@ -33,6 +33,8 @@ pub struct ScalingMemory {
     pub replacing: u32,
     /// Instances whose SetInstanceHealth verdict stands until they are replaced.
     pub set_unhealthy: Vec<String>,
+    /// Until then the load balancer's verdict on members is not acted upon.
+    pub deferred_until: CloudTime,
 }
 
 /// One Region's resources.

@@ -1,0 +1,203 @@
+//! RDS: reboots, failovers in their phases, the rebuilding of the standby, and the events that tell of them.
+//! What a statement meets in each phase is `data`'s; this says when the phases change.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::{poll, region_mut, sleep_until};
+use crate::lab::Lab;
+use crate::lab::config::{DatabaseConfig, Replication};
+use crate::lab::data::DatabaseState;
+use crate::lab::error::AwsError;
+use crate::lab::world::{CloudTime, DbEvent, DbFailover, DbInstance, Region};
+
+/// How often RDS looks after its instances, cloud seconds [our choice].
+const WATCH_S: f64 = 5.0;
+
+/// Starts the watch that fails over a database whose primary's AZ has gone silent.
+pub(super) fn spawn(lab: &Arc<Lab>) {
+    let lab = lab.clone();
+    tokio::spawn(async move {
+        loop {
+            poll(&lab, WATCH_S).await;
+            for (region, id) in stranded(&lab) {
+                let detected_at = lab.now() + lab.draw_duration(lab.config.database.detect).as_secs_f64();
+                if let Ok(failover) = begin(&lab, &region, &id, detected_at) {
+                    tokio::spawn(fail_over(lab.clone(), region, id, failover));
+                }
+            }
+        }
+    });
+}
+
+/// RebootDBInstance: with a forced failover the standby takes over, otherwise the instance restarts in place.
+pub fn reboot(lab: &Arc<Lab>, region: &str, id: &str, force_failover: bool) -> Result<(), AwsError> {
+    if force_failover {
+        let failover = begin(lab, region, id, lab.now())?;
+        tokio::spawn(fail_over(lab.clone(), region.to_owned(), id.to_owned(), failover));
+        return Ok(());
+    }
+    {
+        let mut world = lab.world();
+        available(region_mut(&mut world, region)?, id)?.status = "rebooting".to_owned();
+    }
+    tokio::spawn(restart(lab.clone(), region.to_owned(), id.to_owned()));
+    Ok(())
+}
+
+/// Draws the phases of a failover whose promotion begins at `from`. The total is measured from there until writes
+/// are accepted and stays within its documented range.
+fn phases(lab: &Lab, config: &DatabaseConfig, now: CloudTime, from: CloudTime) -> DbFailover {
+    let seconds = |range| lab.draw_duration(range).as_secs_f64();
+    let promote = seconds(config.promote);
+    // A few seconds inside the range, so that scheduling does not carry the total over its edge.
+    let (least, most) = (config.total.min.as_secs_f64() + 2.0, config.total.max.as_secs_f64() - 5.0);
+    let total = (promote + seconds(config.recover)).clamp(least.min(most), most.max(least.min(most)));
+    // The old primary is fenced on the way to the promotion, its connections hang until then.
+    let fenced = promote * lab.draw(0.4..=0.7);
+    let accepts_writes_at = from + total.max(promote);
+    DbFailover {
+        started_at: now,
+        fenced_at: from + fenced,
+        endpoint_at: from + promote,
+        accepts_writes_at,
+        redundant_at: Some(accepts_writes_at + seconds(config.resync)),
+    }
+}
+
+/// Checks that a failover is possible and puts it into the world.
+fn begin(lab: &Lab, region: &str, id: &str, detected_at: CloudTime) -> Result<DbFailover, AwsError> {
+    let now = lab.now();
+    let failover = phases(lab, &lab.config.database, now, detected_at);
+    let mut world = lab.world();
+    let region = region_mut(&mut world, region)?;
+    let db = available(region, id)?;
+    if !db.multi_az {
+        let message = "Cannot reboot with failover: the DB instance is not a Multi-AZ deployment.";
+        return Err(AwsError::bad_request("InvalidParameterCombination", message));
+    }
+    if !db.standby_in_sync || db.secondary_az.is_none() {
+        let message = format!("Instance {id} cannot fail over: its standby is not in sync yet.");
+        return Err(AwsError::bad_request("InvalidDBInstanceState", message));
+    }
+    db.status = "rebooting".to_owned();
+    db.standby_in_sync = false;
+    db.failover = Some(failover.clone());
+    event(region, id, "Multi-AZ instance failover started.", "failover", now);
+    Ok(failover)
+}
+
+async fn fail_over(lab: Arc<Lab>, region: String, id: String, phases: DbFailover) {
+    let Some(database) = lab.data.database(&region, &id) else { return };
+    database.set_state(DatabaseState::Hung);
+    sleep_until(&lab, phases.fenced_at).await;
+    database.set_state(DatabaseState::Fenced);
+    if lab.config.database.replication == Replication::Asynchronous {
+        database.lose_unreplicated();
+    }
+    sleep_until(&lab, phases.endpoint_at).await;
+    let old_az = swap(&lab, &region, &id);
+    if let Some(address) = endpoint_address(&lab, &region, &id) {
+        database.move_endpoint(address);
+    }
+    sleep_until(&lab, phases.accepts_writes_at).await;
+    database.set_state(DatabaseState::Serving);
+    let now = lab.now();
+    if let Some(state) = lab.world().regions.get_mut(&region) {
+        if let Some(db) = state.db_instances.get_mut(&id) {
+            db.status = "available".to_owned();
+        }
+        event(state, &id, "DB instance restarted", "availability", now);
+        event(state, &id, "Multi-AZ instance failover completed.", "failover", now);
+    }
+    sleep_until(&lab, phases.redundant_at.unwrap_or(now)).await;
+    // A standby cannot be rebuilt in an AZ that cannot be reached.
+    while old_az.as_deref().is_some_and(|az| is_silent(&lab, &region, az)) {
+        poll(&lab, WATCH_S).await;
+    }
+    if let Some(db) = lab.world().regions.get_mut(&region).and_then(|r| r.db_instances.get_mut(&id)) {
+        db.secondary_az = old_az;
+        db.standby_in_sync = true;
+        db.failover = None;
+    }
+    database.mark_redundant();
+}
+
+/// The standby's AZ becomes the primary's; answers the old primary's AZ, where the new standby is built.
+fn swap(lab: &Lab, region: &str, id: &str) -> Option<String> {
+    let mut world = lab.world();
+    let state = world.regions.get_mut(region)?;
+    let db = state.db_instances.get_mut(id)?;
+    let new_az = db.secondary_az.take()?;
+    let index = state.subnets.values().find(|s| s.az == new_az)?.az_index;
+    let [first, second, _, host] = db.endpoint_address.octets();
+    db.endpoint_address = Ipv4Addr::new(first, second, index, host);
+    Some(std::mem::replace(&mut db.az, new_az))
+}
+
+async fn restart(lab: Arc<Lab>, region: String, id: String) {
+    let Some(database) = lab.data.database(&region, &id) else { return };
+    let ends_at = lab.now() + lab.draw_duration(lab.config.database.restart).as_secs_f64();
+    note(&lab, &region, &id, "DB instance shutdown");
+    database.set_state(DatabaseState::Fenced);
+    sleep_until(&lab, ends_at).await;
+    database.set_state(DatabaseState::Serving);
+    if let Some(db) = lab.world().regions.get_mut(&region).and_then(|r| r.db_instances.get_mut(&id)) {
+        db.status = "available".to_owned();
+    }
+    note(&lab, &region, &id, "DB instance restarted");
+}
+
+/// Databases whose primary's AZ is silent while the standby's is not.
+fn stranded(lab: &Lab) -> Vec<(String, String)> {
+    let world = lab.world();
+    let silent = |region: &Region, az: &str| region.subnets.values().any(|s| s.az == az && s.silent);
+    let mut found = Vec::new();
+    for region in world.regions.values() {
+        for db in region.db_instances.values() {
+            let Some(standby) = db.secondary_az.as_deref().filter(|_| db.standby_in_sync) else { continue };
+            if db.status == "available" && silent(region, &db.az) && !silent(region, standby) {
+                found.push((region.name.clone(), db.id.clone()));
+            }
+        }
+    }
+    found
+}
+
+fn available<'r>(region: &'r mut Region, id: &str) -> Result<&'r mut DbInstance, AwsError> {
+    let db = region
+        .db_instances
+        .get_mut(id)
+        .ok_or_else(|| AwsError::not_found("DBInstanceNotFound", format!("DBInstance {id} not found.")))?;
+    if db.status != "available" {
+        let message = format!("Instance {id} is not in available state.");
+        return Err(AwsError::bad_request("InvalidDBInstanceState", message));
+    }
+    Ok(db)
+}
+
+fn endpoint_address(lab: &Lab, region: &str, id: &str) -> Option<Ipv4Addr> {
+    Some(lab.world().regions.get(region)?.db_instances.get(id)?.endpoint_address)
+}
+
+fn is_silent(lab: &Lab, region: &str, az: &str) -> bool {
+    let world = lab.world();
+    world.regions.get(region).is_some_and(|r| r.subnets.values().any(|s| s.az == az && s.silent))
+}
+
+fn note(lab: &Lab, region: &str, id: &str, message: &str) {
+    let now = lab.now();
+    if let Some(region) = lab.world().regions.get_mut(region) {
+        event(region, id, message, "availability", now);
+    }
+}
+
+fn event(region: &mut Region, id: &str, message: &str, category: &str, date: CloudTime) {
+    region.db_events.push(DbEvent {
+        source_id: id.to_owned(),
+        source_type: "db-instance".to_owned(),
+        message: message.to_owned(),
+        categories: vec![category.to_owned()],
+        date,
+    });
+}
