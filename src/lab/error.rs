@@ -17,7 +17,11 @@ impl AwsError {
     /// An error with its code, message and HTTP status.
     #[must_use]
     pub fn new(code: impl Into<String>, message: impl Into<String>, status: u16) -> Self {
-        Self { code: code.into(), message: message.into(), status }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            status,
+        }
     }
 
     /// A client error with status 400, the one most services use for everything.

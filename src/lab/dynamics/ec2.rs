@@ -66,7 +66,12 @@ pub fn terminate(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<Sta
     })?;
     for change in changes.iter().filter(|c| c.previous != c.current) {
         lab.data.close_instance(&change.instance_id);
-        tokio::spawn(settle(lab.clone(), region.to_owned(), change.instance_id.clone(), InstanceState::Terminated));
+        tokio::spawn(settle(
+            lab.clone(),
+            region.to_owned(),
+            change.instance_id.clone(),
+            InstanceState::Terminated,
+        ));
     }
     Ok(changes)
 }
@@ -80,7 +85,12 @@ pub fn stop(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<StateCha
     })?;
     for change in changes.iter().filter(|c| c.previous != c.current) {
         lab.data.close_instance(&change.instance_id);
-        tokio::spawn(settle(lab.clone(), region.to_owned(), change.instance_id.clone(), InstanceState::Stopped));
+        tokio::spawn(settle(
+            lab.clone(),
+            region.to_owned(),
+            change.instance_id.clone(),
+            InstanceState::Stopped,
+        ));
     }
     Ok(changes)
 }
@@ -106,7 +116,12 @@ pub fn reboot(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<(), AwsErr
     })?;
     let now = lab.now();
     for id in ids {
-        if let Some(instance) = lab.world().regions.get_mut(region).and_then(|r| r.instances.get_mut(id)) {
+        if let Some(instance) = lab
+            .world()
+            .regions
+            .get_mut(region)
+            .and_then(|r| r.instances.get_mut(id))
+        {
             instance.ready_at = None;
             instance.running_at = Some(now);
         }
@@ -142,20 +157,30 @@ fn transition(
     let mut changes = Vec::with_capacity(ids.len());
     for id in ids {
         let instance = region.instances.get(id).ok_or_else(|| {
-            AwsError::bad_request("InvalidInstanceID.NotFound", format!("The instance ID '{id}' does not exist"))
+            AwsError::bad_request(
+                "InvalidInstanceID.NotFound",
+                format!("The instance ID '{id}' does not exist"),
+            )
         })?;
         let current = next(instance.state).map_err(|verb| {
             let message = format!("The instance '{id}' is not in a state from which it can be {verb}.");
             AwsError::bad_request("IncorrectInstanceState", message)
         })?;
-        changes.push(StateChange { instance_id: id.clone(), previous: instance.state, current });
+        changes.push(StateChange {
+            instance_id: id.clone(),
+            previous: instance.state,
+            current,
+        });
     }
     for change in changes.iter().filter(|c| c.previous != c.current) {
         if let Some(instance) = region.instances.get_mut(&change.instance_id) {
             instance.state = change.current;
             instance.ready_at = None;
-            instance.state_reason =
-                if reason.is_empty() { String::new() } else { format!("{reason} ({} GMT)", spoken(now)) };
+            instance.state_reason = if reason.is_empty() {
+                String::new()
+            } else {
+                format!("{reason} ({} GMT)", spoken(now))
+            };
             if change.current == InstanceState::ShuttingDown {
                 instance.terminated_at = Some(now);
             }
@@ -171,13 +196,25 @@ fn spoken(at: CloudTime) -> String {
 
 /// Completes `stopping` or `shutting-down`.
 async fn settle(lab: Arc<Lab>, region: String, id: String, state: InstanceState) {
-    let takes = if state == InstanceState::Stopped { lab.config.ec2.stopping } else { lab.config.ec2.shutting_down };
+    let takes = if state == InstanceState::Stopped {
+        lab.config.ec2.stopping
+    } else {
+        lab.config.ec2.shutting_down
+    };
     pause(&lab, takes).await;
     let mut world = lab.world();
-    let Some(region) = world.regions.get_mut(&region) else { return };
-    let Some(instance) = region.instances.get_mut(&id) else { return };
+    let Some(region) = world.regions.get_mut(&region) else {
+        return;
+    };
+    let Some(instance) = region.instances.get_mut(&id) else {
+        return;
+    };
     // A stop that was overtaken by a termination must not bring the instance back.
-    let expected = if state == InstanceState::Stopped { InstanceState::Stopping } else { InstanceState::ShuttingDown };
+    let expected = if state == InstanceState::Stopped {
+        InstanceState::Stopping
+    } else {
+        InstanceState::ShuttingDown
+    };
     if instance.state != expected {
         return;
     }
@@ -195,7 +232,9 @@ async fn boot(lab: Arc<Lab>, region: String, id: String) {
     let now = lab.now();
     {
         let mut world = lab.world();
-        let Some(instance) = world.regions.get_mut(&region).and_then(|r| r.instances.get_mut(&id)) else { return };
+        let Some(instance) = world.regions.get_mut(&region).and_then(|r| r.instances.get_mut(&id)) else {
+            return;
+        };
         if instance.state != InstanceState::Pending {
             return;
         }
@@ -211,7 +250,9 @@ async fn become_ready(lab: &Arc<Lab>, region: &str, id: &str, running_at: CloudT
     let now = lab.now();
     let address = {
         let mut world = lab.world();
-        let Some(instance) = world.regions.get_mut(region).and_then(|r| r.instances.get_mut(id)) else { return };
+        let Some(instance) = world.regions.get_mut(region).and_then(|r| r.instances.get_mut(id)) else {
+            return;
+        };
         if instance.state != InstanceState::Running || instance.running_at != Some(running_at) {
             return;
         }
@@ -221,17 +262,29 @@ async fn become_ready(lab: &Arc<Lab>, region: &str, id: &str, running_at: CloudT
     lab.data.open_instance(lab, id, address);
     // It may have been terminated between the two steps; closing twice is harmless, serving on is not.
     let running = |i: &Instance| i.state == InstanceState::Running;
-    if !lab.world().regions.get(region).and_then(|r| r.instances.get(id)).is_some_and(running) {
+    if !lab
+        .world()
+        .regions
+        .get(region)
+        .and_then(|r| r.instances.get(id))
+        .is_some_and(running)
+    {
         lab.data.close_instance(id);
     }
 }
 
 fn free_address(region: &Region, subnet_id: &str) -> Option<Ipv4Addr> {
     let subnet = region.subnets.get(subnet_id)?;
-    let taken: BTreeSet<Ipv4Addr> =
-        region.instances.values().filter(|i| i.state != InstanceState::Terminated).map(|i| i.address).collect();
+    let taken: BTreeSet<Ipv4Addr> = region
+        .instances
+        .values()
+        .filter(|i| i.state != InstanceState::Terminated)
+        .map(|i| i.address)
+        .collect();
     let second = 10u8.checked_add(region.index)?;
-    (FIRST_HOST..=254).map(|host| Ipv4Addr::new(127, second, subnet.az_index, host)).find(|a| !taken.contains(a))
+    (FIRST_HOST..=254)
+        .map(|host| Ipv4Addr::new(127, second, subnet.az_index, host))
+        .find(|a| !taken.contains(a))
 }
 
 #[cfg(test)]
@@ -240,7 +293,11 @@ mod tests {
     use crate::lab::world::Subnet;
 
     fn region() -> Region {
-        let mut region = Region { name: "us-east-1".into(), index: 1, ..Region::default() };
+        let mut region = Region {
+            name: "us-east-1".into(),
+            index: 1,
+            ..Region::default()
+        };
         let subnet = Subnet {
             id: "subnet-b".into(),
             az: "us-east-1b".into(),
@@ -288,8 +345,13 @@ mod tests {
     fn terminated_instances_are_forgotten_after_an_hour() {
         let mut region = region();
         let address = Ipv4Addr::new(127, 11, 2, 10);
-        region.instances.insert("i-1".into(), instance("i-1", address, InstanceState::Terminated, Some(0.0)));
-        region.instances.insert("i-2".into(), instance("i-2", address, InstanceState::Running, None));
+        region.instances.insert(
+            "i-1".into(),
+            instance("i-1", address, InstanceState::Terminated, Some(0.0)),
+        );
+        region
+            .instances
+            .insert("i-2".into(), instance("i-2", address, InstanceState::Running, None));
         forget_terminated(&mut region, 3599.0);
         assert_eq!(region.instances.len(), 2);
         forget_terminated(&mut region, 3601.0);

@@ -32,7 +32,13 @@ pub fn spawn_all(lab: &Arc<Lab>) {
 
 /// Waits `seconds` of cloud time, but at least the floor for polling.
 async fn poll(lab: &Lab, seconds: f64) {
-    tokio::time::sleep(lab.clock.pace().to_real(Duration::from_secs_f64(seconds)).max(POLL_FLOOR)).await;
+    tokio::time::sleep(
+        lab.clock
+            .pace()
+            .to_real(Duration::from_secs_f64(seconds))
+            .max(POLL_FLOOR),
+    )
+    .await;
 }
 
 /// Waits a duration drawn from `range`.
@@ -42,7 +48,9 @@ async fn pause(lab: &Lab, range: Range) {
 
 /// Waits until the cloud's clock shows `at`.
 async fn sleep_until(lab: &Lab, at: CloudTime) {
-    lab.clock.sleep_cloud(Duration::try_from_secs_f64(at - lab.now()).unwrap_or_default()).await;
+    lab.clock
+        .sleep_cloud(Duration::try_from_secs_f64(at - lab.now()).unwrap_or_default())
+        .await;
 }
 
 /// The Region's state; an unknown Region answers as AWS's endpoint would, with a client error.
@@ -55,5 +63,7 @@ pub(in crate::lab) fn region_mut<'w>(world: &'w mut World, region: &str) -> Resu
 
 /// A cloud instant as AWS writes it in sentences: `2026-11-23T04:24:26Z`.
 pub(in crate::lab) fn iso(at: CloudTime) -> String {
-    jiff::Timestamp::from_second(at as i64).map(|t| t.to_string()).unwrap_or_default()
+    jiff::Timestamp::from_second(at as i64)
+        .map(|t| t.to_string())
+        .unwrap_or_default()
 }

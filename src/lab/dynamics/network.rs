@@ -22,10 +22,14 @@ pub fn replace_association(lab: &Arc<Lab>, region: &str, association: &str, acl:
         let mut world = lab.world();
         let state = region_mut(&mut world, region)?;
         known(state, acl)?;
-        let subnet = state.subnets.values_mut().find(|s| s.acl_association_id == association).ok_or_else(|| {
-            let message = format!("The association ID '{association}' does not exist");
-            AwsError::bad_request("InvalidAssociationID.NotFound", message)
-        })?;
+        let subnet = state
+            .subnets
+            .values_mut()
+            .find(|s| s.acl_association_id == association)
+            .ok_or_else(|| {
+                let message = format!("The association ID '{association}' does not exist");
+                AwsError::bad_request("InvalidAssociationID.NotFound", message)
+            })?;
         subnet.acl_association_id.clone_from(&new);
         subnet.network_acl_id = acl.to_owned();
     }
@@ -42,7 +46,12 @@ pub fn create_acl(lab: &Arc<Lab>, region: &str, vpc_id: &str, tags: Tags) -> Res
         let message = format!("The vpc ID '{vpc_id}' does not exist");
         return Err(AwsError::bad_request("InvalidVpcID.NotFound", message));
     }
-    let acl = NetworkAcl { id: id.clone(), is_default: false, entries: final_denies(), tags };
+    let acl = NetworkAcl {
+        id: id.clone(),
+        is_default: false,
+        entries: final_denies(),
+        tags,
+    };
     state.network_acls.insert(id, acl.clone());
     Ok(acl)
 }
@@ -85,7 +94,10 @@ pub fn create_entry(
         let same = |e: &NetworkAclEntry| e.rule_number == entry.rule_number && e.egress == entry.egress;
         let exists = entries.iter().any(same);
         if exists && !replace {
-            let message = format!("The network acl entry identified by {} already exists.", entry.rule_number);
+            let message = format!(
+                "The network acl entry identified by {} already exists.",
+                entry.rule_number
+            );
             return Err(AwsError::bad_request("NetworkAclEntryAlreadyExists", message));
         }
         if !exists && replace {
@@ -148,10 +160,18 @@ fn take_effect(lab: &Arc<Lab>, region: &str) {
         pause(&lab, lab.config.network_acl.effect).await;
         let changed: Vec<(String, bool)> = {
             let world = lab.world();
-            let Some(state) = world.regions.get(&region) else { return };
+            let Some(state) = world.regions.get(&region) else {
+                return;
+            };
             let silent = |acl: &str| state.network_acls.get(acl).is_some_and(|a| !passes(&a.entries));
-            let subnets = state.subnets.values().map(|s| (s.id.clone(), s.silent, silent(&s.network_acl_id)));
-            subnets.filter(|(_, now, then)| now != then).map(|(id, _, then)| (id, then)).collect()
+            let subnets = state
+                .subnets
+                .values()
+                .map(|s| (s.id.clone(), s.silent, silent(&s.network_acl_id)));
+            subnets
+                .filter(|(_, now, then)| now != then)
+                .map(|(id, _, then)| (id, then))
+                .collect()
         };
         for (subnet, silent) in changed {
             lab.data.set_silent(&lab, &subnet, silent);
@@ -168,7 +188,10 @@ fn known_mut<'r>(region: &'r mut Region, acl: &str) -> Result<&'r mut NetworkAcl
 }
 
 fn no_acl(acl: &str) -> AwsError {
-    AwsError::bad_request("InvalidNetworkAclID.NotFound", format!("The networkAcl ID '{acl}' does not exist"))
+    AwsError::bad_request(
+        "InvalidNetworkAclID.NotFound",
+        format!("The networkAcl ID '{acl}' does not exist"),
+    )
 }
 
 fn no_entry(rule_number: i32) -> AwsError {
@@ -192,7 +215,13 @@ mod tests {
     use super::*;
 
     fn rule(rule_number: i32, allow: bool, egress: bool, cidr: &str, protocol: &str) -> NetworkAclEntry {
-        NetworkAclEntry { rule_number, protocol: protocol.into(), allow, egress, cidr_block: cidr.into() }
+        NetworkAclEntry {
+            rule_number,
+            protocol: protocol.into(),
+            allow,
+            egress,
+            cidr_block: cidr.into(),
+        }
     }
 
     #[test]
@@ -201,13 +230,31 @@ mod tests {
         let all = "0.0.0.0/0";
         assert!(!passes(&[]), "no rule is no passage");
         assert!(!passes(&with(&[])), "a new ACL denies everything");
-        assert!(passes(&with(&[rule(100, true, false, all, "-1"), rule(100, true, true, all, "-1")])));
-        assert!(!passes(&with(&[rule(100, true, false, all, "-1")])), "answers must get out too");
-        let shadowed = [rule(100, true, false, all, "-1"), rule(100, true, true, all, "-1"), rule(90, false, true, all, "6")];
+        assert!(passes(&with(&[
+            rule(100, true, false, all, "-1"),
+            rule(100, true, true, all, "-1")
+        ])));
+        assert!(
+            !passes(&with(&[rule(100, true, false, all, "-1")])),
+            "answers must get out too"
+        );
+        let shadowed = [
+            rule(100, true, false, all, "-1"),
+            rule(100, true, true, all, "-1"),
+            rule(90, false, true, all, "6"),
+        ];
         assert!(!passes(&with(&shadowed)), "the lower number wins");
-        let elsewhere = [rule(100, true, false, all, "-1"), rule(100, true, true, all, "-1"), rule(1, false, false, "10.0.0.0/8", "-1")];
+        let elsewhere = [
+            rule(100, true, false, all, "-1"),
+            rule(100, true, true, all, "-1"),
+            rule(1, false, false, "10.0.0.0/8", "-1"),
+        ];
         assert!(passes(&with(&elsewhere)), "a rule for others does not match");
-        let udp = [rule(100, true, false, all, "-1"), rule(100, true, true, all, "-1"), rule(1, false, false, all, "17")];
+        let udp = [
+            rule(100, true, false, all, "-1"),
+            rule(100, true, true, all, "-1"),
+            rule(1, false, false, all, "17"),
+        ];
         assert!(passes(&with(&udp)), "a rule for UDP does not match TCP");
     }
 

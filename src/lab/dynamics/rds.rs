@@ -51,7 +51,10 @@ fn phases(lab: &Lab, config: &DatabaseConfig, now: CloudTime, from: CloudTime) -
     let seconds = |range| lab.draw_duration(range).as_secs_f64();
     let promote = seconds(config.promote);
     // A few seconds inside the range, so that scheduling does not carry the total over its edge.
-    let (least, most) = (config.total.min.as_secs_f64() + 2.0, config.total.max.as_secs_f64() - 5.0);
+    let (least, most) = (
+        config.total.min.as_secs_f64() + 2.0,
+        config.total.max.as_secs_f64() - 5.0,
+    );
     let total = (promote + seconds(config.recover)).clamp(least.min(most), most.max(least.min(most)));
     // The old primary is fenced on the way to the promotion, its connections hang until then.
     let fenced = promote * lab.draw(0.4..=0.7);
@@ -88,7 +91,9 @@ fn begin(lab: &Lab, region: &str, id: &str, detected_at: CloudTime) -> Result<Db
 }
 
 async fn fail_over(lab: Arc<Lab>, region: String, id: String, phases: DbFailover) {
-    let Some(database) = lab.data.database(&region, &id) else { return };
+    let Some(database) = lab.data.database(&region, &id) else {
+        return;
+    };
     database.set_state(DatabaseState::Hung);
     sleep_until(&lab, phases.fenced_at).await;
     database.set_state(DatabaseState::Fenced);
@@ -115,7 +120,12 @@ async fn fail_over(lab: Arc<Lab>, region: String, id: String, phases: DbFailover
     while old_az.as_deref().is_some_and(|az| is_silent(&lab, &region, az)) {
         poll(&lab, WATCH_S).await;
     }
-    if let Some(db) = lab.world().regions.get_mut(&region).and_then(|r| r.db_instances.get_mut(&id)) {
+    if let Some(db) = lab
+        .world()
+        .regions
+        .get_mut(&region)
+        .and_then(|r| r.db_instances.get_mut(&id))
+    {
         db.secondary_az = old_az;
         db.standby_in_sync = true;
         db.failover = None;
@@ -136,13 +146,20 @@ fn swap(lab: &Lab, region: &str, id: &str) -> Option<String> {
 }
 
 async fn restart(lab: Arc<Lab>, region: String, id: String) {
-    let Some(database) = lab.data.database(&region, &id) else { return };
+    let Some(database) = lab.data.database(&region, &id) else {
+        return;
+    };
     let ends_at = lab.now() + lab.draw_duration(lab.config.database.restart).as_secs_f64();
     note(&lab, &region, &id, "DB instance shutdown");
     database.set_state(DatabaseState::Fenced);
     sleep_until(&lab, ends_at).await;
     database.set_state(DatabaseState::Serving);
-    if let Some(db) = lab.world().regions.get_mut(&region).and_then(|r| r.db_instances.get_mut(&id)) {
+    if let Some(db) = lab
+        .world()
+        .regions
+        .get_mut(&region)
+        .and_then(|r| r.db_instances.get_mut(&id))
+    {
         db.status = "available".to_owned();
     }
     note(&lab, &region, &id, "DB instance restarted");
@@ -155,7 +172,9 @@ fn stranded(lab: &Lab) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for region in world.regions.values() {
         for db in region.db_instances.values() {
-            let Some(standby) = db.secondary_az.as_deref().filter(|_| db.standby_in_sync) else { continue };
+            let Some(standby) = db.secondary_az.as_deref().filter(|_| db.standby_in_sync) else {
+                continue;
+            };
             if db.status == "available" && silent(region, &db.az) && !silent(region, standby) {
                 found.push((region.name.clone(), db.id.clone()));
             }
@@ -182,7 +201,10 @@ fn endpoint_address(lab: &Lab, region: &str, id: &str) -> Option<Ipv4Addr> {
 
 fn is_silent(lab: &Lab, region: &str, az: &str) -> bool {
     let world = lab.world();
-    world.regions.get(region).is_some_and(|r| r.subnets.values().any(|s| s.az == az && s.silent))
+    world
+        .regions
+        .get(region)
+        .is_some_and(|r| r.subnets.values().any(|s| s.az == az && s.silent))
 }
 
 fn note(lab: &Lab, region: &str, id: &str, message: &str) {

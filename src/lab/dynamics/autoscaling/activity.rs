@@ -61,7 +61,10 @@ pub fn started(now: CloudTime, because: Option<&str>, from: usize, to: u32) -> S
 /// Cause of a launch for a member that was taken out.
 #[must_use]
 pub fn replaced(now: CloudTime) -> String {
-    format!("At {} an instance was launched in response to an unhealthy instance needing to be replaced.", iso(now))
+    format!(
+        "At {} an instance was launched in response to an unhealthy instance needing to be replaced.",
+        iso(now)
+    )
 }
 
 /// Cause of a launch for AZRebalance.
@@ -104,7 +107,10 @@ pub fn taken_out(now: CloudTime, illness: Illness) -> String {
         Illness::Elb => "an ELB system health check failure",
         Illness::SetByUser => "a user health-check",
     };
-    format!("At {} an instance was taken out of service in response to {because}.", iso(now))
+    format!(
+        "At {} an instance was taken out of service in response to {because}.",
+        iso(now)
+    )
 }
 
 fn begin(

@@ -7,7 +7,11 @@ use crate::lab::world::{AutoScalingGroup, GroupMember, Region};
 /// Members that are in service or coming, per subnet that can be reached; AZs that went silent are left out.
 #[must_use]
 pub fn reachable(region: &Region, group: &AutoScalingGroup) -> BTreeMap<String, usize> {
-    let subnets = group.subnet_ids.iter().filter_map(|id| region.subnets.get(id)).filter(|subnet| !subnet.silent);
+    let subnets = group
+        .subnet_ids
+        .iter()
+        .filter_map(|id| region.subnets.get(id))
+        .filter(|subnet| !subnet.silent);
     subnets
         .map(|subnet| {
             let here = |m: &&GroupMember| m.az == subnet.az && m.lifecycle_state != "Terminating";

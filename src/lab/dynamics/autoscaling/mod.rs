@@ -46,7 +46,10 @@ pub fn suspend(lab: &Arc<Lab>, region: &str, group: &str, processes: &[String]) 
     let group = group_mut(region_mut(&mut world, region)?, group)?;
     let at = super::iso(lab.now());
     for process in processes {
-        group.suspended.entry(process).or_insert_with(|| format!("User suspended at {at}"));
+        group
+            .suspended
+            .entry(process)
+            .or_insert_with(|| format!("User suspended at {at}"));
     }
     Ok(())
 }
@@ -78,7 +81,8 @@ pub fn update(
         return Err(AwsError::bad_request("ValidationError", message));
     }
     if let Some(desired) = desired.filter(|desired| !(min..=max).contains(desired)) {
-        let message = format!("Desired capacity:{desired} must be between the specified min size:{min} and max size:{max}");
+        let message =
+            format!("Desired capacity:{desired} must be between the specified min size:{min} and max size:{max}");
         return Err(AwsError::bad_request("ValidationError", message));
     }
     let before = state.desired;
@@ -86,7 +90,11 @@ pub fn update(
     state.desired = desired.unwrap_or(before).clamp(min, max);
     if state.desired != before {
         let sentence = policy::user_request(now, state, before);
-        world.scaling.entry((region.to_owned(), group.to_owned())).or_default().cause = Some(sentence);
+        world
+            .scaling
+            .entry((region.to_owned(), group.to_owned()))
+            .or_default()
+            .cause = Some(sentence);
     }
     Ok(())
 }
@@ -96,9 +104,14 @@ pub fn set_desired(lab: &Arc<Lab>, region: &str, group: &str, desired: u32) -> R
     {
         let mut world = lab.world();
         let state = group_mut(region_mut(&mut world, region)?, group)?;
-        let (bound, limit) = if desired > state.max { ("above max", state.max) } else { ("below min", state.min) };
+        let (bound, limit) = if desired > state.max {
+            ("above max", state.max)
+        } else {
+            ("below min", state.min)
+        };
         if !(state.min..=state.max).contains(&desired) {
-            let message = format!("New SetDesiredCapacity value {desired} is {bound} value {limit} for the AutoScalingGroup.");
+            let message =
+                format!("New SetDesiredCapacity value {desired} is {bound} value {limit} for the AutoScalingGroup.");
             return Err(AwsError::bad_request("ValidationError", message));
         }
     }
@@ -122,7 +135,9 @@ pub fn set_instance_health(
     let group = group_of(region_mut(&mut world, region)?, instance_id)?;
     let name = group.name.clone();
     let grace = f64::from(group.health_check_grace_s);
-    let Some(member) = group.members.iter_mut().find(|m| m.instance_id == instance_id) else { return Ok(()) };
+    let Some(member) = group.members.iter_mut().find(|m| m.instance_id == instance_id) else {
+        return Ok(());
+    };
     if status == "Unhealthy" && respect_grace && member.in_service_at.is_none_or(|at| now - at < grace) {
         return Ok(());
     }
@@ -149,7 +164,10 @@ pub fn terminate_instance(
         let group = group_of(state, instance_id)?;
         let name = group.name.clone();
         if decrement && group.desired <= group.min {
-            let message = format!("Currently, desiredSize equals minSize ({}). Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.", group.min);
+            let message = format!(
+                "Currently, desiredSize equals minSize ({}). Terminating instance without replacement will violate group's min size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size.",
+                group.min
+            );
             return Err(AwsError::bad_request("ValidationError", message));
         }
         let shrinks = decrement.then_some((group.desired, group.desired.saturating_sub(1)));
@@ -159,7 +177,11 @@ pub fn terminate_instance(
         let cause = policy::user_termination(now, shrinks);
         reconcile::take_out(lab, state, &name, instance_id, cause, now);
         let group = group_mut(state, &name)?;
-        group.activities.front().cloned().ok_or_else(|| no_instance(instance_id))?
+        group
+            .activities
+            .front()
+            .cloned()
+            .ok_or_else(|| no_instance(instance_id))?
     };
     super::ec2::terminate(lab, region, &[instance_id.to_owned()])?;
     Ok(activity)
@@ -187,7 +209,11 @@ fn group_mut<'r>(region: &'r mut Region, name: &str) -> Result<&'r mut AutoScali
 
 fn group_of<'r>(region: &'r mut Region, instance_id: &str) -> Result<&'r mut AutoScalingGroup, AwsError> {
     let has = |group: &&mut AutoScalingGroup| group.members.iter().any(|m| m.instance_id == instance_id);
-    region.groups.values_mut().find(has).ok_or_else(|| no_instance(instance_id))
+    region
+        .groups
+        .values_mut()
+        .find(has)
+        .ok_or_else(|| no_instance(instance_id))
 }
 
 fn no_instance(instance_id: &str) -> AwsError {
@@ -198,5 +224,9 @@ fn no_instance(instance_id: &str) -> AwsError {
 /// Region and group names, so that none is borrowed while the world changes.
 fn names(world: &World) -> Vec<(String, String)> {
     let groups = |region: &Region| region.groups.keys().cloned().collect::<Vec<_>>();
-    world.regions.iter().flat_map(|(name, region)| groups(region).into_iter().map(|g| (name.clone(), g))).collect()
+    world
+        .regions
+        .iter()
+        .flat_map(|(name, region)| groups(region).into_iter().map(|g| (name.clone(), g)))
+        .collect()
 }

@@ -22,7 +22,11 @@ pub fn execute(world: &mut World, region: &str, policy_arn: &str, alarm: &Alarm,
         in_motion: in_motion(group, point.minute),
     };
     let target = group.policy.target_value;
-    let wanted = if high { scale_out(seen, target) } else { scale_in(seen, target) }?;
+    let wanted = if high {
+        scale_out(seen, target)
+    } else {
+        scale_in(seen, target)
+    }?;
     let before = std::mem::replace(&mut group.desired, wanted);
     let cause = format!(
         "At {} a monitor alarm {} in state ALARM triggered policy {} changing the desired capacity from {before} to \
@@ -40,8 +44,15 @@ pub fn execute(world: &mut World, region: &str, policy_arn: &str, alarm: &Alarm,
 fn in_motion(group: &AutoScalingGroup, minute: CloudTime) -> bool {
     let settled = |at: Option<CloudTime>| at.is_some_and(|at| at <= minute);
     group.members.len() != group.desired as usize
-        || group.members.iter().any(|m| m.lifecycle_state != "InService" || !settled(m.in_service_at))
-        || group.activities.iter().take_while(|a| a.start_time >= minute).any(|a| a.end_time.is_none())
+        || group
+            .members
+            .iter()
+            .any(|m| m.lifecycle_state != "InService" || !settled(m.in_service_at))
+        || group
+            .activities
+            .iter()
+            .take_while(|a| a.start_time >= minute)
+            .any(|a| a.end_time.is_none())
 }
 
 fn latest(series: &std::collections::VecDeque<MetricPoint>, now: CloudTime) -> Option<&MetricPoint> {
@@ -71,17 +82,26 @@ pub fn user_termination(now: CloudTime, shrinks: Option<(u32, u32)>) -> String {
              {from} to {to}.",
             iso(now)
         ),
-        None => format!("At {} an instance was taken out of service in response to a user request.", iso(now)),
+        None => format!(
+            "At {} an instance was taken out of service in response to a user request.",
+            iso(now)
+        ),
     }
 }
 
 /// Uses the sentence of the last change of desired capacity once all of it was acted upon.
 pub fn settle_cause(world: &mut World, region: &str, group: &str) {
-    let Some(state) = world.regions.get(region).and_then(|r| r.groups.get(group)) else { return };
-    if state.members.iter().filter(|m| m.lifecycle_state != "Terminating").count() == state.desired as usize
+    let Some(state) = world.regions.get(region).and_then(|r| r.groups.get(group)) else {
+        return;
+    };
+    if state
+        .members
+        .iter()
+        .filter(|m| m.lifecycle_state != "Terminating")
+        .count()
+        == state.desired as usize
         && let Some(memory) = world.scaling.get_mut(&(region.to_owned(), group.to_owned()))
     {
         memory.cause = None;
     }
 }
-

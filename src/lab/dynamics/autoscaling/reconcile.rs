@@ -25,7 +25,9 @@ pub fn all(lab: &Arc<Lab>) {
             let now = lab.now();
             let mut guard = lab.world();
             let World { regions, scaling, .. } = &mut *guard;
-            let Some(state) = regions.get_mut(&region) else { continue };
+            let Some(state) = regions.get_mut(&region) else {
+                continue;
+            };
             let memory = scaling.entry((region.clone(), group.clone())).or_default();
             let decided = decide(lab, state, &group, memory, now);
             policy::settle_cause(&mut guard, &region, &group);
@@ -45,8 +47,12 @@ pub fn all(lab: &Arc<Lab>) {
 pub fn take_out(lab: &Lab, region: &mut Region, group: &str, instance_id: &str, cause: String, now: CloudTime) {
     targets::deregister(region, instance_id, now);
     let instance = region.instances.get(instance_id).cloned();
-    let Some(group) = region.groups.get_mut(group) else { return };
-    let Some(member) = group.members.iter_mut().find(|m| m.instance_id == instance_id) else { return };
+    let Some(group) = region.groups.get_mut(group) else {
+        return;
+    };
+    let Some(member) = group.members.iter_mut().find(|m| m.instance_id == instance_id) else {
+        return;
+    };
     let was_pending = member.lifecycle_state == "Pending";
     member.lifecycle_state = "Terminating".to_owned();
     if was_pending {
@@ -78,10 +84,21 @@ fn decide(
 
 /// Members whose instance runs go in service and are registered with the load balancer.
 fn enter_service(region: &mut Region, name: &str, now: CloudTime) {
-    let Some(group) = region.groups.get_mut(name) else { return };
-    let runs = |m: &GroupMember| region.instances.get(&m.instance_id).is_some_and(|i| i.state == InstanceState::Running);
+    let Some(group) = region.groups.get_mut(name) else {
+        return;
+    };
+    let runs = |m: &GroupMember| {
+        region
+            .instances
+            .get(&m.instance_id)
+            .is_some_and(|i| i.state == InstanceState::Running)
+    };
     let mut entered = Vec::new();
-    for member in group.members.iter_mut().filter(|m| m.lifecycle_state == "Pending" && runs(m)) {
+    for member in group
+        .members
+        .iter_mut()
+        .filter(|m| m.lifecycle_state == "Pending" && runs(m))
+    {
         member.lifecycle_state = "InService".to_owned();
         member.in_service_at = Some(now);
         entered.push(member.instance_id.clone());
@@ -101,12 +118,22 @@ fn enter_service(region: &mut Region, name: &str, now: CloudTime) {
 
 /// Terminating members whose instance is terminated leave the group; that ends their activity.
 fn forget_gone(region: &mut Region, name: &str, now: CloudTime) {
-    let Some(group) = region.groups.get_mut(name) else { return };
+    let Some(group) = region.groups.get_mut(name) else {
+        return;
+    };
     let gone = |m: &GroupMember| {
         m.lifecycle_state == "Terminating"
-            && region.instances.get(&m.instance_id).is_none_or(|i| i.state == InstanceState::Terminated)
+            && region
+                .instances
+                .get(&m.instance_id)
+                .is_none_or(|i| i.state == InstanceState::Terminated)
     };
-    let ids: Vec<String> = group.members.iter().filter(|m| gone(m)).map(|m| m.instance_id.clone()).collect();
+    let ids: Vec<String> = group
+        .members
+        .iter()
+        .filter(|m| gone(m))
+        .map(|m| m.instance_id.clone())
+        .collect();
     for id in ids {
         activity::finish(group, &id, now, None);
         group.members.retain(|m| m.instance_id != id);
@@ -114,17 +141,15 @@ fn forget_gone(region: &mut Region, name: &str, now: CloudTime) {
 }
 
 /// Marks members unhealthy and takes them out, as far as the suspended processes let it.
-fn take_out_ill(
-    lab: &Lab,
-    region: &mut Region,
-    name: &str,
-    memory: &mut ScalingMemory,
-    now: CloudTime,
-) -> Vec<String> {
+fn take_out_ill(lab: &Lab, region: &mut Region, name: &str, memory: &mut ScalingMemory, now: CloudTime) -> Vec<String> {
     defer_when_unreachable(region, name, memory, now);
-    let Some(group) = region.groups.get(name) else { return Vec::new() };
+    let Some(group) = region.groups.get(name) else {
+        return Vec::new();
+    };
     let checks = !group.suspended.contains_key("HealthCheck");
-    let replaces = !["ReplaceUnhealthy", "Terminate"].iter().any(|p| group.suspended.contains_key(*p));
+    let replaces = !["ReplaceUnhealthy", "Terminate"]
+        .iter()
+        .any(|p| group.suspended.contains_key(*p));
     let ill: Vec<(String, Illness)> = group
         .members
         .iter()
@@ -185,7 +210,9 @@ fn illness(
     if !matches!(state, Some(InstanceState::Pending | InstanceState::Running)) {
         return Some(Illness::NotRunning);
     }
-    let past_grace = member.in_service_at.is_some_and(|at| now - at >= f64::from(group.health_check_grace_s));
+    let past_grace = member
+        .in_service_at
+        .is_some_and(|at| now - at >= f64::from(group.health_check_grace_s));
     let fails = group.health_check_type.contains("ELB")
         && past_grace
         && now >= memory.deferred_until
@@ -195,9 +222,16 @@ fn illness(
 
 /// Terminating members that no target group drains any more.
 fn drained(region: &mut Region, name: &str) -> Vec<String> {
-    let Some(group) = region.groups.get_mut(name) else { return Vec::new() };
+    let Some(group) = region.groups.get_mut(name) else {
+        return Vec::new();
+    };
     let registered = |id: &str| region.target_groups.values().any(|t| t.targets.contains_key(id));
-    let runs = |id: &str| region.instances.get(id).is_some_and(|i| i.state == InstanceState::Running);
+    let runs = |id: &str| {
+        region
+            .instances
+            .get(id)
+            .is_some_and(|i| i.state == InstanceState::Running)
+    };
     let ids: Vec<String> = group
         .members
         .iter()
@@ -214,11 +248,17 @@ fn drained(region: &mut Region, name: &str) -> Vec<String> {
 fn shrink(lab: &Lab, region: &mut Region, name: &str, memory: &ScalingMemory, now: CloudTime) {
     loop {
         let Some(group) = region.groups.get(name) else { return };
-        let in_service = group.members.iter().filter(|m| m.lifecycle_state == "InService").count();
+        let in_service = group
+            .members
+            .iter()
+            .filter(|m| m.lifecycle_state == "InService")
+            .count();
         if in_service <= group.desired as usize || group.suspended.contains_key("Terminate") {
             return;
         }
-        let Some(id) = balance::victim(region, group) else { return };
+        let Some(id) = balance::victim(region, group) else {
+            return;
+        };
         let cause = activity::shrunk(now, memory.cause.as_deref(), &id, in_service, group.desired);
         take_out(lab, region, name, &id, cause, now);
         if let Some(group) = region.groups.get_mut(name) {
@@ -229,12 +269,18 @@ fn shrink(lab: &Lab, region: &mut Region, name: &str, memory: &ScalingMemory, no
 
 /// Decides launches up to the desired capacity, or one that evens the zones out.
 fn fill(region: &Region, name: &str, memory: &mut ScalingMemory, now: CloudTime) -> Vec<Launch> {
-    let Some(group) = region.groups.get(name) else { return Vec::new() };
+    let Some(group) = region.groups.get(name) else {
+        return Vec::new();
+    };
     if group.suspended.contains_key("Launch") {
         return Vec::new();
     }
     let mut subnets = balance::reachable(region, group);
-    let count = group.members.iter().filter(|m| m.lifecycle_state != "Terminating").count();
+    let count = group
+        .members
+        .iter()
+        .filter(|m| m.lifecycle_state != "Terminating")
+        .count();
     let missing = (group.desired as usize).saturating_sub(count);
     if missing == 0 {
         memory.replacing = 0;
@@ -242,7 +288,9 @@ fn fill(region: &Region, name: &str, memory: &mut ScalingMemory, now: CloudTime)
     }
     let mut launches = Vec::new();
     for _ in 0..missing {
-        let Some(subnet_id) = balance::take_emptiest(&mut subnets) else { break };
+        let Some(subnet_id) = balance::take_emptiest(&mut subnets) else {
+            break;
+        };
         let cause = if memory.replacing > 0 {
             memory.replacing -= 1;
             activity::replaced(now)
@@ -260,7 +308,9 @@ fn rebalance(
     count: usize,
     now: CloudTime,
 ) -> Option<Launch> {
-    let blocked = ["AZRebalance", "Terminate"].iter().any(|p| group.suspended.contains_key(*p));
+    let blocked = ["AZRebalance", "Terminate"]
+        .iter()
+        .any(|p| group.suspended.contains_key(*p));
     let busy = group.members.iter().any(|m| m.lifecycle_state != "InService");
     if blocked || busy || count != group.desired as usize || !balance::uneven(subnets) {
         return None;
@@ -274,12 +324,20 @@ fn launch(lab: &Arc<Lab>, region: &str, group: &str, wanted: Launch) {
         Some(group) => group.tags.clone(),
         None => return,
     };
-    let Some(id) = ec2::launch(lab, region, &wanted.subnet_id, Some(group), tags) else { return };
+    let Some(id) = ec2::launch(lab, region, &wanted.subnet_id, Some(group), tags) else {
+        return;
+    };
     let now = lab.now();
     let mut world = lab.world();
-    let Some(state) = world.regions.get_mut(region) else { return };
-    let Some(instance): Option<Instance> = state.instances.get(&id).cloned() else { return };
-    let Some(group) = state.groups.get_mut(group) else { return };
+    let Some(state) = world.regions.get_mut(region) else {
+        return;
+    };
+    let Some(instance): Option<Instance> = state.instances.get(&id).cloned() else {
+        return;
+    };
+    let Some(group) = state.groups.get_mut(group) else {
+        return;
+    };
     group.members.push(GroupMember {
         instance_id: id,
         az: instance.az.clone(),

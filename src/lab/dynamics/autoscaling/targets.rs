@@ -5,8 +5,14 @@ use crate::lab::world::{CloudTime, Instance, Region, TargetState};
 /// Registers an instance with the target groups; one that is registered and not draining keeps its health.
 pub fn register(region: &mut Region, target_group_arns: &[String], instance: &Instance, now: CloudTime) {
     for arn in target_group_arns {
-        let Some(group) = region.target_groups.get_mut(arn) else { continue };
-        if group.targets.get(&instance.id).is_some_and(|target| target.state != "draining") {
+        let Some(group) = region.target_groups.get_mut(arn) else {
+            continue;
+        };
+        if group
+            .targets
+            .get(&instance.id)
+            .is_some_and(|target| target.state != "draining")
+        {
             continue;
         }
         let target = TargetState {
@@ -29,7 +35,9 @@ pub fn register(region: &mut Region, target_group_arns: &[String], instance: &In
 pub fn deregister(region: &mut Region, instance_id: &str, now: CloudTime) -> u32 {
     let mut longest = 0;
     for group in region.target_groups.values_mut() {
-        let Some(target) = group.targets.get_mut(instance_id) else { continue };
+        let Some(target) = group.targets.get_mut(instance_id) else {
+            continue;
+        };
         if target.draining_since.is_none() {
             target.state = "draining".to_owned();
             target.reason = Some("Target.DeregistrationInProgress".to_owned());
@@ -45,7 +53,9 @@ pub fn deregister(region: &mut Region, instance_id: &str, now: CloudTime) -> u32
 pub fn forget_drained(region: &mut Region, now: CloudTime) {
     for group in region.target_groups.values_mut() {
         let delay = f64::from(group.deregistration_delay_s);
-        group.targets.retain(|_, target| target.draining_since.is_none_or(|since| now - since < delay));
+        group
+            .targets
+            .retain(|_, target| target.draining_since.is_none_or(|since| now - since < delay));
     }
 }
 

@@ -51,7 +51,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn seen(desired: u32, metric: f64, counted: u32) -> Observation {
-        Observation { desired, min: 3, max: 12, metric, counted, in_motion: false }
+        Observation {
+            desired,
+            min: 3,
+            max: 12,
+            metric,
+            counted,
+            in_motion: false,
+        }
     }
 
     #[test]
@@ -75,7 +82,16 @@ mod tests {
         assert_eq!(scale_in(seen(8, 5.0, 8), 40.0), Some(7));
         assert_eq!(scale_in(seen(3, 1.0, 3), 40.0), None, "min");
         assert_eq!(scale_in(seen(4, 35.0, 4), 40.0), None, "three would run at 47 %");
-        assert_eq!(scale_in(Observation { in_motion: true, ..seen(8, 5.0, 8) }, 40.0), None);
+        assert_eq!(
+            scale_in(
+                Observation {
+                    in_motion: true,
+                    ..seen(8, 5.0, 8)
+                },
+                40.0
+            ),
+            None
+        );
     }
 
     proptest! {

@@ -51,7 +51,11 @@ pub fn datapoints(
             let from = end - back as f64 * period;
             let points = || {
                 let visible = |p: &&MetricPoint| p.visible_at <= now + 0.001;
-                series.into_iter().flatten().filter(visible).filter(|p| p.minute >= from && p.minute < from + period)
+                series
+                    .into_iter()
+                    .flatten()
+                    .filter(visible)
+                    .filter(|p| p.minute >= from && p.minute < from + period)
             };
             statistic(&alarm.statistic, points())
         })
@@ -64,10 +68,19 @@ pub fn evaluate(alarm: &Alarm, range: &[Option<f64>]) -> AlarmVerdict {
     let n = alarm.evaluation_periods.max(1) as usize;
     let m = alarm.datapoints_to_alarm.clamp(1, n as u32) as usize;
     let existing: Vec<f64> = range.iter().rev().flatten().copied().take(n).collect();
-    let breaching = existing.iter().filter(|value| breaches(&alarm.comparison, **value, alarm.threshold)).count();
+    let breaching = existing
+        .iter()
+        .filter(|value| breaches(&alarm.comparison, **value, alarm.threshold))
+        .count();
     let missing = n - existing.len();
     let fine = existing.len() - breaching;
-    let by_count = |breaching: usize| if breaching >= m { AlarmVerdict::Alarm } else { AlarmVerdict::Ok };
+    let by_count = |breaching: usize| {
+        if breaching >= m {
+            AlarmVerdict::Alarm
+        } else {
+            AlarmVerdict::Ok
+        }
+    };
     if missing == 0 {
         return by_count(breaching);
     }
@@ -150,7 +163,11 @@ mod tests {
             name: "a".into(),
             arn: String::new(),
             description: String::new(),
-            metric: MetricKey { namespace: "AWS/EC2".into(), name: "CPUUtilization".into(), dimensions: vec![] },
+            metric: MetricKey {
+                namespace: "AWS/EC2".into(),
+                name: "CPUUtilization".into(),
+                dimensions: vec![],
+            },
             statistic: "Average".into(),
             period_s: 60,
             evaluation_periods: n,
@@ -169,7 +186,13 @@ mod tests {
 
     /// `0` fine, `X` breaching, `-` missing, oldest first, as in AWS's tables.
     fn range(text: &str) -> Vec<Option<f64>> {
-        text.chars().map(|c| match c { '0' => Some(1.0), 'X' => Some(99.0), _ => None }).collect()
+        text.chars()
+            .map(|c| match c {
+                '0' => Some(1.0),
+                'X' => Some(99.0),
+                _ => None,
+            })
+            .collect()
     }
 
     #[test]
@@ -185,14 +208,26 @@ mod tests {
         ];
         for (text, expected) in three_of_three {
             for (treatment, verdict) in treatments.iter().zip(expected) {
-                assert_eq!(evaluate(&alarm(3, 3, treatment), &range(text)), verdict, "{text} {treatment}");
+                assert_eq!(
+                    evaluate(&alarm(3, 3, treatment), &range(text)),
+                    verdict,
+                    "{text} {treatment}"
+                );
             }
         }
-        let two_of_three =
-            [("0-X-X", [Alarm; 4]), ("00X0X", [Alarm; 4]), ("0-X--", [Ok, Ok, Alarm, Ok]), ("--X--", [Alarm, Keep, Alarm, Ok])];
+        let two_of_three = [
+            ("0-X-X", [Alarm; 4]),
+            ("00X0X", [Alarm; 4]),
+            ("0-X--", [Ok, Ok, Alarm, Ok]),
+            ("--X--", [Alarm, Keep, Alarm, Ok]),
+        ];
         for (text, expected) in two_of_three {
             for (treatment, verdict) in treatments.iter().zip(expected) {
-                assert_eq!(evaluate(&alarm(2, 3, treatment), &range(text)), verdict, "{text} {treatment}");
+                assert_eq!(
+                    evaluate(&alarm(2, 3, treatment), &range(text)),
+                    verdict,
+                    "{text} {treatment}"
+                );
             }
         }
     }

@@ -17,7 +17,11 @@ pub fn publish(lab: &Arc<Lab>, minute: CloudTime) {
     let world = &mut *guard;
     for region in world.regions.values_mut() {
         let mut metrics = std::mem::take(&mut region.metrics);
-        let mut to = Publisher { store: &mut metrics, minute, visible_at };
+        let mut to = Publisher {
+            store: &mut metrics,
+            minute,
+            visible_at,
+        };
         instances(&mut to, region, &stats);
         load_balancers(&mut to, region, &stats);
         databases(&mut to, region, &stats);
@@ -25,12 +29,21 @@ pub fn publish(lab: &Arc<Lab>, minute: CloudTime) {
     }
     // Route 53 publishes to us-east-1 only, which the lab's primary Region stands for.
     if let Some(primary) = world.regions.values_mut().min_by_key(|region| region.index) {
-        let mut to = Publisher { store: &mut primary.metrics, minute, visible_at };
+        let mut to = Publisher {
+            store: &mut primary.metrics,
+            minute,
+            visible_at,
+        };
         for check in world.route53.health_checks.values() {
             let dimension = [("HealthCheckId", check.id.as_str())];
             let healthy = check.checkers.iter().filter(|c| c.healthy).count() as f64;
             let share = 100.0 * healthy / (check.checkers.len().max(1)) as f64;
-            to.one("AWS/Route53", "HealthCheckStatus", &dimension, f64::from(u8::from(check.healthy)));
+            to.one(
+                "AWS/Route53",
+                "HealthCheckStatus",
+                &dimension,
+                f64::from(u8::from(check.healthy)),
+            );
             to.one("AWS/Route53", "HealthCheckPercentageHealthy", &dimension, share);
         }
     }
@@ -81,10 +94,16 @@ impl Publisher<'_> {
     }
 
     fn push(&mut self, namespace: &str, name: &str, dimensions: &[(&str, &str)], point: MetricPoint) {
-        let mut dimensions: Vec<(String, String)> =
-            dimensions.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let mut dimensions: Vec<(String, String)> = dimensions
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         dimensions.sort();
-        let key = MetricKey { namespace: namespace.to_owned(), name: name.to_owned(), dimensions };
+        let key = MetricKey {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            dimensions,
+        };
         let series = self.store.series.entry(key).or_default();
         series.push_back(point);
         while series.len() > REMEMBERED {
@@ -94,13 +113,21 @@ impl Publisher<'_> {
 }
 
 fn instances(to: &mut Publisher<'_>, region: &Region, stats: &MinuteStats) {
-    let mine = stats.instances.iter().filter(|(id, _)| region.instances.contains_key(*id));
+    let mine = stats
+        .instances
+        .iter()
+        .filter(|(id, _)| region.instances.contains_key(*id));
     for (id, InstanceMinute { busy, .. }) in mine {
         to.one("AWS/EC2", "CPUUtilization", &[("InstanceId", id)], 100.0 * busy);
     }
     for group in region.groups.values() {
         let dimension = [("AutoScalingGroupName", group.name.as_str())];
-        to.many("AWS/EC2", "CPUUtilization", &dimension, &warm_cpu(region, group, stats, to.minute));
+        to.many(
+            "AWS/EC2",
+            "CPUUtilization",
+            &dimension,
+            &warm_cpu(region, group, stats, to.minute),
+        );
         let count = |state: &str| group.members.iter().filter(|m| m.lifecycle_state == state).count() as f64;
         let sizes = [
             ("GroupMinSize", f64::from(group.min)),
@@ -138,7 +165,14 @@ fn load_balancers(to: &mut Publisher<'_>, region: &Region, stats: &MinuteStats) 
     for balancer in region.load_balancers.values() {
         let name = suffix(&balancer.arn, "loadbalancer/");
         let counted = stats.load_balancers.get(&balancer.arn).copied().unwrap_or_default();
-        let LoadBalancerMinute { requests, target_2xx, target_4xx, target_5xx, elb_5xx, .. } = counted;
+        let LoadBalancerMinute {
+            requests,
+            target_2xx,
+            target_4xx,
+            target_5xx,
+            elb_5xx,
+            ..
+        } = counted;
         let codes = [
             ("RequestCount", requests),
             ("HTTPCode_Target_2XX_Count", target_2xx),
@@ -160,7 +194,9 @@ fn load_balancers(to: &mut Publisher<'_>, region: &Region, stats: &MinuteStats) 
 
 fn target_group(to: &mut Publisher<'_>, region: &Region, balancer: &LoadBalancer, counted: &LoadBalancerMinute) {
     const ELB: &str = "AWS/ApplicationELB";
-    let Some(group) = region.target_groups.get(&balancer.target_group_arn) else { return };
+    let Some(group) = region.target_groups.get(&balancer.target_group_arn) else {
+        return;
+    };
     // The dimension of a target group starts with `targetgroup/`, that of a load balancer without `loadbalancer/`.
     let target_group = group.arn.rsplit_once(':').map_or(group.arn.as_str(), |(_, tail)| tail);
     let name = suffix(&balancer.arn, "loadbalancer/");
@@ -171,14 +207,21 @@ fn target_group(to: &mut Publisher<'_>, region: &Region, balancer: &LoadBalancer
     to.one(ELB, "UnHealthyHostCount", &both, unhealthy);
     to.one(ELB, "RequestCount", &both, counted.requests as f64);
     if healthy > 0.0 {
-        to.one(ELB, "RequestCountPerTarget", &[("TargetGroup", target_group)], counted.requests as f64 / healthy);
+        to.one(
+            ELB,
+            "RequestCountPerTarget",
+            &[("TargetGroup", target_group)],
+            counted.requests as f64 / healthy,
+        );
     }
     to.latency(ELB, "TargetResponseTime", &both, &counted.latency);
 }
 
 fn databases(to: &mut Publisher<'_>, region: &Region, stats: &MinuteStats) {
     for id in region.db_instances.keys() {
-        let Some(counted) = stats.databases.get(&(region.name.clone(), id.clone())) else { continue };
+        let Some(counted) = stats.databases.get(&(region.name.clone(), id.clone())) else {
+            continue;
+        };
         let dimension = [("DBInstanceIdentifier", id.as_str())];
         to.one("AWS/RDS", "DatabaseConnections", &dimension, counted.connections as f64);
         to.one("AWS/RDS", "WriteIOPS", &dimension, counted.writes as f64 / 60.0);
@@ -197,7 +240,11 @@ mod tests {
     #[test]
     fn a_point_carries_count_sum_and_extremes_under_sorted_dimensions() {
         let mut store = MetricStore::default();
-        let mut to = Publisher { store: &mut store, minute: 60.0, visible_at: 180.0 };
+        let mut to = Publisher {
+            store: &mut store,
+            minute: 60.0,
+            visible_at: 180.0,
+        };
         to.many("AWS/EC2", "CPUUtilization", &[("b", "2"), ("a", "1")], &[10.0, 30.0]);
         to.many("AWS/EC2", "CPUUtilization", &[("c", "1")], &[]);
         let (key, series) = store.series.iter().next().unwrap();
@@ -205,6 +252,9 @@ mod tests {
         assert_eq!(key.dimensions[0].0, "a");
         let point = &series[0];
         assert_eq!((point.count, point.sum, point.min, point.max), (2.0, 40.0, 10.0, 30.0));
-        assert_eq!(suffix("arn:aws:x:loadbalancer/app/shop/1", "loadbalancer/"), "app/shop/1");
+        assert_eq!(
+            suffix("arn:aws:x:loadbalancer/app/shop/1", "loadbalancer/"),
+            "app/shop/1"
+        );
     }
 }

@@ -117,12 +117,17 @@ fn execute_actions(world: &mut World, region: &str, alarm: &Alarm, now: CloudTim
     }
     for action in &alarm.alarm_actions {
         let is_policy = action.contains(":autoscaling:");
-        let changed =
-            if is_policy { autoscaling::policy::execute(world, region, action, alarm, now) } else { None };
+        let changed = if is_policy {
+            autoscaling::policy::execute(world, region, action, alarm, now)
+        } else {
+            None
+        };
         if !fresh && changed.is_none() {
             continue;
         }
-        let Some(state) = world.regions.get_mut(region) else { return };
+        let Some(state) = world.regions.get_mut(region) else {
+            return;
+        };
         let data = json!({
             "actionState": "Succeeded",
             "stateUpdateTimestamp": (alarm.state_updated_at * 1000.0) as i64,

@@ -36,13 +36,23 @@ pub enum Resolution {
 #[must_use]
 pub fn resolve(world: &World, name: &str, client: Option<&str>, alias_ttl_s: u32, draw: f64) -> Resolution {
     if let Some(balancer) = load_balancer(world, name) {
-        return Resolution::Addresses(Answer { ttl_s: alias_ttl_s, addresses: nodes(balancer) });
+        return Resolution::Addresses(Answer {
+            ttl_s: alias_ttl_s,
+            addresses: nodes(balancer),
+        });
     }
     if let Some(address) = database(world, name) {
-        return Resolution::Addresses(Answer { ttl_s: RDS_TTL_S, addresses: vec![address] });
+        return Resolution::Addresses(Answer {
+            ttl_s: RDS_TTL_S,
+            addresses: vec![address],
+        });
     }
     let Some(zone) = world.route53.zones.values().find(|zone| is_in(name, &zone.name)) else {
-        return if name.ends_with(".amazonaws.com.") { Resolution::NoSuchName } else { Resolution::NotOurs };
+        return if name.ends_with(".amazonaws.com.") {
+            Resolution::NoSuchName
+        } else {
+            Resolution::NotOurs
+        };
     };
     let records = candidates(world, zone, name, client);
     let chosen: Vec<&RecordSet> = match records.first().map(|record| &record.routing) {
@@ -54,17 +64,30 @@ pub fn resolve(world: &World, name: &str, client: Option<&str>, alias_ttl_s: u32
     };
     let ttl_s = chosen.first().and_then(|record| record.ttl_s).unwrap_or(alias_ttl_s);
     let addresses: Vec<Ipv4Addr> = chosen.into_iter().flat_map(|record| values(world, record)).collect();
-    if addresses.is_empty() { Resolution::NoData } else { Resolution::Addresses(Answer { ttl_s, addresses }) }
+    if addresses.is_empty() {
+        Resolution::NoData
+    } else {
+        Resolution::Addresses(Answer { ttl_s, addresses })
+    }
 }
 
 /// Every address that `name` may answer now, whatever is drawn.
 #[must_use]
 pub fn possible(world: &World, name: &str, client: Option<&str>) -> Vec<Ipv4Addr> {
     let zone = world.route53.zones.values().find(|zone| is_in(name, &zone.name));
-    let records = zone.map(|zone| candidates(world, zone, name, client)).unwrap_or_default();
-    let spread = matches!(records.first().map(|r| &r.routing), Some(Routing::Weighted(_) | Routing::Multivalue));
+    let records = zone
+        .map(|zone| candidates(world, zone, name, client))
+        .unwrap_or_default();
+    let spread = matches!(
+        records.first().map(|r| &r.routing),
+        Some(Routing::Weighted(_) | Routing::Multivalue)
+    );
     let limit = if spread { records.len() } else { 1 };
-    records.into_iter().take(limit).flat_map(|record| values(world, record)).collect()
+    records
+        .into_iter()
+        .take(limit)
+        .flat_map(|record| values(world, record))
+        .collect()
 }
 
 /// The addresses of a name or address literal, as a health checker resolves them.
@@ -82,9 +105,16 @@ pub fn addresses_of(world: &World, name: &str) -> Vec<Ipv4Addr> {
 
 /// The address records of `name` that its routing policy may answer with, best first.
 fn candidates<'w>(world: &'w World, zone: &'w HostedZone, name: &str, client: Option<&str>) -> Vec<&'w RecordSet> {
-    let records: Vec<&RecordSet> =
-        zone.served.iter().filter(|record| record.name == name && record.record_type == "A").collect();
-    let mut alive: Vec<&RecordSet> = records.iter().copied().filter(|record| healthy(world, record)).collect();
+    let records: Vec<&RecordSet> = zone
+        .served
+        .iter()
+        .filter(|record| record.name == name && record.record_type == "A")
+        .collect();
+    let mut alive: Vec<&RecordSet> = records
+        .iter()
+        .copied()
+        .filter(|record| healthy(world, record))
+        .collect();
     // Route 53 answers with something rather than nothing: all unhealthy counts as all healthy.
     if alive.is_empty() {
         alive = records;
@@ -115,7 +145,9 @@ fn healthy(world: &World, record: &RecordSet) -> bool {
 }
 
 fn target_healthy(world: &World, dns_name: &str) -> bool {
-    let Some((region, balancer)) = find_load_balancer(world, dns_name) else { return false };
+    let Some((region, balancer)) = find_load_balancer(world, dns_name) else {
+        return false;
+    };
     region
         .target_groups
         .get(&balancer.target_group_arn)
@@ -137,7 +169,10 @@ fn weighted<'r>(records: &[&'r RecordSet], draw: f64) -> Option<&'r RecordSet> {
     let total: f64 = records.iter().map(|record| weight(record)).sum();
     // All weights zero: all alike, as documented.
     if total <= 0.0 {
-        return records.get((draw * records.len() as f64) as usize).or(records.last()).copied();
+        return records
+            .get((draw * records.len() as f64) as usize)
+            .or(records.last())
+            .copied();
     }
     let mut left = draw * total;
     for record in records {
@@ -168,14 +203,22 @@ fn find_load_balancer<'w>(world: &'w World, name: &str) -> Option<(&'w Region, &
     let name = name.trim_end_matches('.');
     // AWS's console writes aliases with `dualstack.` in front.
     let name = name.strip_prefix("dualstack.").unwrap_or(name);
-    let balancers = world.regions.values().flat_map(|region| region.load_balancers.values().map(move |b| (region, b)));
-    balancers.into_iter().find(|(_, balancer)| balancer.dns_name.eq_ignore_ascii_case(name))
+    let balancers = world
+        .regions
+        .values()
+        .flat_map(|region| region.load_balancers.values().map(move |b| (region, b)));
+    balancers
+        .into_iter()
+        .find(|(_, balancer)| balancer.dns_name.eq_ignore_ascii_case(name))
 }
 
 fn database(world: &World, name: &str) -> Option<Ipv4Addr> {
     let name = name.trim_end_matches('.');
     let databases = world.regions.values().flat_map(|region| region.db_instances.values());
-    databases.into_iter().find(|db| db.endpoint.eq_ignore_ascii_case(name)).map(|db| db.endpoint_address)
+    databases
+        .into_iter()
+        .find(|db| db.endpoint.eq_ignore_ascii_case(name))
+        .map(|db| db.endpoint_address)
 }
 
 fn is_in(name: &str, zone: &str) -> bool {
@@ -186,9 +229,7 @@ fn is_in(name: &str, zone: &str) -> bool {
 mod tests {
     use super::*;
     use crate::lab::dynamics::route53::default_checkers;
-    use crate::lab::world::{
-        AliasTarget, HealthCheck, LoadBalancerNode, Route53, Tags, TargetGroup, TargetState,
-    };
+    use crate::lab::world::{AliasTarget, HealthCheck, LoadBalancerNode, Route53, Tags, TargetGroup, TargetState};
 
     const NAME: &str = "shop.example.com.";
 
@@ -212,7 +253,11 @@ mod tests {
     }
 
     fn region(name: &str, index: u8) -> Region {
-        let mut region = Region { name: name.into(), index, ..Region::default() };
+        let mut region = Region {
+            name: name.into(),
+            index,
+            ..Region::default()
+        };
         let target = TargetState {
             instance_id: "i-1".into(),
             address: Ipv4Addr::new(127, 10 + index, 1, 10),
@@ -277,8 +322,16 @@ mod tests {
     }
 
     fn world(one: Routing, two: Routing) -> World {
-        let served = vec![record("eu-west-1", two, Some("hc2")), record("us-east-1", one, Some("hc1"))];
-        let zone = HostedZone { id: "Z".into(), name: "example.com.".into(), records: served.clone(), served };
+        let served = vec![
+            record("eu-west-1", two, Some("hc2")),
+            record("us-east-1", one, Some("hc1")),
+        ];
+        let zone = HostedZone {
+            id: "Z".into(),
+            name: "example.com.".into(),
+            records: served.clone(),
+            served,
+        };
         let regions = [("us-east-1", 0), ("eu-west-1", 1)].map(|(name, index)| (name.to_owned(), region(name, index)));
         World {
             regions: regions.into(),
@@ -292,7 +345,10 @@ mod tests {
     }
 
     fn failover() -> World {
-        world(Routing::Failover("PRIMARY".into()), Routing::Failover("SECONDARY".into()))
+        world(
+            Routing::Failover("PRIMARY".into()),
+            Routing::Failover("SECONDARY".into()),
+        )
     }
 
     fn answered(world: &World, client: Option<&str>, draw: f64) -> u8 {
@@ -323,7 +379,14 @@ mod tests {
     fn an_alias_without_a_healthy_target_is_unhealthy_if_it_evaluates_its_target() {
         let mut world = failover();
         let region = world.regions.get_mut("us-east-1").unwrap();
-        region.target_groups.get_mut("tg").unwrap().targets.get_mut("i-1").unwrap().state = "unhealthy".into();
+        region
+            .target_groups
+            .get_mut("tg")
+            .unwrap()
+            .targets
+            .get_mut("i-1")
+            .unwrap()
+            .state = "unhealthy".into();
         assert_eq!(answered(&world, None, 0.0), 11);
         for record in &mut world.route53.zones.get_mut("Z").unwrap().served {
             record.alias.as_mut().unwrap().evaluate_target_health = false;
@@ -333,10 +396,17 @@ mod tests {
 
     #[test]
     fn latency_answers_the_nearest_healthy_region() {
-        let mut world = world(Routing::Latency("us-east-1".into()), Routing::Latency("eu-west-1".into()));
+        let mut world = world(
+            Routing::Latency("us-east-1".into()),
+            Routing::Latency("eu-west-1".into()),
+        );
         assert_eq!(answered(&world, Some("us-east-1"), 0.0), 10);
         assert_eq!(answered(&world, Some("eu-west-1"), 0.0), 11);
-        assert_eq!(answered(&world, None, 0.0), 10, "without a client subnet, the first Region");
+        assert_eq!(
+            answered(&world, None, 0.0),
+            10,
+            "without a client subnet, the first Region"
+        );
         sicken(&mut world, "hc2");
         assert_eq!(answered(&world, Some("eu-west-1"), 0.0), 10);
     }
@@ -344,7 +414,9 @@ mod tests {
     #[test]
     fn weights_share_the_answers_among_healthy_records() {
         let mut world = world(Routing::Weighted(90), Routing::Weighted(10));
-        let to_first = (0..1000).filter(|n| answered(&world, None, f64::from(*n) / 1000.0) == 10).count();
+        let to_first = (0..1000)
+            .filter(|n| answered(&world, None, f64::from(*n) / 1000.0) == 10)
+            .count();
         assert_eq!(to_first, 900);
         sicken(&mut world, "hc1");
         assert!((0..10).all(|n| answered(&world, None, f64::from(n) / 10.0) == 11));

@@ -37,7 +37,8 @@ pub(super) fn spawn_watch(lab: &Arc<Lab>) {
                     continue;
                 }
                 let detail = json!({"addresses": addresses});
-                lab.truth.write(What::Dns, name.trim_end_matches('.'), region, TruthState::Up, detail);
+                lab.truth
+                    .write(What::Dns, name.trim_end_matches('.'), region, TruthState::Up, detail);
             }
             known = now;
         }
@@ -51,8 +52,11 @@ fn current(world: &World) -> BTreeMap<Watched, BTreeSet<Ipv4Addr>> {
     for record in records.filter(|record| record.record_type == "A") {
         let by_region = matches!(record.routing, Routing::Latency(_));
         let everywhere = [String::new()];
-        let regions: Vec<&String> =
-            if by_region { world.regions.keys().collect() } else { everywhere.iter().collect() };
+        let regions: Vec<&String> = if by_region {
+            world.regions.keys().collect()
+        } else {
+            everywhere.iter().collect()
+        };
         for region in regions {
             let client = Some(region.as_str()).filter(|region| !region.is_empty());
             answers.insert(

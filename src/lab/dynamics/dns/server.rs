@@ -118,16 +118,25 @@ impl Handler {
         match response.send_response(message).await {
             Ok(info) => info,
             // The client has gone; the server only wants to log a header.
-            Err(_) => hickory_proto::op::Header { metadata, counts: Default::default() }.into(),
+            Err(_) => hickory_proto::op::Header {
+                metadata,
+                counts: Default::default(),
+            }
+            .into(),
         }
     }
 
     fn sections(&self, request: &Request, subnet: Option<&ClientSubnet>) -> Sections {
-        let refused = |code| Sections { code: Some(code), ..Sections::default() };
+        let refused = |code| Sections {
+            code: Some(code),
+            ..Sections::default()
+        };
         if request.metadata.op_code != OpCode::Query {
             return refused(ResponseCode::NotImp);
         }
-        let Ok(info) = request.request_info() else { return refused(ResponseCode::FormErr) };
+        let Ok(info) = request.request_info() else {
+            return refused(ResponseCode::FormErr);
+        };
         let name = Name::from(info.query.name());
         let text = name.to_ascii().to_ascii_lowercase();
         let draw = self.lab.draw(0.0..=0.999_999);
@@ -142,13 +151,27 @@ impl Handler {
         let soa = || zone.as_ref().map(|zone| soa(zone)).into_iter().collect::<Vec<_>>();
         let at_apex = zone.as_ref().is_some_and(|zone| *zone == text);
         match (info.query.query_type(), resolution) {
-            (RecordType::A | RecordType::ANY, Resolution::Addresses(answer)) => {
-                Sections { answers: addresses(&name, &answer), ..Sections::default() }
-            }
-            (RecordType::SOA, _) if at_apex => Sections { answers: soa(), ..Sections::default() },
-            (RecordType::NS, _) if at_apex => Sections { answers: vec![name_server(&name)], ..Sections::default() },
-            (_, Resolution::NoSuchName) => Sections { code: Some(ResponseCode::NXDomain), soa: soa(), ..Sections::default() },
-            _ => Sections { soa: soa(), ..Sections::default() },
+            (RecordType::A | RecordType::ANY, Resolution::Addresses(answer)) => Sections {
+                answers: addresses(&name, &answer),
+                ..Sections::default()
+            },
+            (RecordType::SOA, _) if at_apex => Sections {
+                answers: soa(),
+                ..Sections::default()
+            },
+            (RecordType::NS, _) if at_apex => Sections {
+                answers: vec![name_server(&name)],
+                ..Sections::default()
+            },
+            (_, Resolution::NoSuchName) => Sections {
+                code: Some(ResponseCode::NXDomain),
+                soa: soa(),
+                ..Sections::default()
+            },
+            _ => Sections {
+                soa: soa(),
+                ..Sections::default()
+            },
         }
     }
 }
@@ -169,12 +192,17 @@ fn name_server(zone: &Name) -> Record {
 fn soa(zone: &str) -> Record {
     let contact = Name::from_str("awsdns-hostmaster.amazon.com.").unwrap_or_default();
     let soa = SOA::new(server_name(), contact, 1, 7200, 900, 1_209_600, NEGATIVE_TTL_S);
-    Record::from_rdata(Name::from_str(zone).unwrap_or_default(), NEGATIVE_TTL_S, RData::SOA(soa))
+    Record::from_rdata(
+        Name::from_str(zone).unwrap_or_default(),
+        NEGATIVE_TTL_S,
+        RData::SOA(soa),
+    )
 }
 
 fn zone_of(world: &World, name: &str) -> Option<String> {
     let ours = world.route53.zones.values().map(|zone| zone.name.clone());
-    ours.into_iter().find(|zone| name == zone || name.ends_with(&format!(".{zone}")))
+    ours.into_iter()
+        .find(|zone| name == zone || name.ends_with(&format!(".{zone}")))
 }
 
 fn client_subnet(request: &Request) -> Option<ClientSubnet> {
@@ -198,9 +226,15 @@ fn reply_edns(subnet: Option<ClientSubnet>) -> Edns {
 /// Region r's clients come from 127.(10 + r).0.0/16; none for the rest of the world.
 fn client_region(world: &World, address: IpAddr) -> Option<String> {
     let IpAddr::V4(address) = address else { return None };
-    let [127, second, _, _] = address.octets() else { return None };
+    let [127, second, _, _] = address.octets() else {
+        return None;
+    };
     let index = second.checked_sub(10)?;
-    world.regions.values().find(|region| region.index == index).map(|region| region.name.clone())
+    world
+        .regions
+        .values()
+        .find(|region| region.index == index)
+        .map(|region| region.name.clone())
 }
 
 #[cfg(test)]
@@ -212,7 +246,11 @@ mod tests {
     fn clients_belong_to_the_region_of_their_subnet() {
         let mut world = World::default();
         for (index, name) in ["us-east-1", "eu-west-1"].iter().enumerate() {
-            let region = Region { name: (*name).into(), index: index as u8, ..Region::default() };
+            let region = Region {
+                name: (*name).into(),
+                index: index as u8,
+                ..Region::default()
+            };
             world.regions.insert((*name).into(), region);
         }
         let region = |text: &str| client_region(&world, text.parse().unwrap());

@@ -29,14 +29,24 @@ pub fn change_records(
     let id = format!("C{}", lab.random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 20));
     let mut world = lab.world();
     let route53 = &mut world.route53;
-    let zone = route53.zones.get_mut(zone_id).ok_or_else(|| {
-        AwsError::not_found("NoSuchHostedZone", format!("No hosted zone found with ID: {zone_id}"))
-    })?;
+    let zone = route53
+        .zones
+        .get_mut(zone_id)
+        .ok_or_else(|| AwsError::not_found("NoSuchHostedZone", format!("No hosted zone found with ID: {zone_id}")))?;
     zone.records = applied(&zone.records, &zone.name, changes)?;
     // Changes to a zone reach the servers in the order they were made.
-    let earlier = route53.changes.values().filter(|c| c.zone_id == zone_id).map(|c| c.in_sync_at);
+    let earlier = route53
+        .changes
+        .values()
+        .filter(|c| c.zone_id == zone_id)
+        .map(|c| c.in_sync_at);
     let in_sync_at = earlier.fold(now + delay, f64::max);
-    let change = DnsChange { id: id.clone(), zone_id: zone_id.to_owned(), submitted_at: now, in_sync_at };
+    let change = DnsChange {
+        id: id.clone(),
+        zone_id: zone_id.to_owned(),
+        submitted_at: now,
+        in_sync_at,
+    };
     let records = zone.records.clone();
     route53.changes.insert(id, change.clone());
     drop(world);
@@ -44,7 +54,11 @@ pub fn change_records(
     tokio::spawn(async move {
         sleep_until(&lab, in_sync_at).await;
         let mut world = lab.world();
-        let newest = world.route53.changes.values().filter(|c| c.zone_id == zone_id && c.in_sync_at <= in_sync_at);
+        let newest = world
+            .route53
+            .changes
+            .values()
+            .filter(|c| c.zone_id == zone_id && c.in_sync_at <= in_sync_at);
         let is_newest = newest.map(|c| c.submitted_at).fold(f64::MIN, f64::max) <= now;
         if let Some(zone) = world.route53.zones.get_mut(&zone_id).filter(|_| is_newest) {
             zone.served = records;
@@ -65,7 +79,10 @@ fn applied(
         let mut record = record.clone();
         record.name = absolute(&record.name);
         if record.name != zone && !record.name.ends_with(&format!(".{zone}")) {
-            problems.push(format!("RRSet with DNS name {} is not permitted in zone {zone}", record.name));
+            problems.push(format!(
+                "RRSet with DNS name {} is not permitted in zone {zone}",
+                record.name
+            ));
             continue;
         }
         let same = |r: &RecordSet| {
@@ -75,10 +92,14 @@ fn applied(
         let label = describe(&record);
         match (action, at) {
             (ChangeAction::Create, Some(_)) => {
-                problems.push(format!("Tried to create resource record set {label} but it already exists"));
+                problems.push(format!(
+                    "Tried to create resource record set {label} but it already exists"
+                ));
             }
             (ChangeAction::Delete, None) => {
-                problems.push(format!("Tried to delete resource record set {label} but it was not found"));
+                problems.push(format!(
+                    "Tried to delete resource record set {label} but it was not found"
+                ));
             }
             (ChangeAction::Delete, Some(at)) if records[at] != record => problems.push(format!(
                 "Tried to delete resource record set {label} but the values provided do not match the current values"
@@ -91,12 +112,19 @@ fn applied(
     if problems.is_empty() {
         Ok(records)
     } else {
-        Err(AwsError::bad_request("InvalidChangeBatch", format!("[{}]", problems.join(", "))))
+        Err(AwsError::bad_request(
+            "InvalidChangeBatch",
+            format!("[{}]", problems.join(", ")),
+        ))
     }
 }
 
 fn describe(record: &RecordSet) -> String {
-    let set = record.set_identifier.as_ref().map(|set| format!(", set-identifier='{set}'")).unwrap_or_default();
+    let set = record
+        .set_identifier
+        .as_ref()
+        .map(|set| format!(", set-identifier='{set}'"))
+        .unwrap_or_default();
     format!("[name='{}', type='{}'{set}]", record.name, record.record_type)
 }
 
@@ -131,10 +159,19 @@ mod tests {
         let changed = applied(
             &records,
             zone,
-            &[(Upsert, record("a.example.com", "127.0.0.2")), (Create, record("b.example.com.", "127.0.0.3"))],
+            &[
+                (Upsert, record("a.example.com", "127.0.0.2")),
+                (Create, record("b.example.com.", "127.0.0.3")),
+            ],
         )
         .expect("a valid batch");
-        assert_eq!(changed, [record("a.example.com.", "127.0.0.2"), record("b.example.com.", "127.0.0.3")]);
+        assert_eq!(
+            changed,
+            [
+                record("a.example.com.", "127.0.0.2"),
+                record("b.example.com.", "127.0.0.3")
+            ]
+        );
         let refused = [
             (Create, record("a.example.com.", "127.0.0.9"), "already exists"),
             (Delete, record("a.example.com.", "127.0.0.9"), "do not match"),
@@ -146,6 +183,10 @@ mod tests {
             assert_eq!(error.code, "InvalidChangeBatch");
             assert!(error.message.contains(why), "{error}");
         }
-        assert!(applied(&records, zone, &[(Delete, records[0].clone())]).expect("valid").is_empty());
+        assert!(
+            applied(&records, zone, &[(Delete, records[0].clone())])
+                .expect("valid")
+                .is_empty()
+        );
     }
 }

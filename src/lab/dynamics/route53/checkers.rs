@@ -48,19 +48,39 @@ pub struct HealthCheckUpdate {
 
 /// UpdateHealthCheck; `disabled` and `inverted` take effect at once.
 pub fn update_health_check(lab: &Arc<Lab>, id: &str, update: HealthCheckUpdate) -> Result<HealthCheck, AwsError> {
-    if update.failure_threshold.is_some_and(|threshold| !(1..=10).contains(&threshold)) {
-        return Err(AwsError::bad_request("InvalidInput", "Invalid parameter : Failure threshold must be 1 to 10"));
+    if update
+        .failure_threshold
+        .is_some_and(|threshold| !(1..=10).contains(&threshold))
+    {
+        return Err(AwsError::bad_request(
+            "InvalidInput",
+            "Invalid parameter : Failure threshold must be 1 to 10",
+        ));
     }
     let share = lab.config.health_checks.healthy_share;
     let mut world = lab.world();
     let check = world.route53.health_checks.get_mut(id).ok_or_else(|| {
-        AwsError::not_found("NoSuchHealthCheck", format!("A health check with id {id} does not exist."))
+        AwsError::not_found(
+            "NoSuchHealthCheck",
+            format!("A health check with id {id} does not exist."),
+        )
     })?;
     if update.version.is_some_and(|version| version != check.version) {
-        let message = format!("The version of the health check is {}, not the one given.", check.version);
+        let message = format!(
+            "The version of the health check is {}, not the one given.",
+            check.version
+        );
         return Err(AwsError::new("HealthCheckVersionMismatch", message, 409));
     }
-    let HealthCheckUpdate { version: _, fqdn, port, resource_path, failure_threshold, inverted, disabled } = update;
+    let HealthCheckUpdate {
+        version: _,
+        fqdn,
+        port,
+        resource_path,
+        failure_threshold,
+        inverted,
+        disabled,
+    } = update;
     set(&mut check.fqdn, fqdn);
     set(&mut check.port, port);
     set(&mut check.resource_path, resource_path);
@@ -107,14 +127,19 @@ pub(super) async fn run(lab: Arc<Lab>, check_id: String, checker: usize) {
     let mut turn = checker;
     loop {
         let began = Instant::now();
-        let Some((check, addresses)) = endpoint(&lab, &check_id) else { return };
+        let Some((check, addresses)) = endpoint(&lab, &check_id) else {
+            return;
+        };
         let result = match addresses.get(turn % addresses.len().max(1)) {
             Some(address) => probe(&lab, &check, *address).await,
             None => Err("Failure: DNS resolution failed".to_owned()),
         };
         turn += 1;
         record(&lab, &check_id, checker, result);
-        let interval = lab.clock.pace().to_real(Duration::from_secs(u64::from(check.request_interval_s.max(1))));
+        let interval = lab
+            .clock
+            .pace()
+            .to_real(Duration::from_secs(u64::from(check.request_interval_s.max(1))));
         // A check that took longer than the interval is followed by the next one at once, never by two.
         tokio::time::sleep(interval.max(POLL_FLOOR).saturating_sub(began.elapsed())).await;
     }
@@ -157,8 +182,13 @@ async fn probe(lab: &Lab, check: &HealthCheck, address: Ipv4Addr) -> Result<Stri
 
 /// 2xx and 3xx pass.
 fn judge(head: &[u8]) -> Result<String, String> {
-    let status = std::str::from_utf8(head).ok().and_then(|head| head.strip_prefix("HTTP/1."));
-    match status.and_then(|rest| rest.get(2..5)).and_then(|code| code.parse::<u16>().ok()) {
+    let status = std::str::from_utf8(head)
+        .ok()
+        .and_then(|head| head.strip_prefix("HTTP/1."));
+    match status
+        .and_then(|rest| rest.get(2..5))
+        .and_then(|code| code.parse::<u16>().ok())
+    {
         Some(code @ 200..400) => Ok(format!("Success: HTTP Status Code {code}, OK")),
         Some(code) => Err(format!("Failure: HTTP Status Code {code}.")),
         None => Err("Failure: The answer is not HTTP.".to_owned()),
@@ -169,7 +199,9 @@ fn record(lab: &Lab, check_id: &str, checker: usize, result: Result<String, Stri
     let now = lab.now();
     let share = lab.config.health_checks.healthy_share;
     let mut world = lab.world();
-    let Some(check) = world.route53.health_checks.get_mut(check_id) else { return };
+    let Some(check) = world.route53.health_checks.get_mut(check_id) else {
+        return;
+    };
     let threshold = check.failure_threshold;
     if let Some(view) = check.checkers.get_mut(checker) {
         observe(view, result.is_ok(), threshold);
@@ -205,7 +237,10 @@ mod tests {
 
     fn check(healthy: usize) -> HealthCheck {
         let mut checkers = default_checkers(16);
-        checkers.iter_mut().skip(healthy).for_each(|checker| checker.healthy = false);
+        checkers
+            .iter_mut()
+            .skip(healthy)
+            .for_each(|checker| checker.healthy = false);
         HealthCheck {
             id: "hc".into(),
             check_type: "HTTP".into(),
@@ -227,17 +262,33 @@ mod tests {
     #[test]
     fn healthy_means_more_than_eighteen_percent_of_the_checkers() {
         let healthy = |count| is_healthy(&check(count), 0.18);
-        assert_eq!((0..=4).map(healthy).collect::<Vec<_>>(), [false, false, false, true, true]);
-        let inverted = HealthCheck { inverted: true, ..check(0) };
+        assert_eq!(
+            (0..=4).map(healthy).collect::<Vec<_>>(),
+            [false, false, false, true, true]
+        );
+        let inverted = HealthCheck {
+            inverted: true,
+            ..check(0)
+        };
         assert!(is_healthy(&inverted, 0.18));
-        let disabled = HealthCheck { disabled: true, ..check(0) };
+        let disabled = HealthCheck {
+            disabled: true,
+            ..check(0)
+        };
         assert!(is_healthy(&disabled, 0.18));
     }
 
     #[test]
     fn a_checker_changes_its_mind_only_after_the_threshold_in_a_row() {
         let mut view = default_checkers(1).remove(0);
-        for (passed, healthy) in [(false, true), (false, true), (true, true), (false, true), (false, true), (false, false)] {
+        for (passed, healthy) in [
+            (false, true),
+            (false, true),
+            (true, true),
+            (false, true),
+            (false, true),
+            (false, false),
+        ] {
             observe(&mut view, passed, 3);
             assert_eq!(view.healthy, healthy);
         }

@@ -16,10 +16,20 @@ pub(super) fn spawn(lab: &Arc<Lab>) {
     let checks: Vec<(String, usize)> = {
         let mut world = lab.world();
         let wanted = lab.config.health_checks.checkers as usize;
-        for check in world.route53.health_checks.values_mut().filter(|check| check.checkers.is_empty()) {
+        for check in world
+            .route53
+            .health_checks
+            .values_mut()
+            .filter(|check| check.checkers.is_empty())
+        {
             check.checkers = default_checkers(wanted);
         }
-        world.route53.health_checks.values().map(|check| (check.id.clone(), check.checkers.len())).collect()
+        world
+            .route53
+            .health_checks
+            .values()
+            .map(|check| (check.id.clone(), check.checkers.len()))
+            .collect()
     };
     for (check, count) in checks {
         for checker in 0..count {
