@@ -37,6 +37,9 @@ pub struct LabConfig {
     /// Route 53's TTL of an alias to a load balancer (documented: 60 s).
     #[serde(with = "cloud")]
     pub alias_ttl: Duration,
+    /// EvaluateTargetHealth of the record's aliases. Off, so that the health checks alone decide; with it, an alias
+    /// also fails over when no target of its load balancer is healthy.
+    pub evaluate_target_health: bool,
     /// How long a record change takes to reach the DNS servers (documented: within 60 s).
     pub propagation: Range,
     /// EC2 state changes.
@@ -327,6 +330,7 @@ impl Default for LabConfig {
             record: "shop.example.com".to_owned(),
             routing: RoutingPolicy::Failover,
             alias_ttl: Duration::from_secs(60),
+            evaluate_target_health: false,
             propagation: Range::seconds(10, 60),
             ec2: Ec2Config::default(),
             web: WebConfig::default(),

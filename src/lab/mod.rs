@@ -109,6 +109,11 @@ impl Lab {
             .collect()
     }
 
+    /// A seed for a generator of its own.
+    pub(crate) fn seed(&self) -> u64 {
+        self.random().u64(..)
+    }
+
     fn random(&self) -> MutexGuard<'_, fastrand::Rng> {
         self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }

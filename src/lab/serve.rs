@@ -135,11 +135,58 @@ pub async fn start(config: LabConfig, options: LabOptions) -> Result<(Arc<Lab>, 
         path: options.truth.clone().unwrap_or_default(),
         source,
     })?;
-    let lab = Arc::new(Lab::new(config, clock, truth, DataPlane::new(0), options.seed));
-    let built = build::world(&lab);
-    *lab.world() = built;
+    let port = free_port().map_err(|source| LabError::Bind {
+        what: "the data plane",
+        address: "0.0.0.0 (no free port from 20000 to 32000)".to_owned(),
+        source,
+    })?;
+    raise_descriptor_limit();
+    let data = DataPlane::new(port, truth.clone());
+    let lab = Arc::new(Lab::new(config, clock, truth, data, options.seed));
+    let world = build::world(&lab);
+    lab.data.prepare(&lab, &world);
+    *lab.world() = world;
+    lab.data.start_balancers(&lab).map_err(|source| LabError::Bind {
+        what: "the load balancers",
+        address: format!("127.10.1.5:{port}"),
+        source,
+    })?;
+    let ready: Vec<_> = {
+        let world = lab.world();
+        let instances = world.regions.values().flat_map(|region| region.instances.values());
+        instances
+            .map(|instance| (instance.id.clone(), instance.address))
+            .collect()
+    };
+    for (id, address) in ready {
+        lab.data.open_instance(&lab, &id, address);
+    }
     let announcement = announce(&lab, String::new(), String::new());
     Ok((lab, announcement))
+}
+
+/// A port that nothing uses on any address. Below the range from which the kernel takes ports for outgoing
+/// connections, so that none of those can take it later.
+fn free_port() -> std::io::Result<u16> {
+    let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
+    for _ in 0..200 {
+        // Not from the lab's seed: two labs of one seed must not fight over a port.
+        let port = fastrand::u16(20_000..32_000);
+        match std::net::TcpListener::bind(("0.0.0.0", port)) {
+            Ok(_) => return Ok(port),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// Lets this process open as many sockets as it may; thousands of users keep thousands of connections.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // Without it the lab still works for fewer users.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }
 
 fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {

@@ -1,30 +1,59 @@
 //! The data plane: every instance and load balancer node on its own loopback address, databases in memory, and
 //! subnets that can go silent. Decides nothing about when things change; `dynamics` does.
 
+mod balancer;
+mod capacity;
 pub mod database;
+mod gate;
+mod health;
+mod instance;
 pub mod stats;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::json;
 
 use crate::lab::Lab;
+use crate::lab::truth::{Truth, TruthState, What};
+use crate::lab::world::World;
+use balancer::Balancer;
+use gate::Gate;
+use instance::Instance;
 
 pub use database::{Database, DatabaseError, DatabaseState, Order};
 pub use stats::{DatabaseMinute, InstanceMinute, Latency, LoadBalancerMinute, MinuteStats};
 
-/// All sockets and stores of the lab's data plane.
+/// All sockets and stores of the lab's data plane. None of its methods may be called with the world locked.
 #[derive(Debug)]
 pub struct DataPlane {
     port: u16,
-    databases: Mutex<BTreeMap<(String, String), Arc<Database>>>,
+    truth: Truth,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By subnet id.
+    gates: BTreeMap<String, Arc<Gate>>,
+    /// Subnet ids by the second and third octet of their addresses.
+    places: BTreeMap<[u8; 2], String>,
+    instances: BTreeMap<String, Arc<Instance>>,
+    balancers: Vec<Arc<Balancer>>,
+    databases: BTreeMap<(String, String), Arc<Database>>,
 }
 
 impl DataPlane {
-    pub(crate) fn new(port: u16) -> Self {
+    pub(crate) fn new(port: u16, truth: Truth) -> Self {
         Self {
             port,
-            databases: Mutex::default(),
+            truth,
+            inner: Mutex::default(),
         }
     }
 
@@ -34,38 +63,221 @@ impl DataPlane {
         self.port
     }
 
+    /// Takes over subnets and databases from the initial world, which the caller has not locked.
+    pub(crate) fn prepare(&self, lab: &Lab, world: &World) {
+        let mut inner = self.inner();
+        for region in world.regions.values() {
+            for subnet in region.subnets.values() {
+                let gate = Gate::new(subnet.id.clone(), subnet.az.clone(), region.name.clone());
+                inner.gates.insert(subnet.id.clone(), Arc::new(gate));
+                inner
+                    .places
+                    .insert([10 + region.index, subnet.az_index], subnet.id.clone());
+            }
+            for db in region.db_instances.values() {
+                let config = lab.config.database.clone();
+                let seed = lab.seed();
+                let database = Database::new(
+                    &db.id,
+                    &region.name,
+                    db.endpoint_address,
+                    config,
+                    lab.clock,
+                    self.truth.clone(),
+                    seed,
+                );
+                inner
+                    .databases
+                    .insert((region.name.clone(), db.id.clone()), Arc::new(database));
+            }
+        }
+    }
+
+    /// Binds the load balancers and begins their health checks.
+    pub(crate) fn start_balancers(&self, lab: &Arc<Lab>) -> io::Result<()> {
+        let mut balancers = Vec::new();
+        {
+            let world = lab.world();
+            let inner = self.inner();
+            for region in world.regions.values() {
+                for balancer in region.load_balancers.values() {
+                    let nodes = balancer
+                        .nodes
+                        .iter()
+                        .filter_map(|node| Some((Arc::clone(inner.gates.get(&node.subnet_id)?), node.address)))
+                        .collect();
+                    balancers.push(Arc::new(Balancer::new(
+                        lab,
+                        &region.name,
+                        &balancer.arn,
+                        &balancer.target_group_arn,
+                        nodes,
+                    )));
+                }
+            }
+        }
+        for balancer in &balancers {
+            balancer.start(lab, self.port)?;
+            tokio::spawn(health::run(Arc::clone(lab), Arc::clone(balancer)));
+        }
+        self.inner().balancers = balancers;
+        Ok(())
+    }
+
     /// Begins to serve as instance `id` at `address`: its application is ready.
     pub fn open_instance(&self, lab: &Arc<Lab>, id: &str, address: Ipv4Addr) {
-        let _ = (lab, id, address);
+        if let Err(error) = self.try_open_instance(lab, id, address) {
+            // The application failed to start; health checks will find out, as they would on AWS.
+            eprintln!("lab: instance {id} cannot listen at {address}:{}: {error}", self.port);
+        }
+    }
+
+    fn try_open_instance(&self, lab: &Arc<Lab>, id: &str, address: Ipv4Addr) -> io::Result<()> {
+        let seed = lab.seed();
+        let mut inner = self.inner();
+        if inner.instances.contains_key(id) {
+            return Ok(());
+        }
+        let [_, region_octet, az_octet, _] = address.octets();
+        let gate = inner
+            .places
+            .get(&[region_octet, az_octet])
+            .and_then(|subnet| inner.gates.get(subnet))
+            .map(Arc::clone)
+            .ok_or_else(|| io::Error::other("the address lies in no subnet"))?;
+        let region = gate.region.clone();
+        let database = inner
+            .databases
+            .get(&(region.clone(), lab.config.database.name.clone()))
+            .cloned();
+        let az = gate.az.clone();
+        let instance = Arc::new(Instance::new(id, gate, &lab.config, lab.clock, database, seed));
+        instance.start(SocketAddrV4::new(address, self.port))?;
+        inner.instances.insert(id.to_owned(), instance);
+        drop(inner);
+        self.truth.write(
+            What::Instance,
+            id,
+            &region,
+            TruthState::Up,
+            json!({"az": az, "address": address.to_string()}),
+        );
+        Ok(())
     }
 
     /// Ends instance `id`: its listener goes and every connection is reset. Harmless when it is not open.
     pub fn close_instance(&self, id: &str) {
-        let _ = id;
+        let mut inner = self.inner();
+        let Some(instance) = inner.instances.remove(id) else {
+            return;
+        };
+        instance.stop();
+        let balancers: Vec<_> = inner
+            .balancers
+            .iter()
+            .filter(|balancer| balancer.region == instance.gate.region)
+            .cloned()
+            .collect();
+        drop(inner);
+        let detail = json!({"az": instance.gate.az});
+        self.truth.write(
+            What::Instance,
+            &instance.id,
+            &instance.gate.region,
+            TruthState::Down,
+            detail,
+        );
+        balancers.iter().for_each(|balancer| balancer.refresh.notify_one());
     }
 
     /// Whether instance `id` serves.
     #[must_use]
     pub fn is_open(&self, id: &str) -> bool {
-        let _ = id;
-        false
+        self.inner().instances.contains_key(id)
     }
 
-    /// Makes packets to and from a subnet vanish, or pass again.
+    /// Makes packets to and from a subnet vanish, or pass again, and notes it in the world.
     pub fn set_silent(&self, lab: &Arc<Lab>, subnet_id: &str, silent: bool) {
-        let _ = (lab, subnet_id, silent);
+        let gate = self.inner().gates.get(subnet_id).cloned();
+        let Some(gate) = gate.filter(|gate| gate.set_silent(silent)) else {
+            return;
+        };
+        if let Some(subnet) = lab
+            .world()
+            .regions
+            .get_mut(&gate.region)
+            .and_then(|region| region.subnets.get_mut(subnet_id))
+        {
+            subnet.silent = silent;
+        }
+        let state = |silent| if silent { TruthState::Down } else { TruthState::Up };
+        self.truth.write(
+            What::Zone,
+            &gate.az,
+            &gate.region,
+            state(silent),
+            json!({"subnet": gate.subnet_id}),
+        );
+        let quiet: Vec<bool> = {
+            let inner = self.inner();
+            inner
+                .gates
+                .values()
+                .filter(|other| other.region == gate.region)
+                .map(|other| other.is_silent())
+                .collect()
+        };
+        let of = quiet.len();
+        let silent_zones = quiet.into_iter().filter(|quiet| *quiet).count();
+        let state = match silent_zones {
+            0 => TruthState::Up,
+            all if all == of => TruthState::Down,
+            _ => TruthState::Degraded,
+        };
+        let detail = json!({"silent_zones": silent_zones, "zones": of});
+        self.truth
+            .write(What::Region, &gate.region, &gate.region, state, detail);
+    }
+
+    /// Whether packets to and from a subnet vanish.
+    #[must_use]
+    pub fn is_silent(&self, subnet_id: &str) -> bool {
+        self.inner().gates.get(subnet_id).is_some_and(|gate| gate.is_silent())
     }
 
     /// What was counted since the last call; counters start again at zero.
     #[must_use]
     pub fn take_minute(&self) -> MinuteStats {
-        MinuteStats::default()
+        let inner = self.inner();
+        MinuteStats {
+            instances: inner
+                .instances
+                .iter()
+                .map(|(id, one)| (id.clone(), one.take_minute()))
+                .collect(),
+            load_balancers: inner
+                .balancers
+                .iter()
+                .map(|one| (one.arn.clone(), one.take_minute()))
+                .collect(),
+            databases: inner
+                .databases
+                .iter()
+                .map(|(key, one)| (key.clone(), one.take_minute()))
+                .collect(),
+        }
     }
 
     /// The store behind an RDS instance.
     #[must_use]
     pub fn database(&self, region: &str, db_id: &str) -> Option<Arc<Database>> {
-        let databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        databases.get(&(region.to_owned(), db_id.to_owned())).cloned()
+        self.inner()
+            .databases
+            .get(&(region.to_owned(), db_id.to_owned()))
+            .cloned()
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

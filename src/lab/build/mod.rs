@@ -1,0 +1,129 @@
+//! The world as it is when the lab starts: every Region with its network, group, load balancer and database, as if
+//! it had been running for an hour. Opens no sockets; `serve` does.
+
+mod regional;
+mod routing;
+
+use super::Lab;
+use super::world::{Tags, World};
+
+/// How long, in cloud seconds, everything has existed when the lab starts.
+const AGE: f64 = 3600.0;
+
+/// The initial world of `lab`'s configuration; resources carry the data plane's port.
+#[must_use]
+pub fn world(lab: &Lab) -> World {
+    let mut world = World {
+        account: lab.config.account.clone(),
+        ..World::default()
+    };
+    for (index, name) in lab.config.regions.iter().enumerate() {
+        // The configuration allows at most 16 Regions.
+        let index = u8::try_from(index).unwrap_or(u8::MAX);
+        world.regions.insert(name.clone(), regional::region(lab, name, index));
+    }
+    world.route53 = routing::route53(lab, &world);
+    world
+}
+
+fn tags(pairs: &[(&str, &str)]) -> Tags {
+    let allowed = std::iter::once(&("chaos", "allowed"));
+    allowed
+        .chain(pairs)
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::lab::config::{LabConfig, RoutingPolicy};
+    use crate::lab::data::DataPlane;
+    use crate::lab::truth::Truth;
+    use crate::lab::world::{AutoScalingGroup, Routing};
+    use crate::units::Pace;
+    use std::collections::BTreeSet;
+
+    fn built(config: LabConfig, seed: u64) -> World {
+        let clock = Clock::starting_now(Pace::new(30.0).expect("a pace"));
+        let truth = Truth::new(clock, None).expect("no file");
+        let lab = Lab::new(config, clock, truth.clone(), DataPlane::new(25_000, truth), seed);
+        world(&lab)
+    }
+
+    #[test]
+    fn every_region_is_whole_and_its_parts_refer_to_one_another() {
+        let world = built(LabConfig::default(), 1);
+        assert_eq!(world.regions.len(), 2);
+        for (index, name) in ["us-east-1", "eu-west-1"].into_iter().enumerate() {
+            let region = &world.regions[name];
+            assert_eq!((usize::from(region.index), region.subnets.len()), (index, 3));
+            let group: &AutoScalingGroup = &region.groups["shop-web"];
+            let azs: BTreeSet<_> = group.members.iter().map(|member| member.az.as_str()).collect();
+            assert_eq!(azs.len(), 3, "one instance per AZ");
+            let balancer = region.load_balancers.values().next().expect("one");
+            let targets = &region.target_groups[&balancer.target_group_arn].targets;
+            for member in &group.members {
+                let instance = &region.instances[&member.instance_id];
+                assert_eq!(targets[&instance.id].address, instance.address);
+                assert_eq!(instance.address.octets()[1], 10 + region.index);
+                assert_eq!(instance.tags["chaos"], "allowed");
+            }
+            assert!(balancer.dns_name.ends_with(&format!(".{name}.elb.amazonaws.com")));
+            let db = &region.db_instances["shop-db"];
+            assert_ne!(Some(&db.az), db.secondary_az.as_ref());
+            for alarm in &group.policy.alarm_names {
+                assert_eq!(region.alarms[alarm].alarm_actions, [group.policy.arn.clone()]);
+            }
+            for subnet in region.subnets.values() {
+                assert!(region.network_acls[&subnet.network_acl_id].is_default);
+            }
+        }
+    }
+
+    #[test]
+    fn the_record_routes_as_configured() {
+        let failover = built(LabConfig::default(), 1);
+        let zone = failover.route53.zones.values().next().expect("one");
+        assert_eq!(zone.records, zone.served);
+        let policies: Vec<_> = zone
+            .records
+            .iter()
+            .filter(|record| record.name == "shop.example.com.")
+            .map(|record| &record.routing)
+            .collect();
+        assert_eq!(
+            policies,
+            [
+                &Routing::Failover("PRIMARY".into()),
+                &Routing::Failover("SECONDARY".into())
+            ]
+        );
+        let latency = built(
+            LabConfig {
+                routing: RoutingPolicy::Latency,
+                ..LabConfig::default()
+            },
+            1,
+        );
+        let zone = latency.route53.zones.values().next().expect("one");
+        let records = zone.records.iter().filter(|record| record.name == "shop.example.com.");
+        for record in records {
+            assert!(matches!(record.routing, Routing::Latency(_)) && record.health_check_id.is_some());
+        }
+    }
+
+    #[test]
+    fn one_seed_gives_one_world() {
+        let ids = |seed| {
+            built(LabConfig::default(), seed).regions["us-east-1"]
+                .instances
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ids(5), ids(5));
+        assert_ne!(ids(5), ids(6));
+    }
+}
