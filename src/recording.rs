@@ -262,6 +262,19 @@ pub struct LedgerResult {
     pub unreadable: u64,
 }
 
+/// A write into a ledger as its user saw it; kept in memory until the read-back, never written to the recording.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ack {
+    /// Ledger name.
+    pub ledger: String,
+    /// The write's unique id.
+    pub id: String,
+    /// When it was acknowledged, or given up, real time since t0.
+    pub at: Duration,
+    /// Region that acknowledged it, or to which it was sent; empty where that is not known.
+    pub region: String,
+}
+
 /// A lost write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LostWrite {

@@ -1,1 +1,167 @@
-//! The load generator: users as rows of data, one shard per core. Knows neither faults nor AWS.
+//! The generator: starts requests when they are due, on one thread per shard, and measures from the due time.
+//! It knows the plan and the users' DNS; it knows neither faults nor AWS.
+
+mod book;
+mod curve;
+mod health;
+mod io;
+mod measure;
+mod pool;
+mod request;
+mod resolver;
+mod shard;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod users;
+mod wheel;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use hyper::header::HeaderName;
+use tokio::sync::{mpsc, watch};
+
+pub use measure::{ShardSecond, merge};
+
+use self::curve::Curve;
+use self::request::{CompiledStep, StepError};
+use self::resolver::{Resolver, ResolverError};
+use self::shard::{Common, ShardEnd};
+use self::transport::TransportSettings;
+use crate::clock::RunClock;
+use crate::event::Stamped;
+use crate::plan::Plan;
+use crate::recording::{Ack, Pulse};
+
+/// Why the load cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A step cannot be sent as written.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// The host cannot be looked up.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The plan names a response header that cannot exist.
+    #[error("served_by: {0:?} is not a header name")]
+    ServedBy(String),
+    /// Only plain HTTP is spoken so far.
+    #[error("the target's scheme is {0:?}; only http is supported")]
+    Scheme(String),
+    /// A thread could not start.
+    #[error("cannot start a shard")]
+    Thread(#[from] std::io::Error),
+}
+
+/// A running load.
+#[derive(Debug)]
+pub struct Load {
+    shards: Vec<JoinHandle<ShardEnd>>,
+    resolver: Resolver,
+}
+
+/// What is left when the load is over.
+#[derive(Debug, Default)]
+pub struct LoadEnd {
+    /// By step index, all shards together.
+    pub pulses: Vec<Pulse>,
+    /// Acknowledged writes.
+    pub acknowledged: Vec<Ack>,
+    /// Writes that were sent and whose outcome their user never learned.
+    pub unknown: Vec<Ack>,
+    /// Writes that could not be kept; above zero, a loss of zero proves nothing.
+    pub writes_over: u64,
+    /// Lookups that got no usable answer; users kept the last one.
+    pub lookups_failed: u64,
+    /// Shards that died; their measurements are missing.
+    pub shards_lost: usize,
+    /// Seconds the channel had no room for until the end; they belong to the run like those received.
+    pub rest: Vec<ShardSecond>,
+}
+
+/// Starts the load. Call it before t0: threads, connections' bookkeeping and the first DNS answer are then ready when
+/// the schedule begins. It ends by itself at the end of the plan, or early once `stop` says true.
+pub fn start(
+    plan: Arc<Plan>,
+    clock: RunClock,
+    seconds: mpsc::Sender<ShardSecond>,
+    events: mpsc::Sender<Stamped>,
+    stop: watch::Receiver<bool>,
+) -> Result<Load, LoadError> {
+    let target = &plan.target;
+    if target.scheme != "http" {
+        return Err(LoadError::Scheme(target.scheme.clone()));
+    }
+    let served_by = target
+        .served_by
+        .as_ref()
+        .map(|name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone())));
+    let pace = clock.pace();
+    let client = &plan.client;
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let shards = client.shards.unwrap_or_else(cores).max(1);
+    let steps = CompiledStep::all(&plan)?;
+    let resolver = Resolver::start(target, client.dns, clock, events)?;
+    let common = Common {
+        clock,
+        steps: steps.into(),
+        curve: Arc::new(Curve::new(&plan.stages, pace)),
+        shards,
+        transport: TransportSettings {
+            port: target.port,
+            connections_max: client.connections_max,
+            connect_timeout: pace.patience(client.connect_timeout),
+            policy: client.dns,
+            served_by: served_by.transpose()?,
+        },
+        limiter: client.rate_limit.and_then(shard::limiter).map(Arc::new),
+        seconds,
+        answers: resolver.answers(),
+        stop,
+        writes_max: book::WRITES_MAX / shards,
+        plan: Arc::clone(&plan),
+    };
+    let mut threads = Vec::with_capacity(shards);
+    for index in 0..shards {
+        let common = common.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("shard-{index}"))
+            .spawn(move || {
+                let local = tokio::task::LocalSet::new();
+                local.block_on(&runtime, shard::run(index, common))
+            })?;
+        threads.push(thread);
+    }
+    Ok(Load {
+        shards: threads,
+        resolver,
+    })
+}
+
+impl Load {
+    /// Waits for the end. Seconds must be received meanwhile; what found no room comes back in [`LoadEnd::rest`].
+    pub async fn join(self) -> LoadEnd {
+        let joined = tokio::task::spawn_blocking(move || self.join_blocking()).await;
+        joined.unwrap_or_default()
+    }
+
+    fn join_blocking(self) -> LoadEnd {
+        let mut end = LoadEnd::default();
+        for shard in self.shards {
+            match shard.join() {
+                Ok(part) => {
+                    measure::merge_pulses(&mut end.pulses, part.pulses);
+                    end.acknowledged.extend(part.acknowledged);
+                    end.unknown.extend(part.unknown);
+                    end.writes_over += part.writes_over;
+                    end.rest.extend(part.rest);
+                }
+                Err(_) => end.shards_lost += 1,
+            }
+        }
+        end.lookups_failed = self.resolver.stop();
+        end
+    }
+}

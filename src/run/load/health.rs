@@ -1,0 +1,88 @@
+//! The generator's own health: CPU of this thread and process, resident memory.
+//! Read from the kernel once a second; judges nothing.
+
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::recording::GeneratorSlice;
+
+/// CPU meter of one shard's thread.
+pub struct Meter {
+    at: Instant,
+    thread: Duration,
+    process: Duration,
+    whole_process: bool,
+}
+
+impl Meter {
+    /// Starts measuring on the current thread; one shard also measures the process.
+    #[must_use]
+    pub fn start(whole_process: bool) -> Self {
+        Self {
+            at: Instant::now(),
+            thread: cpu(UsageWho::RUSAGE_THREAD),
+            process: cpu(UsageWho::RUSAGE_SELF),
+            whole_process,
+        }
+    }
+
+    /// What was used since the last reading.
+    pub fn read(&mut self, connections: u64) -> GeneratorSlice {
+        let (now, thread) = (Instant::now(), cpu(UsageWho::RUSAGE_THREAD));
+        let wall = now.duration_since(self.at).as_secs_f64().max(1e-6);
+        let mut slice = GeneratorSlice {
+            cpu_busiest_shard: (thread.saturating_sub(self.thread).as_secs_f64() / wall).min(1.0),
+            connections,
+            ..GeneratorSlice::default()
+        };
+        (self.at, self.thread) = (now, thread);
+        if self.whole_process {
+            let process = cpu(UsageWho::RUSAGE_SELF);
+            slice.cpu_process = process.saturating_sub(self.process).as_secs_f64() / wall;
+            slice.resident_bytes = resident_bytes();
+            self.process = process;
+        }
+        slice
+    }
+}
+
+fn cpu(who: UsageWho) -> Duration {
+    let Ok(usage) = getrusage(who) else {
+        return Duration::ZERO;
+    };
+    let of = |time: nix::sys::time::TimeVal| {
+        Duration::new(time.tv_sec().max(0) as u64, (time.tv_usec().max(0) * 1000) as u32)
+    };
+    of(usage.user_time()) + of(usage.system_time())
+}
+
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_thread_is_seen_busy() {
+        let mut meter = Meter::start(true);
+        let end = Instant::now() + Duration::from_millis(100);
+        let mut sum = 0u64;
+        while Instant::now() < end {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        let slice = meter.read(3);
+        assert!(
+            slice.cpu_busiest_shard > 0.05 && slice.cpu_busiest_shard <= 1.0,
+            "{slice:?}"
+        );
+        assert!(slice.cpu_process >= slice.cpu_busiest_shard * 0.9);
+        assert!(slice.resident_bytes > 1_000_000);
+        assert_eq!(slice.connections, 3);
+    }
+}

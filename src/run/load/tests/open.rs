@@ -1,0 +1,63 @@
+//! The open model: arrivals come when they come.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stalled_endpoint_does_not_slow_arrivals() {
+    let epoch = Instant::now();
+    // Silent from 1.2 s to 2.2 s after now, that is from about 1.0 s to 2.0 s of the run.
+    let server = serve("127.0.0.1:0", move |_| async move {
+        let (from, until) = (epoch + Duration::from_millis(1200), epoch + Duration::from_millis(2200));
+        let now = Instant::now();
+        if now >= from && now < until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        answer(200, "")
+    })
+    .await;
+    let mut plan = plan(server.address);
+    plan.model = LoadModel::Arrivals;
+    plan.client.connections_max = 20;
+    stage(&mut plan, 500.0, Duration::ZERO, Duration::from_secs(4));
+    let ran = run(plan).await;
+    assert_eq!(ran.intended(), 2000);
+    assert_eq!(ran.ok() + ran.dropped(), 2000);
+    for slice in &ran.slices[..4] {
+        assert!(
+            (470..=530).contains(&slice.intended),
+            "second {}: {}",
+            slice.second,
+            slice.intended
+        );
+    }
+    let p99 = ran.quantile(0.99, |step| &step.latency);
+    assert!(
+        p99 > Duration::from_millis(800) && p99 < Duration::from_millis(1300),
+        "{p99:?}"
+    );
+    // One in four was due within the stall; half of them waited for at least half a second.
+    let p80 = ran.quantile(0.80, |step| &step.latency);
+    assert!(p80 > Duration::from_millis(50), "{p80:?}");
+    // Only those 40 that held a connection were slow themselves: waiting is in the latency, not in the service time.
+    let p95 = ran.quantile(0.95, |step| &step.service_time);
+    assert!(p95 < Duration::from_millis(200), "{p95:?}");
+    let lag = ran.quantile(0.99, |step| &step.lag);
+    assert!(
+        lag < Duration::from_millis(300),
+        "the stall is not the generator's: {lag:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_queue_is_counted_and_the_safety_limit_drops() {
+    let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
+    let mut plan = plan(server.address);
+    plan.model = LoadModel::Arrivals;
+    plan.client.rate_limit = Some(100.0);
+    stage(&mut plan, 400.0, Duration::ZERO, Duration::from_secs(2));
+    let ran = run(plan).await;
+    assert_eq!(ran.intended(), 800);
+    assert_eq!(ran.ok() + ran.dropped(), 800);
+    assert!((180..=215).contains(&ran.ok()), "{}", ran.ok());
+    assert_eq!(server.requests(), ran.ok());
+}

@@ -1,0 +1,176 @@
+//! Users as rows: which pass each one is in and whether it is still wanted. A user's choices depend only on the seed,
+//! its number and its pass, so any number of shards makes the same users.
+
+use std::time::Duration;
+
+use crate::plan::{JourneyPlan, Think};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct User {
+    pass: u32,
+    /// In the wheel or under way; a user that leaves finishes what it does first.
+    present: bool,
+}
+
+/// The users of one shard: every `shards`-th of the run, by number.
+#[derive(Debug)]
+pub struct Users {
+    rows: Vec<User>,
+    shard: u64,
+    shards: u64,
+    wanted: usize,
+    present: u64,
+}
+
+impl Users {
+    /// No users yet, room for `peak` in the whole run.
+    #[must_use]
+    pub fn new(shard: usize, shards: usize, peak: f64) -> Self {
+        Self {
+            rows: Vec::with_capacity(peak as usize / shards + 1),
+            shard: shard as u64,
+            shards: shards as u64,
+            wanted: 0,
+            present: 0,
+        }
+    }
+
+    /// Sets the number of users of the whole run and calls `join` for each row that comes alive.
+    pub fn set_level(&mut self, level: f64, mut join: impl FnMut(u32)) {
+        let level = level.max(0.0) as u64;
+        let wanted = level
+            .saturating_sub(self.shard)
+            .div_ceil(self.shards)
+            .min(u64::from(u32::MAX - 1)) as usize;
+        if self.rows.len() < wanted {
+            self.rows.resize(wanted, User::default());
+        }
+        for row in self.wanted..wanted {
+            if !self.rows[row].present {
+                self.rows[row].present = true;
+                self.present += 1;
+                join(row as u32);
+            }
+        }
+        self.wanted = wanted;
+    }
+
+    /// How many are present.
+    #[must_use]
+    pub fn present(&self) -> u64 {
+        self.present
+    }
+
+    /// Begins the next pass of a row; none when it is to leave instead.
+    pub fn begin_pass(&mut self, row: u32) -> Option<u32> {
+        let wanted = (row as usize) < self.wanted;
+        let user = self.rows.get_mut(row as usize)?;
+        if !wanted {
+            user.present = false;
+            self.present -= 1;
+            return None;
+        }
+        user.pass = user.pass.wrapping_add(1);
+        Some(user.pass)
+    }
+
+    /// The number of a row in the whole run.
+    #[must_use]
+    pub fn number(&self, row: u32) -> u64 {
+        u64::from(row) * self.shards + self.shard
+    }
+}
+
+/// The generator of choices for one pass of one user, or of one arrival.
+#[must_use]
+pub fn choices(seed: u64, number: u64, pass: u32) -> fastrand::Rng {
+    // SplitMix64's finaliser spreads neighbouring numbers over the whole range.
+    let mut state = seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (u64::from(pass) << 40);
+    state = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    state = (state ^ (state >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    fastrand::Rng::with_seed(state ^ (state >> 31))
+}
+
+/// A think time, uniform between its ends, microseconds.
+pub fn think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
+    let us = |duration: Duration| duration.as_micros() as u64;
+    let (min, max) = (us(think.min), us(think.max));
+    if max > min { choices.u64(min..=max) } else { min }
+}
+
+/// Picks journeys by weight.
+#[derive(Clone, Debug)]
+pub struct Journeys {
+    cumulated: Vec<f64>,
+}
+
+impl Journeys {
+    /// Of these journeys.
+    #[must_use]
+    pub fn new(journeys: &[JourneyPlan]) -> Self {
+        let mut total = 0.0;
+        let cumulated = journeys.iter().map(|journey| {
+            total += journey.weight.max(0.0);
+            total
+        });
+        Self {
+            cumulated: cumulated.collect(),
+        }
+    }
+
+    /// An index; zero where no journey has weight.
+    pub fn pick(&self, choices: &mut fastrand::Rng) -> usize {
+        let total = self.cumulated.last().copied().unwrap_or(0.0);
+        let at = choices.f64() * total;
+        let index = self.cumulated.partition_point(|end| *end <= at);
+        index.min(self.cumulated.len().saturating_sub(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_together_have_exactly_the_level() {
+        for level in [0.0, 1.0, 7.9, 100.0, 1001.0] {
+            let mut numbers = Vec::new();
+            for shard in 0..3 {
+                let mut users = Users::new(shard, 3, 100.0);
+                let mut rows = Vec::new();
+                users.set_level(level, |row| rows.push(row));
+                assert_eq!(users.present(), rows.len() as u64);
+                numbers.extend(rows.iter().map(|row| users.number(*row)));
+            }
+            numbers.sort_unstable();
+            assert_eq!(numbers, (0..level as u64).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn users_leave_at_their_next_pass_and_are_not_doubled() {
+        let mut users = Users::new(0, 1, 10.0);
+        users.set_level(3.0, |_| {});
+        users.set_level(1.0, |_| {});
+        assert_eq!(users.present(), 3);
+        assert_eq!(users.begin_pass(2), None);
+        assert_eq!(users.present(), 2);
+        let mut joined = Vec::new();
+        users.set_level(3.0, |row| joined.push(row));
+        assert_eq!(joined, [2], "user 1 never left");
+        assert_eq!(users.begin_pass(1), Some(1));
+    }
+
+    #[test]
+    fn journeys_are_picked_by_weight() {
+        let journeys = Journeys {
+            cumulated: vec![9.0, 10.0],
+        };
+        let picked = (0..20_000)
+            .filter(|number| journeys.pick(&mut choices(5, *number, 1)) == 1)
+            .count();
+        assert!((1800..2200).contains(&picked), "{picked}");
+        let (mut one, mut again) = (choices(5, 6, 7), choices(5, 6, 7));
+        assert_eq!(one.u64(..), again.u64(..));
+    }
+}
