@@ -1,1 +1,168 @@
-//! The AWS endpoint: wire protocols in front of the world.
+//! The AWS endpoint: wire protocols in front of the world, one file per service, as in `aws/`.
+//! It reads the world and passes changes on to `dynamics`; nothing here moves by itself. Signatures are not verified,
+//! only their scope is read, and nothing of a request's credentials is kept. Not modelled: eventual consistency
+//! (`control_plane.lag`); every Describe call sees the present.
+
+mod autoscaling;
+mod cbor;
+mod cloudwatch;
+mod ec2;
+mod elasticloadbalancingv2;
+mod json;
+mod manners;
+mod page;
+mod query;
+mod rds;
+mod route53;
+mod sts;
+mod value;
+mod wire;
+mod xml;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpListener;
+
+use super::Lab;
+use super::error::AwsError;
+use super::world::CloudTime;
+use manners::{Manners, Treatment};
+use value::Value;
+use wire::{Incomplete, Protocol};
+
+/// Largest body that is read.
+const LARGEST_BODY: usize = 1024 * 1024;
+/// Pause after an `accept` that failed, which means that descriptors have run out.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// One operation asked for, decoded.
+struct Call<'c> {
+    lab: &'c Arc<Lab>,
+    /// Cloud time at which it arrived.
+    now: CloudTime,
+    /// The Region it was signed for.
+    region: &'c str,
+    action: &'c str,
+    input: Value,
+    /// The query string, of `restXml` only.
+    query: Value,
+    /// Ids in the path, of `restXml` only.
+    path_ids: Vec<String>,
+    protocol: Protocol,
+}
+
+impl Call<'_> {
+    fn unknown(&self, action: &str) -> AwsError {
+        AwsError::bad_request(
+            "InvalidAction",
+            format!("The action {action} is not valid for this endpoint."),
+        )
+    }
+
+    fn unknown_region(&self) -> AwsError {
+        AwsError::bad_request("AuthFailure", format!("There is no Region {} here.", self.region))
+    }
+
+    /// Whether the answer is XML of `awsQuery`, which has no maps.
+    fn is_query(&self) -> bool {
+        self.protocol == Protocol::AwsQuery
+    }
+}
+
+/// Answers AWS's protocols on `listener` for as long as the runtime lives.
+pub async fn serve(lab: Arc<Lab>, listener: TcpListener) {
+    let manners = Arc::new(Manners::new(&lab.config.control_plane));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(_) => {
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Small answers must not wait for the peer's acknowledgements.
+        let _ = stream.set_nodelay(true);
+        let (lab, manners) = (lab.clone(), manners.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| handle(lab.clone(), manners.clone(), request));
+            let mut server = hyper::server::conn::http1::Builder::new();
+            // A client that goes away mid-request concerns only itself.
+            let _ = server
+                .timer(TokioTimer::new())
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+type Answer = Response<Full<Bytes>>;
+
+async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+    let (head, body) = request.into_parts();
+    let request_id = lab.uuid();
+    let guess = wire::guess_protocol(&head);
+    let body = match Limited::new(body, LARGEST_BODY).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => {
+            let error = match error.downcast_ref::<LengthLimitError>() {
+                Some(_) => AwsError::new("RequestEntityTooLarge", "The request body is too large", 413),
+                None => AwsError::bad_request("IncompleteBody", "The request body ended too early"),
+            };
+            return Ok(wire::failure(guess, "", &error, &request_id));
+        }
+    };
+    let (scope, asked) = match wire::read(&head, &body) {
+        Ok(read) => read,
+        Err(Incomplete {
+            protocol,
+            action,
+            error,
+        }) => {
+            return Ok(wire::failure(protocol, &action, &error, &request_id));
+        }
+    };
+    let service = scope.service.as_str();
+    match manners.treat(&lab, &scope.region, service, &asked.action) {
+        Treatment::Serve => {}
+        Treatment::Refuse(error) => return Ok(wire::failure(asked.protocol, service, &error, &request_id)),
+        Treatment::NeverAnswer => std::future::pending().await,
+    }
+    let action = asked.action;
+    let call = Call {
+        lab: &lab,
+        now: lab.now(),
+        region: &scope.region,
+        action: &action,
+        input: asked.input,
+        query: asked.query,
+        path_ids: asked.path_ids,
+        protocol: asked.protocol,
+    };
+    Ok(match dispatch(service, &call) {
+        Ok(answer) => wire::success(call.protocol, service, &action, answer, &request_id),
+        Err(error) => wire::failure(call.protocol, service, &error, &request_id),
+    })
+}
+
+fn dispatch(service: &str, call: &Call<'_>) -> Result<Value, AwsError> {
+    match service {
+        "ec2" => ec2::answer(call),
+        "autoscaling" => autoscaling::answer(call),
+        "elasticloadbalancing" => elasticloadbalancingv2::answer(call),
+        "rds" => rds::answer(call),
+        "monitoring" => cloudwatch::answer(call),
+        "route53" => route53::answer(call),
+        "sts" => sts::answer(call),
+        other => Err(AwsError::bad_request(
+            "InvalidAction",
+            format!("The service {other} is not answered here."),
+        )),
+    }
+}
