@@ -1,4 +1,24 @@
 //! What the user wrote -> typed values, every mistake at once, with file, line and remedy.
-//! Gets text and a name; opens no file and reads no environment.
+//! Gets text and a name; opens no file and reads no environment. [`references`] tells the caller which files to read
+//! next, [`load`] takes everything together.
 
+mod decode;
+mod error;
+mod experiment;
+mod load;
+mod nearest;
+mod node;
 pub mod objective;
+mod objective_text;
+mod overrides;
+mod profile;
+mod source;
+mod target;
+pub mod template;
+
+pub use error::{ConfigErrors, Mistake};
+pub use experiment::{At, Experiment, FaultEntry, FaultKind, Stop};
+pub use load::{Config, Reference, References, Sources, load, references};
+pub use profile::{Client, Honesty, Journey, Ledger, Load, Probe, Profile, RequestBody, Stage, Step, TargetRef};
+pub use source::{Place, Spanned};
+pub use target::{AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};

@@ -1,0 +1,180 @@
+//! Tests of loading: the shipped files, every mistake at once, overrides.
+
+use super::*;
+use proptest::prelude::*;
+
+const PROFILE: &str = "\
+name: small
+journeys:
+  order:
+    weight: 1
+    think: 5s..10s
+    steps:
+      - post: /orders
+        json: { id: \"{{ unique }}\" }
+        ledger: orders
+ledgers: { orders: { read: \"/orders/{{ id }}\" } }
+stages:
+  - { tier: 1, users: 100, ramp: 1m, hold: 5m }
+chaos: [a.yaml]
+lab: { web: { max: 5 } }
+";
+const EXPERIMENT: &str = "\
+name: failover
+hypothesis: the standby takes over
+faults:
+  - { fault: rds.failover, role: database, at: hold + 1m, irreversible: true }
+settle: 2m
+objectives: [ recovery(order) <= 120s ]
+";
+
+fn sources(profile: &str, experiments: &[(&str, &str)]) -> Sources {
+    Sources {
+        profile: ("profiles/x.yaml".to_owned(), profile.to_owned()),
+        experiments: experiments
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+            .collect(),
+    }
+}
+
+fn set(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_profile_loads_with_its_experiment() {
+    let references = references("profiles/x.yaml", PROFILE, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(references.experiments[0].value, "a.yaml");
+    assert_eq!(references.target, TargetRef::Lab);
+    let config = load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.lab, serde_json::json!({"web": {"max": 5}}));
+    assert_eq!(
+        config.experiments[0].objectives[0].value.scope,
+        crate::config::objective::Scope::Experiment("failover".to_owned())
+    );
+}
+
+#[test]
+fn any_key_of_profile_lab_and_experiment_can_be_set() {
+    let overrides = set(&[
+        ("stages.0.users", "7"),
+        ("lab.database.multi_az", "false"),
+        ("experiments.failover.settle", "9m"),
+        ("experiments.failover.faults.0.at", "3m"),
+    ]);
+    let config =
+        load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.profile.stages[0].load, crate::config::Load::Users(7));
+    assert_eq!(
+        config.lab,
+        serde_json::json!({"web": {"max": 5}, "database": {"multi_az": false}})
+    );
+    assert_eq!(config.experiments[0].settle.as_secs(), 540);
+    let none = references("x", PROFILE, &set(&[("chaos", "[]")])).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(none.experiments.is_empty());
+}
+
+#[test]
+fn all_mistakes_come_at_once_with_place_and_remedy() {
+    let profile = "\
+name: broken
+journeys:
+  browse:
+    wieght: 9
+    think: 25s..5s
+    steps:
+      - get: /products/{{ rnadom(1, 500) }}
+  order:
+    weight: 0
+    steps:
+      - post: /orders
+        ledger: ordrs
+ledgers: { orders: { read: /orders } }
+stagess: []
+stages:
+  - { tier: 7, users: 0, ramp: 5, hold: 5m }
+  - { tier: 2, users: 10_000, arrivals: 5/s, hold: 5 minutos }
+name: twice
+objectives:
+  - latancy p99 < 300ms
+  - errors < 300ms during steady
+  - recovery(ordr) <= 120s
+";
+    let experiment = "\
+name: blackout
+hypothesis: x
+faults:
+  - { fault: network.deny_region, role: dns, at: hold }
+  - { fault: rds.failover, role: database, at: later }
+  - { fault: rds.failovr, role: database, at: hold }
+stop_when: [ errors > 90% ]
+";
+    let errors = load(
+        &sources(profile, &[("chaos/b.yaml", experiment)]),
+        &set(&[("client.dns", "honor-ttl"), ("experiments.blackot.x", "1")]),
+    )
+    .expect_err("many mistakes");
+    insta::assert_snapshot!(errors.to_string());
+}
+
+#[test]
+fn a_mistake_of_the_lab_points_at_its_line() {
+    let config = load(
+        &sources(PROFILE, &[("a.yaml", EXPERIMENT)]),
+        &set(&[("lab.web.maxx", "1")]),
+    )
+    .unwrap_or_else(|errors| panic!("{errors}"));
+    let text = config.lab_mistake("lab.web.maxx", "unknown key").to_string();
+    assert!(
+        text.contains("--> --set:1:1") && text.contains("lab.web.maxx=1"),
+        "{text}"
+    );
+    let text = config.lab_mistake("lab.web.max", "too small").to_string();
+    assert!(text.contains("profiles/x.yaml:14:20"), "{text}");
+}
+
+#[test]
+fn the_shipped_profiles_load() {
+    for profile in ["game-day", "tier-1", "tier-2"] {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let path = format!("profiles/{profile}.yaml");
+        let read =
+            |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let text = read(&path);
+        let references = references(&path, &text, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let experiments = references
+            .experiments
+            .iter()
+            .map(|r| (r.value.clone(), read(&r.value)))
+            .collect();
+        load(
+            &Sources {
+                profile: (path, text),
+                experiments,
+            },
+            &[],
+        )
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_edit_of_a_profile_panics(at in 0usize..PROFILE.len(), length in 0usize..12, with in "[a-z0-9:{}\\[\\]\"% \n-]{0,6}") {
+        let end = (at + length).min(PROFILE.len());
+        let text = format!("{}{with}{}", &PROFILE[..at], &PROFILE[end..]);
+        if let Err(errors) = load(&sources(&text, &[("a.yaml", EXPERIMENT)]), &[]) {
+            prop_assert!(!errors.mistakes().is_empty());
+            prop_assert!(errors.to_string().starts_with("error: "));
+        }
+    }
+
+    #[test]
+    fn no_override_panics(key in "[a-z0-9.]{0,20}", value in ".{0,20}") {
+        let _ = load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &[(key, value)]);
+    }
+}

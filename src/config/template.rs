@@ -1,0 +1,150 @@
+//! Texts with holes: `{{ random(1, 500) }}`, `{{ unique }}` and, in a ledger's read path, `{{ id }}`.
+//! Only takes them apart; filling them is the generator's work.
+
+use super::nearest::suggest;
+
+/// A piece of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Literal text.
+    Text(String),
+    /// A whole number between both ends, included.
+    Random(u64, u64),
+    /// An id no other request of the run has.
+    Unique,
+    /// The acknowledged id, only where a write is read back.
+    Id,
+}
+
+/// What is wrong with a text, and where in it (characters).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TemplateMistake {
+    pub(super) offset: usize,
+    pub(super) length: usize,
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+/// Takes a text apart; `id` says whether `{{ id }}` means something here.
+pub(super) fn parse(text: &str, id: bool) -> Result<Vec<Piece>, TemplateMistake> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some(open) = rest.find("{{") {
+        if open > 0 {
+            pieces.push(Piece::Text(rest[..open].to_owned()));
+        }
+        let offset = text[..text.len() - rest.len() + open].chars().count();
+        let inner = &rest[open + 2..];
+        let Some(close) = inner.find("}}") else {
+            return Err(TemplateMistake {
+                offset,
+                length: 2,
+                message: "`{{` is never closed".to_owned(),
+                hint: "close it with `}}`".to_owned(),
+            });
+        };
+        let hole = inner[..close].trim();
+        let length = rest[open..open + close + 4].chars().count();
+        pieces.push(self::hole(hole, id).map_err(|(message, hint)| TemplateMistake {
+            offset,
+            length,
+            message,
+            hint,
+        })?);
+        rest = &inner[close + 2..];
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
+
+fn hole(hole: &str, id: bool) -> Result<Piece, (String, String)> {
+    let (name, arguments) = match hole.split_once('(') {
+        Some((name, rest)) => (name.trim(), Some(rest.trim_end().strip_suffix(')').unwrap_or(rest))),
+        None => (hole, None),
+    };
+    let known: &[&str] = if id {
+        &["id", "random", "unique"]
+    } else {
+        &["random", "unique"]
+    };
+    match (name, arguments) {
+        ("unique", None) => Ok(Piece::Unique),
+        ("id", None) if id => Ok(Piece::Id),
+        ("id", None) => Err((
+            "`{{ id }}` only means something in a ledger's read path".to_owned(),
+            "use `{{ unique }}` for a new id".to_owned(),
+        )),
+        ("random", Some(arguments)) => {
+            let mistake = || {
+                let message = format!("`random({arguments})` needs two whole numbers, the smaller one first");
+                (message, "write `{{ random(1, 500) }}`".to_owned())
+            };
+            let (low, high) = arguments.split_once(',').ok_or_else(mistake)?;
+            let read = |text: &str| text.trim().replace('_', "").parse::<u64>().ok();
+            match (read(low), read(high)) {
+                (Some(low), Some(high)) if low <= high => Ok(Piece::Random(low, high)),
+                _ => Err(mistake()),
+            }
+        }
+        ("random", None) => Err((
+            "`random` needs its two ends".to_owned(),
+            "write `{{ random(1, 500) }}`".to_owned(),
+        )),
+        ("unique", Some(_)) => Err((
+            "`unique` takes nothing in brackets".to_owned(),
+            "write `{{ unique }}`".to_owned(),
+        )),
+        _ => Err((
+            format!("unknown template function {name:?}"),
+            suggest(name, known.iter().copied()),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn texts_come_apart() {
+        assert_eq!(
+            parse("/p/{{ random(1, 500) }}?u={{unique}}", false),
+            Ok(vec![
+                Piece::Text("/p/".to_owned()),
+                Piece::Random(1, 500),
+                Piece::Text("?u=".to_owned()),
+                Piece::Unique
+            ])
+        );
+        assert_eq!(
+            parse("/o/{{ id }}", true),
+            Ok(vec![Piece::Text("/o/".to_owned()), Piece::Id])
+        );
+        for bad in [
+            "{{",
+            "{{ id }}",
+            "{{ random }}",
+            "{{ random(5, 1) }}",
+            "{{ random(1) }}",
+            "{{ x }}",
+            "{{ unique(1) }}",
+        ] {
+            assert!(parse(bad, false).is_err(), "{bad}");
+        }
+        let mistake = parse("é {{ uniqe }}", false).expect_err("misspelt");
+        assert_eq!(
+            (mistake.offset, mistake.length, mistake.hint.as_str()),
+            (2, 11, "did you mean \"unique\"?")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics(text in "[{}() a-zé0-9,]{0,60}") {
+            let _ = parse(&text, true);
+        }
+    }
+}
