@@ -1,1 +1,60 @@
-//! Faults in the world: journalled before, observed, reverted after. Knows nothing of load.
+//! Faults in the world: guarded, journalled before, observed, reverted after. Knows nothing of load.
+//! When a fault is due is the director's business; this folder only knows how.
+
+mod cloud;
+mod ec2;
+mod guard;
+mod journal;
+mod network;
+mod rds;
+mod revert;
+mod runner;
+#[cfg(test)]
+mod runner_tests;
+#[cfg(test)]
+mod testing;
+
+pub use cloud::Cloud;
+pub use journal::{Before, Contents, Journal, NetworkBefore, Record, RunHeader, SubnetBefore, read as read_journal};
+pub use revert::{revert_journal, run_header};
+pub use runner::Runner;
+
+use crate::aws::AwsError;
+use crate::event::FaultId;
+
+/// Why a fault could not be injected or reverted.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// The plan has no such fault.
+    #[error("the plan has no fault {0}")]
+    UnknownFault(FaultId),
+    /// A guard said no, or there is nothing to hit.
+    #[error("{0}")]
+    Refused(String),
+    /// The run is being reverted.
+    #[error("the run is ending")]
+    Ending,
+    /// The journal could not be written or read; nothing is done that it does not hold.
+    #[error("the journal cannot be used: {0}")]
+    Journal(#[from] std::io::Error),
+    /// AWS refused or did not answer.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+    /// The fault is still in the world.
+    #[error("{fault} is still in the world: {left}")]
+    StillThere {
+        /// Which.
+        fault: FaultId,
+        /// What is left, and how to undo it by hand.
+        left: String,
+    },
+}
+
+/// What reverting everything came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RevertSummary {
+    /// Faults that were in the world and are not any more.
+    pub reverted: Vec<FaultId>,
+    /// Faults that are still in the world, with what is left and how to undo it by hand.
+    pub failed: Vec<(FaultId, String)>,
+}

@@ -1,0 +1,346 @@
+//! The write-ahead log of injections: one JSON line per record, on disk before the act it announces.
+//! Undo data are typed before-images, not code. Reading tolerates the torn line that a crash leaves.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{from_unix, unix};
+use crate::event::FaultId;
+use crate::plan::Plan;
+use crate::units::Pace;
+
+/// Everything needed to reach the account again after the run died.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// Id of the run; resources that the run creates carry it as a tag.
+    pub run: String,
+    /// AWS endpoint override.
+    pub endpoint: Option<String>,
+    /// Expected account.
+    pub account: Option<String>,
+    /// Regions.
+    pub regions: Vec<String>,
+    /// Pace of the target's cloud.
+    pub pace: Pace,
+}
+
+impl RunHeader {
+    /// The header of a run of this plan that begins now.
+    #[must_use]
+    pub fn new(plan: &Plan) -> Self {
+        let micros = (unix(SystemTime::now()) * 1e6) as u64;
+        Self {
+            run: format!("{micros:x}-{:x}", std::process::id()),
+            endpoint: plan.target.endpoint.clone(),
+            account: plan.target.account.clone(),
+            regions: plan.target.regions.clone(),
+            pace: plan.pace,
+        }
+    }
+}
+
+/// One line of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "record")]
+pub enum Record {
+    /// The first line.
+    Run(RunHeader),
+    /// A fault is about to be injected.
+    Intent {
+        /// Which.
+        fault: FaultId,
+        /// Region it hits.
+        region: String,
+        /// What the world was like.
+        before: Before,
+    },
+    /// A call was answered.
+    Call {
+        /// For which fault.
+        fault: FaultId,
+        /// `ec2:TerminateInstances`.
+        action: String,
+        /// What it was about.
+        detail: String,
+        /// Error of the call; none when it was accepted.
+        error: Option<String>,
+        /// Failures of earlier attempts.
+        retried: Vec<String>,
+    },
+    /// A resource was created that the revert must delete.
+    Created {
+        /// For which fault.
+        fault: FaultId,
+        /// Its id.
+        resource: String,
+    },
+    /// The effect was seen.
+    Observed {
+        /// Which.
+        fault: FaultId,
+        /// What was seen.
+        evidence: String,
+    },
+    /// The revert is about to begin.
+    RevertIntent {
+        /// Which.
+        fault: FaultId,
+    },
+    /// The revert was read back.
+    Reverted {
+        /// Which.
+        fault: FaultId,
+    },
+    /// The revert failed.
+    RevertFailed {
+        /// Which.
+        fault: FaultId,
+        /// What is left.
+        error: String,
+    },
+}
+
+/// What a fault is about to change, as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "fault")]
+pub enum Before {
+    /// Instances that will be terminated; nothing brings them back, their group replaces them.
+    Ec2Terminate {
+        /// Group.
+        group: String,
+        /// Instances.
+        instances: Vec<String>,
+    },
+    /// A database that will be rebooted; it comes back by itself.
+    RdsFailover {
+        /// Identifier.
+        database: String,
+        /// Whether the standby is asked to take over; a single-AZ instance can only restart.
+        failover: bool,
+        /// AZ of the primary.
+        az: String,
+        /// AZ of the standby.
+        secondary_az: Option<String>,
+    },
+    /// Subnets that will be put under an ACL that denies everything.
+    NetworkDenyRegion(NetworkBefore),
+}
+
+/// Subnets and their ACLs as they were.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkBefore {
+    /// Id of the run, the tag of what it creates.
+    pub run: String,
+    /// Subnets.
+    pub subnets: Vec<SubnetBefore>,
+}
+
+/// One subnet as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetBefore {
+    /// Subnet.
+    pub subnet: String,
+    /// VPC.
+    pub vpc: String,
+    /// Association at the time; worthless after the first replacement, kept as evidence.
+    pub association: String,
+    /// Network ACL to put back.
+    pub network_acl: String,
+}
+
+impl Before {
+    /// Whether an API call can undo it.
+    #[must_use]
+    pub fn is_reversible(&self) -> bool {
+        matches!(self, Before::NetworkDenyRegion(_))
+    }
+
+    /// Ids of what it hits.
+    #[must_use]
+    pub fn resources(&self) -> Vec<String> {
+        match self {
+            Before::Ec2Terminate { instances, .. } => instances.clone(),
+            Before::RdsFailover { database, .. } => vec![database.clone()],
+            Before::NetworkDenyRegion(before) => before.subnets.iter().map(|one| one.subnet.clone()).collect(),
+        }
+    }
+}
+
+/// A journal open for appending.
+#[derive(Debug)]
+pub struct Journal {
+    file: Mutex<File>,
+    run: String,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    at: String,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+impl Journal {
+    /// Starts a new journal; refuses to write over an old one, which may be needed to revert.
+    pub fn create(path: &Path, header: RunHeader) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create_new(true).open(path)?;
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            File::open(folder)?.sync_all()?;
+        }
+        let journal = Self {
+            file: Mutex::new(file),
+            run: header.run.clone(),
+        };
+        journal.append(&Record::Run(header))?;
+        Ok(journal)
+    }
+
+    /// Goes on with the journal of a dead run; a torn last line is closed off first.
+    pub fn reopen(path: &Path, run: &str) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).append(true).open(path)?;
+        if file.metadata()?.len() > 0 {
+            let mut last = [0u8];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(Self {
+            file: Mutex::new(file),
+            run: run.to_owned(),
+        })
+    }
+
+    /// Id of the run.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// Writes a record and waits until it is on disk. It blocks for a few milliseconds: the act that follows must
+    /// not overtake it.
+    pub fn append(&self, record: &Record) -> io::Result<()> {
+        let at = jiff::Timestamp::try_from(SystemTime::now()).map(|time| time.to_string());
+        let line = Line {
+            at: at.unwrap_or_default(),
+            record,
+        };
+        let mut text = serde_json::to_string(&line)?;
+        text.push('\n');
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.write_all(text.as_bytes())?;
+        file.sync_data()
+    }
+}
+
+/// What a journal holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Contents {
+    /// Records in order.
+    pub records: Vec<Record>,
+    /// Lines that cannot be read: at most one, torn, unless somebody edited the file.
+    pub damaged: usize,
+}
+
+/// Reads a journal, leaving out lines that a crash tore.
+pub fn read(path: &Path) -> io::Result<Contents> {
+    let mut contents = Contents::default();
+    let bytes = std::fs::read(path)?;
+    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+        match serde_json::from_slice(line) {
+            Ok(record) => contents.records.push(record),
+            Err(_) => contents.damaged += 1,
+        }
+    }
+    Ok(contents)
+}
+
+/// A time of the target's clock as AWS writes it.
+pub(super) fn timestamp(unix_seconds: f64) -> String {
+    jiff::Timestamp::try_from(from_unix(unix_seconds.round()))
+        .map(|time| time.to_string())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> RunHeader {
+        RunHeader {
+            run: "r1".to_owned(),
+            endpoint: None,
+            account: None,
+            regions: vec!["us-east-1".to_owned()],
+            pace: Pace::REAL,
+        }
+    }
+
+    fn intent(index: usize) -> Record {
+        Record::Intent {
+            fault: FaultId {
+                experiment: "blackout".to_owned(),
+                index,
+            },
+            region: "us-east-1".to_owned(),
+            before: Before::NetworkDenyRegion(NetworkBefore {
+                run: "r1".to_owned(),
+                subnets: vec![SubnetBefore {
+                    subnet: "subnet-1".to_owned(),
+                    vpc: "vpc-1".to_owned(),
+                    association: "aclassoc-1".to_owned(),
+                    network_acl: "acl-1".to_owned(),
+                }],
+            }),
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_a_journal_reads_as_its_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::create(&path, header()).unwrap();
+        for index in 0..3 {
+            journal.append(&intent(index)).unwrap();
+        }
+        let whole = read(&path).unwrap();
+        assert_eq!((whole.records.len(), whole.damaged), (4, 0));
+        assert_eq!(whole.records[3], intent(2));
+        let bytes = std::fs::read(&path).unwrap();
+        let torn = folder.path().join("torn.jsonl");
+        for cut in 0..bytes.len() {
+            std::fs::write(&torn, &bytes[..cut]).unwrap();
+            let contents = read(&torn).unwrap();
+            let lines = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
+            assert!(contents.records.len() >= lines && contents.damaged <= 1, "cut at {cut}");
+            assert_eq!(contents.records[..], whole.records[..contents.records.len()]);
+        }
+    }
+
+    #[test]
+    fn a_torn_line_does_not_swallow_what_is_appended_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        Journal::create(&path, header()).unwrap().append(&intent(0)).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
+        Journal::reopen(&path, "r1").unwrap().append(&intent(1)).unwrap();
+        let contents = read(&path).unwrap();
+        assert_eq!(contents.damaged, 1);
+        assert_eq!(contents.records, vec![Record::Run(header()), intent(1)]);
+    }
+
+    #[test]
+    fn an_old_journal_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        Journal::create(&path, header()).unwrap();
+        assert!(Journal::create(&path, header()).is_err());
+    }
+}

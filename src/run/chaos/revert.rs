@@ -1,0 +1,84 @@
+//! Undoes what a dead run left in the world, from its journal alone.
+
+use std::path::Path;
+
+use super::cloud::Cloud;
+use super::journal::{self, Before, Journal, Record, RunHeader};
+use super::runner::Hand;
+use super::{ChaosError, RevertSummary, guard, network};
+use crate::event::FaultId;
+
+/// The header of a journal: where the account is that the run touched.
+pub fn run_header(path: &Path) -> Result<RunHeader, ChaosError> {
+    let contents = journal::read(path)?;
+    header_of(&contents.records).cloned()
+}
+
+/// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
+/// Harmless when repeated.
+pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSummary, ChaosError> {
+    let contents = journal::read(path)?;
+    let header = header_of(&contents.records)?;
+    let mut left = still_there(&contents.records);
+    let mut summary = RevertSummary::default();
+    if left.is_empty() {
+        return Ok(summary);
+    }
+    if let (Some(expected), Some(region)) = (&header.account, header.regions.first()) {
+        let found = cloud.account(region).await?;
+        guard::same_account(expected, &found).map_err(ChaosError::Refused)?;
+    }
+    let journal = Journal::reopen(path, &header.run)?;
+    while let Some((fault, region, before)) = left.pop() {
+        let Before::NetworkDenyRegion(before) = before else {
+            continue;
+        };
+        let hand = Hand {
+            cloud,
+            journal: &journal,
+            pace: header.pace,
+            fault: &fault,
+            region: &region,
+            ending: None,
+        };
+        journal.append(&Record::RevertIntent { fault: fault.clone() })?;
+        match network::revert(&hand, &before).await {
+            Ok(()) => {
+                journal.append(&Record::Reverted { fault: fault.clone() })?;
+                summary.reverted.push(fault);
+            }
+            Err(error) => {
+                let error = error.to_string();
+                journal.append(&Record::RevertFailed {
+                    fault: fault.clone(),
+                    error: error.clone(),
+                })?;
+                summary.failed.push((fault, error));
+            }
+        }
+    }
+    Ok(summary)
+}
+
+fn header_of(records: &[Record]) -> Result<&RunHeader, ChaosError> {
+    let header = records.iter().find_map(|record| match record {
+        Record::Run(header) => Some(header),
+        _ => None,
+    });
+    header.ok_or_else(|| ChaosError::Refused("the journal does not say whose run it is".to_owned()))
+}
+
+/// Faults that an API call must undo, in the order of their intents.
+fn still_there(records: &[Record]) -> Vec<(FaultId, String, Before)> {
+    let mut there: Vec<(FaultId, String, Before)> = Vec::new();
+    for record in records {
+        match record {
+            Record::Intent { fault, region, before } if before.is_reversible() => {
+                there.push((fault.clone(), region.clone(), before.clone()));
+            }
+            Record::Reverted { fault } => there.retain(|(one, _, _)| one != fault),
+            _ => {}
+        }
+    }
+    there
+}

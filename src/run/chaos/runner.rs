@@ -1,0 +1,393 @@
+//! Injects and reverts the faults of a plan, one at a time each, in any order; tells what happened as events.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use super::cloud::{Cloud, Wrote};
+use super::journal::{Before, Journal, Record};
+use super::{ChaosError, RevertSummary, ec2, guard, network, rds};
+use crate::aws;
+use crate::clock::RunClock;
+use crate::event::{Event, FaultId, Stamped};
+use crate::plan::{Fault, FaultPlan, Plan};
+use crate::units::Pace;
+
+/// How long an effect is looked for: cloud time, and at least this in real time.
+const OBSERVE_PATIENCE: Duration = Duration::from_secs(90);
+const OBSERVE_PATIENCE_FLOOR: Duration = Duration::from_secs(5);
+/// Pause between two looks for an effect, cloud time.
+const OBSERVE_EVERY: Duration = Duration::from_secs(3);
+/// How long an event may wait for the one who reads them before it is given up.
+const EVENT_PATIENCE: Duration = Duration::from_secs(1);
+/// What a run creates is said to expire this long after its planned revert, cloud time.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
+
+/// The faults of one run.
+pub struct Runner<C = aws::Writer> {
+    plan: Arc<Plan>,
+    cloud: C,
+    clock: RunClock,
+    journal: Journal,
+    events: mpsc::Sender<Stamped>,
+    ending: AtomicBool,
+    account_checked: AtomicBool,
+    /// In the order of injection.
+    states: Mutex<Vec<Arc<State>>>,
+}
+
+struct State {
+    fault: FaultId,
+    region: String,
+    /// Held while calls that change something are under way.
+    acting: tokio::sync::Mutex<()>,
+    /// Set once the intent is in the journal, cleared once the revert was read back.
+    before: Mutex<Option<Before>>,
+    reverting: AtomicBool,
+}
+
+/// What one fault's calls are made with.
+pub(super) struct Hand<'a, C> {
+    pub(super) cloud: &'a C,
+    pub(super) journal: &'a Journal,
+    pub(super) pace: Pace,
+    pub(super) fault: &'a FaultId,
+    pub(super) region: &'a str,
+    pub(super) ending: Option<&'a AtomicBool>,
+}
+
+impl<C> Hand<'_, C> {
+    /// Puts the outcome of a changing call in the journal.
+    pub(super) fn called<T>(&self, action: &str, detail: &str, answer: Wrote<T>) -> Result<T, ChaosError> {
+        let (retried, error) = match &answer {
+            Ok(called) => (called.retried.iter().map(|error| error.brief()).collect(), None),
+            Err(error) => (Vec::new(), Some(error.brief())),
+        };
+        self.journal.append(&Record::Call {
+            fault: self.fault.clone(),
+            action: action.to_owned(),
+            detail: detail.to_owned(),
+            error,
+            retried,
+        })?;
+        Ok(answer?.value)
+    }
+
+    /// Whether everything is about to be reverted, so that nothing more should be broken.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.is_some_and(|ending| ending.load(Ordering::Acquire))
+    }
+}
+
+impl<C: Cloud> Runner<C> {
+    /// A runner of the plan's faults.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, cloud: C, clock: RunClock, journal: Journal, events: mpsc::Sender<Stamped>) -> Self {
+        Self {
+            plan,
+            cloud,
+            clock,
+            journal,
+            events,
+            ending: AtomicBool::new(false),
+            account_checked: AtomicBool::new(false),
+            states: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// Injects a fault and looks for its effect. Every outcome is also an event; an error means that the fault is
+    /// not in the world, unless it is [`ChaosError::StillThere`].
+    pub async fn inject(&self, id: FaultId) -> Result<(), ChaosError> {
+        let plan = Arc::clone(&self.plan);
+        let fault = planned(&plan, &id)?;
+        let state = self.state(&id, &fault.region);
+        let since = self.clock.clock().cloud_unix();
+        let outcome = {
+            let _acting = state.acting.lock().await;
+            match self.act(fault, &state).await {
+                Err(error) => self.withdraw(fault, &state, error, since).await,
+                acted => acted,
+            }
+        };
+        if let Err(error) = outcome {
+            if !matches!(error, ChaosError::StillThere { .. }) {
+                let error = error.to_string();
+                self.emit(Event::FaultFailed { fault: id, error }).await;
+            }
+            return Err(error);
+        }
+        self.emit(Event::FaultInjected { fault: id.clone() }).await;
+        match self.look(fault, &state, since).await {
+            Some(evidence) => {
+                let fault = id.clone();
+                let record = Record::Observed {
+                    fault: id.clone(),
+                    evidence: evidence.clone(),
+                };
+                self.emit(Event::FaultObserved { fault, evidence }).await;
+                self.journal.append(&record)?;
+            }
+            None => {
+                let reason = format!("{} had no effect that the control plane shows", fault.fault.name());
+                self.emit(Event::FaultNotObserved { fault: id, reason }).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes a fault and reads it back. Nothing happens for one that is irreversible, was never injected, or is
+    /// reverted already.
+    pub async fn revert(&self, id: FaultId) -> Result<(), ChaosError> {
+        let state = self.states().iter().find(|state| state.fault == id).cloned();
+        let Some(state) = state else {
+            return planned(&self.plan, &id).map(|_| ());
+        };
+        state.reverting.store(true, Ordering::Release);
+        let _acting = state.acting.lock().await;
+        self.undo(&state).await
+    }
+
+    /// Undoes everything that is in the world, the youngest first; afterwards nothing can be injected any more.
+    pub async fn revert_all(&self) -> RevertSummary {
+        self.ending.store(true, Ordering::Release);
+        let states: Vec<Arc<State>> = self.states().iter().rev().cloned().collect();
+        let mut summary = RevertSummary::default();
+        for state in states {
+            state.reverting.store(true, Ordering::Release);
+            let _acting = state.acting.lock().await;
+            let in_world = state.before().as_ref().is_some_and(Before::is_reversible);
+            match self.undo(&state).await {
+                Ok(()) if in_world => summary.reverted.push(state.fault.clone()),
+                Ok(()) => {}
+                Err(error) => summary.failed.push((state.fault.clone(), error.to_string())),
+            }
+        }
+        summary
+    }
+
+    /// The faults that an API call could undo and that are in the world now.
+    #[must_use]
+    pub fn in_world(&self) -> Vec<FaultId> {
+        let states = self.states();
+        let there = states
+            .iter()
+            .filter(|state| state.before().as_ref().is_some_and(Before::is_reversible));
+        there.map(|state| state.fault.clone()).collect()
+    }
+
+    async fn act(&self, fault: &FaultPlan, state: &State) -> Result<(), ChaosError> {
+        let hand = self.hand(state);
+        self.guard(fault).await?;
+        let before = self.prepare(fault, &hand).await?;
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        self.journal.append(&Record::Intent {
+            fault: state.fault.clone(),
+            region: state.region.clone(),
+            before: before.clone(),
+        })?;
+        *state.before() = Some(before.clone());
+        self.emit(Event::FaultStarted {
+            fault: state.fault.clone(),
+            resources: before.resources(),
+        })
+        .await;
+        match &before {
+            Before::Ec2Terminate { instances, .. } => ec2::act(&hand, instances).await,
+            Before::RdsFailover { database, failover, .. } => rds::act(&hand, database, *failover).await,
+            Before::NetworkDenyRegion(before) => {
+                let window = fault.revert_at.unwrap_or(fault.at).saturating_sub(fault.at);
+                let expires = self.clock.clock().cloud_unix() + (window + EXPIRY_MARGIN).as_secs_f64();
+                network::act(&hand, before, expires).await
+            }
+        }
+    }
+
+    async fn guard(&self, fault: &FaultPlan) -> Result<(), ChaosError> {
+        let target = &self.plan.target;
+        guard::region(target, &fault.region).map_err(ChaosError::Refused)?;
+        if !self.account_checked.load(Ordering::Acquire) {
+            let found = self.cloud.account(&fault.region).await?;
+            guard::account(target, &found).map_err(ChaosError::Refused)?;
+            self.account_checked.store(true, Ordering::Release);
+        }
+        if fault.fault == Fault::NetworkDenyRegion {
+            guard::another_region(target, &fault.region, &self.cut_off()).map_err(ChaosError::Refused)?;
+        }
+        Ok(())
+    }
+
+    async fn prepare(&self, fault: &FaultPlan, hand: &Hand<'_, C>) -> Result<Before, ChaosError> {
+        let target = &self.plan.target;
+        let (role, allow) = (target.roles.get(&fault.role), target.allow.as_ref());
+        match &fault.fault {
+            Fault::Ec2Terminate { share } => ec2::prepare(hand, role, *share, allow, self.plan.seed).await,
+            Fault::RdsFailover => rds::prepare(hand, role, allow).await,
+            Fault::NetworkDenyRegion => {
+                network::prepare(hand, &target.roles, &fault.role, allow, self.journal.run()).await
+            }
+        }
+    }
+
+    /// After a call failed: what can be undone is, and what cannot may have happened although no answer came.
+    async fn withdraw(
+        &self,
+        fault: &FaultPlan,
+        state: &State,
+        error: ChaosError,
+        since: f64,
+    ) -> Result<(), ChaosError> {
+        let before = state.before().clone();
+        match before {
+            None => Err(error),
+            Some(before) if before.is_reversible() => {
+                self.undo(state).await?;
+                Err(error)
+            }
+            Some(_) => {
+                let unanswered = matches!(&error, ChaosError::Aws(error) if error.is_transient());
+                if unanswered && self.look(fault, state, since).await.is_some() {
+                    return Ok(());
+                }
+                *state.before() = None;
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks for the effect until it is seen, the fault is being reverted, or patience ends.
+    async fn look(&self, fault: &FaultPlan, state: &State, since: f64) -> Option<String> {
+        let hand = self.hand(state);
+        let before = state.before().clone()?;
+        let pace = self.clock.pace();
+        let deadline = Instant::now() + pace.patience(OBSERVE_PATIENCE).max(OBSERVE_PATIENCE_FLOOR);
+        loop {
+            let seen = match &before {
+                Before::Ec2Terminate { instances, .. } => ec2::observe(&hand, instances).await,
+                Before::RdsFailover {
+                    database, failover, az, ..
+                } => rds::observe(&hand, database, *failover, az, since).await,
+                Before::NetworkDenyRegion(before) => network::observe(&hand, before).await,
+            };
+            match seen {
+                Ok(Some(evidence)) => return Some(evidence),
+                Ok(None) => {}
+                Err(ChaosError::Aws(error)) => {
+                    let (action, region) = (error.action.to_owned(), fault.region.clone());
+                    let error = error.brief();
+                    self.emit(Event::AwsCallFailed { action, region, error }).await;
+                }
+                Err(_) => return None,
+            }
+            let over = state.reverting.load(Ordering::Acquire) || hand.is_ending();
+            if over || Instant::now() >= deadline {
+                return None;
+            }
+            tokio::time::sleep(pace.patience(OBSERVE_EVERY)).await;
+        }
+    }
+
+    async fn undo(&self, state: &State) -> Result<(), ChaosError> {
+        let fault = state.fault.clone();
+        let before = match state.before().clone() {
+            Some(Before::NetworkDenyRegion(before)) => before,
+            _ => return Ok(()),
+        };
+        // A journal that cannot be written must not keep the fault in the world.
+        let _ = self.journal.append(&Record::RevertIntent { fault: fault.clone() });
+        self.emit(Event::FaultRevertStarted { fault: fault.clone() }).await;
+        let hand = Hand {
+            ending: None,
+            ..self.hand(state)
+        };
+        match network::revert(&hand, &before).await {
+            Ok(()) => {
+                *state.before() = None;
+                let _ = self.journal.append(&Record::Reverted { fault: fault.clone() });
+                self.emit(Event::FaultReverted { fault }).await;
+                Ok(())
+            }
+            Err(error) => {
+                let text = match error {
+                    ChaosError::StillThere { left, .. } => left,
+                    other => other.to_string(),
+                };
+                let record = Record::RevertFailed {
+                    fault: fault.clone(),
+                    error: text.clone(),
+                };
+                let _ = self.journal.append(&record);
+                let event = Event::FaultRevertFailed {
+                    fault: fault.clone(),
+                    error: text.clone(),
+                };
+                self.emit(event).await;
+                Err(ChaosError::StillThere { fault, left: text })
+            }
+        }
+    }
+
+    fn cut_off(&self) -> BTreeSet<String> {
+        let states = self.states();
+        let cut = states
+            .iter()
+            .filter(|state| matches!(*state.before(), Some(Before::NetworkDenyRegion(_))));
+        cut.map(|state| state.region.clone()).collect()
+    }
+
+    fn hand<'a>(&'a self, state: &'a State) -> Hand<'a, C> {
+        Hand {
+            cloud: &self.cloud,
+            journal: &self.journal,
+            pace: self.clock.pace(),
+            fault: &state.fault,
+            region: &state.region,
+            ending: Some(&self.ending),
+        }
+    }
+
+    fn state(&self, id: &FaultId, region: &str) -> Arc<State> {
+        let mut states = self.states();
+        if let Some(state) = states.iter().find(|state| state.fault == *id) {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(State {
+            fault: id.clone(),
+            region: region.to_owned(),
+            acting: tokio::sync::Mutex::new(()),
+            before: Mutex::new(None),
+            reverting: AtomicBool::new(false),
+        });
+        states.push(Arc::clone(&state));
+        state
+    }
+
+    fn states(&self) -> MutexGuard<'_, Vec<Arc<State>>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn emit(&self, event: Event) -> impl Future<Output = ()> + Send + '_ {
+        let at = self.clock.elapsed();
+        async move {
+            // When nobody reads any more, the journal still holds what happened.
+            let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
+        }
+    }
+}
+
+impl State {
+    fn before(&self) -> MutexGuard<'_, Option<Before>> {
+        self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn planned<'a>(plan: &'a Plan, id: &FaultId) -> Result<&'a FaultPlan, ChaosError> {
+    let experiment = plan.experiments.iter().find(|one| one.name == id.experiment);
+    let fault = experiment.and_then(|experiment| experiment.faults.get(id.index));
+    fault.ok_or_else(|| ChaosError::UnknownFault(id.clone()))
+}
