@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::ChaosError;
 use super::cloud::Cloud;
 use super::guard;
-use super::journal::{Before, NetworkBefore, Record, SubnetBefore, timestamp};
+use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp};
 use super::runner::Hand;
 use crate::aws::{AwsError, ErrorKind, NetworkAcl, Tags};
 use crate::plan::{Allow, Role};
@@ -103,10 +103,7 @@ pub(super) async fn act<C: Cloud>(hand: &Hand<'_, C>, before: &NetworkBefore, ex
         let token = token(&before.run, index, &hand.fault.to_string());
         let answer = hand.cloud.create_acl(hand.region, vpc, &tags, &token).await;
         let acl = hand.called("ec2:CreateNetworkAcl", vpc, answer)?;
-        hand.journal.append(&Record::Created {
-            fault: hand.fault.clone(),
-            resource: acl.clone(),
-        })?;
+        hand.created(&acl)?;
         for subnet in before.subnets.iter().filter(|subnet| subnet.vpc == vpc) {
             if hand.is_ending() {
                 return Err(ChaosError::Ending);
@@ -145,8 +142,8 @@ pub(super) async fn observe<C: Cloud>(
 }
 
 /// Puts every subnet that is still under our ACL back, deletes our ACLs, and makes sure of both. Repeating it is
-/// harmless. The proof is that the ACLs could be deleted, which AWS refuses while a subnet is under them; where there
-/// is none to delete, two clean answers further apart than describe calls lag.
+/// harmless. The proof is that the ACLs could be deleted, which AWS refuses while a subnet is under them; where none
+/// is known, two clean answers further apart than describe calls lag.
 pub(super) async fn revert<C: Cloud>(hand: &Hand<'_, C>, before: &NetworkBefore) -> Result<(), ChaosError> {
     let deadline = Instant::now() + hand.pace.patience(REVERT_PATIENCE).max(REVERT_PATIENCE_FLOOR);
     let vpcs: BTreeSet<&str> = before.subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
@@ -160,7 +157,7 @@ pub(super) async fn revert<C: Cloud>(hand: &Hand<'_, C>, before: &NetworkBefore)
         };
         if left.is_empty() {
             let since = *clean_since.get_or_insert_with(Instant::now);
-            if deleted.len() >= vpcs.len() || since.elapsed() >= hand.pace.patience(LAG) {
+            if deleted.len() >= vpcs.len() || since.elapsed() > hand.pace.patience(LAG) {
                 return Ok(());
             }
         } else {
@@ -207,17 +204,19 @@ async fn pass<C: Cloud>(
     if !left.is_empty() {
         return Ok(left);
     }
-    let ours = acls.iter().filter(|acl| is_ours(acl, before, hand));
-    for acl in ours.filter(|acl| !deleted.contains(&acl.id)).collect::<Vec<_>>() {
-        let answer = hand.cloud.delete_acl(hand.region, &acl.id).await;
-        match hand.called("ec2:DeleteNetworkAcl", &acl.id, answer) {
-            Ok(()) => {
-                deleted.insert(acl.id.clone());
+    // Those that are known to have been created are deleted even when an old answer does not show them.
+    let shown = acls
+        .iter()
+        .filter(|acl| is_ours(acl, before, hand))
+        .map(|acl| acl.id.clone());
+    let ours: BTreeSet<String> = shown.chain(hand.created_ids()).collect();
+    for acl in &ours - &*deleted {
+        let answer = hand.cloud.delete_acl(hand.region, &acl).await;
+        match hand.called("ec2:DeleteNetworkAcl", &acl, answer) {
+            Err(ChaosError::Aws(error)) if !is_gone(&error) => left.push(format!("{acl}: {}", error.brief())),
+            Ok(()) | Err(ChaosError::Aws(_)) => {
+                deleted.insert(acl);
             }
-            Err(ChaosError::Aws(error)) if is_gone(&error) => {
-                deleted.insert(acl.id.clone());
-            }
-            Err(ChaosError::Aws(error)) => left.push(format!("{}: {}", acl.id, error.brief())),
             Err(other) => return Err(other),
         }
     }

@@ -1,6 +1,7 @@
 //! Undoes what a dead run left in the world, from its journal alone.
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use super::cloud::Cloud;
 use super::journal::{self, Before, Journal, Record, RunHeader};
@@ -33,6 +34,7 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
         let Before::NetworkDenyRegion(before) = before else {
             continue;
         };
+        let created = Mutex::new(created_by(&contents.records, &fault));
         let hand = Hand {
             cloud,
             journal: &journal,
@@ -40,6 +42,7 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
             fault: &fault,
             region: &region,
             ending: None,
+            created: &created,
         };
         journal.append(&Record::RevertIntent { fault: fault.clone() })?;
         match network::revert(&hand, &before).await {
@@ -81,4 +84,12 @@ fn still_there(records: &[Record]) -> Vec<(FaultId, String, Before)> {
         }
     }
     there
+}
+
+fn created_by(records: &[Record], wanted: &FaultId) -> Vec<String> {
+    let created = records.iter().filter_map(|record| match record {
+        Record::Created { fault, resource } if fault == wanted => Some(resource.clone()),
+        _ => None,
+    });
+    created.collect()
 }

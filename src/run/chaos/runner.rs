@@ -47,6 +47,7 @@ struct State {
     acting: tokio::sync::Mutex<()>,
     /// Set once the intent is in the journal, cleared once the revert was read back.
     before: Mutex<Option<Before>>,
+    created: Mutex<Vec<String>>,
     reverting: AtomicBool,
 }
 
@@ -58,6 +59,8 @@ pub(super) struct Hand<'a, C> {
     pub(super) fault: &'a FaultId,
     pub(super) region: &'a str,
     pub(super) ending: Option<&'a AtomicBool>,
+    /// Ids of what the fault created.
+    pub(super) created: &'a Mutex<Vec<String>>,
 }
 
 impl<C> Hand<'_, C> {
@@ -75,6 +78,24 @@ impl<C> Hand<'_, C> {
             retried,
         })?;
         Ok(answer?.value)
+    }
+
+    /// Remembers, first in the journal, what the revert must delete.
+    pub(super) fn created(&self, id: &str) -> Result<(), ChaosError> {
+        self.created
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(id.to_owned());
+        self.journal.append(&Record::Created {
+            fault: self.fault.clone(),
+            resource: id.to_owned(),
+        })?;
+        Ok(())
+    }
+
+    /// What it created.
+    pub(super) fn created_ids(&self) -> Vec<String> {
+        self.created.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether everything is about to be reverted, so that nothing more should be broken.
@@ -308,6 +329,7 @@ impl<C: Cloud> Runner<C> {
         match network::revert(&hand, &before).await {
             Ok(()) => {
                 *state.before() = None;
+                state.created.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 let _ = self.journal.append(&Record::Reverted { fault: fault.clone() });
                 self.emit(Event::FaultReverted { fault }).await;
                 Ok(())
@@ -348,6 +370,7 @@ impl<C: Cloud> Runner<C> {
             fault: &state.fault,
             region: &state.region,
             ending: Some(&self.ending),
+            created: &state.created,
         }
     }
 
@@ -361,6 +384,7 @@ impl<C: Cloud> Runner<C> {
             region: region.to_owned(),
             acting: tokio::sync::Mutex::new(()),
             before: Mutex::new(None),
+            created: Mutex::default(),
             reverting: AtomicBool::new(false),
         });
         states.push(Arc::clone(&state));
