@@ -1,1 +1,153 @@
-//! (plan, recording) -> verdict. Pure, so that a saved run can be judged again.
+//! (plan, recording) -> verdict. Pure, so that a saved run can be judged again: no clock, no files, no sockets.
+//!
+//! A recording is in real time; everything a verdict reports as a duration is cloud time unless its name says
+//! otherwise. What cannot be believed is inconclusive, never a pass.
+
+mod disturbance;
+mod faults;
+mod group;
+mod honesty;
+mod objectives;
+mod redundancy;
+mod routing;
+mod scaling;
+mod timeline;
+mod traffic;
+mod verdict;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
+
+pub use timeline::Timeline;
+pub use verdict::*;
+
+use crate::plan::Plan;
+use crate::recording::{Ended, Recording};
+
+/// Judges a recording against the plan it was made from.
+#[must_use]
+pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
+    let mut timeline = Timeline::new(plan, recording);
+    let mut findings = faults::findings(&timeline);
+    timeline.settle_phases(&findings);
+    let scale_outs = scaling::decisions(&timeline);
+    faults::complete(&timeline, &mut findings);
+    let honesty = honesty::honesty(&timeline);
+    let objectives: Vec<_> = plan
+        .objectives
+        .iter()
+        .map(|objective| objectives::evaluate(&timeline, objective, &findings, &scale_outs))
+        .collect();
+    let outcome = run_outcome(&objectives, &honesty, recording.ended);
+    Verdict {
+        outcome,
+        sentence: sentence(outcome, &objectives, &findings, &honesty, recording),
+        convergence: routing::convergence(&timeline, &findings),
+        objectives,
+        faults: findings,
+        scale_outs: scale_outs.iter().map(|decision| decision.summary(&timeline)).collect(),
+        honesty,
+    }
+}
+
+fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, ended: Ended) -> Outcome {
+    let any = |outcome| objectives.iter().any(|objective| objective.outcome == outcome);
+    if honesty.spoiled.is_some() {
+        Outcome::Inconclusive
+    } else if any(Outcome::Missed) {
+        Outcome::Missed
+    } else if any(Outcome::Inconclusive) || objectives.is_empty() || ended != Ended::Finished {
+        Outcome::Inconclusive
+    } else {
+        Outcome::Met
+    }
+}
+
+fn sentence(
+    outcome: Outcome,
+    objectives: &[ObjectiveVerdict],
+    faults: &[FaultFindings],
+    honesty: &Honesty,
+    recording: &Recording,
+) -> String {
+    let prefix = match recording.ended {
+        Ended::Finished => String::new(),
+        Ended::Stopped => match stop_condition(recording) {
+            Some(condition) => format!("Stopped by the stop condition \"{condition}\" and reverted. "),
+            None => "Stopped by a stop condition and reverted. ".to_owned(),
+        },
+        Ended::Interrupted => "Interrupted and reverted. ".to_owned(),
+        Ended::Unreachable => "The target or AWS could not be reached. ".to_owned(),
+        Ended::Unreverted => "A fault is still in the world. ".to_owned(),
+    };
+    let of = |wanted| objectives.iter().filter(move |objective| objective.outcome == wanted);
+    let first = |wanted| {
+        of(wanted)
+            .map(|objective| format!("{} ({})", objective.objective, objective.why))
+            .next()
+            .unwrap_or_default()
+    };
+    let total = objectives.len();
+    let body = match outcome {
+        Outcome::Met => {
+            let felt = faults.iter().filter(|fault| fault.observed).count();
+            format!(
+                "It held: {} met under {}.",
+                all_of(total, "objective"),
+                count(felt, "fault")
+            )
+        }
+        Outcome::Missed => {
+            let missed = of(Outcome::Missed).count();
+            let also = of(Outcome::Inconclusive).count();
+            let rest = if also > 0 {
+                format!(
+                    " {} inconclusive.",
+                    count(also, "more objective").replace("more objectives", "more")
+                )
+            } else {
+                String::new()
+            };
+            format!(
+                "It did not hold: {missed} of {} missed, first {}.{rest}",
+                count(total, "objective"),
+                first(Outcome::Missed)
+            )
+        }
+        Outcome::Inconclusive => match &honesty.spoiled {
+            Some(why) => format!("Inconclusive: the generator spoilt the measurement; {why}."),
+            None if total == 0 => "Inconclusive: there is no objective to judge by.".to_owned(),
+            None if of(Outcome::Inconclusive).count() == 0 => {
+                "Inconclusive: the run ended before its schedule did.".to_owned()
+            }
+            None => format!(
+                "Inconclusive: {} of {} could not be judged, first {}.",
+                of(Outcome::Inconclusive).count(),
+                count(total, "objective"),
+                first(Outcome::Inconclusive)
+            ),
+        },
+    };
+    prefix + &body
+}
+
+fn stop_condition(recording: &Recording) -> Option<&str> {
+    recording.events.iter().find_map(|stamped| match &stamped.event {
+        crate::event::Event::StopConditionMet { condition, .. } => Some(condition.as_str()),
+        _ => None,
+    })
+}
+
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+fn all_of(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("the only {noun} was")
+    } else {
+        format!("all {number} {noun}s were")
+    }
+}

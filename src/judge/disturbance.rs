@@ -1,0 +1,237 @@
+//! What users of one step felt of a fault: onset, outage and recovery, from pulses and probes.
+//!
+//! A pulse knows the exact start of the earliest failure of a cell and the finish of the latest one, so an onset is
+//! exact and a recovery is late by at most one cell. A request in flight at the injection counts as hit by it.
+
+use super::timeline::{FaultTimes, Timeline, Window};
+use crate::recording::{ProbeSample, Pulse};
+
+/// Attempts a window needs before "nobody failed" is believed.
+pub(super) const ATTEMPTS_MIN: u64 = 10;
+
+/// A share of failures that cannot be background noise.
+const SUBSTANTIAL: f64 = 0.01;
+
+/// A step's disturbance, real seconds since t0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Disturbance {
+    pub first_failed_start: f64,
+    pub last_failed_finish: f64,
+    pub recovered: Option<f64>,
+    pub failed: u64,
+}
+
+/// What a step's users saw in a window.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Felt {
+    pub attempts: u64,
+    pub disturbance: Option<Disturbance>,
+}
+
+/// Failures that started close together.
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    start: f64,
+    /// The latest start is no later than this.
+    last_start: f64,
+    finish: f64,
+    count: u64,
+}
+
+/// Measures one step under one fault; none when the fault never got into the world.
+pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize) -> Option<Felt> {
+    let injected = fault.instant()?;
+    let window = timeline.window(fault)?;
+    let pulse = timeline.recording.pulses.get(step);
+    let probes: Vec<&ProbeSample> = timeline
+        .recording
+        .probes
+        .iter()
+        .filter(|probe| probe.step == step)
+        .collect();
+    let attempts = attempts(pulse, &probes, injected, window.end);
+    let patience = timeline
+        .plan
+        .pace
+        .patience(timeline.plan.client.request_timeout)
+        .as_secs_f64();
+    let failures: Vec<Failures> = failures(pulse, &probes)
+        .into_iter()
+        .filter(|failure| failure.finish >= injected && failure.start >= injected - patience)
+        .collect();
+    let gap = gap(timeline, pulse, attempts, window, step);
+    let clusters = clusters(failures, gap, window.end);
+    let fault_end = if fault.plan.revert_at.is_some() {
+        timeline.fault_end(fault).unwrap_or(window.end)
+    } else {
+        window.end
+    };
+    let clusters: Vec<Failures> = clusters
+        .into_iter()
+        .filter(|cluster| cluster.start <= fault_end)
+        .collect();
+    let substantial: Vec<Failures> = clusters
+        .iter()
+        .filter(|cluster| {
+            let around = self::attempts(pulse, &probes, cluster.start - gap, cluster.finish + gap);
+            cluster.count as f64 >= SUBSTANTIAL * around as f64
+        })
+        .copied()
+        .collect();
+    let chosen = if substantial.is_empty() {
+        &clusters[..clusters.len().min(1)]
+    } else {
+        &substantial[..]
+    };
+    let disturbance = chosen.first().zip(chosen.last()).map(|(first, last)| {
+        let finish = chosen.iter().map(|cluster| cluster.finish).fold(first.finish, f64::max);
+        let still_failing = last.last_start > window.end;
+        Disturbance {
+            first_failed_start: first.start.max(injected),
+            last_failed_finish: finish,
+            recovered: if still_failing {
+                None
+            } else {
+                first_ok_after(pulse, &probes, last.last_start, window.end).filter(|at| *at <= window.end)
+            },
+            failed: chosen.iter().map(|cluster| cluster.count).sum(),
+        }
+    });
+    Some(Felt { attempts, disturbance })
+}
+
+/// Failed requests of a step that started in a span.
+pub(super) fn failed_between(timeline: &Timeline<'_>, step: usize, from: f64, to: f64) -> u64 {
+    let pulse = timeline.recording.pulses.get(step);
+    let probes: Vec<&ProbeSample> = timeline
+        .recording
+        .probes
+        .iter()
+        .filter(|probe| probe.step == step)
+        .collect();
+    failures(pulse, &probes)
+        .iter()
+        .filter(|failure| failure.start >= from && failure.start < to)
+        .map(|failure| failure.count)
+        .sum()
+}
+
+/// Requests of a step that started in a span, whatever became of them.
+pub(super) fn attempts_between(timeline: &Timeline<'_>, step: usize, from: f64, to: f64) -> u64 {
+    let probes: Vec<&ProbeSample> = timeline
+        .recording
+        .probes
+        .iter()
+        .filter(|probe| probe.step == step)
+        .collect();
+    attempts(timeline.recording.pulses.get(step), &probes, from, to)
+}
+
+/// How long without a failure ends a disturbance: half a cloud minute, and long enough for a few requests and probes.
+fn gap(timeline: &Timeline<'_>, pulse: Option<&Pulse>, attempts: u64, window: Window, step: usize) -> f64 {
+    let cell = pulse.map_or(0.0, |pulse| pulse.cell.as_secs_f64());
+    let probe = timeline
+        .plan
+        .probes
+        .iter()
+        .filter(|probe| probe.step == step)
+        .map(|probe| probe.interval.as_secs_f64())
+        .fold(0.0, f64::max);
+    let spacing = (window.end - window.begin) / attempts.max(1) as f64;
+    (30.0 / timeline.pace())
+        .max(4.0 * cell)
+        .max(3.0 * probe)
+        .max((5.0 * spacing).min(5.0))
+}
+
+fn cell_span(pulse: &Pulse, index: u32) -> (f64, f64) {
+    let width = pulse.cell.as_secs_f64();
+    (f64::from(index) * width, (f64::from(index) + 1.0) * width)
+}
+
+fn micros(us: u64) -> f64 {
+    us as f64 / 1e6
+}
+
+fn attempts(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> u64 {
+    let cells: u64 = pulse.map_or(0, |pulse| {
+        pulse
+            .cells
+            .iter()
+            .filter(|(index, _)| {
+                let (start, end) = cell_span(pulse, **index);
+                end > from && start <= to
+            })
+            .map(|(_, cell)| u64::from(cell.ok) + u64::from(cell.failed))
+            .sum()
+    });
+    let probed = probes
+        .iter()
+        .filter(|probe| (from..=to).contains(&probe.started.as_secs_f64()))
+        .count();
+    cells + probed as u64
+}
+
+fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Failures> {
+    let mut all = Vec::new();
+    if let Some(pulse) = pulse {
+        for (index, cell) in pulse.cells.iter().filter(|(_, cell)| cell.failed > 0) {
+            let (start, end) = cell_span(pulse, *index);
+            let first = cell.first_failed_started_us.map_or(start, micros);
+            all.push(Failures {
+                start: first,
+                last_start: if cell.failed == 1 { first } else { end.max(first) },
+                finish: cell.last_failed_finished_us.map_or(end, micros).max(first),
+                count: u64::from(cell.failed),
+            });
+        }
+    }
+    for probe in probes.iter().filter(|probe| probe.failure.is_some()) {
+        let start = probe.started.as_secs_f64();
+        all.push(Failures {
+            start,
+            last_start: start,
+            finish: probe.finished.as_secs_f64().max(start),
+            count: 1,
+        });
+    }
+    all.sort_by(|one, other| one.start.total_cmp(&other.start));
+    all
+}
+
+/// Failures with pauses below `gap` belong together; those that begin after `end` do not count, except that they show
+/// that a disturbance went on.
+fn clusters(failures: Vec<Failures>, gap: f64, end: f64) -> Vec<Failures> {
+    let mut clusters: Vec<Failures> = Vec::new();
+    for failure in failures {
+        match clusters.last_mut() {
+            Some(cluster) if failure.start <= cluster.finish.max(cluster.last_start) + gap => {
+                cluster.last_start = cluster.last_start.max(failure.last_start);
+                cluster.finish = cluster.finish.max(failure.finish);
+                cluster.count += failure.count;
+            }
+            _ if failure.start <= end => clusters.push(failure),
+            _ => {}
+        }
+    }
+    clusters
+}
+
+/// The earliest finish of a success that surely started after `start`.
+fn first_ok_after(pulse: Option<&Pulse>, probes: &[&ProbeSample], start: f64, end: f64) -> Option<f64> {
+    let cells = pulse.into_iter().flat_map(|pulse| {
+        pulse.cells.iter().filter_map(move |(index, cell)| {
+            let (begins, _) = cell_span(pulse, *index);
+            // Cell bounds are products of the same width, so this tolerance only absorbs rounding.
+            (begins + 1e-9 >= start && begins <= end)
+                .then_some(cell.first_ok_finished_us)
+                .flatten()
+                .map(micros)
+        })
+    });
+    let probed = probes
+        .iter()
+        .filter(|probe| probe.failure.is_none() && probe.started.as_secs_f64() > start)
+        .map(|probe| probe.finished.as_secs_f64());
+    cells.chain(probed).reduce(f64::min)
+}

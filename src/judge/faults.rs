@@ -1,0 +1,171 @@
+//! Findings per fault: what users felt, put together with what AWS said meanwhile.
+
+use std::collections::BTreeMap;
+
+use super::disturbance::{self, Disturbance};
+use super::timeline::{FaultTimes, Timeline};
+use super::{FaultFindings, Parts, StepFindings, group, redundancy, routing};
+use crate::event::Event;
+use crate::plan::Fault;
+
+/// What users felt, for every fault of the plan.
+pub(super) fn findings(timeline: &Timeline<'_>) -> Vec<FaultFindings> {
+    timeline.faults.iter().map(|fault| users(timeline, fault)).collect()
+}
+
+/// Adds what the control plane and the ledgers say.
+pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) {
+    for (fault, found) in timeline.faults.iter().zip(findings) {
+        if fault.instant().is_none() {
+            continue;
+        }
+        found.lost_writes = lost_writes(timeline, fault);
+        match fault.plan.fault {
+            Fault::Ec2Terminate { .. } => {
+                found.self_heal = group::self_heal(timeline, fault).reached();
+                found.late_errors = group::late_errors(timeline, fault, None).ok().map(|(count, _)| count);
+            }
+            Fault::RdsFailover => found.redundancy = redundancy::redundancy(timeline, fault).reached(),
+            Fault::NetworkDenyRegion => {
+                found.shift = routing::shift(timeline, fault).reached();
+                found.stale_share = routing::stale_share(timeline, fault).ok().map(|(share, _)| share);
+                found.fail_back = routing::fail_back(timeline, fault).reached();
+            }
+        }
+        found.parts = parts(timeline, fault, found);
+    }
+}
+
+fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
+    let injected = fault.instant();
+    let mut steps = BTreeMap::new();
+    let mut all: Vec<Disturbance> = Vec::new();
+    for (index, step) in timeline.plan.steps.iter().enumerate() {
+        let felt = disturbance::felt(timeline, fault, index);
+        if let (Some(disturbance), Some(injected)) = (felt.and_then(|felt| felt.disturbance), injected) {
+            steps.insert(step.name.clone(), step_findings(timeline, injected, &disturbance));
+            all.push(disturbance);
+        }
+    }
+    let unrecovered = all.iter().any(|disturbance| disturbance.recovered.is_none());
+    let least = |of: fn(&Disturbance) -> f64| all.iter().map(of).reduce(f64::min);
+    let most = |of: fn(&Disturbance) -> f64| all.iter().map(of).reduce(f64::max);
+    let onset = least(|disturbance| disturbance.first_failed_start);
+    let ended = most(|disturbance| disturbance.last_failed_finish);
+    let recovered = if unrecovered {
+        None
+    } else {
+        most(|disturbance| disturbance.recovered.unwrap_or_default())
+    };
+    let since = |at: Option<f64>, from: Option<f64>| at.zip(from).map(|(at, from)| timeline.cloud(at - from));
+    FaultFindings {
+        id: fault.id.clone(),
+        fault: fault.plan.fault.name().to_owned(),
+        hypothesis: fault.experiment.hypothesis.clone(),
+        role: fault.plan.role.clone(),
+        region: fault.plan.region.clone(),
+        resources: if fault.resources.is_empty() {
+            fault.plan.resources.clone()
+        } else {
+            fault.resources.clone()
+        },
+        injected_at: injected.map(|at| timeline.cloud(at)),
+        reverted_at: fault.revert_started.map(|at| timeline.cloud(at)),
+        experiment_ended_at: timeline.window(fault).map(|window| timeline.cloud(window.end)),
+        observed: fault.unproven().is_none(),
+        evidence: fault.unproven().or_else(|| fault.observed.clone()).unwrap_or_default(),
+        onset: since(onset, injected),
+        outage: since(ended, onset),
+        recovery: since(recovered, injected),
+        unrecovered,
+        failed: all.iter().map(|disturbance| disturbance.failed).sum(),
+        steps,
+        parts: Parts::default(),
+        redundancy: None,
+        self_heal: None,
+        late_errors: None,
+        lost_writes: None,
+        shift: None,
+        stale_share: None,
+        fail_back: None,
+        fidelity: fault.plan.fidelity.clone(),
+    }
+}
+
+fn step_findings(timeline: &Timeline<'_>, injected: f64, felt: &Disturbance) -> StepFindings {
+    StepFindings {
+        onset: timeline.cloud(felt.first_failed_start - injected),
+        outage: timeline.cloud(felt.last_failed_finish - felt.first_failed_start),
+        recovery: felt.recovered.map(|at| timeline.cloud(at - injected)),
+        failed: felt.failed,
+    }
+}
+
+fn lost_writes(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<u64> {
+    if timeline.recording.ledgers.is_empty() {
+        return None;
+    }
+    let (from, to) = super::objectives::loss_window(timeline, &fault.id.experiment)?;
+    let lost = timeline
+        .recording
+        .ledgers
+        .values()
+        .flat_map(|ledger| &ledger.lost)
+        .filter(|lost| (from..=to).contains(&lost.acknowledged.as_secs_f64()))
+        .count();
+    Some(lost as u64)
+}
+
+/// Splits the recovery at the instants the control plane dated; a part stays none where no event marks its end.
+fn parts(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, found: &FaultFindings) -> Parts {
+    let (Some(injected), Some(recovery)) = (fault.instant(), found.recovery) else {
+        return Parts::default();
+    };
+    let recovered = injected + timeline.real(recovery);
+    let (detected, ready, known) = match &fault.plan.fault {
+        Fault::RdsFailover => {
+            let message = |needle: &str| {
+                timeline.events().find_map(|(at, event)| match event {
+                    Event::DatabaseEvent { region, message, .. }
+                        if *region == fault.plan.region && at >= injected && message.contains(needle) =>
+                    {
+                        Some(at)
+                    }
+                    _ => None,
+                })
+            };
+            (
+                message("failover started"),
+                message("failover completed").or_else(|| message("failover to standby complete")),
+                None,
+            )
+        }
+        Fault::NetworkDenyRegion => (
+            routing::detected(timeline, fault),
+            None,
+            routing::answered_elsewhere(timeline, fault),
+        ),
+        Fault::Ec2Terminate { .. } => (group::left_target_group(timeline, fault), None, None),
+    };
+    let mut last = injected;
+    let mut part = |at: Option<f64>| {
+        let at = at.filter(|at| *at >= last && *at <= recovered)?;
+        let length = timeline.cloud(at - last);
+        last = at;
+        Some(length)
+    };
+    let detect = part(detected);
+    let promote = part(ready);
+    let propagate = part(known);
+    let client = if detect.is_some() || promote.is_some() || propagate.is_some() {
+        Some(timeline.cloud(recovered - last))
+    } else {
+        None
+    };
+    Parts {
+        detect,
+        promote,
+        propagate,
+        client,
+    }
+}

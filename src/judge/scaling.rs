@@ -1,0 +1,399 @@
+//! Scale-outs: from the CPU's breach of its target over alarm, activity and service to the first request served.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::objectives::Finding;
+use super::timeline::Timeline;
+use super::{ScaleOut, Value, group};
+use crate::event::Event;
+use crate::plan::{Objective, Role, Scope};
+use crate::units::format_duration;
+
+/// Activities of one decision start within this many cloud seconds.
+const SAME_DECISION: f64 = 30.0;
+
+/// Cloud seconds over the target at the maximum size after which the group is too small.
+const CAPPED_MAX: f64 = 600.0;
+
+/// Cloud seconds over the target without any decision after which autoscaling did not act: the alarm needs three
+/// minutes and a metric appears a minute late.
+const UNANSWERED_MAX: f64 = 300.0;
+
+/// One decision with real seconds since t0.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Decision {
+    pub region: String,
+    pub group: String,
+    pub instances: Vec<String>,
+    pub unserved: usize,
+    pub breach: Option<f64>,
+    pub alarm: Option<f64>,
+    pub activity: f64,
+    pub in_service: Option<f64>,
+    pub first_served: Option<f64>,
+}
+
+impl Decision {
+    /// Breach to the last first answer, real seconds.
+    fn total(&self) -> Option<f64> {
+        Some(self.first_served? - self.breach?)
+    }
+
+    pub(super) fn summary(&self, timeline: &Timeline<'_>) -> ScaleOut {
+        let cloud = |at: Option<f64>| at.map(|at| timeline.cloud(at));
+        ScaleOut {
+            region: self.region.clone(),
+            group: self.group.clone(),
+            instances: self.instances.clone(),
+            breach: cloud(self.breach),
+            alarm: cloud(self.alarm),
+            activity: timeline.cloud(self.activity),
+            in_service: cloud(self.in_service),
+            first_served: cloud(self.first_served),
+            total: cloud(self.total()),
+        }
+    }
+}
+
+struct Launch<'a> {
+    start: f64,
+    ended: Option<f64>,
+    cause: &'a str,
+    status: &'a str,
+    instance: Option<&'a str>,
+}
+
+/// Every decision of target tracking to add instances, in order of time.
+pub(super) fn decisions(timeline: &Timeline<'_>) -> Vec<Decision> {
+    let mut by_group: BTreeMap<(&str, &str), BTreeMap<&str, Launch<'_>>> = BTreeMap::new();
+    for (at, event) in timeline.events() {
+        let Event::ScalingActivity {
+            region,
+            group,
+            id,
+            description,
+            cause,
+            status,
+            ended,
+        } = event
+        else {
+            continue;
+        };
+        if description.starts_with("Launching") && cause.contains("TargetTracking") && cause.contains("AlarmHigh") {
+            let launch = Launch {
+                start: at,
+                ended: ended.map(|ended| ended.as_secs_f64()),
+                cause,
+                status,
+                instance: instance_id(description),
+            };
+            by_group.entry((region, group)).or_default().insert(id, launch);
+        }
+    }
+    let mut all = Vec::new();
+    for ((region, group), launches) in by_group {
+        let mut launches: Vec<Launch<'_>> = launches.into_values().collect();
+        launches.sort_by(|one, other| one.start.total_cmp(&other.start));
+        all.extend(group_decisions(timeline, region, group, &launches));
+    }
+    all.sort_by(|one, other| one.activity.total_cmp(&other.activity));
+    all
+}
+
+fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches: &[Launch<'_>]) -> Vec<Decision> {
+    let near = SAME_DECISION / timeline.pace();
+    let mut waves: Vec<Vec<&Launch<'_>>> = Vec::new();
+    for launch in launches {
+        match waves.last_mut() {
+            Some(wave)
+                if launch.start - wave[0].start <= near
+                    || first_sentence(launch.cause) == first_sentence(wave[0].cause) =>
+            {
+                wave.push(launch);
+            }
+            _ => waves.push(vec![launch]),
+        }
+    }
+    let killed: BTreeSet<&str> = timeline
+        .faults
+        .iter()
+        .flat_map(|fault| &fault.resources)
+        .map(String::as_str)
+        .collect();
+    let mut after = f64::NEG_INFINITY;
+    let mut decisions = Vec::new();
+    for wave in waves {
+        let activity = wave[0].start;
+        let counted: Vec<&&Launch<'_>> = wave
+            .iter()
+            .filter(|launch| !matches!(launch.status, "Failed" | "Cancelled"))
+            .filter(|launch| launch.instance.is_none_or(|id| !killed.contains(id)))
+            .collect();
+        let served: Vec<f64> = counted
+            .iter()
+            .filter_map(|launch| served_at(timeline, launch.instance?))
+            .collect();
+        let decision = Decision {
+            region: region.to_owned(),
+            group: group.to_owned(),
+            instances: counted
+                .iter()
+                .filter_map(|launch| launch.instance.map(str::to_owned))
+                .collect(),
+            unserved: counted.len() - served.len(),
+            breach: breach(timeline, region, group, activity, after),
+            alarm: alarm(timeline, region, group, activity),
+            activity,
+            in_service: counted.iter().filter_map(|launch| launch.ended).reduce(f64::max),
+            first_served: served.into_iter().reduce(f64::max),
+        };
+        // A later decision answers what was still too much once this one had taken effect.
+        after = decision.in_service.unwrap_or(activity);
+        decisions.push(decision);
+    }
+    decisions
+}
+
+fn first_sentence(cause: &str) -> &str {
+    cause.split(". ").next().unwrap_or(cause)
+}
+
+fn instance_id(description: &str) -> Option<&str> {
+    let start = description.find("i-")?;
+    let rest = &description[start..];
+    let end = rest[2..]
+        .find(|c: char| !c.is_ascii_alphanumeric())
+        .map_or(rest.len(), |end| end + 2);
+    Some(&rest[..end])
+}
+
+fn served_at(timeline: &Timeline<'_>, instance: &str) -> Option<f64> {
+    let slice = timeline
+        .recording
+        .slices
+        .iter()
+        .find(|slice| slice.served.keys().any(|served| served.instance == instance))?;
+    Some(group::first_served(timeline, instance, slice.second))
+}
+
+fn target(timeline: &Timeline<'_>, region: &str, group: &str) -> Option<f64> {
+    let found = timeline.plan.target.inventory.regions.get(region)?.groups.get(group)?;
+    found.cpu_target
+}
+
+fn minutes(timeline: &Timeline<'_>, region: &str, group: &str) -> Vec<(f64, f64)> {
+    let mut minutes: Vec<(f64, f64)> = timeline
+        .events()
+        .filter_map(|(at, event)| match event {
+            Event::CpuMeasured {
+                region: of,
+                group: name,
+                percent,
+            } if of == region && name == group => Some((at, *percent)),
+            _ => None,
+        })
+        .collect();
+    minutes.sort_by(|one, other| one.0.total_cmp(&other.0));
+    minutes
+}
+
+/// Spans of consecutive minutes over the target, by the ends of their first and last minute.
+fn over(timeline: &Timeline<'_>, region: &str, group: &str) -> Vec<(f64, f64)> {
+    let Some(target) = target(timeline, region, group) else {
+        return Vec::new();
+    };
+    let mut spans: Vec<(f64, f64)> = Vec::new();
+    let mut open = false;
+    for (at, percent) in minutes(timeline, region, group) {
+        if percent <= target {
+            open = false;
+        } else if open && let Some(span) = spans.last_mut() {
+            span.1 = at;
+        } else {
+            spans.push((at, at));
+            open = true;
+        }
+    }
+    spans
+}
+
+fn breach(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64, after: f64) -> Option<f64> {
+    let target = target(timeline, region, group)?;
+    let (begin, end) = over(timeline, region, group)
+        .into_iter()
+        .rev()
+        .find(|(begin, _)| *begin <= activity)?;
+    if begin > after {
+        return Some(begin);
+    }
+    minutes(timeline, region, group)
+        .into_iter()
+        .find(|(at, percent)| *at > after && *at <= end.min(activity) && *percent > target)
+        .map(|(at, _)| at)
+        .or(Some(begin))
+}
+
+fn alarm(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64) -> Option<f64> {
+    let slack = 1.0 / timeline.pace();
+    timeline
+        .events()
+        .filter_map(|(at, event)| match event {
+            Event::AlarmChanged {
+                region: of,
+                alarm,
+                state,
+                ..
+            } if of == region
+                && alarm.contains("AlarmHigh")
+                && alarm.contains(group)
+                && state == "ALARM"
+                && at <= activity + slack =>
+            {
+                Some(at)
+            }
+            _ => None,
+        })
+        .last()
+}
+
+/// The slowest decision of a role's groups within a scope.
+pub(super) fn scale_out(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
+    let role = objective.subject.as_deref().unwrap_or("web");
+    let Some(Role::AutoScalingGroup(name)) = timeline.plan.target.roles.get(role) else {
+        return Finding::Unknown(format!("role {role} is no Auto Scaling group"));
+    };
+    let (from, to, cut) = match &objective.scope {
+        Scope::Experiment(experiment) => match timeline.windows.get(experiment.as_str()) {
+            Some(window) => (window.begin, window.end, window.cut),
+            None => return Finding::Unknown("the experiment never began".to_owned()),
+        },
+        Scope::Run | Scope::During(_) => (0.0, timeline.end, false),
+    };
+    let mine: Vec<&Decision> = decisions
+        .iter()
+        .filter(|decision| decision.group == *name && (from..=to).contains(&decision.activity))
+        .collect();
+    let regions: Vec<&str> = timeline
+        .plan
+        .target
+        .inventory
+        .regions
+        .iter()
+        .filter(|(_, found)| found.groups.contains_key(name))
+        .map(|(region, _)| region.as_str())
+        .collect();
+    if regions.iter().all(|region| minutes(timeline, region, name).is_empty()) {
+        return Finding::Unknown(format!("no CPU metric of {name} was seen"));
+    }
+    for region in &regions {
+        if let Some(why) = too_small(timeline, region, name, from, to) {
+            return Finding::Never(why);
+        }
+        if let Some(why) = unanswered(timeline, region, name, &mine, from, to) {
+            return Finding::Never(why);
+        }
+    }
+    slowest(timeline, &mine, to, cut)
+}
+
+fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64, cut: bool) -> Finding {
+    let waiting = decisions
+        .iter()
+        .filter(|decision| decision.unserved > 0)
+        .filter_map(|decision| Some(to - decision.breach?))
+        .reduce(f64::max);
+    let done = decisions
+        .iter()
+        .filter(|decision| decision.unserved == 0)
+        .filter_map(|decision| Some((decision.total()?, decision)))
+        .max_by(|one, other| one.0.total_cmp(&other.0));
+    match (done, waiting) {
+        (Some((total, slowest)), waiting) if waiting.is_none_or(|waiting| waiting <= total) => Finding::Reached(
+            Value::Duration(timeline.cloud(total)),
+            format!(
+                "the slowest of {} scale-outs, {} instance(s) in {}",
+                decisions.len(),
+                slowest.instances.len(),
+                slowest.region
+            ),
+        ),
+        (done, Some(waiting)) => {
+            // A decision taken shortly before the end proves nothing against the ones that were completed.
+            let value = Value::Duration(timeline.cloud(waiting));
+            match done {
+                Some((total, _)) => Finding::Pending {
+                    done: Value::Duration(timeline.cloud(total)),
+                    waiting: value,
+                    why: "an added instance had not served when the run ended".to_owned(),
+                },
+                None => Finding::AtLeast(value, "no added instance served a request".to_owned(), cut),
+            }
+        }
+        (None, None) if decisions.is_empty() => {
+            Finding::Unknown("the CPU never stayed over its target: nothing had to scale".to_owned())
+        }
+        (Some(_) | None, None) => {
+            Finding::Unknown("no breach of the CPU target was seen before the scale-outs".to_owned())
+        }
+    }
+}
+
+fn too_small(timeline: &Timeline<'_>, region: &str, group: &str, from: f64, to: f64) -> Option<String> {
+    let max = timeline
+        .plan
+        .target
+        .inventory
+        .regions
+        .get(region)?
+        .groups
+        .get(group)?
+        .max;
+    let limit = CAPPED_MAX / timeline.pace();
+    over(timeline, region, group)
+        .into_iter()
+        .map(|(begin, end)| (begin.max(from), end.min(to)))
+        .find(|(begin, end)| {
+            let capped = timeline.events().find_map(|(at, event)| match event {
+                Event::GroupPolled {
+                    region: of,
+                    group: name,
+                    desired,
+                    ..
+                } if of == region && name == group && at >= *begin && *desired >= max => Some(at),
+                _ => None,
+            });
+            capped.is_some_and(|capped| end - capped > limit)
+        })
+        .map(|(begin, end)| {
+            format!(
+                "{group} in {region} stayed over its CPU target for {} at its maximum size of {max}",
+                format_duration(timeline.cloud(end - begin))
+            )
+        })
+}
+
+fn unanswered(
+    timeline: &Timeline<'_>,
+    region: &str,
+    group: &str,
+    decisions: &[&Decision],
+    from: f64,
+    to: f64,
+) -> Option<String> {
+    let limit = UNANSWERED_MAX / timeline.pace();
+    over(timeline, region, group)
+        .into_iter()
+        .map(|(begin, end)| (begin.max(from), end.min(to)))
+        .find(|(begin, end)| {
+            end - begin >= limit
+                && !decisions.iter().any(|decision| {
+                    decision.region == region && (begin - limit..=end + limit).contains(&decision.activity)
+                })
+        })
+        .map(|(begin, end)| {
+            format!(
+                "{group} in {region} was over its CPU target for {} and nothing was launched for it",
+                format_duration(timeline.cloud(end - begin))
+            )
+        })
+}

@@ -1,0 +1,281 @@
+//! When what happened: instants of faults, windows of experiments, and the phase of every recorded second.
+//! Internally real seconds since t0 as `f64`; [`Timeline::cloud`] turns them into what a verdict reports.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::FaultFindings;
+use crate::event::{Event, FaultId};
+use crate::plan::{ExperimentPlan, FaultPlan, Phase, Plan, Scope};
+use crate::recording::{Ended, Recording, Slice};
+
+/// The instants of one fault, real seconds since t0.
+#[derive(Clone, Debug)]
+pub(super) struct FaultTimes<'a> {
+    pub id: FaultId,
+    pub experiment: &'a ExperimentPlan,
+    pub plan: &'a FaultPlan,
+    pub resources: Vec<String>,
+    pub started: Option<f64>,
+    pub injected: Option<f64>,
+    pub observed: Option<String>,
+    pub not_observed: Option<String>,
+    pub failed: Option<String>,
+    pub revert_started: Option<f64>,
+    pub reverted: Option<f64>,
+}
+
+impl FaultTimes<'_> {
+    /// The instant of injection: its effect may begin with the first call, so it counts from the journalled intent.
+    pub fn instant(&self) -> Option<f64> {
+        if self.failed.is_some() || (self.injected.is_none() && self.observed.is_none()) {
+            return None;
+        }
+        self.started.or(self.injected)
+    }
+
+    /// Why nothing measured under this fault can be believed; none when its effect was seen.
+    pub fn unproven(&self) -> Option<String> {
+        let name = self.plan.fault.name();
+        if let Some(error) = &self.failed {
+            Some(format!("{name} could not be injected: {error}"))
+        } else if let Some(reason) = &self.not_observed {
+            Some(format!("{name} had no effect: {reason}"))
+        } else if self.started.is_none() && self.injected.is_none() {
+            Some(format!("{name} was never injected"))
+        } else if self.observed.is_none() {
+            Some(format!("the effect of {name} was not confirmed before the run ended"))
+        } else {
+            None
+        }
+    }
+}
+
+/// From the first injection of an experiment to the end of its settle time, real seconds since t0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Window {
+    pub begin: f64,
+    pub end: f64,
+    /// The run ended before the window did.
+    pub cut: bool,
+}
+
+/// A plan and its recording on one time axis.
+pub struct Timeline<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) recording: &'a Recording,
+    pub(super) faults: Vec<FaultTimes<'a>>,
+    pub(super) windows: BTreeMap<&'a str, Window>,
+    /// Phase of each slice, by its position.
+    pub(super) phases: Vec<Phase>,
+    /// End of the recording, real seconds.
+    pub(super) end: f64,
+}
+
+impl<'a> Timeline<'a> {
+    /// Lays the recording's events over the plan.
+    #[must_use]
+    pub fn new(plan: &'a Plan, recording: &'a Recording) -> Self {
+        let mut faults = Vec::new();
+        for experiment in &plan.experiments {
+            for (index, fault) in experiment.faults.iter().enumerate() {
+                let id = FaultId {
+                    experiment: experiment.name.clone(),
+                    index,
+                };
+                faults.push(fault_times(id, experiment, fault, recording));
+            }
+        }
+        let mut timeline = Self {
+            plan,
+            recording,
+            faults,
+            windows: BTreeMap::new(),
+            phases: Vec::new(),
+            end: recording.duration.as_secs_f64(),
+        };
+        timeline.windows = plan
+            .experiments
+            .iter()
+            .filter_map(|experiment| Some((experiment.name.as_str(), timeline.window_of(experiment)?)))
+            .collect();
+        timeline
+    }
+
+    fn window_of(&self, experiment: &ExperimentPlan) -> Option<Window> {
+        let of = || {
+            self.faults
+                .iter()
+                .filter(|fault| fault.id.experiment == experiment.name)
+        };
+        let begin = of().filter_map(FaultTimes::instant).reduce(f64::min)?;
+        let last = of().filter_map(|fault| self.fault_end(fault)).reduce(f64::max)?;
+        let planned = last + self.real(experiment.settle);
+        Some(Window {
+            begin,
+            end: planned.min(self.end).max(begin),
+            cut: self.recording.ended != Ended::Finished && planned > self.end + 1.0,
+        })
+    }
+
+    /// When a fault left the world; its injection where it cannot be reverted.
+    pub(super) fn fault_end(&self, fault: &FaultTimes<'_>) -> Option<f64> {
+        let instant = fault.instant()?;
+        let planned = fault
+            .plan
+            .revert_at
+            .map(|at| instant + self.real(at.saturating_sub(fault.plan.at)));
+        Some(fault.reverted.or(fault.revert_started).or(planned).unwrap_or(instant))
+    }
+
+    /// Sets the phase of every second; needs the measured recoveries, which end irreversible faults.
+    pub(super) fn settle_phases(&mut self, findings: &[FaultFindings]) {
+        let pace = self.pace();
+        let mut windows = Vec::new();
+        for (fault, found) in self.faults.iter().zip(findings) {
+            let (Some(instant), Some(window)) = (fault.instant(), self.windows.get(fault.id.experiment.as_str()))
+            else {
+                continue;
+            };
+            let end = if fault.plan.revert_at.is_some() {
+                self.fault_end(fault).unwrap_or(window.end)
+            } else if found.unrecovered {
+                window.end
+            } else {
+                instant + found.recovery.unwrap_or_default().as_secs_f64() / pace
+            };
+            windows.push((instant, end.min(window.end)));
+        }
+        let overlaps = |second: f64, from: f64, to: f64| second < to && second + 1.0 > from;
+        self.phases = self
+            .recording
+            .slices
+            .iter()
+            .map(|slice| {
+                let second = slice.second as f64;
+                if windows.iter().any(|(from, to)| overlaps(second, *from, *to)) {
+                    Phase::Fault
+                } else if self
+                    .windows
+                    .values()
+                    .any(|window| overlaps(second, window.begin, window.end))
+                {
+                    Phase::Recovery
+                } else if self
+                    .plan
+                    .stages
+                    .iter()
+                    .any(|stage| self.real(stage.holds_at) <= second && second + 1.0 <= self.real(stage.ends_at))
+                {
+                    Phase::Steady
+                } else {
+                    Phase::Ramp
+                }
+            })
+            .collect();
+    }
+
+    /// The slices a scope covers.
+    pub(super) fn slices(&self, scope: &Scope) -> Vec<&'a Slice> {
+        let slices = self.recording.slices.iter().zip(&self.phases);
+        match scope {
+            Scope::Run => slices.map(|(slice, _)| slice).collect(),
+            Scope::During(phase) => slices.filter(|(_, of)| *of == phase).map(|(slice, _)| slice).collect(),
+            Scope::Experiment(name) => match self.windows.get(name.as_str()) {
+                Some(window) => slices
+                    .map(|(slice, _)| slice)
+                    .filter(|slice| (slice.second as f64) < window.end && slice.second as f64 + 1.0 > window.begin)
+                    .collect(),
+                None => Vec::new(),
+            },
+        }
+    }
+
+    /// The faults a scope covers.
+    pub(super) fn faults_in(&self, scope: &Scope) -> Vec<usize> {
+        (0..self.faults.len())
+            .filter(|index| match scope {
+                Scope::Experiment(name) => self.faults[*index].id.experiment == *name,
+                Scope::Run | Scope::During(_) => true,
+            })
+            .collect()
+    }
+
+    pub(super) fn window(&self, fault: &FaultTimes<'_>) -> Option<Window> {
+        self.windows.get(fault.id.experiment.as_str()).copied()
+    }
+
+    pub(super) fn pace(&self) -> f64 {
+        self.plan.pace.times()
+    }
+
+    /// Real seconds in which `cloud` passes.
+    pub(super) fn real(&self, cloud: Duration) -> f64 {
+        cloud.as_secs_f64() / self.pace()
+    }
+
+    /// The cloud time of real seconds; zero for what is negative.
+    pub(super) fn cloud(&self, real: f64) -> Duration {
+        duration(real * self.pace())
+    }
+
+    /// Events with their real instants.
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = (f64, &'a Event)> + Clone {
+        self.recording
+            .events
+            .iter()
+            .map(|stamped| (stamped.at.as_secs_f64(), &stamped.event))
+    }
+}
+
+/// A duration of `seconds`, to the nanosecond; zero for what is negative or no number.
+pub(super) fn duration(seconds: f64) -> Duration {
+    if seconds.is_nan() || seconds <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+fn fault_times<'a>(
+    id: FaultId,
+    experiment: &'a ExperimentPlan,
+    plan: &'a FaultPlan,
+    recording: &Recording,
+) -> FaultTimes<'a> {
+    let mut times = FaultTimes {
+        id,
+        experiment,
+        plan,
+        resources: Vec::new(),
+        started: None,
+        injected: None,
+        observed: None,
+        not_observed: None,
+        failed: None,
+        revert_started: None,
+        reverted: None,
+    };
+    for stamped in &recording.events {
+        let at = stamped.at.as_secs_f64();
+        match &stamped.event {
+            Event::FaultStarted { fault, resources } if *fault == times.id => {
+                times.started = Some(at);
+                times.resources.clone_from(resources);
+            }
+            Event::FaultInjected { fault } if *fault == times.id => times.injected = Some(at),
+            Event::FaultObserved { fault, evidence } if *fault == times.id => times.observed = Some(evidence.clone()),
+            Event::FaultNotObserved { fault, reason } if *fault == times.id => {
+                times.not_observed = Some(reason.clone());
+            }
+            Event::FaultFailed { fault, error } if *fault == times.id => times.failed = Some(error.clone()),
+            Event::FaultRevertStarted { fault } if *fault == times.id => times.revert_started = Some(at),
+            Event::FaultReverted { fault } if *fault == times.id => times.reverted = Some(at),
+            _ => {}
+        }
+    }
+    if times.observed.is_some() {
+        // Seen after all: an earlier look in vain no longer counts.
+        times.not_observed = None;
+    }
+    times
+}

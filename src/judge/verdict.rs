@@ -1,0 +1,246 @@
+//! The verdict as data: what the report prints and machines read. Every duration is cloud time unless its name says real.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::FaultId;
+use crate::plan::Limit;
+use crate::units::seconds;
+
+/// Met, missed, or not to be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The objective holds.
+    Met,
+    /// It does not.
+    Missed,
+    /// The fault never took effect, there was too little load, or the generator fell behind.
+    Inconclusive,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Outcome::Met => "met",
+            Outcome::Missed => "missed",
+            Outcome::Inconclusive => "inconclusive",
+        })
+    }
+}
+
+/// A measured value, in the unit of its measure, as a limit is.
+pub type Value = Limit;
+
+/// The judgement of a run.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// Of the whole run.
+    pub outcome: Outcome,
+    /// In one sentence, with the reason.
+    pub sentence: String,
+    /// In the order of the plan.
+    pub objectives: Vec<ObjectiveVerdict>,
+    /// In the order of the plan.
+    pub faults: Vec<FaultFindings>,
+    /// In order of time.
+    pub scale_outs: Vec<ScaleOut>,
+    /// One per fault that hit a whole Region.
+    pub convergence: Vec<Convergence>,
+    /// Whether the generator can be believed.
+    pub honesty: Honesty,
+}
+
+/// One objective.
+#[derive(Clone, Debug, Serialize)]
+pub struct ObjectiveVerdict {
+    /// As written.
+    pub objective: String,
+    /// The experiment it belongs to.
+    pub experiment: Option<String>,
+    /// What was measured; a lower bound where `at_least` says so.
+    pub measured: Option<Value>,
+    /// The measured value had not ended when the observation did.
+    pub at_least: bool,
+    /// The limit.
+    pub limit: Limit,
+    /// Room left as a share of the limit; negative when missed, none where the limit is zero.
+    pub margin: Option<f64>,
+    /// The judgement.
+    pub outcome: Outcome,
+    /// How it was measured or why it was not.
+    pub why: String,
+}
+
+/// What one fault did to users.
+#[derive(Clone, Debug, Serialize)]
+pub struct FaultFindings {
+    /// Which.
+    pub id: FaultId,
+    /// Its name in the catalogue.
+    pub fault: String,
+    /// What the author believes.
+    pub hypothesis: String,
+    /// The role hit.
+    pub role: String,
+    /// The Region hit.
+    pub region: String,
+    /// Resources chosen.
+    pub resources: Vec<String>,
+    /// When its calls began, cloud time since t0; none when it never got into the world.
+    #[serde(with = "seconds::option")]
+    pub injected_at: Option<Duration>,
+    /// When its revert began, cloud time since t0.
+    #[serde(with = "seconds::option")]
+    pub reverted_at: Option<Duration>,
+    /// When its experiment ended, cloud time since t0.
+    #[serde(with = "seconds::option")]
+    pub experiment_ended_at: Option<Duration>,
+    /// Its effect was seen in the control plane.
+    pub observed: bool,
+    /// What was seen, or why nothing was.
+    pub evidence: String,
+    /// Injection to the first failed start.
+    #[serde(with = "seconds::option")]
+    pub onset: Option<Duration>,
+    /// First failed start to last failed finish.
+    #[serde(with = "seconds::option")]
+    pub outage: Option<Duration>,
+    /// Injection to the first success that started after the last failed start, of the slowest step.
+    #[serde(with = "seconds::option")]
+    pub recovery: Option<Duration>,
+    /// Users were still failing when the experiment ended.
+    pub unrecovered: bool,
+    /// Requests that failed in the disturbance.
+    pub failed: u64,
+    /// The same for each step that felt it.
+    pub steps: BTreeMap<String, StepFindings>,
+    /// Recovery, split.
+    pub parts: Parts,
+    /// Injection to a standby in sync again.
+    #[serde(with = "seconds::option")]
+    pub redundancy: Option<Duration>,
+    /// Injection to the group at its minimum and serving.
+    #[serde(with = "seconds::option")]
+    pub self_heal: Option<Duration>,
+    /// Failed requests started after the dead instances had left the target group.
+    pub late_errors: Option<u64>,
+    /// Acknowledged writes lost around it; none without a ledger.
+    pub lost_writes: Option<u64>,
+    /// Injection to fewer than 1 % of requests going to the dead Region.
+    #[serde(with = "seconds::option")]
+    pub shift: Option<Duration>,
+    /// Share of requests to the dead Region after detection plus TTL.
+    pub stale_share: Option<f64>,
+    /// Revert to the Region having its users back.
+    #[serde(with = "seconds::option")]
+    pub fail_back: Option<Duration>,
+    /// What it does not reproduce.
+    pub fidelity: String,
+}
+
+/// What one step felt of a fault.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepFindings {
+    /// Injection to the first failed start.
+    #[serde(with = "seconds")]
+    pub onset: Duration,
+    /// First failed start to last failed finish.
+    #[serde(with = "seconds")]
+    pub outage: Duration,
+    /// Injection to the first success that started after the last failed start; none when there was none.
+    #[serde(with = "seconds::option")]
+    pub recovery: Option<Duration>,
+    /// Requests that failed.
+    pub failed: u64,
+}
+
+/// The parts of a recovery, as far as events tell them apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Parts {
+    /// Injection to AWS noticing.
+    #[serde(with = "seconds::option")]
+    pub detect: Option<Duration>,
+    /// Noticing to the replacement being ready.
+    #[serde(with = "seconds::option")]
+    pub promote: Option<Duration>,
+    /// Ready to the users' answer naming it.
+    #[serde(with = "seconds::option")]
+    pub propagate: Option<Duration>,
+    /// The rest: until the clients got through.
+    #[serde(with = "seconds::option")]
+    pub client: Option<Duration>,
+}
+
+/// One scaling decision and its instances; instants are cloud time since t0.
+#[derive(Clone, Debug, Serialize)]
+pub struct ScaleOut {
+    /// Region.
+    pub region: String,
+    /// Group.
+    pub group: String,
+    /// Instances launched.
+    pub instances: Vec<String>,
+    /// End of the first minute over the target.
+    #[serde(with = "seconds::option")]
+    pub breach: Option<Duration>,
+    /// The alarm went to ALARM.
+    #[serde(with = "seconds::option")]
+    pub alarm: Option<Duration>,
+    /// The first scaling activity began.
+    #[serde(with = "seconds")]
+    pub activity: Duration,
+    /// The slowest instance was in service.
+    #[serde(with = "seconds::option")]
+    pub in_service: Option<Duration>,
+    /// The slowest instance had served its first request.
+    #[serde(with = "seconds::option")]
+    pub first_served: Option<Duration>,
+    /// Breach to first served; none while either is unknown.
+    #[serde(with = "seconds::option")]
+    pub total: Option<Duration>,
+}
+
+/// Where requests went around the loss of a Region.
+#[derive(Clone, Debug, Serialize)]
+pub struct Convergence {
+    /// Which fault.
+    pub fault: FaultId,
+    /// The dead Region.
+    pub region: String,
+    /// Cloud seconds since the injection (the middle of the measured second), share of started requests to the Region.
+    pub points: Vec<(f64, f64)>,
+}
+
+/// The generator's own health.
+#[derive(Clone, Debug, Serialize)]
+pub struct Honesty {
+    /// Requests finished.
+    pub requests: u64,
+    /// p99 of lag over the run, real time.
+    #[serde(with = "seconds")]
+    pub lag_p99: Duration,
+    /// Its bound.
+    #[serde(with = "seconds")]
+    pub lag_p99_max: Duration,
+    /// Highest CPU share of a shard.
+    pub cpu_max: f64,
+    /// Its bound.
+    pub cpu_bound: f64,
+    /// Share of seconds over the bound.
+    pub cpu_over: f64,
+    /// Highest CPU of the process, cores.
+    pub cpu_process_max: f64,
+    /// Highest resident memory, bytes.
+    pub resident_max: u64,
+    /// Most open connections, each one descriptor.
+    pub connections_max: u64,
+    /// Requests intended and not sent.
+    pub dropped_requests: u64,
+    /// What the recording could not keep.
+    pub dropped_records: BTreeMap<String, u64>,
+    /// Why the run's measurements are not believed; none when they are.
+    pub spoiled: Option<String>,
+}
