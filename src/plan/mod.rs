@@ -1,7 +1,11 @@
 //! What will happen, as data: arrival curves, fault windows, targets and every API call, before anything moves.
 //! Pure: no clock, no sockets, no unseeded randomness.
 
+mod build;
 mod inventory;
+mod print;
+mod resolve;
+mod timeline;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,9 +15,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::{Pace, seconds};
+pub use build::{PlanErrors, PlanOptions, build};
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
+pub use print::print;
+pub use resolve::pick_share;
 
 /// A resolved run. All instants and durations are cloud time since t0 unless a field says real time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -373,3 +380,6 @@ pub struct HonestyPlan {
     /// Requests a phase needs at least before a share or a percentile is believed.
     pub requests_min: u64,
 }
+
+#[cfg(test)]
+mod tests;

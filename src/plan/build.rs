@@ -1,0 +1,412 @@
+//! Config against a target: resolves times, names and API calls. Decides nothing at random.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::resolve;
+use super::{
+    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, JourneyPlan,
+    LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
+    TargetPlan, Template, Think,
+};
+use crate::config::template::Piece;
+use crate::config::{
+    At, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
+};
+use crate::units::{Pace, format_duration};
+
+/// What the command line decides about a plan.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlanOptions {
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// How fast the target's cloud lives.
+    pub pace: Pace,
+}
+
+/// Why there is no plan: every mistake, each with its place in what the user wrote.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(transparent)]
+pub struct PlanErrors(#[from] ConfigErrors);
+
+impl TargetPlan {
+    /// A target file with what was found behind it.
+    #[must_use]
+    pub fn new(file: &TargetFile, edge: BTreeMap<IpAddr, String>, inventory: Inventory) -> Self {
+        let role = |entry: &RoleEntry| match entry {
+            RoleEntry::AutoScalingGroup(name) => Role::AutoScalingGroup(name.clone()),
+            RoleEntry::DbInstance(name) => Role::DbInstance(name.clone()),
+            RoleEntry::Dns { hosted_zone, record } => Role::Dns {
+                hosted_zone: hosted_zone.clone(),
+                record: record.clone(),
+            },
+        };
+        Self {
+            name: file.name.clone(),
+            scheme: file.scheme.clone(),
+            host: file.host.clone(),
+            port: file.port,
+            resolver: file.resolver,
+            endpoint: file.endpoint.clone(),
+            account: file.account.clone(),
+            regions: file.regions.clone(),
+            roles: file
+                .roles
+                .iter()
+                .map(|(name, entry)| (name.clone(), role(entry)))
+                .collect(),
+            allow: file.allow.as_ref().map(|allow| Allow {
+                tag: allow.tag.clone(),
+                share: allow.share,
+            }),
+            served_by: file.served_by.clone(),
+            edge,
+            inventory,
+        }
+    }
+}
+
+/// Resolves a configuration against a target.
+pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Result<Plan, PlanErrors> {
+    let mut mistakes = Vec::new();
+    let profile = &config.profile;
+    let stages = stages(config);
+    let ends_at = stages.last().map(|stage| stage.ends_at).unwrap_or_default();
+    let mut steps = Vec::new();
+    let mut journeys = Vec::new();
+    for (index, journey) in profile.journeys.iter().enumerate() {
+        let first = steps.len();
+        steps.extend(journey.steps.iter().map(|step| {
+            StepPlan {
+                name: step.name.clone(),
+                journey: index,
+                method: step.method.clone(),
+                path: template(&step.path),
+                headers: step
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.clone(), template(value)))
+                    .collect(),
+                body: step.body.as_ref().map(|body| Body {
+                    content_type: body.content_type.clone(),
+                    template: template(&body.text),
+                }),
+                expect_status: step.expect_status,
+                ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
+            }
+        }));
+        journeys.push(JourneyPlan {
+            name: journey.name.clone(),
+            weight: journey.weight,
+            think: Think {
+                min: journey.think.0,
+                max: journey.think.1,
+            },
+            steps: (first..steps.len()).collect(),
+        });
+    }
+    let probes = profile
+        .probes
+        .iter()
+        .filter_map(|probe| {
+            let step = steps.iter().position(|step| step.name == probe.step.value)?;
+            Some(ProbePlan {
+                step,
+                interval: probe.every,
+            })
+        })
+        .collect();
+    let mut experiments: Vec<(ExperimentPlan, &Experiment)> = Vec::new();
+    for experiment in &config.experiments {
+        experiments.push((
+            self::experiment(experiment, &stages, &target, &mut mistakes),
+            experiment,
+        ));
+    }
+    experiments.sort_by_key(|(plan, _)| plan.starts_at());
+    timeline(&experiments, ends_at, &mut mistakes);
+    let objectives = objectives(config, &target, &mut mistakes);
+    if !mistakes.is_empty() {
+        return Err(ConfigErrors::new(mistakes).into());
+    }
+    let client = &profile.client;
+    Ok(Plan {
+        name: profile.name.clone(),
+        seed: options.seed,
+        pace: options.pace,
+        target,
+        journeys,
+        steps,
+        model: match profile.stages.first().map(|stage| stage.load) {
+            Some(Load::Arrivals(_)) => LoadModel::Arrivals,
+            _ => LoadModel::Users,
+        },
+        stages,
+        client: ClientPlan {
+            dns: match client.dns.as_str() {
+                "pin" => DnsPolicy::Pin,
+                "forever" => DnsPolicy::Forever,
+                _ => DnsPolicy::HonourTtl,
+            },
+            connections_max: client.connections,
+            connect_timeout: client.connect_timeout,
+            request_timeout: client.request_timeout,
+            rate_limit: client.rate_limit,
+            shards: client.shards,
+            forced_lag: profile.forced_lag,
+        },
+        ledgers: profile
+            .ledgers
+            .iter()
+            .map(|l| {
+                (
+                    l.name.clone(),
+                    LedgerPlan {
+                        read: template(&l.read),
+                    },
+                )
+            })
+            .collect(),
+        probes,
+        experiments: experiments.into_iter().map(|(plan, _)| plan).collect(),
+        objectives,
+        honesty: HonestyPlan {
+            lag_p99_max: profile.honesty.lag_p99,
+            cpu_max: profile.honesty.cpu,
+            requests_min: profile.honesty.requests,
+        },
+        ends_at,
+    })
+}
+
+fn stages(config: &Config) -> Vec<StagePlan> {
+    let mut clock = Duration::ZERO;
+    let mut stages = Vec::new();
+    for stage in &config.profile.stages {
+        let starts_at = clock;
+        let holds_at = starts_at.saturating_add(stage.ramp);
+        clock = holds_at.saturating_add(stage.hold);
+        stages.push(StagePlan {
+            tier: stage.tier,
+            level: stage.load.level(),
+            starts_at,
+            holds_at,
+            ends_at: clock,
+        });
+    }
+    stages
+}
+
+fn template(pieces: &[Piece]) -> Template {
+    let part = |piece: &Piece| match piece {
+        Piece::Text(text) => Part::Text(text.clone()),
+        Piece::Random(low, high) => Part::Random(*low, *high),
+        Piece::Unique => Part::Unique,
+        Piece::Id => Part::Id,
+    };
+    Template {
+        parts: pieces.iter().map(part).collect(),
+    }
+}
+
+fn experiment(
+    experiment: &Experiment,
+    stages: &[StagePlan],
+    target: &TargetPlan,
+    mistakes: &mut Vec<Mistake>,
+) -> ExperimentPlan {
+    let mut faults: Vec<FaultPlan> = Vec::new();
+    for entry in &experiment.faults {
+        let at = instant(&entry.at, stages, mistakes);
+        let resolved = role(entry, target, mistakes)
+            .zip(region(entry, target, mistakes))
+            .zip(at);
+        let Some(((role, region), at)) = resolved else { continue };
+        let fault = match entry.kind {
+            FaultKind::Ec2Terminate { share } => Fault::Ec2Terminate { share },
+            FaultKind::RdsFailover => Fault::RdsFailover,
+            FaultKind::NetworkDenyRegion => Fault::NetworkDenyRegion,
+        };
+        let effect = resolve::effect(&fault, role, &region, &target.inventory);
+        let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
+        let end = revert_at.unwrap_or(at);
+        let overlap = faults.iter().any(|other| {
+            other.role == entry.role.value
+                && other.region == region
+                && at <= other.revert_at.unwrap_or(other.at)
+                && other.at <= end
+        });
+        if overlap {
+            let message = format!("two faults hit {:?} in {region} at the same time", entry.role.value);
+            let hint = "move one of them, so that each effect has one cause";
+            mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
+        }
+        faults.push(FaultPlan {
+            fidelity: resolve::fidelity(&fault).to_owned(),
+            fault,
+            role: entry.role.value.clone(),
+            region,
+            at,
+            revert_at,
+            calls: effect.calls,
+            reverts: effect.reverts,
+            resources: effect.resources,
+        });
+    }
+    let stop = |stop: &crate::config::Stop| StopCondition {
+        text: stop.text.clone(),
+        measure: stop.measure,
+        statistic: stop.statistic,
+        comparison: stop.comparison,
+        limit: stop.limit,
+        lasts: stop.lasts,
+    };
+    ExperimentPlan {
+        name: experiment.name.clone(),
+        hypothesis: experiment.hypothesis.clone(),
+        faults,
+        stop_when: experiment.stop_when.iter().map(stop).collect(),
+        settle: experiment.settle,
+    }
+}
+
+fn instant(at: &Spanned<At>, stages: &[StagePlan], mistakes: &mut Vec<Mistake>) -> Option<Duration> {
+    let stage = |number: usize| number.checked_sub(1).and_then(|index| stages.get(index));
+    let found = match at.value {
+        At::Start(after) => Some(after),
+        At::Stage(number, after) => stage(number).map(|stage| stage.starts_at.saturating_add(after)),
+        At::Hold(Some(number), after) => stage(number).map(|stage| stage.holds_at.saturating_add(after)),
+        At::Hold(None, after) => stages.last().map(|stage| stage.holds_at.saturating_add(after)),
+    };
+    if found.is_none() {
+        let message = format!("there is no such stage; the profile has {}", stages.len());
+        mistakes.push(Mistake::at(&at.place, message).hint("stages count from 1"));
+    }
+    found
+}
+
+fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mistake>) -> Option<&'t Role> {
+    let name = &entry.role.value;
+    let Some(role) = target.roles.get(name) else {
+        let known: Vec<&str> = target.roles.keys().map(String::as_str).collect();
+        let hint = match known.as_slice() {
+            [] => format!(
+                "the target {:?} names no roles; use a target file or the lab",
+                target.name
+            ),
+            known => format!("roles of the target {:?}: {}", target.name, known.join(", ")),
+        };
+        mistakes.push(Mistake::at(&entry.role.place, format!("unknown role {name:?}")).hint(hint));
+        return None;
+    };
+    let (fits, wanted) = match entry.kind {
+        FaultKind::Ec2Terminate { .. } => (matches!(role, Role::AutoScalingGroup(_)), "an Auto Scaling group"),
+        FaultKind::RdsFailover => (matches!(role, Role::DbInstance(_)), "an RDS instance"),
+        FaultKind::NetworkDenyRegion => (true, ""),
+    };
+    if !fits {
+        let hint = "name another role, or another fault";
+        mistakes.push(
+            Mistake::at(
+                &entry.role.place,
+                format!("the fault needs {wanted}, and {name:?} is none"),
+            )
+            .hint(hint),
+        );
+        return None;
+    }
+    Some(role)
+}
+
+fn region(entry: &FaultEntry, target: &TargetPlan, mistakes: &mut Vec<Mistake>) -> Option<String> {
+    match &entry.region {
+        None => target.regions.first().cloned(),
+        Some(region) if target.regions.contains(&region.value) => Some(region.value.clone()),
+        Some(region) => {
+            let hint = format!("Regions of the target: {}", target.regions.join(", "));
+            mistakes
+                .push(Mistake::at(&region.place, format!("the target has no Region {:?}", region.value)).hint(hint));
+            None
+        }
+    }
+}
+
+/// Experiments follow one another, so that each effect has one cause, and end before the schedule does.
+fn timeline(experiments: &[(ExperimentPlan, &Experiment)], ends_at: Duration, mistakes: &mut Vec<Mistake>) {
+    let mut before: Option<&ExperimentPlan> = None;
+    for (plan, written) in experiments.iter().filter(|(plan, _)| !plan.faults.is_empty()) {
+        let Some(place) = written.faults.first().map(|fault| &fault.at.place) else {
+            continue;
+        };
+        if plan.ends_at() > ends_at {
+            let message = format!(
+                "{} begins at {} and settles until {}, but the schedule ends at {}",
+                plan.name,
+                format_duration(plan.starts_at()),
+                format_duration(plan.ends_at()),
+                format_duration(ends_at)
+            );
+            let over = format_duration(plan.ends_at() - ends_at);
+            mistakes.push(
+                Mistake::at(place, message).hint(format!("begin it {over} earlier, or lengthen the last hold by that")),
+            );
+        }
+        if let Some(before) = before.filter(|before| before.ends_at() > plan.starts_at()) {
+            let message = format!(
+                "{} begins at {}, while {} lasts until {}",
+                plan.name,
+                format_duration(plan.starts_at()),
+                before.name,
+                format_duration(before.ends_at())
+            );
+            let by = format_duration(before.ends_at() - plan.starts_at());
+            mistakes.push(Mistake::at(place, message).hint(format!(
+                "begin it {by} later, or shorten the `settle` of {}",
+                before.name
+            )));
+        }
+        before = Some(plan);
+    }
+}
+
+fn objectives(config: &Config, target: &TargetPlan, mistakes: &mut Vec<Mistake>) -> Vec<Objective> {
+    let of_experiments = config.experiments.iter().flat_map(|experiment| &experiment.objectives);
+    let all = config.profile.objectives.iter().chain(of_experiments);
+    all.map(|objective| {
+        subject(objective, target, mistakes);
+        objective.value.clone()
+    })
+    .collect()
+}
+
+/// The subjects that only the target knows.
+fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut Vec<Mistake>) {
+    let Some(subject) = objective.value.subject.as_deref() else {
+        return;
+    };
+    let (kind, fits): (&str, fn(&Role) -> bool) = match objective.value.measure {
+        Measure::Redundancy => ("database", |role| matches!(role, Role::DbInstance(_))),
+        Measure::ScaleOut | Measure::SelfHeal | Measure::LateErrors => {
+            ("Auto Scaling group", |role| matches!(role, Role::AutoScalingGroup(_)))
+        }
+        Measure::Shift | Measure::FailBack | Measure::StaleShare => {
+            ("DNS record", |role| matches!(role, Role::Dns { .. }))
+        }
+        _ => return,
+    };
+    if target.roles.get(subject).is_some_and(fits) {
+        return;
+    }
+    let known: Vec<&str> = target
+        .roles
+        .iter()
+        .filter(|(_, role)| fits(role))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let hint = match known.as_slice() {
+        [] => format!("the target {:?} has none", target.name),
+        known => format!("the target has: {}", known.join(", ")),
+    };
+    mistakes.push(Mistake::at(&objective.place, format!("{subject:?} is no role that is a {kind}")).hint(hint));
+}

@@ -1,0 +1,261 @@
+//! The plan as text: what a run would do, with every API call and its revert, the blast radius and the IAM actions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+use super::{Fault, FaultPlan, Inventory, LoadModel, Plan, Role};
+use crate::units::{format_count, format_duration};
+
+/// Calls the observers make, by the kind of role; the write calls come from the faults.
+const READS: [&str; 3] = [
+    "sts:GetCallerIdentity",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeNetworkAcls",
+];
+const READS_GROUP: [&str; 6] = [
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeScalingActivities",
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
+    "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeTargetHealth",
+];
+const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
+const READS_DNS: [&str; 3] = [
+    "route53:GetHealthCheckStatus",
+    "route53:ListHealthChecks",
+    "route53:ListResourceRecordSets",
+];
+
+/// Everything `run` would do, for reading.
+#[must_use]
+pub fn print(plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = head(plan, &mut out)
+        .and_then(|()| stages(plan, &mut out))
+        .and_then(|()| experiments(plan, &mut out))
+        .and_then(|()| objectives(plan, &mut out))
+        .and_then(|()| permissions(plan, &mut out));
+    out
+}
+
+fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let target = &plan.target;
+    writeln!(
+        out,
+        "plan {}: {} of cloud time, {} at pace {}, seed {}",
+        plan.name,
+        format_duration(plan.ends_at),
+        format_duration(plan.wall(plan.ends_at)),
+        plan.pace,
+        plan.seed
+    )?;
+    writeln!(
+        out,
+        "target {}: {}://{}:{}",
+        target.name, target.scheme, target.host, target.port
+    )?;
+    if let Some(account) = &target.account {
+        writeln!(out, "account {account}, Regions {}", target.regions.join(", "))?;
+    }
+    if let Some(allow) = &target.allow {
+        let tag = allow
+            .tag
+            .as_ref()
+            .map_or_else(|| "any tag".to_owned(), |(key, value)| format!("tag {key}={value}"));
+        writeln!(
+            out,
+            "allowed to touch: {tag}, at most {} of a role",
+            percent(allow.share)
+        )?;
+    }
+    Ok(())
+}
+
+fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    writeln!(
+        out,
+        "\nload ({})",
+        match plan.model {
+            LoadModel::Users => "closed: users think between requests",
+            LoadModel::Arrivals => "open: arrivals come whatever happens",
+        }
+    )?;
+    for (index, stage) in plan.stages.iter().enumerate() {
+        let level = match plan.model {
+            LoadModel::Users => format!(
+                "{} users, about {} requests/s",
+                format_count(stage.level as u64),
+                format_count(plan.expected_rate(stage.level).round() as u64)
+            ),
+            LoadModel::Arrivals => format!("{}/s arrivals", format_count(stage.level as u64)),
+        };
+        writeln!(
+            out,
+            "  stage {} (tier {}): {level}; ramp {} from {}, hold {} from {} to {}",
+            index + 1,
+            stage.tier,
+            format_duration(stage.ramp()),
+            format_duration(stage.starts_at),
+            format_duration(stage.hold()),
+            format_duration(stage.holds_at),
+            format_duration(stage.ends_at)
+        )?;
+    }
+    let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
+    for journey in &plan.journeys {
+        let steps: Vec<String> = journey
+            .steps
+            .iter()
+            .filter_map(|index| plan.steps.get(*index))
+            .map(|step| step.name.clone())
+            .collect();
+        writeln!(
+            out,
+            "  journey {}: {} of passes, steps {}",
+            journey.name,
+            percent(journey.weight / weights),
+            steps.join(", ")
+        )?;
+    }
+    Ok(())
+}
+
+fn experiments(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    for experiment in &plan.experiments {
+        writeln!(out, "\nexperiment {}: {}", experiment.name, experiment.hypothesis)?;
+        writeln!(
+            out,
+            "  from {} to {} (wall {} to {})",
+            format_duration(experiment.starts_at()),
+            format_duration(experiment.ends_at()),
+            format_duration(plan.wall(experiment.starts_at())),
+            format_duration(plan.wall(experiment.ends_at()))
+        )?;
+        for fault in &experiment.faults {
+            self::fault(plan, fault, out)?;
+        }
+        for stop in &experiment.stop_when {
+            writeln!(out, "  stops and reverts everything when {}", stop.text)?;
+        }
+    }
+    Ok(())
+}
+
+fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
+    let window = match fault.revert_at {
+        Some(end) => format!(
+            "{} to {} (wall {} to {})",
+            format_duration(fault.at),
+            format_duration(end),
+            format_duration(plan.wall(fault.at)),
+            format_duration(plan.wall(end))
+        ),
+        None => format!(
+            "{} (wall {}), irreversible",
+            format_duration(fault.at),
+            format_duration(plan.wall(fault.at))
+        ),
+    };
+    writeln!(
+        out,
+        "  fault {} on {} in {}: {window}",
+        fault.fault.name(),
+        fault.role,
+        fault.region
+    )?;
+    writeln!(
+        out,
+        "    blast radius: {}",
+        blast_radius(fault, &plan.target.roles, &plan.target.inventory)
+    )?;
+    for call in &fault.calls {
+        writeln!(out, "    call   {} {}", call.action, call.detail)?;
+    }
+    for call in &fault.reverts {
+        writeln!(out, "    revert {} {}", call.action, call.detail)?;
+    }
+    if fault.calls.is_empty() {
+        writeln!(
+            out,
+            "    call   none: the target has nothing of this kind, so the experiment will be inconclusive"
+        )?;
+    }
+    writeln!(out, "    not reproduced: {}", fault.fidelity)
+}
+
+fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &Inventory) -> String {
+    if fault.resources.is_empty() {
+        return "nothing".to_owned();
+    }
+    let listed = fault.resources.join(", ");
+    let region = inventory.regions.get(&fault.region);
+    match (&fault.fault, roles.get(&fault.role)) {
+        (Fault::Ec2Terminate { .. }, Some(Role::AutoScalingGroup(name))) => {
+            let group = region.and_then(|region| region.groups.get(name));
+            let total = group.map_or(0, |group| {
+                group.instances.iter().filter(|instance| instance.in_service).count()
+            });
+            format!(
+                "{} of {total} instances now ({listed}); chosen again when injected",
+                fault.resources.len()
+            )
+        }
+        (Fault::RdsFailover, _) => format!("{listed}, and every write to it until the standby has taken over"),
+        _ => format!(
+            "every resource in {} subnets of {} ({listed})",
+            fault.resources.len(),
+            fault.region
+        ),
+    }
+}
+
+fn objectives(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\nobjectives")?;
+    for objective in &plan.objectives {
+        match &objective.scope {
+            super::Scope::Experiment(name) if !objective.text.contains(name.as_str()) => {
+                writeln!(out, "  {} after {name}", objective.text)?
+            }
+            _ => writeln!(out, "  {}", objective.text)?,
+        }
+    }
+    Ok(())
+}
+
+fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    if plan.target.regions.is_empty() {
+        return writeln!(out, "\nno AWS call is made");
+    }
+    let mut reads: BTreeSet<&str> = READS.into_iter().collect();
+    for role in plan.target.roles.values() {
+        match role {
+            Role::AutoScalingGroup(_) => reads.extend(READS_GROUP),
+            Role::DbInstance(_) => reads.extend(READS_DATABASE),
+            Role::Dns { .. } => reads.extend(READS_DNS),
+        }
+    }
+    let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+    let writes: BTreeSet<&str> = faults
+        .flat_map(|fault| fault.calls.iter().chain(&fault.reverts))
+        .map(|call| call.action.as_str())
+        .collect();
+    writeln!(out, "\nIAM actions to observe")?;
+    for action in reads {
+        writeln!(out, "  {action}")?;
+    }
+    writeln!(out, "IAM actions to inject and revert")?;
+    for action in &writes {
+        writeln!(out, "  {action}")?;
+    }
+    if writes.is_empty() {
+        writeln!(out, "  none")?;
+    }
+    Ok(())
+}
+
+fn percent(share: f64) -> String {
+    let text = format!("{:.1}", share * 100.0);
+    format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
+}

@@ -1,0 +1,190 @@
+//! Tests of building and printing plans against a fixed inventory.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{self, Sources};
+
+const TARGET: &str = r#"
+name: lab
+account: "111122223333"
+regions: [us-east-1, eu-west-1]
+entry: http://shop.example.com:8080
+roles:
+  web: { auto_scaling_group: shop-web }
+  database: { db_instance: shop-db }
+  dns: { hosted_zone: Z1EXAMPLE, record: shop.example.com }
+allow: { tag: { chaos: allowed }, share: 34% }
+served_by: { header: x-served-by }
+"#;
+
+fn target() -> TargetPlan {
+    let file = config::load_target("target.yaml", TARGET).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut inventory = Inventory {
+        account: file.account.clone(),
+        ..Inventory::default()
+    };
+    for (index, region) in file.regions.iter().enumerate() {
+        let zones = ["a", "b", "c"].map(|zone| format!("{region}{zone}"));
+        let instances = zones.iter().enumerate().map(|(n, az)| InventoryInstance {
+            id: format!("i-0{index}{n}"),
+            az: az.clone(),
+            in_service: true,
+            ..InventoryInstance::default()
+        });
+        let group = InventoryGroup {
+            min: 3,
+            max: 12,
+            desired: 3,
+            instances: instances.collect(),
+            ..InventoryGroup::default()
+        };
+        let subnets = zones.iter().enumerate().map(|(n, az)| InventorySubnet {
+            id: format!("subnet-{index}{n}"),
+            vpc: format!("vpc-{index}"),
+            az: az.clone(),
+            association: format!("aclassoc-{index}{n}"),
+            network_acl: format!("acl-{index}"),
+            ..InventorySubnet::default()
+        });
+        let found = InventoryRegion {
+            groups: BTreeMap::from([("shop-web".to_owned(), group)]),
+            databases: BTreeMap::from([(
+                "shop-db".to_owned(),
+                InventoryDatabase {
+                    multi_az: true,
+                    ..InventoryDatabase::default()
+                },
+            )]),
+            subnets: subnets.collect(),
+            ..InventoryRegion::default()
+        };
+        inventory.regions.insert(region.clone(), found);
+    }
+    TargetPlan::new(&file, BTreeMap::new(), inventory)
+}
+
+fn built(profile: &str, overrides: &[(&str, &str)]) -> Result<Plan, PlanErrors> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let overrides: Vec<(String, String)> = overrides
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    let text = read(profile);
+    let references = config::references(profile, &text, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    let experiments = references
+        .experiments
+        .iter()
+        .map(|r| (r.value.clone(), read(&r.value)))
+        .collect();
+    let sources = Sources {
+        profile: (profile.to_owned(), text),
+        experiments,
+    };
+    let config = config::load(&sources, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    let pace = Pace::new(30.0).expect("30 is a pace");
+    build(&config, target(), &PlanOptions { seed: 1, pace })
+}
+
+#[test]
+fn the_game_day_is_planned_and_printed() {
+    let plan = built("profiles/game-day.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(plan.ends_at <= Duration::from_secs(110 * 60));
+    assert!((plan.expected_rate(100_000.0) - 5000.0).abs() < 1.0);
+    let order: Vec<&str> = plan
+        .experiments
+        .iter()
+        .map(|experiment| experiment.name.as_str())
+        .collect();
+    assert_eq!(order, ["instance-loss", "database-failover", "region-blackout"]);
+    insta::assert_snapshot!(print(&plan));
+    let text = serde_json::to_string(&plan).expect("a plan is data");
+    let again: Plan = serde_json::from_str(&text).expect("and comes back");
+    assert_eq!(serde_json::to_string(&again).expect("twice"), text);
+}
+
+#[test]
+fn the_other_profiles_are_planned() {
+    for profile in ["profiles/tier-1.yaml", "profiles/tier-2.yaml"] {
+        built(profile, &[]).unwrap_or_else(|errors| panic!("{profile}:\n{errors}"));
+    }
+}
+
+#[test]
+fn levels_follow_ramps_and_holds() {
+    let plan = built("profiles/game-day.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let level = |seconds| plan.level_at(Duration::from_secs(seconds));
+    for (seconds, users) in [
+        (0, 0.0),
+        (30, 500.0),
+        (60, 1000.0),
+        (180, 1000.0),
+        (240, 5500.0),
+        (300, 10_000.0),
+        (1380, 100_000.0),
+        (9999, 0.0),
+    ] {
+        assert!((level(seconds) - users).abs() < 1e-6, "{seconds}: {}", level(seconds));
+    }
+}
+
+#[test]
+fn what_the_target_cannot_do_is_said_with_its_place() {
+    let table: [(&[(&str, &str)], &str); 8] = [
+        (
+            &[("experiments.instance-loss.faults.0.role", "wbe")],
+            "unknown role \"wbe\"",
+        ),
+        (
+            &[("experiments.instance-loss.faults.0.role", "database")],
+            "needs an Auto Scaling group",
+        ),
+        (
+            &[("experiments.instance-loss.faults.0.region", "mars-1")],
+            "no Region \"mars-1\"",
+        ),
+        (&[("experiments.instance-loss.faults.0.at", "stage 9")], "no such stage"),
+        (
+            &[("experiments.instance-loss.faults.0.at", "hold + 9m")],
+            "begins at 33m, while instance-loss lasts until 37m",
+        ),
+        (&[("stages.2.hold", "20m")], "but the schedule ends at"),
+        (
+            &[("objectives", "[\"self_heal(database) <= 5m\"]")],
+            "is no role that is a Auto Scaling group",
+        ),
+        (
+            &[("objectives", "[\"shift(web) <= 5m\"]")],
+            "is no role that is a DNS record",
+        ),
+    ];
+    for (overrides, message) in table {
+        let errors = built("profiles/game-day.yaml", overrides)
+            .expect_err(message)
+            .to_string();
+        assert!(errors.contains(message), "{message} in\n{errors}");
+        assert!(errors.contains("hint: ") && errors.contains(" --> "), "{errors}");
+    }
+}
+
+#[test]
+fn a_target_without_the_resource_plans_no_call() {
+    let mut target = target();
+    target
+        .roles
+        .insert("web".to_owned(), Role::AutoScalingGroup("gone".to_owned()));
+    let mut plan = built("profiles/game-day.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let role = Role::AutoScalingGroup("gone".to_owned());
+    let effect = resolve::effect(
+        &Fault::Ec2Terminate { share: 0.34 },
+        &role,
+        "us-east-1",
+        &target.inventory,
+    );
+    assert!(effect.calls.is_empty() && effect.resources.is_empty());
+    plan.experiments[0].faults[0].calls = effect.calls;
+    plan.experiments[0].faults[0].resources = effect.resources;
+    assert!(print(&plan).contains("will be inconclusive"));
+}
