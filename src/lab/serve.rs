@@ -2,16 +2,18 @@
 //! Knows no command line; `cli` prints the announcement.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
 
 use super::config::LabConfig;
 use super::data::DataPlane;
+use super::dynamics::{self, dns};
 use super::truth::Truth;
-use super::{Lab, build};
+use super::{Lab, build, control};
 use crate::clock::Clock;
 use crate::units::Pace;
 
@@ -130,6 +132,24 @@ pub async fn start(config: LabConfig, options: LabOptions) -> Result<(Arc<Lab>, 
     if !options.bind.is_loopback() {
         return Err(LabError::NotLoopback(options.bind));
     }
+    let lab = start_data_plane(config, &options)?;
+    let wanted = SocketAddr::new(options.bind, options.port);
+    let endpoint = TcpListener::bind(wanted)
+        .await
+        .map_err(bind_error("the AWS endpoint", wanted))?;
+    let endpoint_address = endpoint.local_addr().map_err(bind_error("the AWS endpoint", wanted))?;
+    let wanted = SocketAddr::new(options.bind, options.dns_port);
+    let names = dns::bind(wanted).await.map_err(bind_error("the DNS server", wanted))?;
+    let resolver = names.address().map_err(bind_error("the DNS server", wanted))?;
+    dns::serve(&lab, names);
+    tokio::spawn(control::serve(Arc::clone(&lab), endpoint));
+    dynamics::spawn_all(&lab);
+    let announcement = announce(&lab, format!("http://{endpoint_address}"), resolver.to_string());
+    Ok((lab, announcement))
+}
+
+/// Builds the initial world and serves it; nothing moves by itself yet and nobody can ask for changes.
+pub(super) fn start_data_plane(config: LabConfig, options: &LabOptions) -> Result<Arc<Lab>, LabError> {
     let clock = Clock::starting_now(options.pace);
     let truth = Truth::new(clock, options.truth.as_deref()).map_err(|source| LabError::Truth {
         path: options.truth.clone().unwrap_or_default(),
@@ -161,8 +181,15 @@ pub async fn start(config: LabConfig, options: LabOptions) -> Result<(Arc<Lab>, 
     for (id, address) in ready {
         lab.data.open_instance(&lab, &id, address);
     }
-    let announcement = announce(&lab, String::new(), String::new());
-    Ok((lab, announcement))
+    Ok(lab)
+}
+
+fn bind_error(what: &'static str, address: SocketAddr) -> impl Fn(std::io::Error) -> LabError {
+    move |source| LabError::Bind {
+        what,
+        address: address.to_string(),
+        source,
+    }
 }
 
 /// A port that nothing uses on any address. Below the range from which the kernel takes ports for outgoing
@@ -220,5 +247,50 @@ fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
         served_by: ServedBy {
             header: "x-served-by".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> LabOptions {
+        LabOptions::at_pace(Pace::new(60.0).expect("a pace"))
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_announces_what_it_serves_in_one_line() {
+        let (lab, announcement) = start(LabConfig::default(), options()).await.expect("it starts");
+        let text = serde_json::to_string(&announcement).expect("it serialises");
+        assert!(!text.contains('\n'));
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value["name"], "lab");
+        assert_eq!(value["entry"], format!("http://shop.example.com:{}", lab.data.port()));
+        assert_eq!(value["roles"]["web"]["auto_scaling_group"], "shop-web");
+        assert_eq!(value["roles"]["database"]["db_instance"], "shop-db");
+        assert_eq!(value["roles"]["dns"]["record"], "shop.example.com");
+        assert_eq!(
+            value["allow"],
+            serde_json::json!({"tag": {"chaos": "allowed"}, "share": "34%"})
+        );
+        assert_eq!(value["served_by"]["header"], "x-served-by");
+        assert_eq!(value["clock"]["pace"], 60.0);
+        let endpoint = announcement.endpoint.trim_start_matches("http://");
+        tokio::net::TcpStream::connect(endpoint)
+            .await
+            .expect("the endpoint listens");
+        tokio::net::TcpStream::connect(&announcement.resolver)
+            .await
+            .expect("the DNS server listens");
+    }
+
+    #[tokio::test]
+    async fn it_refuses_to_leave_loopback() {
+        let wide = LabOptions {
+            bind: IpAddr::from([0, 0, 0, 0]),
+            ..options()
+        };
+        let refused = start(LabConfig::default(), wide).await.expect_err("it must refuse");
+        assert!(matches!(refused, LabError::NotLoopback(_)), "{refused}");
     }
 }

@@ -67,6 +67,8 @@ struct Orders {
     records: HashMap<String, Order>,
     /// Acknowledged writes that the standby may lack: id and the cloud time at which it has them.
     in_flight: VecDeque<(String, f64)>,
+    /// When the primary stopped, and with it replication; none while it serves.
+    stopped_at: Option<f64>,
     /// The standby applies in order, so a write arrives no earlier than the one before it.
     last_arrival: f64,
     random: fastrand::Rng,
@@ -110,8 +112,15 @@ impl Database {
 
     /// Changes what statements meet; writes `down` to the truth when writes stop and `up` when they are accepted again.
     pub fn set_state(&self, state: DatabaseState) {
-        let before = self.state.send_replace(state);
         let served = |state| state == DatabaseState::Serving;
+        let mut orders = self.orders();
+        let before = self.state.send_replace(state);
+        if served(state) {
+            orders.stopped_at = None;
+        } else {
+            orders.stopped_at.get_or_insert(self.clock.cloud_unix());
+        }
+        drop(orders);
         if served(before) != served(state) {
             let truth = if served(state) {
                 TruthState::Up
@@ -140,11 +149,11 @@ impl Database {
             .write(What::Database, &self.id, &self.region, TruthState::Redundant, json!({}));
     }
 
-    /// Promotes the standby: with asynchronous replication, drops the acknowledged writes that had not reached it,
-    /// writes their ids to the truth and returns them. Synchronous replication loses nothing.
+    /// Promotes the standby: with asynchronous replication, drops the acknowledged writes that had not reached it when
+    /// the primary stopped, writes their ids to the truth and returns them. Synchronous replication loses nothing.
     pub fn lose_unreplicated(&self) -> Vec<String> {
-        let now = self.clock.cloud_unix();
         let mut orders = self.orders();
+        let now = orders.stopped_at.unwrap_or_else(|| self.clock.cloud_unix());
         let in_flight = std::mem::take(&mut orders.in_flight);
         let mut lost: Vec<String> = in_flight
             .into_iter()
@@ -354,13 +363,17 @@ mod tests {
                 .await
                 .expect("it serves");
         }
+        // Nothing arrives after the primary stopped, however long promotion takes.
+        database.set_state(DatabaseState::Hung);
+        tokio::time::sleep(Duration::from_millis(2_500)).await;
         let lost = database.lose_unreplicated();
+        let line = truth.lines().pop().expect("the loss is written");
+        database.set_state(DatabaseState::Serving);
         assert!(!lost.is_empty());
         assert_eq!(database.order_count(), 20 - lost.len());
         for id in &lost {
             assert_eq!(database.read(ONE, id).await, Ok(None));
         }
-        let line = truth.lines().pop().expect("the loss is written");
         assert_eq!(line.state, TruthState::Lost);
         assert_eq!(line.detail["ids"], json!(lost));
     }

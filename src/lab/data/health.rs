@@ -214,46 +214,6 @@ fn apply(target: &mut TargetState, result: CheckResult, healthy_threshold: u32, 
     }
 }
 
-/// A target as it is registered; its first check follows at once.
-impl TargetGroup {
-    /// Registers an instance, or takes it back from draining.
-    pub fn register(&mut self, instance_id: &str, address: Ipv4Addr, az: &str, now: CloudTime) {
-        let target = TargetState {
-            instance_id: instance_id.to_owned(),
-            address,
-            az: az.to_owned(),
-            state: "initial".to_owned(),
-            reason: Some("Elb.RegistrationInProgress".to_owned()),
-            description: Some("Target registration is in progress".to_owned()),
-            passes: 0,
-            failures: 0,
-            registered_at: now,
-            draining_since: None,
-        };
-        let known = self
-            .targets
-            .get(instance_id)
-            .is_some_and(|known| known.draining_since.is_none());
-        if !known {
-            self.targets.insert(instance_id.to_owned(), target);
-        }
-    }
-
-    /// Begins to drain an instance: no new requests, and it is gone after the deregistration delay.
-    pub fn deregister(&mut self, instance_id: &str, now: CloudTime) {
-        if let Some(target) = self
-            .targets
-            .get_mut(instance_id)
-            .filter(|target| target.draining_since.is_none())
-        {
-            target.state = "draining".to_owned();
-            target.reason = Some("Target.DeregistrationInProgress".to_owned());
-            target.description = Some("Target deregistration is in progress".to_owned());
-            target.draining_since = Some(now);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,7 +233,19 @@ mod tests {
             targets: std::collections::BTreeMap::new(),
             tags: std::collections::BTreeMap::new(),
         };
-        group.register("i-1", Ipv4Addr::new(127, 10, 1, 10), "us-east-1a", 0.0);
+        let target = TargetState {
+            instance_id: "i-1".into(),
+            address: Ipv4Addr::new(127, 10, 1, 10),
+            az: "us-east-1a".into(),
+            state: "initial".into(),
+            reason: Some("Elb.RegistrationInProgress".into()),
+            description: None,
+            passes: 0,
+            failures: 0,
+            registered_at: 0.0,
+            draining_since: None,
+        };
+        group.targets.insert("i-1".into(), target);
         group
     }
 
@@ -311,10 +283,11 @@ mod tests {
     }
 
     #[test]
-    fn a_draining_target_goes_after_its_delay_and_can_come_back() {
+    fn a_draining_target_goes_after_its_delay() {
         let mut region = Region::default();
         let mut group = group();
-        group.deregister("i-1", 100.0);
+        let target = group.targets.get_mut("i-1").expect("it is registered");
+        (target.state, target.draining_since) = ("draining".into(), Some(100.0));
         region.target_groups.insert("arn".into(), group);
         settle(&mut region, "arn", 399.0);
         assert_eq!(region.target_groups["arn"].targets["i-1"].state, "draining");
