@@ -15,6 +15,8 @@ mod query;
 mod rds;
 mod route53;
 mod sts;
+#[cfg(test)]
+mod tests;
 mod value;
 mod wire;
 mod xml;
