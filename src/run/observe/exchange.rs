@@ -1,0 +1,161 @@
+//! One HTTP/1.1 exchange as an observer makes it, with its failure named as a user's would be.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::plan::{Part, Template};
+use crate::recording::FailureKind;
+
+/// Answers to probes are small; a larger one is not read to its end.
+const BODY_MAX: usize = 1 << 20;
+
+/// A connection that sends one request after another.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+}
+
+impl Connection {
+    /// Connects within `patience`.
+    pub(super) async fn open(address: SocketAddr, patience: Duration) -> Result<Self, FailureKind> {
+        let stream = match timeout(patience, TcpStream::connect(address)).await {
+            Err(_) => return Err(FailureKind::ConnectTimeout),
+            Ok(Err(error)) => return Err(connect_failure(&error)),
+            Ok(Ok(stream)) => stream,
+        };
+        // Without it a small request could wait for an acknowledgement; an error only costs time.
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|error| failure(&error))?;
+        // It ends when the sender is dropped or the peer closes; its error shows in the request.
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        Ok(Self { sender })
+    }
+
+    /// Sends a request and reads the whole answer within `patience`; the body is thrown away.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+        patience: Duration,
+    ) -> Result<Response<()>, FailureKind> {
+        let exchange = async {
+            self.sender.ready().await.map_err(|error| failure(&error))?;
+            let answer = self
+                .sender
+                .send_request(request)
+                .await
+                .map_err(|error| failure(&error))?;
+            let (parts, body) = answer.into_parts();
+            let body = Limited::new(body, BODY_MAX);
+            body.collect().await.map_err(|_| FailureKind::Reset)?;
+            Ok(Response::from_parts(parts, ()))
+        };
+        within(patience, exchange).await
+    }
+}
+
+async fn within<T>(
+    patience: Duration,
+    exchange: impl Future<Output = Result<T, FailureKind>>,
+) -> Result<T, FailureKind> {
+    timeout(patience, exchange).await.unwrap_or(Err(FailureKind::Timeout))
+}
+
+fn connect_failure(error: &io::Error) -> FailureKind {
+    match error.kind() {
+        io::ErrorKind::TimedOut => FailureKind::ConnectTimeout,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FailureKind::Reset,
+        _ => FailureKind::Refused,
+    }
+}
+
+fn failure(error: &hyper::Error) -> FailureKind {
+    if error.is_parse() {
+        FailureKind::Protocol
+    } else if error.is_timeout() {
+        FailureKind::Timeout
+    } else {
+        FailureKind::Reset
+    }
+}
+
+/// Why a status is a failure; none when it is the expected one.
+pub(super) fn status_failure(status: u16, expected: Option<u16>) -> Option<FailureKind> {
+    let fine = expected.map_or(status < 400, |expected| status == expected);
+    match status {
+        _ if fine => None,
+        400..=499 => Some(FailureKind::Status4xx),
+        500..=599 => Some(FailureKind::Status5xx),
+        _ => Some(FailureKind::Expectation),
+    }
+}
+
+/// Fills a template: random numbers by `random`, `{{ unique }}` and `{{ id }}` both with `id`.
+pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) -> String {
+    let mut text = String::new();
+    for part in &template.parts {
+        match part {
+            Part::Text(literal) => text.push_str(literal),
+            Part::Random(min, max) => text.push_str(&random.u64((*min).min(*max)..=*max).to_string()),
+            Part::Unique | Part::Id => text.push_str(id),
+        }
+    }
+    text
+}
+
+/// The Host header of the target.
+pub(super) fn host_header(host: &str, port: u16) -> String {
+    if port == 80 {
+        host.to_owned()
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_judged_as_the_step_expects() {
+        let cases = [
+            (200, None, None),
+            (201, Some(201), None),
+            (200, Some(201), Some(FailureKind::Expectation)),
+            (404, None, Some(FailureKind::Status4xx)),
+            (404, Some(404), None),
+            (503, None, Some(FailureKind::Status5xx)),
+        ];
+        for (status, expected, outcome) in cases {
+            assert_eq!(status_failure(status, expected), outcome, "{status}");
+        }
+    }
+
+    #[test]
+    fn holes_are_filled() {
+        let template = Template {
+            parts: vec![
+                Part::Text("/orders/".to_owned()),
+                Part::Id,
+                Part::Text("?n=".to_owned()),
+                Part::Random(7, 7),
+            ],
+        };
+        assert_eq!(
+            fill(&template, &mut fastrand::Rng::with_seed(1), "o-1"),
+            "/orders/o-1?n=7"
+        );
+    }
+}

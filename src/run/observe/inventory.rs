@@ -1,0 +1,137 @@
+//! What is in the account before the run: groups, databases, subnets and the addresses users may be sent to.
+//! A role that names nothing in a Region is simply not in the inventory; the plan says what follows from that.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use super::dns;
+use crate::aws::{AwsError, Reader};
+use crate::plan::{
+    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet, Role,
+};
+use crate::units::Pace;
+
+/// Looks at everything the roles name, in every Region; load balancers' names are resolved through `resolver`.
+pub async fn inventory(
+    reader: &Reader,
+    regions: &[String],
+    roles: &BTreeMap<String, Role>,
+    resolver: Option<SocketAddr>,
+    pace: Pace,
+) -> Result<Inventory, AwsError> {
+    let mut inventory = Inventory::default();
+    for name in regions {
+        if inventory.account.is_none() {
+            inventory.account = Some(reader.account(name).await?);
+        }
+        let mut region = InventoryRegion::default();
+        let mut vpcs = BTreeSet::new();
+        for role in roles.values() {
+            match role {
+                Role::AutoScalingGroup(group) => group_into(&mut region, &mut vpcs, reader, name, group).await?,
+                Role::DbInstance(id) => database_into(&mut region, reader, name, id).await?,
+                Role::Dns { .. } => {}
+            }
+        }
+        for vpc in vpcs {
+            region.subnets.extend(subnets(reader, name, &vpc).await?);
+        }
+        for balancer in &region.load_balancers {
+            // A name that does not resolve now leaves its addresses unknown, which the report shows as such.
+            if let Ok(answer) = dns::resolve(resolver, balancer, pace).await {
+                region.edge.extend(answer.addresses);
+            }
+        }
+        region.edge.sort();
+        region.edge.dedup();
+        inventory.regions.insert(name.clone(), region);
+    }
+    Ok(inventory)
+}
+
+/// The Region of every address of a load balancer.
+#[must_use]
+pub fn edge(inventory: &Inventory) -> BTreeMap<IpAddr, String> {
+    let regions = inventory.regions.iter();
+    regions
+        .flat_map(|(name, region)| region.edge.iter().map(move |address| (*address, name.clone())))
+        .collect()
+}
+
+async fn group_into(
+    into: &mut InventoryRegion,
+    vpcs: &mut BTreeSet<String>,
+    reader: &Reader,
+    region: &str,
+    name: &str,
+) -> Result<(), AwsError> {
+    let Some(group) = reader.group(region, name).await? else {
+        return Ok(());
+    };
+    let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
+    let described = reader.instances(region, &ids).await?;
+    let tags_of = |id: &str| described.iter().find(|one| one.id == id).map(|one| one.tags.clone());
+    let found = reader.subnets(region, &group.subnets).await?;
+    vpcs.extend(found.into_iter().map(|subnet| subnet.vpc));
+    let target_groups = reader.target_groups(region, &group.target_groups).await?;
+    let balancers: BTreeSet<String> = target_groups.into_iter().flat_map(|one| one.load_balancers).collect();
+    let balancers: Vec<String> = balancers.into_iter().collect();
+    for balancer in reader.load_balancers(region, &balancers).await? {
+        if !into.load_balancers.contains(&balancer.dns_name) {
+            into.load_balancers.push(balancer.dns_name);
+        }
+    }
+    let cpu_target = reader.cpu_target(region, name).await?;
+    let instances = group.members.into_iter().map(|member| InventoryInstance {
+        tags: tags_of(&member.id).unwrap_or_default(),
+        id: member.id,
+        az: member.az,
+        in_service: member.in_service,
+    });
+    let entry = InventoryGroup {
+        min: group.min,
+        max: group.max,
+        desired: group.desired,
+        instances: instances.collect(),
+        target_groups: group.target_groups,
+        tags: group.tags,
+        cpu_target,
+    };
+    into.groups.insert(name.to_owned(), entry);
+    Ok(())
+}
+
+async fn database_into(into: &mut InventoryRegion, reader: &Reader, region: &str, id: &str) -> Result<(), AwsError> {
+    if let Some(instance) = reader.db_instance(region, id).await? {
+        let entry = InventoryDatabase {
+            multi_az: instance.multi_az,
+            status: instance.status,
+            az: instance.az,
+            secondary_az: instance.secondary_az,
+            tags: instance.tags,
+        };
+        into.databases.insert(id.to_owned(), entry);
+    }
+    Ok(())
+}
+
+async fn subnets(reader: &Reader, region: &str, vpc: &str) -> Result<Vec<InventorySubnet>, AwsError> {
+    let acls = reader.network_acls(region, vpc).await?;
+    let found = reader.subnets_of(region, vpc).await?;
+    let entry = |subnet: crate::aws::Subnet| {
+        let under = acls.iter().find_map(|acl| {
+            let association = acl.associations.iter().find(|one| one.subnet == subnet.id)?;
+            Some((acl.id.clone(), association.id.clone()))
+        });
+        let (network_acl, association) = under.unwrap_or_default();
+        InventorySubnet {
+            id: subnet.id,
+            vpc: subnet.vpc,
+            az: subnet.az,
+            association,
+            network_acl,
+            tags: subnet.tags,
+        }
+    };
+    Ok(found.into_iter().map(entry).collect())
+}
