@@ -386,12 +386,12 @@ fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut V
         return;
     };
     let (kind, fits): (&str, fn(&Role) -> bool) = match objective.value.measure {
-        Measure::Redundancy => ("database", |role| matches!(role, Role::DbInstance(_))),
-        Measure::ScaleOut | Measure::SelfHeal | Measure::LateErrors => {
-            ("Auto Scaling group", |role| matches!(role, Role::AutoScalingGroup(_)))
-        }
+        Measure::Redundancy => ("an RDS instance", |role| matches!(role, Role::DbInstance(_))),
+        Measure::ScaleOut | Measure::SelfHeal | Measure::LateErrors => ("an Auto Scaling group", |role| {
+            matches!(role, Role::AutoScalingGroup(_))
+        }),
         Measure::Shift | Measure::FailBack | Measure::StaleShare => {
-            ("DNS record", |role| matches!(role, Role::Dns { .. }))
+            ("a DNS record", |role| matches!(role, Role::Dns { .. }))
         }
         _ => return,
     };
@@ -408,5 +408,11 @@ fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut V
         [] => format!("the target {:?} has none", target.name),
         known => format!("the target has: {}", known.join(", ")),
     };
-    mistakes.push(Mistake::at(&objective.place, format!("{subject:?} is no role that is a {kind}")).hint(hint));
+    mistakes.push(
+        Mistake::at(
+            &objective.place,
+            format!("{subject:?} is no role that stands for {kind}"),
+        )
+        .hint(hint),
+    );
 }

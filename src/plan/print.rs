@@ -7,23 +7,26 @@ use super::{Fault, FaultPlan, Inventory, LoadModel, Plan, Role};
 use crate::units::{format_count, format_duration};
 
 /// Calls the observers make, by the kind of role; the write calls come from the faults.
-const READS: [&str; 3] = [
+const READS: [&str; 4] = [
     "sts:GetCallerIdentity",
+    "ec2:DescribeInstances",
     "ec2:DescribeSubnets",
     "ec2:DescribeNetworkAcls",
 ];
-const READS_GROUP: [&str; 6] = [
+const READS_GROUP: [&str; 8] = [
     "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribePolicies",
     "autoscaling:DescribeScalingActivities",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricData",
     "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
 const READS_DNS: [&str; 3] = [
+    "route53:GetHealthCheck",
     "route53:GetHealthCheckStatus",
-    "route53:ListHealthChecks",
     "route53:ListResourceRecordSets",
 ];
 
@@ -237,10 +240,14 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
         }
     }
     let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-    let writes: BTreeSet<&str> = faults
+    let mut writes: BTreeSet<&str> = faults
         .flat_map(|fault| fault.calls.iter().chain(&fault.reverts))
         .map(|call| call.action.as_str())
         .collect();
+    // The new ACL carries tags, and tagging while creating needs its own permission.
+    if writes.contains("ec2:CreateNetworkAcl") {
+        writes.insert("ec2:CreateTags");
+    }
     writeln!(out, "\nIAM actions to observe")?;
     for action in reads {
         writeln!(out, "  {action}")?;

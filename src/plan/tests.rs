@@ -153,11 +153,11 @@ fn what_the_target_cannot_do_is_said_with_its_place() {
         (&[("stages.2.hold", "20m")], "but the schedule ends at"),
         (
             &[("objectives", "[\"self_heal(database) <= 5m\"]")],
-            "is no role that is a Auto Scaling group",
+            "is no role that stands for an Auto Scaling group",
         ),
         (
             &[("objectives", "[\"shift(web) <= 5m\"]")],
-            "is no role that is a DNS record",
+            "is no role that stands for a DNS record",
         ),
     ];
     for (overrides, message) in table {
