@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 
 use super::balancer::{Balancer, Node};
 use crate::lab::Lab;
-use crate::lab::world::{CloudTime, InstanceState, Region, TargetGroup, TargetState};
+use crate::lab::world::{CloudTime, InstanceState, Region, TargetState};
 
 /// How often the registered targets are looked at, in real time.
 const TICK: Duration = Duration::from_millis(50);
@@ -217,6 +217,7 @@ fn apply(target: &mut TargetState, result: CheckResult, healthy_threshold: u32, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::world::TargetGroup;
 
     fn group() -> TargetGroup {
         let mut group = TargetGroup {
