@@ -1,1 +1,138 @@
 //! What people and machines read: terminal, JSON (the versioned contract), HTML, JUnit.
+//! All of them are made from one [`Report`]; the same plan and recording give the same bytes.
+
+mod bounds;
+mod html;
+mod json;
+mod junit;
+mod series;
+mod terminal;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use html::html;
+pub use json::json;
+pub use junit::junit;
+pub use series::Series;
+pub use terminal::terminal;
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::judge::Verdict;
+use crate::plan::{LoadModel, Plan};
+use crate::recording::{Ended, Recording};
+use crate::units::seconds;
+
+/// Version of `report.json`; grows when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;
+
+/// Everything a reader sees. Durations are cloud time and in seconds unless a name says otherwise.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of tenfold that recorded the run.
+    pub tenfold: String,
+    /// Unix seconds (real) at which the schedule began.
+    pub started_unix: f64,
+    /// Real time the run took.
+    #[serde(with = "seconds")]
+    pub real_duration: Duration,
+    /// How it ended.
+    pub ended: Ended,
+    /// What was planned.
+    pub plan: PlanSummary,
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Per-second values, all arrays of one length.
+    pub series: Series,
+    /// The command that runs it again.
+    pub rerun: String,
+}
+
+/// The plan, as far as a reader needs it.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlanSummary {
+    /// The profile's name.
+    pub name: String,
+    /// The system under test.
+    pub target: String,
+    /// Its Regions.
+    pub regions: Vec<String>,
+    /// How many times faster than real the target's cloud lived.
+    pub pace: f64,
+    /// Seed.
+    pub seed: u64,
+    /// Open or closed model.
+    pub model: LoadModel,
+    /// Stages.
+    pub stages: Vec<StageSummary>,
+    /// Step names by index.
+    pub steps: Vec<String>,
+    /// Cloud time of the whole schedule.
+    #[serde(with = "seconds")]
+    pub duration: Duration,
+}
+
+/// One stage.
+#[derive(Clone, Debug, Serialize)]
+pub struct StageSummary {
+    /// Tier.
+    pub tier: u8,
+    /// Users or arrivals per second.
+    pub level: f64,
+    /// Ramp begins.
+    #[serde(with = "seconds")]
+    pub starts_at: Duration,
+    /// Hold begins.
+    #[serde(with = "seconds")]
+    pub holds_at: Duration,
+    /// Ends.
+    #[serde(with = "seconds")]
+    pub ends_at: Duration,
+}
+
+impl Report {
+    /// Puts a judged run together.
+    #[must_use]
+    pub fn new(plan: &Plan, recording: &Recording, verdict: Verdict) -> Self {
+        Self {
+            schema: SCHEMA,
+            tenfold: recording.recorded_by.clone(),
+            started_unix: recording.t0_unix,
+            real_duration: recording.duration,
+            ended: recording.ended,
+            plan: PlanSummary {
+                name: plan.name.clone(),
+                target: plan.target.name.clone(),
+                regions: plan.target.regions.clone(),
+                pace: plan.pace.times(),
+                seed: plan.seed,
+                model: plan.model,
+                stages: plan
+                    .stages
+                    .iter()
+                    .map(|stage| StageSummary {
+                        tier: stage.tier,
+                        level: stage.level,
+                        starts_at: stage.starts_at,
+                        holds_at: stage.holds_at,
+                        ends_at: stage.ends_at,
+                    })
+                    .collect(),
+                steps: plan.steps.iter().map(|step| step.name.clone()).collect(),
+                duration: plan.ends_at,
+            },
+            verdict,
+            series: Series::new(plan, recording),
+            rerun: format!(
+                "tenfold run profiles/{}.yaml --target {} --pace {} --seed {}",
+                plan.name, plan.target.name, plan.pace, plan.seed
+            ),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What AWS documents for the faults of the catalogue, shown beside what was measured. Judges nothing.
+
+/// Client outage.
+pub(super) fn outage(fault: &str) -> Option<&'static str> {
+    (fault == "rds.failover").then_some("typically 60–120 s (RDS Multi-AZ)")
+}
+
+/// Recovery.
+pub(super) fn recovery(fault: &str) -> Option<&'static str> {
+    match fault {
+        "rds.failover" => Some("typically 60–120 s (RDS Multi-AZ)"),
+        "network.deny_region" => Some("up to 150 s: 3 × 30 s checks, 60 s TTL (Route 53)"),
+        _ => None,
+    }
+}
+
+/// Detection.
+pub(super) fn detect(fault: &str) -> Option<&'static str> {
+    match fault {
+        "network.deny_region" => Some("90 s: 3 failures, 30 s apart (Route 53)"),
+        "ec2.terminate" => Some("60 s: 2 failures, 30 s apart (target group)"),
+        _ => None,
+    }
+}
+
+/// Propagation to the users' resolvers.
+pub(super) fn propagate(fault: &str) -> Option<&'static str> {
+    (fault == "network.deny_region").then_some("60 s TTL of an alias")
+}
+
+/// Replacement of instances.
+pub(super) fn self_heal(fault: &str) -> Option<&'static str> {
+    (fault == "ec2.terminate").then_some("most replaced in less than 5 min (EC2 Auto Scaling FAQ)")
+}
+
+/// Users moving to another Region.
+pub(super) fn shift(fault: &str) -> Option<&'static str> {
+    (fault == "network.deny_region").then_some("up to 150 s: 3 × 30 s checks, 60 s TTL (Route 53)")
+}
+
+/// Acknowledged writes.
+pub(super) fn lost_writes(fault: &str) -> Option<&'static str> {
+    (fault == "rds.failover").then_some("0: the standby is synchronous")
+}

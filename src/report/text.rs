@@ -1,0 +1,139 @@
+//! How values read to a person; the same words on the terminal and on the page.
+
+use crate::judge::{FaultFindings, ObjectiveVerdict, Outcome, Value};
+use crate::plan::Limit;
+use crate::recording::{Ended, FailureKind};
+use crate::units::{format_count, format_duration};
+
+pub(super) fn failure(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Dns => "dns",
+        FailureKind::Refused => "refused",
+        FailureKind::ConnectTimeout => "connect timeout",
+        FailureKind::Timeout => "timeout",
+        FailureKind::Reset => "reset",
+        FailureKind::Protocol => "protocol",
+        FailureKind::Status4xx => "4xx",
+        FailureKind::Status5xx => "5xx",
+        FailureKind::Expectation => "expectation",
+    }
+}
+
+pub(super) fn value(value: &Value) -> String {
+    match value {
+        Limit::Duration(duration) => format_duration(*duration),
+        Limit::Share(share) => percent(*share),
+        Limit::Count(count) => format_count(*count),
+        Limit::Rate(rate) => format!("{}/s", format_count(rate.round().max(0.0) as u64)),
+    }
+}
+
+pub(super) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent == 0.0 || percent >= 99.95 && percent < 100.05 {
+        format!("{percent:.0}%")
+    } else if percent < 0.1 {
+        format!("{percent:.3}%")
+    } else if percent < 10.0 {
+        format!("{percent:.2}%")
+    } else {
+        format!("{percent:.1}%")
+    }
+}
+
+pub(super) fn measured(objective: &ObjectiveVerdict) -> String {
+    match (&objective.measured, objective.at_least) {
+        (Some(of), true) => format!("over {}", value(of)),
+        (Some(of), false) => value(of),
+        (None, _) => "–".to_owned(),
+    }
+}
+
+pub(super) fn margin(objective: &ObjectiveVerdict) -> String {
+    match objective.margin {
+        Some(margin) if margin < -9.99 => "far over".to_owned(),
+        Some(margin) => format!("{:+.0}%", margin * 100.0),
+        None => "–".to_owned(),
+    }
+}
+
+pub(super) fn mark(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Met => "✔",
+        Outcome::Missed => "✘",
+        Outcome::Inconclusive => "?",
+    }
+}
+
+pub(super) fn ended(ended: Ended) -> &'static str {
+    match ended {
+        Ended::Finished => "finished",
+        Ended::Stopped => "stopped by a stop condition",
+        Ended::Interrupted => "interrupted",
+        Ended::Unreachable => "target or AWS unreachable",
+        Ended::Unreverted => "a fault is still in the world",
+    }
+}
+
+pub(super) fn bytes(bytes: u64) -> String {
+    format!("{} MiB", format_count(bytes.div_ceil(1 << 20)))
+}
+
+/// One measurement of a fault for its card.
+pub(super) struct Fact {
+    pub name: &'static str,
+    pub value: String,
+    /// What AWS documents, where it does.
+    pub bound: Option<&'static str>,
+}
+
+/// What a fault's card shows, in the order things happened.
+pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
+    let mut facts = Vec::new();
+    if fault.injected_at.is_none() {
+        return facts;
+    }
+    let name = fault.fault.as_str();
+    let mut push = |name: &'static str, value: Option<String>, bound: Option<&'static str>| {
+        if let Some(value) = value {
+            facts.push(Fact { name, value, bound });
+        }
+    };
+    let duration = |of: Option<std::time::Duration>| of.map(format_duration);
+    if fault.onset.is_none() {
+        push("felt", Some("by no user".to_owned()), None);
+    }
+    push("onset", duration(fault.onset), None);
+    push("outage", duration(fault.outage), super::bounds::outage(name));
+    let recovery = if fault.unrecovered {
+        Some("not before the experiment ended".to_owned())
+    } else {
+        duration(fault.recovery)
+    };
+    push("recovery", recovery, super::bounds::recovery(name));
+    push("· detect", duration(fault.parts.detect), super::bounds::detect(name));
+    push("· promote", duration(fault.parts.promote), None);
+    push(
+        "· propagate",
+        duration(fault.parts.propagate),
+        super::bounds::propagate(name),
+    );
+    push("· client", duration(fault.parts.client), None);
+    push(
+        "failed requests",
+        (fault.failed > 0).then(|| format_count(fault.failed)),
+        None,
+    );
+    push("self-heal", duration(fault.self_heal), super::bounds::self_heal(name));
+    push("late errors", fault.late_errors.map(format_count), None);
+    push("redundancy", duration(fault.redundancy), None);
+    push("shift", duration(fault.shift), super::bounds::shift(name));
+    push("stale share", fault.stale_share.map(percent), None);
+    push("fail-back", duration(fault.fail_back), None);
+    push(
+        "lost writes",
+        fault.lost_writes.map(format_count),
+        super::bounds::lost_writes(name),
+    );
+    facts
+}
