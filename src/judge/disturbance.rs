@@ -12,6 +12,12 @@ pub(super) const ATTEMPTS_MIN: u64 = 10;
 /// A share of failures that cannot be background noise.
 const SUBSTANTIAL: f64 = 0.01;
 
+/// So few failures need a larger share: at a low rate one stray failure is soon a percent.
+const FEW: u64 = 2;
+
+/// The share they need.
+const SUBSTANTIAL_OF_FEW: f64 = 0.1;
+
 /// A step's disturbance, real seconds since t0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Disturbance {
@@ -74,7 +80,13 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .iter()
         .filter(|cluster| {
             let around = self::attempts(pulse, &probes, cluster.start - gap, cluster.finish + gap);
-            cluster.count as f64 >= SUBSTANTIAL * around as f64
+            let share = cluster.count as f64 / around.max(1) as f64;
+            share
+                >= if cluster.count > FEW {
+                    SUBSTANTIAL
+                } else {
+                    SUBSTANTIAL_OF_FEW
+                }
         })
         .copied()
         .collect();

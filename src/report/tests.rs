@@ -1,1 +1,149 @@
-//! x
+//! The report of one synthetic run in each of its forms.
+
+use std::time::Duration;
+
+use super::{Report, html, json, junit, terminal};
+use crate::config::objective::{Limit, Measure};
+use crate::event::Event;
+use crate::judge::fixture::{EAST, Fate, Fixture, INJECTED, steady, under_test, well};
+use crate::judge::{fixture, judge};
+use crate::plan::{Fault, Plan};
+use crate::recording::{FailureKind, Recording};
+
+/// A blackout of the first Region: 4.4 s of failures, users away by then, back 5 s after the revert; one scale-out.
+fn blackout() -> Fixture {
+    let fate: Fate = |step, start| {
+        if (INJECTED + 0.1..INJECTED + 4.4).contains(&start) {
+            (start + 0.5, Some(FailureKind::ConnectTimeout))
+        } else {
+            let (finish, failure) = well(step, start);
+            (finish + 0.02 * (start * 1.7).sin().abs() * (1 + step) as f64, failure)
+        }
+    };
+    let of = fixture::objective;
+    let seconds = |seconds| Limit::Duration(Duration::from_secs(seconds));
+    let objectives = vec![
+        of(
+            "latency p99 < 300ms during steady",
+            Measure::Latency,
+            None,
+            Limit::Duration(Duration::from_millis(300)),
+            steady(),
+        ),
+        of(
+            "scale_out(web) <= 6m",
+            Measure::ScaleOut,
+            Some("web"),
+            seconds(360),
+            crate::plan::Scope::Run,
+        ),
+        of(
+            "shift(dns) <= 150s",
+            Measure::Shift,
+            Some("dns"),
+            seconds(150),
+            under_test(),
+        ),
+        of(
+            "fail_back(dns) <= 2m",
+            Measure::FailBack,
+            Some("dns"),
+            seconds(120),
+            under_test(),
+        ),
+        of(
+            "lost_writes(orders) == 0",
+            Measure::LostWrites,
+            Some("orders"),
+            Limit::Count(0),
+            under_test(),
+        ),
+    ];
+    let mut fixture = Fixture::new(Fault::NetworkDenyRegion, "dns", objectives, fate);
+    fixture.routes(|second| if (25..40).contains(&second) { 0.0 } else { 1.0 });
+    fixture.dns(0.0, "127.10.0.5");
+    fixture.unhealthy(23.0);
+    fixture.dns(24.4, "127.11.0.5");
+    fixture.cpu(2.0, 4.0, 40.0);
+    fixture.cpu(6.0, 12.0, 85.0);
+    fixture.cpu(14.0, 58.0, 50.0);
+    fixture.event(
+        11.0,
+        Event::AlarmChanged {
+            region: EAST.to_owned(),
+            alarm: "TargetTracking-shop-web-AlarmHigh-1".to_owned(),
+            state: "ALARM".to_owned(),
+            reason: "3 datapoints".to_owned(),
+        },
+    );
+    fixture.launch(11.2, 14.0, "i-9");
+    fixture.serves("i-9", 14);
+    fixture.poll(1.0, 2, &["i-1", "i-2"], &["i-1", "i-2"]);
+    fixture.poll(14.0, 2, &["i-1", "i-2", "i-9"], &["i-1", "i-2", "i-9"]);
+    fixture
+}
+
+fn report(plan: &Plan, recording: &Recording) -> Report {
+    Report::new(plan, recording, judge(plan, recording))
+}
+
+#[test]
+fn the_terminal_summary_reads_well() {
+    let fixture = blackout();
+    let report = report(&fixture.plan, &fixture.recording);
+    insta::assert_snapshot!(terminal(&report, false));
+    assert!(terminal(&report, true).contains("\u{1b}["));
+    assert!(!terminal(&report, false).contains('\u{1b}'));
+}
+
+#[test]
+fn a_saved_run_gives_the_same_bytes() {
+    let fixture = blackout();
+    let first = json(&report(&fixture.plan, &fixture.recording));
+    let plan: Plan = serde_json::from_str(&serde_json::to_string(&fixture.plan).expect("writes")).expect("reads");
+    let recording: Recording =
+        serde_json::from_str(&serde_json::to_string(&fixture.recording).expect("writes")).expect("reads");
+    assert_eq!(first, json(&report(&plan, &recording)));
+    let value: serde_json::Value = serde_json::from_str(&first).expect("is JSON");
+    assert_eq!(value["schema"], 1);
+    assert_eq!(value["verdict"]["outcome"], "missed");
+    let seconds = value["series"]["cloud"].as_array().expect("an array").len();
+    assert_eq!(value["series"]["p99"].as_array().expect("an array").len(), seconds);
+}
+
+#[test]
+fn the_page_is_whole_and_escapes_what_the_run_says() {
+    let mut fixture = blackout();
+    fixture.plan.experiments[0].hypothesis = "</script><script>alert(1)</script>".to_owned();
+    fixture.plan.target.regions.push("<b>".to_owned());
+    let page = html(&report(&fixture.plan, &fixture.recording));
+    if let Ok(path) = std::env::var("TENFOLD_TEST_PAGE") {
+        let fixture = blackout();
+        std::fs::write(path, html(&report(&fixture.plan, &fixture.recording))).expect("writes");
+    }
+    assert!(!page.contains("<script>alert"));
+    assert!(!page.contains("<b>,") && page.contains("&lt;b&gt;"));
+    for section in [
+        "objectives",
+        "timeline",
+        "faults",
+        "scale-outs",
+        "convergence",
+        "honesty",
+        "again",
+    ] {
+        assert!(page.contains(&format!("id=\"{section}\"")), "{section}");
+    }
+    assert!(!page.contains("src=\"http") && !page.contains("href=\"http"));
+}
+
+#[test]
+fn junit_tells_missed_from_inconclusive() {
+    let fixture = blackout();
+    let xml = junit(&report(&fixture.plan, &fixture.recording));
+    assert!(
+        xml.contains("tests=\"5\" skipped=\"0\" failures=\"1\" errors=\"1\""),
+        "{xml}"
+    );
+    assert!(xml.contains("type=\"missed\"") && xml.contains("type=\"inconclusive\""));
+}
