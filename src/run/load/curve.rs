@@ -101,17 +101,17 @@ impl Curve {
     pub fn arrivals(&self) -> u64 {
         self.pieces
             .last()
-            .map_or(0, |piece| (piece.before + piece.integral() + 1e-9).floor() as u64)
+            .map_or(0, |piece| (piece.before + piece.integral() + 0.5).floor() as u64)
     }
 
-    /// The instant of arrival `index` (from zero): where the integral of the rate reaches `index + 1`, so that
+    /// The instant of arrival `index` (from zero): where the integral of the rate reaches `index + 1/2`, so that
     /// arrivals are even and never drift, however late anything was sent. None past the end of the curve.
     #[must_use]
     pub fn arrival_us(&self, index: u64) -> Option<u64> {
         if index >= self.arrivals() {
             return None;
         }
-        let wanted = index as f64 + 1.0;
+        let wanted = index as f64 + 0.5;
         let at = self
             .pieces
             .partition_point(|piece| piece.before < wanted)
@@ -167,7 +167,7 @@ mod tests {
         let curve = Curve::new(&[stage(250.0, 0, 0, 4)], Pace::REAL);
         assert_eq!(curve.arrivals(), 1000);
         for index in 0..1000 {
-            assert_eq!(curve.arrival_us(index), Some((index + 1) * 4000));
+            assert_eq!(curve.arrival_us(index), Some(index * 4000 + 2000));
         }
         assert_eq!(curve.arrival_us(1000), None);
     }
@@ -199,7 +199,7 @@ mod tests {
                         integral += curve.level(middle) * (end - piece.start_us) as f64 / 1e6;
                     }
                 }
-                prop_assert!((integral - (index as f64 + 1.0)).abs() < 0.02, "{} {}", integral, index);
+                prop_assert!((integral - (index as f64 + 0.5)).abs() < 0.02, "{} {}", integral, index);
             }
         }
     }

@@ -20,7 +20,7 @@ use super::pool::NoRoute;
 use super::request::{CompiledStep, Filling, Ids};
 use super::resolver::Answer;
 use super::transport::{Outcome, Transport, TransportSettings};
-use super::users::{Journeys, Users, choices, think_us};
+use super::users::{Journeys, Users, choices, first_think_us, think_us};
 use super::wheel::Wheel;
 use crate::clock::RunClock;
 use crate::plan::{LoadModel, Plan};
@@ -142,6 +142,8 @@ struct Shard {
     wake: Notify,
     sleeping_until_us: Cell<u64>,
     in_flight: Cell<u64>,
+    /// Passes under way, thinking excluded.
+    passes: Cell<u64>,
     stopping: Cell<bool>,
 }
 
@@ -174,6 +176,7 @@ impl Shard {
             wake: Notify::new(),
             sleeping_until_us: Cell::new(0),
             in_flight: Cell::new(0),
+            passes: Cell::new(0),
             stopping: Cell::new(false),
             common,
         }
@@ -194,7 +197,14 @@ impl Shard {
             lag.block(self.now_us());
             let now_us = self.now_us();
             self.close_seconds(now_us);
-            if now_us >= self.end_us || *stop.borrow() {
+            if *stop.borrow() {
+                break;
+            }
+            if now_us >= self.end_us {
+                // The last arrivals were due before the end, however late this thread woke.
+                if self.common.plan.model == LoadModel::Arrivals {
+                    self.start_arrivals(self.end_us, &mut arrival).await;
+                }
                 break;
             }
             let look_us = match self.common.plan.model {
@@ -221,11 +231,8 @@ impl Shard {
         self.users.borrow_mut().set_level(curve.level(now_us), |row| {
             let number = u64::from(row) * self.common.shards as u64 + self.index as u64;
             let mut choices = choices(self.common.plan.seed, number, 0);
-            let journey = self.journeys.pick(&mut choices);
-            let think = self.common.plan.journeys.get(journey).map(|journey| journey.think);
-            let think_us = think.map_or(0, |think| think_us(&think, &mut choices));
-            // A new user is somewhere within its think time, or a ramp would begin with a burst.
-            let first_us = (choices.f64() * think_us as f64) as u64;
+            let journey = self.common.plan.journeys.get(self.journeys.pick_thinking(&mut choices));
+            let first_us = journey.map_or(0, |journey| first_think_us(&journey.think, &mut choices));
             self.wheel.borrow_mut().insert(row, now_us + first_us);
         });
         self.wheel.borrow_mut().advance(now_us, due);
@@ -236,7 +243,7 @@ impl Shard {
             let shard = Rc::clone(self);
             let pass = self.users.borrow_mut().begin_pass(row);
             if let Some(pass) = pass {
-                tokio::task::spawn_local(async move { shard.user_pass(row, pass, due_us).await });
+                self.spawn_pass(async move { shard.user_pass(row, pass, due_us).await });
             }
         }
         let change_us = curve.next_change(now_us).map(|at| at.max(now_us + RAMP_TICK_US));
@@ -245,6 +252,15 @@ impl Shard {
             (Some(change), Some(due)) => Some(change.min(due)),
             (one, other) => one.or(other),
         }
+    }
+
+    fn spawn_pass(self: &Rc<Self>, pass: impl Future<Output = ()> + 'static) {
+        let shard = Rc::clone(self);
+        self.passes.set(self.passes.get() + 1);
+        tokio::task::spawn_local(async move {
+            pass.await;
+            shard.passes.set(shard.passes.get() - 1);
+        });
     }
 
     /// One pass of a user: its journey's steps in order, then its think time.
@@ -290,7 +306,7 @@ impl Shard {
                 continue;
             }
             let shard = Rc::clone(self);
-            tokio::task::spawn_local(async move { shard.arrival_pass(number, at_us).await });
+            self.spawn_pass(async move { shard.arrival_pass(number, at_us).await });
             started += 1;
             if started % STARTS_PER_TURN == 0 {
                 tokio::task::yield_now().await;
@@ -306,8 +322,8 @@ impl Shard {
             return;
         };
         let mut intended_us = due_us;
-        for &step in &journey.steps {
-            if self.stopping.get() {
+        for (index, &step) in journey.steps.iter().enumerate() {
+            if index > 0 && self.stopping.get() {
                 return;
             }
             self.perform(step, intended_us, &mut choices).await;
@@ -474,7 +490,7 @@ impl Shard {
     /// Lets what was started end by itself; nothing can outlive its own timeout.
     async fn finish_in_flight(&self) {
         let deadline = Instant::now() + self.patience + Duration::from_millis(500);
-        while self.in_flight.get() > 0 && Instant::now() < deadline {
+        while self.passes.get() > 0 && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(5)).await;
             self.close_seconds(self.now_us());
         }

@@ -98,33 +98,62 @@ pub fn think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
     if max > min { choices.u64(min..=max) } else { min }
 }
 
+/// How long a new user still thinks, microseconds. Someone met at a random moment is more likely within a long think
+/// time than a short one, so the length is drawn in proportion to itself, then a uniform part of it is left; the
+/// request rate is then the same from the first second on.
+pub fn first_think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
+    let (min, max) = (
+        think.min.as_micros() as f64,
+        think.max.as_micros().max(think.min.as_micros()) as f64,
+    );
+    let whole = (min * min + choices.f64() * (max * max - min * min)).sqrt();
+    (choices.f64() * whole) as u64
+}
+
 /// Picks journeys by weight.
 #[derive(Clone, Debug)]
 pub struct Journeys {
     cumulated: Vec<f64>,
+    /// By weight and mean think time: the share of users found thinking after each journey.
+    thinking: Vec<f64>,
 }
 
 impl Journeys {
     /// Of these journeys.
     #[must_use]
     pub fn new(journeys: &[JourneyPlan]) -> Self {
-        let mut total = 0.0;
-        let cumulated = journeys.iter().map(|journey| {
-            total += journey.weight.max(0.0);
-            total
-        });
+        let mean = |think: &Think| (think.min + think.max).as_secs_f64() / 2.0;
         Self {
-            cumulated: cumulated.collect(),
+            cumulated: cumulate(journeys.iter().map(|journey| journey.weight)),
+            thinking: cumulate(journeys.iter().map(|journey| journey.weight * mean(&journey.think))),
         }
     }
 
-    /// An index; zero where no journey has weight.
+    /// The journey of the next pass; zero where none has weight.
     pub fn pick(&self, choices: &mut fastrand::Rng) -> usize {
-        let total = self.cumulated.last().copied().unwrap_or(0.0);
-        let at = choices.f64() * total;
-        let index = self.cumulated.partition_point(|end| *end <= at);
-        index.min(self.cumulated.len().saturating_sub(1))
+        pick(&self.cumulated, choices)
     }
+
+    /// The journey after which a new user is found thinking.
+    pub fn pick_thinking(&self, choices: &mut fastrand::Rng) -> usize {
+        pick(&self.thinking, choices)
+    }
+}
+
+fn cumulate(weights: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut total = 0.0;
+    weights
+        .map(|weight| {
+            total += weight.max(0.0);
+            total
+        })
+        .collect()
+}
+
+fn pick(cumulated: &[f64], choices: &mut fastrand::Rng) -> usize {
+    let at = choices.f64() * cumulated.last().copied().unwrap_or(0.0);
+    let index = cumulated.partition_point(|end| *end <= at);
+    index.min(cumulated.len().saturating_sub(1))
 }
 
 #[cfg(test)]
@@ -164,7 +193,8 @@ mod tests {
     #[test]
     fn journeys_are_picked_by_weight() {
         let journeys = Journeys {
-            cumulated: vec![9.0, 10.0],
+            cumulated: cumulate([9.0, 1.0].into_iter()),
+            thinking: Vec::new(),
         };
         let picked = (0..20_000)
             .filter(|number| journeys.pick(&mut choices(5, *number, 1)) == 1)
@@ -172,5 +202,27 @@ mod tests {
         assert!((1800..2200).contains(&picked), "{picked}");
         let (mut one, mut again) = (choices(5, 6, 7), choices(5, 6, 7));
         assert_eq!(one.u64(..), again.u64(..));
+    }
+
+    #[test]
+    fn the_request_rate_of_new_users_is_steady_from_the_start() {
+        let think = Think {
+            min: Duration::from_secs(1),
+            max: Duration::from_secs(9),
+        };
+        let mut seconds = [0u32; 20];
+        for number in 0..50_000 {
+            let mut choices = choices(1, number, 0);
+            let mut at_us = first_think_us(&think, &mut choices);
+            while at_us < 20_000_000 {
+                seconds[(at_us / 1_000_000) as usize] += 1;
+                at_us += think_us(&think, &mut choices);
+            }
+        }
+        // 50,000 users with 5 s on average: 10,000 a second.
+        assert!(
+            seconds.iter().all(|count| (9_600..10_400).contains(count)),
+            "{seconds:?}"
+        );
     }
 }

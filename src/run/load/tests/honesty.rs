@@ -50,10 +50,7 @@ async fn seconds_nobody_takes_are_folded_and_come_back_whole() {
 async fn cost_per_request() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "i-1/us-east-1a/us-east-1") }).await;
     let mut plan = plan(server.address);
-    plan.client.shards = std::env::var("SHARDS")
-        .ok()
-        .and_then(|shards| shards.parse().ok())
-        .or(Some(2));
+    plan.client.shards = Some(1);
     plan.journeys[0].think = Think {
         min: Duration::from_secs(10),
         max: Duration::from_secs(30),
@@ -63,12 +60,11 @@ async fn cost_per_request() {
     let hold = &ran.slices[6..14];
     let requests: u64 = hold.iter().flat_map(|slice| &slice.steps).map(|step| step.ok).sum();
     let cpu: f64 = hold.iter().map(|slice| slice.generator.cpu_busiest_shard).sum::<f64>() / hold.len() as f64;
-    let shards = 2.0;
     println!(
         "{} requests/s, busiest shard {cpu:.3} of a core, about {:.1} CPU seconds per million; lag p50 {:?} p99 {:?}; \
          latency p50 {:?} p99 {:?}; {} MiB resident (server in the same process); failed {:?}",
         requests / hold.len() as u64,
-        cpu * shards * 1e6 * hold.len() as f64 / requests as f64,
+        cpu * 1e6 * hold.len() as f64 / requests as f64,
         ran.quantile(0.5, |step| &step.lag),
         ran.quantile(0.99, |step| &step.lag),
         ran.quantile(0.5, |step| &step.latency),

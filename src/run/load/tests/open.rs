@@ -49,7 +49,7 @@ async fn stalled_endpoint_does_not_slow_arrivals() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_queue_is_counted_and_the_safety_limit_drops() {
+async fn the_safety_limit_drops_and_counts() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let mut plan = plan(server.address);
     plan.model = LoadModel::Arrivals;
