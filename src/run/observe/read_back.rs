@@ -138,18 +138,15 @@ impl Queue {
 
     async fn find(&self, ack: &Ack, line: &mut Line) -> Found {
         let mut missed = 0;
-        for attempt in 0..TRIES {
-            if attempt > 0 {
-                tokio::time::sleep(self.plan.pace.patience(PAUSE)).await;
-            }
+        for _ in 0..TRIES {
             match self.read(ack, line).await {
                 Some(200) => return Found::There,
+                Some(404) if missed > 0 => return Found::Lost,
+                // Another load balancer's address must say the same.
                 Some(404) => {
                     missed += 1;
-                    if missed == 2 {
-                        return Found::Lost;
-                    }
                     line.elsewhere();
+                    continue;
                 }
                 Some(_) => {}
                 None => line.elsewhere(),
@@ -157,6 +154,7 @@ impl Queue {
             if Instant::now() >= self.deadline {
                 break;
             }
+            tokio::time::sleep(self.plan.pace.patience(PAUSE)).await;
         }
         Found::Unreadable
     }
