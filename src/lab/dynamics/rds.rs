@@ -1,12 +1,14 @@
 //! RDS: reboots, failovers in their phases, the rebuilding of the standby, and the events that tell of them.
 //! What a statement meets in each phase is `data`'s; this says when the phases change.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{poll, region_mut, sleep_until};
 use crate::lab::Lab;
-use crate::lab::config::{DatabaseConfig, Replication};
+use crate::lab::config::{DatabaseConfig, Range, Replication};
 use crate::lab::data::DatabaseState;
 use crate::lab::error::AwsError;
 use crate::lab::world::{CloudTime, DbEvent, DbFailover, DbInstance, Region};
@@ -14,15 +16,30 @@ use crate::lab::world::{CloudTime, DbEvent, DbFailover, DbInstance, Region};
 /// How often RDS looks after its instances, cloud seconds [our choice].
 const WATCH_S: f64 = 5.0;
 
-/// Starts the watch that fails over a database whose primary's AZ has gone silent.
+/// When the old primary is fenced, in percent of the way to the promotion; a range so that it is drawn like the
+/// others [our choice].
+const FENCED_PERCENT: Range = Range::seconds(40, 70);
+
+/// Starts the watch that fails over a database whose primary's AZ has gone silent and stays so.
 pub(super) fn spawn(lab: &Arc<Lab>) {
     let lab = lab.clone();
     tokio::spawn(async move {
+        // Since when each database has been stranded, and when that counts as detected.
+        let mut suspects: BTreeMap<(String, String), (CloudTime, CloudTime)> = BTreeMap::new();
         loop {
             poll(&lab, WATCH_S).await;
-            for (region, id) in stranded(&lab) {
-                let detected_at = lab.now() + lab.draw_duration(lab.config.database.detect).as_secs_f64();
-                if let Ok(failover) = begin(&lab, &region, &id, detected_at) {
+            let now = lab.now();
+            let stranded = stranded(&lab);
+            suspects.retain(|key, _| stranded.contains(key));
+            for key in stranded {
+                let detect = || now + lab.draw_duration(lab.config.database.detect).as_secs_f64();
+                let (since, detected_at) = *suspects.entry(key.clone()).or_insert_with(|| (now, detect()));
+                if now < detected_at {
+                    continue;
+                }
+                suspects.remove(&key);
+                let (region, id) = key;
+                if let Ok(failover) = begin(&lab, &region, &id, since) {
                     tokio::spawn(fail_over(lab.clone(), region, id, failover));
                 }
             }
@@ -45,33 +62,32 @@ pub fn reboot(lab: &Arc<Lab>, region: &str, id: &str, force_failover: bool) -> R
     Ok(())
 }
 
-/// Draws the phases of a failover whose promotion begins at `from`. The total is measured from there until writes
-/// are accepted and stays within its documented range.
-fn phases(lab: &Lab, config: &DatabaseConfig, now: CloudTime, from: CloudTime) -> DbFailover {
-    let seconds = |range| lab.draw_duration(range).as_secs_f64();
+/// Draws the phases of a failover that is promoted from `now` on. The total is measured from the loss at `since`
+/// until writes are accepted, and stays within its documented range.
+fn phases(config: &DatabaseConfig, draw: impl Fn(Range) -> Duration, since: CloudTime, now: CloudTime) -> DbFailover {
+    let seconds = |range| draw(range).as_secs_f64();
     let promote = seconds(config.promote);
     // A few seconds inside the range, so that scheduling does not carry the total over its edge.
-    let (least, most) = (
-        config.total.min.as_secs_f64() + 2.0,
-        config.total.max.as_secs_f64() - 5.0,
-    );
-    let total = (promote + seconds(config.recover)).clamp(least.min(most), most.max(least.min(most)));
-    // The old primary is fenced on the way to the promotion, its connections hang until then.
-    let fenced = promote * lab.draw(0.4..=0.7);
-    let accepts_writes_at = from + total.max(promote);
+    let least = config.total.min.as_secs_f64() + 2.0;
+    let most = (config.total.max.as_secs_f64() - 5.0).max(least);
+    let total = (now - since + promote + seconds(config.recover)).clamp(least, most);
+    // The old primary is fenced on the way to the promotion; its connections hang until then.
+    let fenced = seconds(FENCED_PERCENT) / 100.0 * promote;
+    let endpoint_at = now + promote;
+    let accepts_writes_at = (since + total).max(endpoint_at);
     DbFailover {
-        started_at: now,
-        fenced_at: from + fenced,
-        endpoint_at: from + promote,
+        started_at: since,
+        fenced_at: now + fenced,
+        endpoint_at,
         accepts_writes_at,
         redundant_at: Some(accepts_writes_at + seconds(config.resync)),
     }
 }
 
 /// Checks that a failover is possible and puts it into the world.
-fn begin(lab: &Lab, region: &str, id: &str, detected_at: CloudTime) -> Result<DbFailover, AwsError> {
+fn begin(lab: &Lab, region: &str, id: &str, since: CloudTime) -> Result<DbFailover, AwsError> {
     let now = lab.now();
-    let failover = phases(lab, &lab.config.database, now, detected_at);
+    let failover = phases(&lab.config.database, |range| lab.draw_duration(range), since, now);
     let mut world = lab.world();
     let region = region_mut(&mut world, region)?;
     let db = available(region, id)?;
@@ -222,4 +238,26 @@ fn event(region: &mut Region, id: &str, message: &str, category: &str, date: Clo
         categories: vec![category.to_owned()],
         date,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failover_takes_sixty_to_a_hundred_and_twenty_seconds() {
+        let random = std::cell::RefCell::new(fastrand::Rng::with_seed(7));
+        let draw = |range: Range| range.min + (range.max - range.min).mul_f64(random.borrow_mut().f64());
+        for draw in 0..500 {
+            // A forced failover has no detection; a crash was noticed up to 35 s ago.
+            let now = 1000.0;
+            let since = now - f64::from(draw % 36);
+            let phases = phases(&lab, &lab.config.database, since, now);
+            let total = phases.accepts_writes_at - phases.started_at;
+            assert!((60.0..=120.0).contains(&total), "{phases:?}");
+            assert!(phases.fenced_at < phases.endpoint_at && phases.endpoint_at <= phases.accepts_writes_at);
+            let resync = phases.redundant_at.expect("it is Multi-AZ") - phases.accepts_writes_at;
+            assert!((180.0..=600.0).contains(&resync), "{resync}");
+        }
+    }
 }

@@ -139,7 +139,8 @@ impl Handler {
         };
         let name = Name::from(info.query.name());
         let text = name.to_ascii().to_ascii_lowercase();
-        let draw = self.lab.draw(0.0..=0.999_999);
+        // Not from the lab's seed: how many queries come is the clients' doing, and must not shift its other draws.
+        let draw = fastrand::f64();
         let ttl_s = u32::try_from(self.lab.config.alias_ttl.as_secs()).unwrap_or(60);
         let world = self.lab.world();
         let client = client_region(&world, subnet.map(ClientSubnet::addr).unwrap_or(request.src().ip()));
