@@ -9,6 +9,8 @@ pub mod ec2;
 pub mod network;
 pub mod rds;
 pub mod route53;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -90,7 +90,11 @@ pub fn evaluate(alarm: &Alarm, range: &[Option<f64>]) -> AlarmVerdict {
         _ if breaching >= m => AlarmVerdict::Alarm,
         _ if fine > 0 => AlarmVerdict::Ok,
         "ignore" => AlarmVerdict::Keep,
-        _ if breaching > 0 => AlarmVerdict::Alarm,
+        // No premature alarm: with too few datapoints, all breaching, the oldest must be as old as M periods.
+        _ if breaching > 0 && range.iter().rev().rposition(Option::is_some).is_some_and(|age| age + 1 >= m) => {
+            AlarmVerdict::Alarm
+        }
+        _ if breaching > 0 => AlarmVerdict::Keep,
         _ => AlarmVerdict::InsufficientData,
     }
 }
@@ -205,6 +209,7 @@ mod tests {
             ("-----", [InsufficientData, Keep, Alarm, Ok]),
             ("0XX-X", [Alarm; 4]),
             ("--X--", [Alarm, Keep, Alarm, Ok]),
+            ("---XX", [Keep, Keep, Alarm, Ok]),
         ];
         for (text, expected) in three_of_three {
             for (treatment, verdict) in treatments.iter().zip(expected) {

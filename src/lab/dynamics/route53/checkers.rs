@@ -27,12 +27,34 @@ const LOCATIONS: [(&str, &str); 8] = [
     ("sa-east-1", "15.177.54"),
 ];
 
-/// UpdateHealthCheck: `change` sets the new values, the version rises, and the overall view follows at once.
-pub fn update_health_check(
-    lab: &Arc<Lab>,
-    id: &str,
-    change: impl FnOnce(&mut HealthCheck),
-) -> Result<HealthCheck, AwsError> {
+/// What UpdateHealthCheck changes; none leaves as it is.
+#[derive(Clone, Debug, Default)]
+pub struct HealthCheckUpdate {
+    /// Fails unless this is the current version.
+    pub version: Option<u64>,
+    /// FullyQualifiedDomainName.
+    pub fqdn: Option<String>,
+    /// Port.
+    pub port: Option<u16>,
+    /// ResourcePath.
+    pub resource_path: Option<String>,
+    /// FailureThreshold, 1 to 10.
+    pub failure_threshold: Option<u32>,
+    /// Inverted.
+    pub inverted: Option<bool>,
+    /// Disabled.
+    pub disabled: Option<bool>,
+}
+
+/// UpdateHealthCheck; `disabled` and `inverted` take effect at once.
+pub fn update_health_check(lab: &Arc<Lab>, id: &str, update: HealthCheckUpdate) -> Result<HealthCheck, AwsError> {
+    if update
+        .failure_threshold
+        .is_some_and(|threshold| !(1..=10).contains(&threshold))
+    {
+        let message = "Invalid parameter : Failure threshold must be 1 to 10";
+        return Err(AwsError::bad_request("InvalidInput", message));
+    }
     let share = lab.config.health_checks.healthy_share;
     let mut world = lab.world();
     let check = world.route53.health_checks.get_mut(id).ok_or_else(|| {
@@ -41,7 +63,28 @@ pub fn update_health_check(
             format!("A health check with id {id} does not exist."),
         )
     })?;
-    change(check);
+    if update.version.is_some_and(|version| version != check.version) {
+        let message = format!(
+            "The health check version does not match; the current version is {}",
+            check.version
+        );
+        return Err(AwsError::new("HealthCheckVersionMismatch", message, 409));
+    }
+    let HealthCheckUpdate {
+        version: _,
+        fqdn,
+        port,
+        resource_path,
+        failure_threshold,
+        inverted,
+        disabled,
+    } = update;
+    set(&mut check.fqdn, fqdn);
+    set(&mut check.port, port);
+    set(&mut check.resource_path, resource_path);
+    set(&mut check.failure_threshold, failure_threshold);
+    set(&mut check.inverted, inverted);
+    set(&mut check.disabled, disabled);
     check.version += 1;
     check.healthy = is_healthy(check, share);
     Ok(check.clone())
@@ -176,6 +219,12 @@ fn observe(view: &mut CheckerView, passed: bool, threshold: u32) {
     if view.streak >= threshold.max(1) {
         view.healthy = passed;
         view.streak = 0;
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
     }
 }
 

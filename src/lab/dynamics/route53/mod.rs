@@ -5,7 +5,7 @@ mod changes;
 mod checkers;
 
 pub use changes::{ChangeAction, change_records};
-pub use checkers::{default_checkers, is_healthy, update_health_check};
+pub use checkers::{HealthCheckUpdate, default_checkers, is_healthy, update_health_check};
 
 use std::sync::Arc;
 
