@@ -91,7 +91,13 @@ pub fn evaluate(alarm: &Alarm, range: &[Option<f64>]) -> AlarmVerdict {
         _ if fine > 0 => AlarmVerdict::Ok,
         "ignore" => AlarmVerdict::Keep,
         // No premature alarm: with too few datapoints, all breaching, the oldest must be as old as M periods.
-        _ if breaching > 0 && range.iter().rev().rposition(Option::is_some).is_some_and(|age| age + 1 >= m) => {
+        _ if breaching > 0
+            && range
+                .iter()
+                .rev()
+                .rposition(Option::is_some)
+                .is_some_and(|age| age + 1 >= m) =>
+        {
             AlarmVerdict::Alarm
         }
         _ if breaching > 0 => AlarmVerdict::Keep,
