@@ -220,7 +220,7 @@ def test_autoscaling():
     assert found["HealthCheckType"] == "ELB" and len(found["AvailabilityZones"]) == 3
     assert found["AutoScalingGroupARN"].startswith("arn:aws:autoscaling:") and is_time(found["CreatedTime"])
     assert found["TargetGroupARNs"][0].startswith("arn:aws:elasticloadbalancing:")
-    assert {"Key": "chaos", "Value": "allowed"}.items() <= {k: v for t in found["Tags"] for k, v in t.items()}.items()
+    assert {tag["Key"]: tag["Value"] for tag in found["Tags"]}["chaos"] == "allowed"
     member = found["Instances"][0]
     assert member["HealthStatus"] in ("Healthy", "Unhealthy") and member["ProtectedFromScaleIn"] is False
     managed = autoscaling.describe_auto_scaling_instances()["AutoScalingInstances"]

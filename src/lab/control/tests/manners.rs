@@ -57,7 +57,7 @@ async fn an_unsigned_request_is_refused() {
     );
 }
 
-/// For trying clients by hand: `LAB_SECONDS=60 cargo test --release --lib by_hand -- --ignored --nocapture`.
+/// For trying clients by hand: `LAB_PACE=60 LAB_SECONDS=60 cargo test --release --lib by_hand -- --ignored --nocapture`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "serves until its time is over"]
 async fn by_hand() {

@@ -7,32 +7,27 @@ mod regional;
 
 use std::sync::Arc;
 
+use crate::lab::config::LabConfig;
+use crate::lab::{Lab, LabOptions, start};
+use crate::units::Pace;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_ec2::config::Credentials;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use tokio::net::TcpListener;
-
-use crate::lab::config::LabConfig;
-use crate::lab::{Lab, LabOptions, dynamics, start};
-use crate::units::Pace;
 
 const REGION: &str = "us-east-1";
 
 /// A lab with its endpoint, and the SDK's configuration for it.
 async fn lab(config: serde_json::Value) -> (Arc<Lab>, SdkConfig) {
     let config = LabConfig::from_json(config).expect("a valid configuration");
-    let options = LabOptions::at_pace(Pace::new(120.0).expect("a pace"));
+    let pace = std::env::var("LAB_PACE")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(120.0);
+    let options = LabOptions::at_pace(Pace::new(pace).expect("a pace"));
     let (lab, announcement) = start(config, options).await.expect("a lab");
-    let mut endpoint = announcement.endpoint;
-    if endpoint.is_empty() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
-        endpoint = format!("http://{}", listener.local_addr().expect("bound"));
-        tokio::spawn(super::serve(lab.clone(), listener));
-        dynamics::spawn_all(&lab);
-    }
     let sdk = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(REGION))
-        .endpoint_url(endpoint)
+        .endpoint_url(announcement.endpoint)
         .credentials_provider(Credentials::new("lab", "lab", None, None, "test"))
         .retry_config(aws_config::retry::RetryConfig::disabled())
         .load()
