@@ -30,12 +30,17 @@
           c.fillRect(x(w.from), top, Math.max(2, x(mid) - x(w.from)), height);
           c.fillStyle = css("--missed");
           c.fillRect(x(w.from), top, Math.max(1, devicePixelRatio), height);
-          if (named) {
-            c.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-            c.textBaseline = "top";
-            c.fillText(w.name, x(w.from) + 4 * devicePixelRatio, top + 3 * devicePixelRatio);
-          }
         }
+        c.restore();
+      }],
+      draw: [(u) => {
+        if (!named) return;
+        const c = u.ctx;
+        c.save();
+        c.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
+        c.textBaseline = "top";
+        c.fillStyle = css("--missed");
+        for (const w of data.windows) c.fillText(w.name, u.valToPos(w.from / 60, "x", true) + 5 * devicePixelRatio, u.bbox.top + 4 * devicePixelRatio);
         c.restore();
       }],
     },
@@ -56,7 +61,7 @@
       width: width(el), height: options.height || 170,
       cursor: { sync: options.own ? undefined : { key: sync.key }, points: { size: 6 }, y: false },
       legend: { live: true },
-      scales: { x: { time: false }, y: { range: options.range || ((u, lo, hi) => [0, (hi || 1) * 1.08]) }, ...(options.scales || {}) },
+      scales: { x: { time: false }, y: { range: options.range || ((u, lo, hi) => [0, (hi || 1) * 1.2]) }, ...(options.scales || {}) },
       axes: [
         axis({ values: (u, v) => v.map((at) => options.own ? `${num(at, 0)} s` : `${num(at, 1)} min`) }),
         axis({ size: 62, values: (u, v) => v.map(options.tick || format) }),
@@ -83,9 +88,10 @@
       { label: data.closed ? "users" : "in flight", values: s.users, color: color(0), fill: color(0) + "22", format: (v) => num(v, 0) },
       { label: "succeeded/s", values: s.ok, scale: "r", color: color(2), format: (v) => num(v, 0) },
       { label: "intended/s", values: s.intended, scale: "r", color: color(1), dash: [5, 4], format: (v) => num(v, 0) },
-    ], { named: true, right: true, scales: { r: { range: (u, lo, hi) => [0, (hi || 1) * 1.08] } }, format: (v) => num(v, 0) });
+    ], { named: true, right: true, scales: { r: { range: (u, lo, hi) => [0, (hi || 1) * 1.2] } }, format: (v) => num(v, 0) });
     const seen = [...s.p50, ...s.p95, ...s.p99].filter((v) => v > 0);
-    const floor = Math.max(0.01, Math.min(...seen, 1000) / 1.5), roof = Math.max(...seen, 1) * 1.5;
+    const least = seen.reduce((a, b) => Math.min(a, b), 1000), most = seen.reduce((a, b) => Math.max(a, b), 1);
+    const floor = 10 ** Math.floor(Math.log10(Math.max(0.01, least))), roof = 10 ** Math.ceil(Math.log10(most * 1.05));
     chart("c-latency", minutes, seen.length ? [
       { label: "p50", values: s.p50, color: color(2) }, { label: "p95", values: s.p95, color: color(1) },
       { label: "p99", values: s.p99, color: color(4) },

@@ -38,7 +38,7 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     let objectives: Vec<_> = plan
         .objectives
         .iter()
-        .map(|objective| objectives::evaluate(&timeline, objective, &findings, &scale_outs))
+        .map(|objective| objectives::evaluate(&timeline, objective, &scale_outs))
         .collect();
     let outcome = run_outcome(&objectives, &honesty, recording.ended);
     Verdict {
@@ -85,7 +85,17 @@ fn sentence(
     let of = |wanted| objectives.iter().filter(move |objective| objective.outcome == wanted);
     let first = |wanted| {
         of(wanted)
-            .map(|objective| format!("{} ({})", objective.objective, objective.why))
+            .map(|objective| match &objective.measured {
+                Some(value) if !objective.at_least && outcome == Outcome::Missed => {
+                    format!(
+                        "{} (measured {}: {})",
+                        objective.objective,
+                        format_value(value),
+                        objective.why
+                    )
+                }
+                _ => format!("{} ({})", objective.objective, objective.why),
+            })
             .next()
             .unwrap_or_default()
     };

@@ -3,7 +3,7 @@
 use super::disturbance::{self, ATTEMPTS_MIN};
 use super::scaling::{self, Decision};
 use super::timeline::{FaultTimes, Timeline};
-use super::{FaultFindings, ObjectiveVerdict, Outcome, Value, group, honesty, redundancy, routing, traffic};
+use super::{ObjectiveVerdict, Outcome, Value, group, honesty, redundancy, routing, traffic};
 use crate::plan::{Comparison, Fault, Limit, Measure, Objective, Scope};
 use crate::recording::Ended;
 use crate::units::format_duration;
@@ -37,12 +37,7 @@ impl Finding {
 }
 
 /// Judges one objective.
-pub(super) fn evaluate(
-    timeline: &Timeline<'_>,
-    objective: &Objective,
-    findings: &[FaultFindings],
-    decisions: &[Decision],
-) -> ObjectiveVerdict {
+pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> ObjectiveVerdict {
     let experiment = match &objective.scope {
         Scope::Experiment(name) => Some(name.clone()),
         Scope::Run | Scope::During(_) => None,
@@ -61,7 +56,7 @@ pub(super) fn evaluate(
         verdict.why = why;
         return verdict;
     }
-    let finding = find(timeline, objective, findings, decisions);
+    let finding = find(timeline, objective, decisions);
     conclude(&mut verdict, objective, finding);
     if objective.measure != Measure::Redundancy
         && let Some(why) = honesty::spoiled(timeline, &timeline.slices(&objective.scope))
@@ -96,7 +91,7 @@ fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> bool {
     }
 }
 
-fn find(timeline: &Timeline<'_>, objective: &Objective, findings: &[FaultFindings], decisions: &[Decision]) -> Finding {
+fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
     let steps = match steps(timeline, objective) {
         Ok(steps) => steps,
         Err(why) => return Finding::Unknown(why),
@@ -145,13 +140,10 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, findings: &[FaultFinding
         }
         Measure::Shift => each(region, &|fault| routing::shift(timeline, fault)),
         Measure::FailBack => each(region, &|fault| routing::fail_back(timeline, fault)),
-        Measure::StaleShare => {
-            let _ = findings;
-            each(region, &|fault| match routing::stale_share(timeline, fault) {
-                Ok((share, why)) => Finding::Reached(Value::Share(share), why),
-                Err(finding) => finding,
-            })
-        }
+        Measure::StaleShare => each(region, &|fault| match routing::stale_share(timeline, fault) {
+            Ok((share, why)) => Finding::Reached(Value::Share(share), why),
+            Err(finding) => finding,
+        }),
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::FaultId;
 use crate::plan::Limit;
-use crate::units::seconds;
+use crate::units::{format_count, format_duration, seconds};
 
 /// Met, missed, or not to be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -243,4 +243,30 @@ pub struct Honesty {
     pub dropped_records: BTreeMap<String, u64>,
     /// Why the run's measurements are not believed; none when they are.
     pub spoiled: Option<String>,
+}
+
+/// Writes a measured value or a limit as a person would.
+#[must_use]
+pub fn format_value(value: &Value) -> String {
+    match value {
+        Limit::Duration(duration) => format_duration(*duration),
+        Limit::Share(share) => format_share(*share),
+        Limit::Count(count) => format_count(*count),
+        Limit::Rate(rate) => format!("{}/s", format_count(rate.round().max(0.0) as u64)),
+    }
+}
+
+/// Writes a share in percent, with more digits the smaller it is.
+#[must_use]
+pub fn format_share(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent == 0.0 || percent >= 99.95 && percent < 100.05 {
+        format!("{percent:.0}%")
+    } else if percent < 0.1 {
+        format!("{percent:.3}%")
+    } else if percent < 10.0 {
+        format!("{percent:.2}%")
+    } else {
+        format!("{percent:.1}%")
+    }
 }

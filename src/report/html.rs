@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::{Report, json, terminal, text};
-use crate::judge::{FaultFindings, Outcome};
+use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
 use crate::units::{format_count, format_duration};
 
@@ -43,7 +43,7 @@ fn page(report: &Report) -> Value {
         convergence => verdict.convergence.iter().map(|curve| context! {
             name => curve.fault.experiment.clone(),
             region => curve.region.clone(),
-            points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), text::percent(*share))).collect::<Vec<_>>(),
+            points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), format_share(*share))).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
@@ -159,7 +159,7 @@ fn objectives(report: &Report) -> Vec<Value> {
                 objective => objective.objective.clone(),
                 experiment => objective.experiment.clone().unwrap_or_else(|| report.plan.name.clone()),
                 measured => text::measured(objective),
-                limit => text::value(&objective.limit),
+                limit => format_value(&objective.limit),
                 margin => text::margin(objective),
                 why => objective.why.clone(),
             }
@@ -268,11 +268,11 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
         ),
         (
             "busiest shard, CPU",
-            text::percent(honesty.cpu_max),
+            format_share(honesty.cpu_max),
             format!(
                 "over {} in {} of seconds",
-                text::percent(honesty.cpu_bound),
-                text::percent(honesty.cpu_over)
+                format_share(honesty.cpu_bound),
+                format_share(honesty.cpu_over)
             ),
         ),
         (

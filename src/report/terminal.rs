@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{Report, text};
-use crate::judge::{FaultFindings, Outcome, ScaleOut};
+use crate::judge::{FaultFindings, Outcome, ScaleOut, format_share};
 use crate::units::{format_count, format_duration};
 
 struct Paint {
@@ -238,8 +238,8 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
             format_count(honesty.requests),
             format_duration(honesty.lag_p99),
             format_duration(honesty.lag_p99_max),
-            text::percent(honesty.cpu_max),
-            text::percent(honesty.cpu_bound),
+            format_share(honesty.cpu_max),
+            format_share(honesty.cpu_bound),
             honesty.cpu_process_max,
             text::bytes(honesty.resident_max),
             format_count(honesty.connections_max),

@@ -1,7 +1,6 @@
 //! How values read to a person; the same words on the terminal and on the page.
 
-use crate::judge::{FaultFindings, ObjectiveVerdict, Outcome, Value};
-use crate::plan::Limit;
+use crate::judge::{FaultFindings, ObjectiveVerdict, Outcome, format_share, format_value};
 use crate::recording::{Ended, FailureKind};
 use crate::units::{format_count, format_duration};
 
@@ -19,32 +18,10 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
     }
 }
 
-pub(super) fn value(value: &Value) -> String {
-    match value {
-        Limit::Duration(duration) => format_duration(*duration),
-        Limit::Share(share) => percent(*share),
-        Limit::Count(count) => format_count(*count),
-        Limit::Rate(rate) => format!("{}/s", format_count(rate.round().max(0.0) as u64)),
-    }
-}
-
-pub(super) fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent == 0.0 || percent >= 99.95 && percent < 100.05 {
-        format!("{percent:.0}%")
-    } else if percent < 0.1 {
-        format!("{percent:.3}%")
-    } else if percent < 10.0 {
-        format!("{percent:.2}%")
-    } else {
-        format!("{percent:.1}%")
-    }
-}
-
 pub(super) fn measured(objective: &ObjectiveVerdict) -> String {
     match (&objective.measured, objective.at_least) {
-        (Some(of), true) => format!("over {}", value(of)),
-        (Some(of), false) => value(of),
+        (Some(of), true) => format!("over {}", format_value(of)),
+        (Some(of), false) => format_value(of),
         (None, _) => "–".to_owned(),
     }
 }
@@ -128,7 +105,7 @@ pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
     push("late errors", fault.late_errors.map(format_count), None);
     push("redundancy", duration(fault.redundancy), None);
     push("shift", duration(fault.shift), super::bounds::shift(name));
-    push("stale share", fault.stale_share.map(percent), None);
+    push("stale share", fault.stale_share.map(format_share), None);
     push("fail-back", duration(fault.fail_back), None);
     push(
         "lost writes",
