@@ -59,12 +59,14 @@
     const format = options.format || ((v) => num(v, 1));
     const u = new uPlot({
       width: width(el), height: options.height || 170,
+      // The one panel with a right axis needs room there; the others leave it, so that time lines up in all.
+      padding: [null, options.right || options.own ? null : 62, null, null],
       cursor: { sync: options.own ? undefined : { key: sync.key }, points: { size: 6 }, y: false },
       legend: { live: true },
       scales: { x: { time: false }, y: { range: options.range || ((u, lo, hi) => [0, (hi || 1) * 1.2]) }, ...(options.scales || {}) },
       axes: [
         axis({ values: (u, v) => v.map((at) => options.own ? `${num(at, 0)} s` : `${num(at, 1)} min`) }),
-        axis({ size: 62, values: (u, v) => v.map(options.tick || format) }),
+        axis({ size: 62, values: (u, v) => v.map(options.tick || format), ...(options.whole ? { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000] } : {}) }),
         ...(options.right ? [axis({ side: 1, size: 62, scale: "r", grid: { show: false }, values: (u, v) => v.map((n) => num(n, 0)) })] : []),
       ],
       series: [
@@ -113,7 +115,7 @@
         { label: "desired", values: g.desired, color: color(7), dash: [5, 4], step: true },
         { label: "in service", values: g.in_service, color: color(0), step: true },
         { label: "serving", values: g.serving, color: color(2), step: true },
-      ], { height: 140, format: (v) => num(v, 0) });
+      ], { height: 140, whole: true, format: (v) => num(v, 0) });
     }
     data.convergence.forEach((c, i) => chart(`c-convergence-${i}`, c.points.map((p) => p[0]),
       [{ label: c.region, values: c.points.map((p) => p[1]), color: color(4), fill: color(4) + "22" }],
