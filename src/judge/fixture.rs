@@ -379,12 +379,12 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
             ..Default::default()
         });
     }
-    for step in 0..plan.steps.len() {
+    for (step, pulse) in pulses.iter_mut().enumerate() {
         for index in 0..LENGTH * 50 {
             let start = index as f64 * 0.02 + 0.001;
             let (finish, failure) = fate(step, start);
             let (start_us, finish_us) = ((start * 1e6) as u64, (finish * 1e6) as u64);
-            let cell = pulses[step].cells.entry((start_us / CELL_US) as u32).or_default();
+            let cell = pulse.cells.entry((start_us / CELL_US) as u32).or_default();
             match failure {
                 None => cell.merge(&PulseCell {
                     ok: 1,

@@ -32,7 +32,7 @@ pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Fin
         .events()
         .filter(|(at, _)| *at <= injected)
         .filter_map(|(_, event)| described(event))
-        .last()
+        .next_back()
         .map(|(_, az, _, multi_az)| (az, multi_az))
         .or_else(|| {
             let found = timeline

@@ -253,7 +253,7 @@ fn alarm(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64) -> O
             }
             _ => None,
         })
-        .last()
+        .next_back()
 }
 
 /// The slowest decision of a role's groups within a scope.

@@ -260,7 +260,7 @@ pub fn format_value(value: &Value) -> String {
 #[must_use]
 pub fn format_share(share: f64) -> String {
     let percent = share * 100.0;
-    if percent == 0.0 || percent >= 99.95 && percent < 100.05 {
+    if percent == 0.0 || (99.95..100.05).contains(&percent) {
         format!("{percent:.0}%")
     } else if percent < 0.1 {
         format!("{percent:.3}%")

@@ -142,7 +142,9 @@ fn shares(slices: &[Slice], counts: impl Fn(&Slice) -> Vec<(String, u64)>) -> BT
 }
 
 fn groups(recording: &Recording) -> BTreeMap<String, GroupSeries> {
-    let mut polls: BTreeMap<(&str, &str), Vec<(f64, u32, u32)>> = BTreeMap::new();
+    /// Instant, desired, in service.
+    type Poll = (f64, u32, u32);
+    let mut polls: BTreeMap<(&str, &str), Vec<Poll>> = BTreeMap::new();
     for stamped in &recording.events {
         if let Event::GroupPolled {
             region,
