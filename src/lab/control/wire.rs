@@ -140,10 +140,9 @@ fn decode(protocol: Protocol, head: &Parts, body: &[u8]) -> Result<Asked, AwsErr
                 text
             };
             let input = query::decode(form);
-            let action = input.text("Action").ok_or_else(|| {
-                AwsError::bad_request("MissingAction", "The request must contain the parameter Action")
-            })?;
-            Ok(asked(&action.to_owned(), input))
+            let missing = || AwsError::bad_request("MissingAction", "The request must contain the parameter Action");
+            let action = input.text("Action").ok_or_else(missing)?.to_owned();
+            Ok(asked(&action, input))
         }
         Protocol::Cbor => {
             let prefix = format!("/service/{CLOUDWATCH}/operation/");
