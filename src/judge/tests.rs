@@ -93,7 +93,7 @@ fn a_request_in_flight_at_the_injection_is_hit_by_it() {
     let fate: Fate = |step, start| {
         if step == 1 && start > INJECTED - 0.3 && start < INJECTED {
             (INJECTED + 0.5, Some(FailureKind::Reset))
-        } else if step == 1 && start < INJECTED + 1.0 && start >= INJECTED {
+        } else if step == 1 && (INJECTED..INJECTED + 1.0).contains(&start) {
             (start + 0.01, Some(FailureKind::Status5xx))
         } else {
             well(step, start)
@@ -143,7 +143,8 @@ fn an_outage_that_comes_back_before_the_end_counts_whole() {
 
 #[test]
 fn a_fault_without_proof_is_inconclusive() {
-    let gone: [(fn(&Event) -> bool, &str); 2] = [
+    type Unwanted = fn(&Event) -> bool;
+    let gone: [(Unwanted, &str); 2] = [
         (|event| matches!(event, Event::FaultObserved { .. }), "not confirmed"),
         (
             |event| {
