@@ -293,4 +293,46 @@ mod tests {
         let refused = start(LabConfig::default(), wide).await.expect_err("it must refuse");
         assert!(matches!(refused, LabError::NotLoopback(_)), "{refused}");
     }
+
+    /// Asks the resolver for the A records of `name`.
+    async fn resolve(resolver: &str, name: &str) -> Vec<std::net::Ipv4Addr> {
+        let mut query = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        for label in name.split('.') {
+            query.push(u8::try_from(label.len()).expect("a short label"));
+            query.extend(label.bytes());
+        }
+        query.extend([0, 0, 1, 0, 1]);
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        socket.send_to(&query, resolver).await.expect("sent");
+        let mut buf = [0; 512];
+        let length = socket.recv(&mut buf).await.expect("an answer");
+        let message = hickory_proto::op::Message::from_vec(&buf[..length]).expect("a DNS message");
+        let addresses = message.answers.iter().filter_map(|record| match &record.data {
+            hickory_proto::rr::RData::A(address) => Some(address.0),
+            _ => None,
+        });
+        addresses.collect()
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_user_gets_from_the_announcement_to_an_answer_by_dns_alone() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (lab, announcement) = start(LabConfig::default(), options()).await.expect("it starts");
+        let addresses = resolve(&announcement.resolver, "shop.example.com").await;
+        assert_eq!(addresses.len(), 3, "{addresses:?}");
+        for address in addresses {
+            assert_eq!(address.octets()[..2], [127, 10], "the primary Region");
+            let mut stream = tokio::net::TcpStream::connect((address, lab.data.port()))
+                .await
+                .expect("it listens");
+            let request = b"GET / HTTP/1.1\r\nHost: shop.example.com\r\nConnection: close\r\n\r\n";
+            stream.write_all(request).await.expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.expect("an answer");
+            assert!(
+                answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("x-served-by: i-0"),
+                "{answer}"
+            );
+        }
+    }
 }
