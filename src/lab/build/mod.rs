@@ -74,7 +74,10 @@ mod tests {
             let db = &region.db_instances["shop-db"];
             assert_ne!(Some(&db.az), db.secondary_az.as_ref());
             for alarm in &group.policy.alarm_names {
-                assert_eq!(region.alarms[alarm].alarm_actions, std::slice::from_ref(&group.policy.arn));
+                assert_eq!(
+                    region.alarms[alarm].alarm_actions,
+                    std::slice::from_ref(&group.policy.arn)
+                );
             }
             for subnet in region.subnets.values() {
                 assert!(region.network_acls[&subnet.network_acl_id].is_default);
