@@ -1,1 +1,75 @@
 //! The only door to arguments, environment, files and terminal.
+
+mod args;
+mod exit;
+mod lab;
+mod lab_child;
+mod plan;
+mod profile;
+mod progress;
+mod report;
+mod revert;
+mod run;
+mod run_dir;
+mod signals;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Arguments, Command};
+use exit::{Exit, Failure};
+
+/// Parses the arguments, runs the command and turns what came of it into an exit code.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // A closed terminal takes the message away, not the exit code.
+            let _ = error.print();
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Met };
+            return exit.into();
+        }
+    };
+    match dispatch(arguments.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            anstream::eprintln!("{}", render(&failure));
+            failure.exit.into()
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Run(arguments) => runtime(2)?.block_on(run::run(arguments)),
+        Command::Plan(arguments) => runtime(1)?.block_on(plan::plan(arguments)),
+        Command::Validate(arguments) => profile::validate(&arguments),
+        Command::Lab(arguments) => runtime(2)?.block_on(lab::lab(arguments)),
+        Command::Report(arguments) => report::report(&arguments),
+        Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "tenfold", &mut std::io::stdout());
+            Ok(Exit::Met)
+        }
+    }
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::usage(anyhow::Error::new(error).context("cannot start the runtime")))
+}
+
+/// Configuration mistakes come whole, as the compiler shows its own; everything else gets one `error:`.
+fn render(failure: &Failure) -> String {
+    let text = format!("{failure}");
+    if text.starts_with("error") {
+        text
+    } else {
+        format!("error: {text}")
+    }
+}

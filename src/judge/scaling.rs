@@ -7,6 +7,7 @@ use super::timeline::Timeline;
 use super::{ScaleOut, Value, group};
 use crate::event::Event;
 use crate::plan::{Objective, Role, Scope};
+use crate::recording::Slice;
 use crate::units::format_duration;
 
 /// Activities of one decision start within this many cloud seconds.
@@ -18,6 +19,9 @@ const CAPPED_MAX: f64 = 600.0;
 /// Cloud seconds over the target without any decision after which autoscaling did not act: the alarm needs three
 /// minutes and a metric appears a minute late.
 const UNANSWERED_MAX: f64 = 300.0;
+
+/// Cloud seconds from being in service to the first request: a pass of the load balancer's health check and a poll.
+const FIRST_REQUESTS: f64 = 120.0;
 
 /// One decision with real seconds since t0.
 #[derive(Clone, Debug, Default)]
@@ -129,6 +133,10 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
             .filter(|launch| !matches!(launch.status, "Failed" | "Cancelled"))
             .filter(|launch| launch.instance.is_none_or(|id| !killed.contains(id)))
             .collect();
+        if counted.is_empty() {
+            // Every instance it added was killed by a fault of ours: it proves nothing either way.
+            continue;
+        }
         let served: Vec<f64> = counted
             .iter()
             .filter_map(|launch| served_at(timeline, launch.instance?))
@@ -140,7 +148,10 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
                 .iter()
                 .filter_map(|launch| launch.instance.map(str::to_owned))
                 .collect(),
-            unserved: counted.len() - served.len(),
+            unserved: counted
+                .iter()
+                .filter(|launch| is_missing(timeline, region, launch))
+                .count(),
             breach: breach(timeline, region, group, activity, after),
             alarm: alarm(timeline, region, group, activity),
             activity,
@@ -152,6 +163,23 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
         decisions.push(decision);
     }
     decisions
+}
+
+/// Whether an added instance never served although its Region had users: one that came into service when they had just
+/// been sent elsewhere had nothing to serve.
+fn is_missing(timeline: &Timeline<'_>, region: &str, launch: &Launch<'_>) -> bool {
+    if launch.instance.is_none_or(|id| served_at(timeline, id).is_some()) {
+        return false;
+    }
+    let Some(ended) = launch.ended else { return true };
+    let until = ended + FIRST_REQUESTS / timeline.pace();
+    let users_left = |slice: &Slice| {
+        let all: u64 = slice.sent.values().sum();
+        let here = slice.sent.get(region).copied().unwrap_or_default();
+        all > 0 && here * 100 < all
+    };
+    let window = |slice: &&Slice| slice.second as f64 + 1.0 >= ended && (slice.second as f64) <= until;
+    !timeline.recording.slices.iter().filter(window).any(users_left)
 }
 
 fn first_sentence(cause: &str) -> &str {

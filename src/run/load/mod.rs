@@ -141,6 +141,12 @@ pub fn start(
 }
 
 impl Load {
+    /// How many shards it has; each sends every second once.
+    #[must_use]
+    pub fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
     /// Waits for the end. Seconds must be received meanwhile; what found no room comes back in [`LoadEnd::rest`].
     pub async fn join(self) -> LoadEnd {
         let joined = tokio::task::spawn_blocking(move || self.join_blocking()).await;

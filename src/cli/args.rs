@@ -1,0 +1,143 @@
+//! What can be typed. Says nothing about what it means: each command's own file does.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::units::Pace;
+
+/// Grows load on an AWS architecture tenfold at a time, breaks it at every step, and proves from the users' side
+/// whether it held.
+#[derive(Debug, Parser)]
+#[command(name = "tenfold", version, after_help = EXIT_CODES)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 objectives met, 1 missed, 2 usage or configuration, 3 inconclusive, \
+4 stopped by a stop condition, 5 target or AWS unreachable, 6 a fault is still in the world, 130 interrupted and reverted.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a profile: load, faults, verdict, report
+    Run(RunArguments),
+    /// Print everything `run` would do, with every API call and its revert; changes nothing
+    Plan(PlanArguments),
+    /// Check a profile and its experiments; starts nothing
+    Validate(ProfileArguments),
+    /// Run the lab alone, for the aws CLI, boto3 and your own experiments
+    Lab(LabArguments),
+    /// Render a saved run again
+    Report(ReportArguments),
+    /// Undo what a dead run left in the world
+    Revert(RevertArguments),
+    /// Print shell completions
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The profile and what overrides it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ProfileArguments {
+    /// The profile, e.g. profiles/game-day.yaml
+    pub(super) profile: PathBuf,
+    /// Override any key: `--set stages.0.users=500`, `--set lab.database.multi_az=false`,
+    /// `--set experiments.instance-loss.faults.0.role=api`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// The target instead of the profile's: `lab`, a URL, or a target file
+    #[arg(long)]
+    pub(super) target: Option<String>,
+    /// How many times faster than real the lab's cloud lives (1 on AWS)
+    #[arg(long)]
+    pub(super) pace: Option<Pace>,
+    /// Seed of every random choice
+    #[arg(long)]
+    pub(super) seed: Option<u64>,
+}
+
+/// `tenfold run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArguments {
+    /// The profile and its overrides.
+    #[command(flatten)]
+    pub(super) profile: ProfileArguments,
+    /// Where the run is saved [default: reports/runs/<time>-<profile>]
+    #[arg(long)]
+    pub(super) out: Option<PathBuf>,
+    /// Print the report as JSON instead of the summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print no progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// `tenfold plan`.
+#[derive(Debug, Args)]
+pub(super) struct PlanArguments {
+    /// The profile and its overrides.
+    #[command(flatten)]
+    pub(super) profile: ProfileArguments,
+    /// Print the plan as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `tenfold lab`.
+#[derive(Debug, Args)]
+pub(super) struct LabArguments {
+    /// A profile whose `lab:` section describes the cloud; without it, the defaults
+    #[arg(long, value_name = "PROFILE")]
+    pub(super) profile: Option<PathBuf>,
+    /// Override a key of the lab: `--set database.multi_az=false`
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(super) set: Vec<String>,
+    /// How many times faster than real the cloud lives
+    #[arg(long, default_value = "30")]
+    pub(super) pace: Pace,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Loopback address of the control plane and the DNS server
+    #[arg(long, default_value = "127.0.0.1")]
+    pub(super) bind: IpAddr,
+    /// Port of the control plane; any free one by default
+    #[arg(long, default_value_t = 0)]
+    pub(super) port: u16,
+    /// Write what really happened to this file, one JSON object a line
+    #[arg(long)]
+    pub(super) truth: Option<PathBuf>,
+    /// Print the target as one JSON line instead of what to export
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The lab's configuration as JSON; given by `run`
+    #[arg(long, hide = true)]
+    pub(super) config: Option<PathBuf>,
+    /// End when standard input ends; given by `run`, so that no lab outlives it
+    #[arg(long, hide = true)]
+    pub(super) until_stdin_closes: bool,
+}
+
+/// `tenfold report`.
+#[derive(Debug, Args)]
+pub(super) struct ReportArguments {
+    /// The directory of the run
+    pub(super) run_dir: PathBuf,
+    /// Print the report as JSON instead of the summary
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// `tenfold revert`.
+#[derive(Debug, Args)]
+pub(super) struct RevertArguments {
+    /// The directory of the run
+    pub(super) run_dir: PathBuf,
+}

@@ -1,0 +1,76 @@
+//! Starts the lab as a child process and ends it. The child's standard input is the leash: when this process is gone,
+//! it ends by itself.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::units::Pace;
+
+/// The lab must say that it is ready within this (real time).
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// A running lab.
+#[derive(Debug)]
+pub(super) struct LabChild {
+    child: Child,
+    /// The target as the lab announced it: one line of JSON.
+    pub(super) announcement: String,
+}
+
+impl LabChild {
+    /// Starts the lab with the `lab:` section of the profile; its files go into `dir`.
+    pub(super) async fn start(section: &serde_json::Value, pace: Pace, seed: u64, dir: &Path) -> anyhow::Result<Self> {
+        let config = dir.join("lab.json");
+        std::fs::write(&config, serde_json::to_vec_pretty(section)?)
+            .with_context(|| format!("cannot write {}", config.display()))?;
+        let log = dir.join("lab.log");
+        let stderr = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut child = Command::new(std::env::current_exe().context("cannot find the tenfold binary")?)
+            .arg("lab")
+            .args(["--json", "--until-stdin-closes"])
+            .arg("--config")
+            .arg(&config)
+            .arg("--truth")
+            .arg(dir.join("lab-truth.jsonl"))
+            .args(["--pace", &pace.to_string(), "--seed", &seed.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            // Its own group: a Ctrl-C in the terminal must reach us, and not take the cloud away before the revert.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start the lab")?;
+        let stdout = child.stdout.take().expect("standard output is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
+        match line {
+            Ok(Ok(Some(announcement))) => Ok(Self { child, announcement }),
+            Ok(_) => {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                bail!("the lab did not start: {}", said.trim())
+            }
+            Err(_) => bail!(
+                "the lab was not ready within {READY_WITHIN:?}\nhint: see {}",
+                log.display()
+            ),
+        }
+    }
+
+    /// Closes the leash and waits for its end; kills it when it does not end.
+    pub(super) async fn end(mut self) {
+        drop(self.child.stdin.take());
+        if tokio::time::timeout(Duration::from_secs(5), self.child.wait())
+            .await
+            .is_err()
+        {
+            // Nothing is lost by it: the lab's state ends with the run.
+            let _ = self.child.kill().await;
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Reads the files a command names and has them checked; the only place that opens a profile.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::cli::args::ProfileArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::config::{self, Config, ConfigErrors, Sources};
+use crate::lab::LabConfig;
+
+/// Loads the profile with its experiments and overrides.
+pub(super) fn load(arguments: &ProfileArguments) -> Result<Config, Failure> {
+    let text = read(&arguments.profile)?;
+    load_text(
+        (arguments.profile.display().to_string(), text),
+        &arguments.profile,
+        &arguments.set,
+    )
+}
+
+fn load_text(profile: (String, String), path: &Path, set: &[String]) -> Result<Config, Failure> {
+    let overrides = overrides(set)?;
+    let references = config::references(&profile.0, &profile.1, &overrides).map_err(Failure::usage)?;
+    let mut experiments = Vec::new();
+    for reference in &references.experiments {
+        let found = locate(Path::new(&reference.value), path);
+        let text = std::fs::read_to_string(&found).map_err(|error| {
+            Failure::usage(ConfigErrors::unreadable(
+                &reference.place,
+                &reference.value,
+                &error.to_string(),
+            ))
+        })?;
+        experiments.push((found.display().to_string(), text));
+    }
+    config::load(&Sources { profile, experiments }, &overrides).map_err(Failure::usage)
+}
+
+/// `tenfold validate`.
+pub(super) fn validate(arguments: &ProfileArguments) -> Result<Exit, Failure> {
+    let config = load(arguments)?;
+    check_lab(&config)?;
+    let faults: usize = config
+        .experiments
+        .iter()
+        .map(|experiment| experiment.faults.len())
+        .sum();
+    anstream::println!(
+        "{}: {} journeys, {} stages, {} experiments with {faults} faults; no mistakes",
+        arguments.profile.display(),
+        config.profile.journeys.len(),
+        config.profile.stages.len(),
+        config.experiments.len()
+    );
+    Ok(Exit::Met)
+}
+
+/// The lab section, checked by the lab, mistakes shown at their line.
+pub(super) fn check_lab(config: &Config) -> Result<LabConfig, Failure> {
+    LabConfig::from_json(lab_section(config))
+        .map_err(|error| Failure::usage(config.lab_mistake(&error.path, &error.message)))
+}
+
+/// The lab section; an absent one is the default lab.
+pub(super) fn lab_section(config: &Config) -> serde_json::Value {
+    if config.lab.is_null() {
+        serde_json::json!({})
+    } else {
+        config.lab.clone()
+    }
+}
+
+/// The configuration of a lab that runs alone: a profile's `lab:` section, or the defaults, with overrides.
+pub(super) fn load_lab(profile: Option<&Path>, set: &[String]) -> Result<LabConfig, Failure> {
+    const DEFAULT: &str =
+        "{name: lab, target: lab, journeys: {browse: {steps: [{get: /}]}}, stages: [{tier: 1, users: 1, hold: 1s}]}";
+    let set: Vec<String> = set.iter().map(|one| format!("lab.{one}")).collect();
+    let (source, path) = match profile {
+        Some(path) => ((path.display().to_string(), read(path)?), path),
+        None => (("the default lab".to_owned(), DEFAULT.to_owned()), Path::new("")),
+    };
+    check_lab(&load_text(source, path, &set)?)
+}
+
+/// Reads a file.
+pub(super) fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read {}\nhint: check the path", path.display()))
+        .map_err(Failure::usage)
+}
+
+fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
+    set.iter()
+        .map(|one| {
+            one.split_once('=')
+                .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
+                .ok_or_else(|| {
+                    Failure::usage(anyhow::anyhow!(
+                        "--set {one} is not KEY=VALUE\nhint: write e.g. --set stages.0.users=500"
+                    ))
+                })
+        })
+        .collect()
+}
+
+/// A path in a profile is meant from where the command is run, or else from beside or above the profile.
+fn locate(path: &Path, profile: &Path) -> PathBuf {
+    let beside = profile.parent().map(|folder| folder.join(path));
+    let above = profile.parent().and_then(Path::parent).map(|folder| folder.join(path));
+    let candidates = [Some(path.to_owned()), beside, above];
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|candidate| candidate.exists())
+        .unwrap_or_else(|| path.to_owned())
+}

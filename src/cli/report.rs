@@ -1,0 +1,40 @@
+//! `tenfold report`: renders a saved run again; also saves the reports of a run that just ended.
+
+use crate::cli::args::ReportArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::run_dir::RunDir;
+use crate::judge::{Verdict, judge};
+use crate::plan::Plan;
+use crate::recording::Recording;
+use crate::report::{self, Report};
+
+/// Renders a saved run.
+pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
+    let run_dir = RunDir::open(&arguments.run_dir)?;
+    let (plan, recording) = (run_dir.load_plan()?, run_dir.load_recording()?);
+    let verdict = judge(&plan, &recording);
+    save_reports(&run_dir, &plan, &recording, &verdict, arguments.json)?;
+    Ok(Exit::Met)
+}
+
+/// Writes report.json, report.html and junit.xml, and prints the summary or the JSON.
+pub(super) fn save_reports(
+    run_dir: &RunDir,
+    plan: &Plan,
+    recording: &Recording,
+    verdict: &Verdict,
+    json: bool,
+) -> Result<(), Failure> {
+    let report = Report::new(plan, recording, verdict.clone());
+    let json_text = report::json(&report);
+    run_dir.write("report.json", &json_text)?;
+    let html = run_dir.write("report.html", report::html(&report))?;
+    run_dir.write("junit.xml", report::junit(&report))?;
+    if json {
+        anstream::println!("{json_text}");
+    } else {
+        anstream::println!("{}", report::terminal(&report, true));
+        anstream::println!("report: {}", html.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! `tenfold run`: the flow on one page: config -> plan -> target -> run -> judge -> report -> exit code.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::cli::args::RunArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::profile;
+use crate::cli::progress::ProgressView;
+use crate::cli::report::save_reports;
+use crate::cli::run_dir::RunDir;
+use crate::cli::signals::interrupts;
+use crate::cli::target;
+use crate::judge::judge;
+use crate::run::chaos::RevertSummary;
+use crate::run::director::{self, Setup};
+
+/// Runs a profile.
+pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
+    let config = profile::load(&arguments.profile)?;
+    target::check(&config, &arguments.profile)?;
+    let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
+    let interrupts = interrupts(run_dir.path().to_owned()).context("cannot listen for signals")?;
+
+    let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
+    let plan = Arc::new(target.plan(&config, &arguments.profile)?);
+    run_dir.save_plan(&plan)?;
+    target.check_reachable(&plan).await?;
+
+    let mut view = ProgressView::new(&plan, arguments.quiet || arguments.json);
+    let (progress_tx, mut progress_rx) = tokio::sync::mpsc::channel(64);
+    let shown = tokio::spawn(async move {
+        while let Some(progress) = progress_rx.recv().await {
+            view.show(&progress);
+        }
+        view.finish();
+    });
+    let setup = Setup {
+        plan: plan.clone(),
+        clock: target.clock,
+        account: target.account.clone(),
+        journal: run_dir.file("journal.jsonl"),
+        interrupts,
+        progress: Box::new(move |progress| {
+            // A slow terminal loses lines of progress, never time of the run.
+            let _ = progress_tx.try_send(progress.clone());
+        }),
+    };
+    let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
+    shown.await.context("the progress view failed")?;
+    target.end().await;
+
+    run_dir.save_recording(&recording)?;
+    let verdict = judge(&plan, &recording);
+    let exit = Exit::of_run(recording.ended, verdict.outcome);
+    save_reports(&run_dir, &plan, &recording, &verdict, arguments.json)?;
+    tell_unreverted(&reverts, &run_dir);
+    Ok(exit)
+}
+
+fn tell_unreverted(reverts: &RevertSummary, run_dir: &RunDir) {
+    for (fault, left) in &reverts.failed {
+        anstream::eprintln!("error: {fault} is still in the world: {left}");
+    }
+    if !reverts.failed.is_empty() {
+        anstream::eprintln!("hint: undo it with: tenfold revert {}", run_dir.path().display());
+    }
+}

@@ -1,0 +1,115 @@
+//! A run on disk: the plan, the recording, the journal and the reports. Knows paths and formats, decides nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::plan::Plan;
+use crate::recording::{RECORDING_VERSION, Recording};
+
+/// The directory of one run.
+#[derive(Debug, Clone)]
+pub(super) struct RunDir {
+    path: PathBuf,
+}
+
+impl RunDir {
+    /// Creates the directory; refuses one that already holds a run, so that none is overwritten.
+    pub(super) fn create(out: Option<&Path>, profile_name: &str) -> anyhow::Result<Self> {
+        let path = match out {
+            Some(path) => path.to_owned(),
+            None => {
+                let time = jiff::Zoned::now().strftime("%Y%m%d-%H%M%S").to_string();
+                free_path(&Path::new("reports/runs").join(format!("{time}-{profile_name}")))
+            }
+        };
+        if path.join("recording.json").exists() || path.join("journal.jsonl").exists() {
+            bail!(
+                "{} already holds a run\nhint: choose another --out, or remove it",
+                path.display()
+            );
+        }
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// Opens the directory of a finished run.
+    pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
+        if !path.is_dir() {
+            bail!(
+                "{} is not a directory\nhint: give the directory that `tenfold run` printed",
+                path.display()
+            );
+        }
+        Ok(Self { path: path.to_owned() })
+    }
+
+    /// The directory itself.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Writes a file in it.
+    pub(super) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> anyhow::Result<PathBuf> {
+        let path = self.file(name);
+        fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(path)
+    }
+
+    /// Saves the plan, before anything moves.
+    pub(super) fn save_plan(&self, plan: &Plan) -> anyhow::Result<()> {
+        self.save("plan.json", plan)
+    }
+
+    /// Saves the recording.
+    pub(super) fn save_recording(&self, recording: &Recording) -> anyhow::Result<()> {
+        self.save("recording.json", recording)
+    }
+
+    /// Loads the plan of a saved run.
+    pub(super) fn load_plan(&self) -> anyhow::Result<Plan> {
+        self.load("plan.json")
+    }
+
+    /// Loads the recording of a saved run; refuses another version.
+    pub(super) fn load_recording(&self) -> anyhow::Result<Recording> {
+        let recording: Recording = self.load("recording.json")?;
+        if recording.version != RECORDING_VERSION {
+            bail!(
+                "{} has version {}, this tenfold reads version {RECORDING_VERSION}\nhint: use tenfold {}",
+                self.file("recording.json").display(),
+                recording.version,
+                recording.recorded_by
+            );
+        }
+        Ok(recording)
+    }
+
+    fn save(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {
+        let text = serde_json::to_vec(value).with_context(|| format!("cannot encode {name}"))?;
+        self.write(name, text).map(|_| ())
+    }
+
+    fn load<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        let path = self.file(name);
+        let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
+    }
+}
+
+fn free_path(path: &Path) -> PathBuf {
+    let taken = |candidate: &PathBuf| candidate.exists();
+    let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", path.display())));
+    std::iter::once(path.to_owned())
+        .chain(numbered)
+        .find(|candidate| !taken(candidate))
+        .expect("the numbers do not end")
+}

@@ -1,0 +1,222 @@
+//! From what the user named to a target that can be reached: starts the lab, reads a target file, or takes a URL.
+//! Below this door nothing knows which of them it was.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+
+use crate::aws::{Clients, ConnectOptions, Reader, Writer};
+use crate::cli::args::ProfileArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::lab_child::LabChild;
+use crate::cli::profile;
+use crate::clock::{Clock, from_unix};
+use crate::config::{self, Config, TargetRef};
+use crate::plan::{self, Inventory, Plan, PlanOptions, TargetPlan};
+use crate::run::observe;
+use crate::units::Pace;
+
+/// Pace of the lab when neither the profile nor the user says one.
+const LAB_PACE: f64 = 30.0;
+/// Real time within which the entry must accept a connection before the run.
+const REACHABLE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A connected target.
+pub(super) struct Target {
+    /// Its clock.
+    pub(super) clock: Clock,
+    /// Its account; none for a plain URL.
+    pub(super) account: Option<(Reader, Writer)>,
+    described: TargetPlan,
+    lab: Option<LabChild>,
+}
+
+/// What can be said to be wrong before anything is started or written.
+pub(super) fn check(config: &Config, arguments: &ProfileArguments) -> Result<(), Failure> {
+    let target = arguments
+        .target
+        .as_deref()
+        .map_or_else(|| config.profile.target.clone(), TargetRef::read);
+    match target {
+        TargetRef::Lab => profile::check_lab(config).map(|_| ()),
+        TargetRef::Url(url) => split_entry(&url).map(|_| ()),
+        TargetRef::File(path) => profile::read(Path::new(&path)).map(|_| ()),
+    }
+}
+
+/// Connects to the target that the arguments or the profile name; the lab's files go into `dir`.
+pub(super) async fn connect(config: &Config, arguments: &ProfileArguments, dir: &Path) -> Result<Target, Failure> {
+    let target = arguments
+        .target
+        .as_deref()
+        .map_or_else(|| config.profile.target.clone(), TargetRef::read);
+    let pace = arguments.pace.or(config.profile.pace);
+    match target {
+        TargetRef::Lab => {
+            let pace = pace.unwrap_or(Pace::new(LAB_PACE).map_err(Failure::usage)?);
+            let lab = LabChild::start(&profile::lab_section(config), pace, seed(config, arguments), dir)
+                .await
+                .map_err(Failure::unreachable)?;
+            let text = lab.announcement.clone();
+            from_file("what the lab announced", &text, Some(lab)).await
+        }
+        // A URL has no cloud that could live faster; a pace still shortens the schedule.
+        TargetRef::Url(url) => from_url(&url, pace.unwrap_or(Pace::REAL)),
+        TargetRef::File(path) => from_file(&path, &profile::read(Path::new(&path))?, None).await,
+    }
+}
+
+/// The seed of the run.
+pub(super) fn seed(config: &Config, arguments: &ProfileArguments) -> u64 {
+    arguments.seed.or(config.profile.seed).unwrap_or(1)
+}
+
+/// Credentials for an endpoint that is not AWS and does not check them; real ones come from the SDK's own sources.
+pub(super) fn credentials(endpoint: Option<&str>) -> Option<(String, String)> {
+    endpoint?;
+    match std::env::var("AWS_ACCESS_KEY_ID") {
+        Ok(_) => None,
+        Err(_) => Some(("lab".to_owned(), "lab".to_owned())),
+    }
+}
+
+fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
+    let (scheme, host, port) = split_entry(url)?;
+    let described = TargetPlan {
+        name: host.clone(),
+        scheme,
+        host,
+        port,
+        resolver: None,
+        endpoint: None,
+        account: None,
+        regions: Vec::new(),
+        roles: BTreeMap::new(),
+        allow: None,
+        served_by: None,
+        edge: BTreeMap::new(),
+        inventory: Inventory::default(),
+    };
+    Ok(Target {
+        clock: Clock::starting_now(pace),
+        account: None,
+        described,
+        lab: None,
+    })
+}
+
+async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Target, Failure> {
+    let file = config::load_target(name, text).map_err(Failure::usage)?;
+    let clock = match file.clock {
+        Some(clock) => Clock::new(from_unix(clock.epoch), clock.pace),
+        None => Clock::starting_now(Pace::REAL),
+    };
+    let bare = TargetPlan::new(&file, BTreeMap::new(), Inventory::default());
+    if file.regions.is_empty() {
+        return Ok(Target {
+            clock,
+            account: None,
+            described: bare,
+            lab,
+        });
+    }
+    let clients = Clients::connect(&ConnectOptions {
+        endpoint: file.endpoint.clone(),
+        regions: file.regions.clone(),
+        pace: clock.pace(),
+        credentials: credentials(file.endpoint.as_deref()),
+    })
+    .await;
+    let reader = clients.reader();
+    let inventory = observe::inventory(&reader, &bare.regions, &bare.roles, bare.resolver, clock.pace())
+        .await
+        .map_err(|error| Failure::unreachable(anyhow::Error::new(error).context("cannot describe the target")))?;
+    let described = TargetPlan::new(&file, observe::edge(&inventory), inventory);
+    Ok(Target {
+        clock,
+        account: Some((reader, clients.writer())),
+        described,
+        lab,
+    })
+}
+
+/// Splits `http://host:port`; a path would be lost, so it is refused.
+fn split_entry(entry: &str) -> Result<(String, String, u16), Failure> {
+    let wrong = |hint: &str| Failure::usage(anyhow!("{entry:?} is not an entry\nhint: {hint}"));
+    let (scheme, rest) = entry
+        .split_once("://")
+        .ok_or_else(|| wrong("write e.g. http://shop.example.com"))?;
+    if scheme != "http" {
+        return Err(wrong("only http:// is supported in this version"));
+    }
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#', '@']) {
+        return Err(wrong("leave the path out; it belongs to the journeys' steps"));
+    }
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !host.ends_with(':') => (
+            host,
+            port.parse()
+                .map_err(|_| wrong("the port is a number from 1 to 65535"))?,
+        ),
+        _ => (rest, 80),
+    };
+    if host.is_empty() {
+        return Err(wrong("write e.g. http://shop.example.com"));
+    }
+    Ok((scheme.to_owned(), host.trim_matches(['[', ']']).to_owned(), port))
+}
+
+impl Target {
+    /// The plan of the configuration against this target.
+    pub(super) fn plan(&self, config: &Config, arguments: &ProfileArguments) -> Result<Plan, Failure> {
+        let options = PlanOptions {
+            seed: seed(config, arguments),
+            pace: self.clock.pace(),
+        };
+        plan::build(config, self.described.clone(), &options).map_err(Failure::usage)
+    }
+
+    /// Fails when nobody answers at the entry: a run would only measure that.
+    pub(super) async fn check_reachable(&self, plan: &Plan) -> Result<(), Failure> {
+        let addresses = self.entry_addresses(plan).await.map_err(Failure::unreachable)?;
+        let mut last = anyhow!("{} has no address", plan.target.host);
+        for address in addresses {
+            match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(address)).await {
+                Ok(Ok(_)) => return Ok(()),
+                Ok(Err(error)) => last = anyhow::Error::new(error).context(format!("cannot connect to {address}")),
+                Err(_) => last = anyhow!("no connection to {address} within {REACHABLE_WITHIN:?}"),
+            }
+        }
+        let hint = "hint: start the target, or correct `target`, `entry` or --target";
+        Err(Failure {
+            exit: Exit::Unreachable,
+            error: anyhow!("{last:#}\n{hint}"),
+        })
+    }
+
+    async fn entry_addresses(&self, plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
+        let target = &plan.target;
+        if !target.edge.is_empty() {
+            return Ok(target
+                .edge
+                .keys()
+                .map(|address| SocketAddr::new(*address, target.port))
+                .collect());
+        }
+        let found = tokio::net::lookup_host((target.host.as_str(), target.port))
+            .await
+            .with_context(|| format!("cannot resolve {}\nhint: check `target` or --target", target.host))?;
+        Ok(found.collect())
+    }
+
+    /// Ends the lab, if it is one of ours.
+    pub(super) async fn end(self) {
+        if let Some(lab) = self.lab {
+            lab.end().await;
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! Owns the state of a run: selects over samples, the timeline, signals and stop conditions.
+//! Events flow up to it, requests go down from it. It judges nothing and prints nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::aws::{Reader, Writer};
+use crate::clock::{Clock, RunClock};
+use crate::event::{Event, FaultId, Stamped};
+use crate::plan::Plan;
+use crate::recording::{Ack, Ended, LedgerResult, ProbeSample, RECORDING_VERSION, Recording, Slice};
+use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
+use crate::run::load::{self, Load, LoadEnd, LoadError};
+use crate::run::observe::{self, Observe, ObserveEnd};
+use crate::run::slices::SliceBuffer;
+use crate::run::stop::{StopWatch, error_share, latency};
+use crate::run::timeline::{Due, timeline};
+
+/// Events kept at most; more are counted in `Recording::dropped`.
+const EVENTS_MAX: usize = 200_000;
+/// Probe results kept at most.
+const PROBES_MAX: usize = 1_000_000;
+/// How long before t0 everything is started, so that nothing is built while the clock runs.
+const LEAD: Duration = Duration::from_millis(700);
+
+/// What a run needs.
+pub struct Setup {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The target's clock.
+    pub clock: Clock,
+    /// Reading and writing the account; none for a plain URL target, which has no faults.
+    pub account: Option<(Reader, Writer)>,
+    /// Where the journal is written.
+    pub journal: PathBuf,
+    /// A message for each request to stop by the user.
+    pub interrupts: mpsc::Receiver<()>,
+    /// Told about each second.
+    pub progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+/// One second, for the progress line.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Real time since t0.
+    pub elapsed: Duration,
+    /// Stage index and whether it holds.
+    pub stage: usize,
+    /// Whether the stage holds.
+    pub holding: bool,
+    /// Users.
+    pub users: u64,
+    /// Requests finished in the second.
+    pub rate: u64,
+    /// p99 of latency, seconds.
+    pub p99: Option<f64>,
+    /// Share of errors.
+    pub errors: Option<f64>,
+    /// Faults in the world now.
+    pub faults: Vec<String>,
+    /// What happened since the last one, worth a line.
+    pub notes: Vec<String>,
+}
+
+/// What went wrong with the run itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The journal could not be opened or written: nothing was injected.
+    #[error("cannot write the journal")]
+    Journal(#[from] std::io::Error),
+    /// The load could not be built.
+    #[error("cannot start the load")]
+    Load(#[from] LoadError),
+}
+
+/// Runs the plan to its end, to a stop condition or to an interrupt, and always reverts what it injected.
+pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
+    let Setup {
+        plan,
+        clock,
+        account,
+        journal,
+        interrupts,
+        progress,
+    } = setup;
+    let run_clock = RunClock::new(clock, Instant::now() + LEAD);
+    let (events_tx, events) = mpsc::channel(8192);
+    let (probes_tx, probes) = mpsc::channel(8192);
+    let (shards_tx, shards) = mpsc::channel(1024);
+    let (stop_tx, stop_rx) = watch::channel(false);
+
+    let runner = match &account {
+        Some((_, writer)) => {
+            let journal = Journal::create(&journal, RunHeader::new(&plan))?;
+            Some(Arc::new(Runner::new(
+                plan.clone(),
+                writer.clone(),
+                run_clock,
+                journal,
+                events_tx.clone(),
+            )))
+        }
+        None => None,
+    };
+    let load = load::start(plan.clone(), run_clock, shards_tx, events_tx.clone(), stop_rx.clone())?;
+    let reader = account.as_ref().map(|(reader, _)| reader.clone());
+    let observe = observe::start(&plan, reader, run_clock, events_tx.clone(), probes_tx, &stop_rx);
+    let director = Director {
+        recorded: Recorded::default(),
+        stops: StopWatch::new(&plan),
+        slices: SliceBuffer::new(load.shard_count()),
+        stage: (0, false),
+        notes: Vec::new(),
+        injections: JoinSet::new(),
+        plan,
+        clock: run_clock,
+        runner,
+        events_tx,
+        interrupts,
+        progress,
+    };
+    Ok(director
+        .direct(load, observe, Inputs { events, probes, shards }, stop_tx)
+        .await)
+}
+
+struct Inputs {
+    events: mpsc::Receiver<Stamped>,
+    probes: mpsc::Receiver<ProbeSample>,
+    shards: mpsc::Receiver<load::ShardSecond>,
+}
+
+#[derive(Default)]
+struct Recorded {
+    slices: Vec<Slice>,
+    events: Vec<Stamped>,
+    probes: Vec<ProbeSample>,
+    dropped: BTreeMap<String, u64>,
+}
+
+struct Director {
+    plan: Arc<Plan>,
+    clock: RunClock,
+    runner: Option<Arc<Runner>>,
+    recorded: Recorded,
+    stops: StopWatch,
+    slices: SliceBuffer,
+    stage: (usize, bool),
+    notes: Vec<String>,
+    /// Injections and reverts under way; each waits for its effect, so they run beside the loop.
+    injections: JoinSet<()>,
+    events_tx: mpsc::Sender<Stamped>,
+    interrupts: mpsc::Receiver<()>,
+    progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+impl Director {
+    async fn direct(
+        mut self,
+        load: Load,
+        observe: Observe,
+        mut inputs: Inputs,
+        stop_tx: watch::Sender<bool>,
+    ) -> (Recording, RevertSummary) {
+        let ended = self.follow_timeline(&mut inputs).await;
+        let reverts = self.revert_all(&mut inputs).await;
+        let duration = self.clock.elapsed();
+        // Receivers gone means everything has stopped by itself, which is what is asked for.
+        let _ = stop_tx.send(true);
+        let load_end = self.drain(tokio::spawn(load.join()), &mut inputs).await;
+        let observed = self.drain(tokio::spawn(observe.join()), &mut inputs).await;
+        self.finish(ended, duration, load_end, observed, reverts).await
+    }
+
+    async fn follow_timeline(&mut self, inputs: &mut Inputs) -> Ended {
+        let schedule = timeline(&self.plan);
+        let mut next = 0;
+        loop {
+            let (at, due) = &schedule[next];
+            tokio::select! {
+                biased;
+                Some(()) = self.interrupts.recv() => {
+                    self.record_now(Event::Interrupted);
+                    return Ended::Interrupted;
+                }
+                () = self.clock.sleep_until(*at) => {
+                    if *due == Due::End {
+                        return Ended::Finished;
+                    }
+                    self.begin(due.clone());
+                    next += 1;
+                }
+                Some(second) = inputs.shards.recv() => {
+                    if self.take_second(second) {
+                        return Ended::Stopped;
+                    }
+                }
+                Some(event) = inputs.events.recv() => self.record(event),
+                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+                Some(_) = self.injections.join_next() => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, due: Due) {
+        match due {
+            Due::Ramp(stage) => {
+                self.stage = (stage, false);
+                self.record_now(Event::StageStarted { stage });
+            }
+            Due::Hold(stage) => {
+                self.stage = (stage, true);
+                self.record_now(Event::HoldStarted { stage });
+            }
+            Due::Inject(fault) => self.spawn_chaos(fault, ChaosRequest::Inject),
+            Due::Revert(fault) => self.spawn_chaos(fault, ChaosRequest::Revert),
+            Due::End => {}
+        }
+    }
+
+    fn spawn_chaos(&mut self, fault: FaultId, request: ChaosRequest) {
+        let Some(runner) = self.runner.clone() else { return };
+        self.injections.spawn(async move {
+            // The runner reports every outcome as an event, errors included.
+            let _ = match request {
+                ChaosRequest::Inject => runner.inject(fault).await,
+                ChaosRequest::Revert => runner.revert(fault).await,
+            };
+        });
+    }
+
+    /// Undoes everything in the world, while samples and events go on being recorded.
+    async fn revert_all(&mut self, inputs: &mut Inputs) -> RevertSummary {
+        let Some(runner) = self.runner.clone() else {
+            return RevertSummary::default();
+        };
+        let work = tokio::spawn(async move { runner.revert_all().await });
+        self.drain(work, inputs).await
+    }
+
+    /// Waits for `work` while it keeps the channels empty, so that nothing upstream blocks.
+    async fn drain<T: Send + 'static>(&mut self, mut work: tokio::task::JoinHandle<T>, inputs: &mut Inputs) -> T {
+        loop {
+            tokio::select! {
+                done = &mut work => {
+                    while let Ok(second) = inputs.shards.try_recv() {
+                        self.take_second(second);
+                    }
+                    while let Ok(event) = inputs.events.try_recv() {
+                        self.record(event);
+                    }
+                    while let Ok(sample) = inputs.probes.try_recv() {
+                        self.record_probe(sample);
+                    }
+                    return done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+                }
+                Some(second) = inputs.shards.recv() => { self.take_second(second); }
+                Some(event) = inputs.events.recv() => self.record(event),
+                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+            }
+        }
+    }
+
+    /// Takes a shard's second; says whether a stop condition has been met by it.
+    fn take_second(&mut self, second: load::ShardSecond) -> bool {
+        let mut stopped = false;
+        for slice in self.slices.push(second) {
+            if let Some(stop) = self.stops.observe(&slice) {
+                self.record_now(Event::StopConditionMet {
+                    condition: stop.condition,
+                    experiment: stop.experiment,
+                });
+                stopped = true;
+            }
+            self.tell_progress(&slice);
+            self.recorded.slices.push(slice);
+        }
+        stopped
+    }
+
+    fn tell_progress(&mut self, slice: &Slice) {
+        let finished = slice.steps.iter().map(|step| step.ok + step.failures()).sum();
+        let faults = self.runner.as_ref().map(|runner| runner.in_world()).unwrap_or_default();
+        let progress = Progress {
+            elapsed: Duration::from_secs(slice.second + 1),
+            stage: self.stage.0,
+            holding: self.stage.1,
+            users: slice.users,
+            rate: finished,
+            p99: latency(slice, None),
+            errors: error_share(slice),
+            faults: faults.iter().map(|fault| fault.experiment.clone()).collect(),
+            notes: std::mem::take(&mut self.notes),
+        };
+        (self.progress)(&progress);
+    }
+
+    fn record_now(&mut self, event: Event) {
+        self.record(Stamped {
+            at: self.clock.elapsed(),
+            event,
+        });
+    }
+
+    fn record(&mut self, stamped: Stamped) {
+        if let Some(note) = note(&stamped.event) {
+            self.notes.push(note);
+        }
+        if self.recorded.events.len() < EVENTS_MAX {
+            self.recorded.events.push(stamped);
+        } else {
+            *self.recorded.dropped.entry("events".to_owned()).or_default() += 1;
+        }
+    }
+
+    fn record_probe(&mut self, sample: ProbeSample) {
+        if self.recorded.probes.len() < PROBES_MAX {
+            self.recorded.probes.push(sample);
+        } else {
+            *self.recorded.dropped.entry("probes".to_owned()).or_default() += 1;
+        }
+    }
+
+    async fn ledgers(&self, ended: Ended, load: &LoadEnd, observed: &ObserveEnd) -> BTreeMap<String, LedgerResult> {
+        let acknowledged = [load.acknowledged.as_slice(), &observed.acknowledged].concat();
+        let unknown = [load.unknown.as_slice(), &observed.unknown].concat();
+        match ended {
+            // The user waits for the prompt.
+            Ended::Interrupted => unread(&self.plan, acknowledged, &unknown),
+            _ => observe::read_back(&self.plan, acknowledged, &unknown).await,
+        }
+    }
+
+    async fn finish(
+        mut self,
+        ended: Ended,
+        duration: Duration,
+        load_end: LoadEnd,
+        observed: ObserveEnd,
+        reverts: RevertSummary,
+    ) -> (Recording, RevertSummary) {
+        let ledgers = self.ledgers(ended, &load_end, &observed).await;
+        for (what, count) in observed.dropped {
+            *self.recorded.dropped.entry(what).or_default() += count;
+        }
+        let lost = [
+            ("ledger writes", load_end.writes_over),
+            ("shards", load_end.shards_lost as u64),
+        ];
+        for (what, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+            *self.recorded.dropped.entry(what.to_owned()).or_default() += count;
+        }
+        for second in load_end.rest {
+            let whole = self.slices.push(second);
+            self.recorded.slices.extend(whole);
+        }
+        drop(self.events_tx);
+        let mut slices = self.recorded.slices;
+        slices.extend(self.slices.finish());
+        let mut events = self.recorded.events;
+        events.sort_by_key(|stamped| stamped.at);
+        let recording = Recording {
+            version: RECORDING_VERSION,
+            recorded_by: env!("CARGO_PKG_VERSION").to_owned(),
+            t0_unix: self.clock.clock().real_unix_at(self.clock.t0()),
+            epoch_unix: self.clock.clock().epoch_unix(),
+            duration,
+            ended: if reverts.failed.is_empty() {
+                ended
+            } else {
+                Ended::Unreverted
+            },
+            slices,
+            pulses: load_end.pulses,
+            probes: self.recorded.probes,
+            ledgers,
+            events,
+            dropped: self.recorded.dropped,
+        };
+        (recording, reverts)
+    }
+}
+
+/// Ledgers of which nothing was read back: a loss of zero then proves nothing.
+fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<String, LedgerResult> {
+    let empty = |name: &String| (name.clone(), LedgerResult::default());
+    let mut results: BTreeMap<String, LedgerResult> = plan.ledgers.keys().map(empty).collect();
+    for write in acknowledged {
+        if let Some(result) = results.get_mut(&write.ledger) {
+            *result.acknowledged.entry(write.region).or_default() += 1;
+            result.unreadable += 1;
+        }
+    }
+    for write in unknown {
+        if let Some(result) = results.get_mut(&write.ledger) {
+            result.unknown += 1;
+        }
+    }
+    results
+}
+
+#[derive(Clone, Copy)]
+enum ChaosRequest {
+    Inject,
+    Revert,
+}
+
+/// The sentence a person wants to see while the run goes on; most events have none.
+fn note(event: &Event) -> Option<String> {
+    match event {
+        Event::FaultStarted { fault, resources } => Some(format!("{fault}: injecting into {}", resources.join(", "))),
+        Event::FaultObserved { fault, evidence } => Some(format!("{fault}: in effect ({evidence})")),
+        Event::FaultNotObserved { fault, reason } => Some(format!("{fault}: no effect seen ({reason})")),
+        Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
+        Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
+        Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
+        Event::DnsChanged { name, addresses, .. } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            Some(format!("dns: {name} -> {}", addresses.join(" ")))
+        }
+        Event::ScalingActivity {
+            region,
+            description,
+            status,
+            ..
+        } => Some(format!("{region}: {description} ({status})")),
+        Event::AlarmChanged {
+            region, alarm, state, ..
+        } => Some(format!("{region}: alarm {alarm} is {state}")),
+        Event::DatabaseEvent {
+            region,
+            database,
+            message,
+        } => Some(format!("{region}: {database}: {message}")),
+        Event::HealthCheckChanged { endpoint, healthy, .. } => Some(format!(
+            "route 53: {endpoint} is {}",
+            if *healthy { "healthy" } else { "unhealthy" }
+        )),
+        Event::StopConditionMet { condition, experiment } => {
+            Some(format!("{experiment}: stop condition met: {condition}"))
+        }
+        Event::Interrupted => Some("interrupted; reverting".to_owned()),
+        _ => None,
+    }
+}

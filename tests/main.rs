@@ -1,0 +1,10 @@
+//! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
+
+mod chaos_in_lab;
+mod command_line;
+mod independent_clients;
+mod moto;
+mod support;
+mod tidy;
+mod truth;
+mod verdict;

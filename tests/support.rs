@@ -1,0 +1,171 @@
+//! Runs the real binary on the shipped files and reads what it saved.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tenfold::judge::Verdict;
+use tenfold::plan::Plan;
+use tenfold::recording::Recording;
+
+/// Pace of the shipped game day in tests; timeouts keep their real floor of 200 ms, so it cannot be much higher.
+pub const PACE: &str = "75";
+
+/// Whole game days share two cores with nothing: two at once would make the generator lag, and rightly say so.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Waits for its turn with the machine.
+pub fn machine() -> MutexGuard<'static, ()> {
+    ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The binary, in the root of the checkout.
+pub fn tenfold() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tenfold"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+/// A finished run.
+pub struct Run {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub dir: TempDir,
+}
+
+impl Run {
+    fn new(output: Output, dir: TempDir) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            dir,
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.dir.path().join("run")
+    }
+
+    pub fn plan(&self) -> Plan {
+        read_json(&self.path().join("plan.json"))
+    }
+
+    pub fn recording(&self) -> Recording {
+        read_json(&self.path().join("recording.json"))
+    }
+
+    pub fn verdict(&self) -> Verdict {
+        tenfold::judge::judge(&self.plan(), &self.recording())
+    }
+
+    /// The lab's own account of what happened.
+    pub fn truth(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path().join("lab-truth.jsonl")).expect("the lab wrote its truth");
+        text.lines()
+            .map(|line| serde_json::from_str(line).expect("a truth line is JSON"))
+            .collect()
+    }
+
+    /// What to print when an expectation fails.
+    pub fn account(&self) -> String {
+        format!("exit {}\n{}\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    let text = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_slice(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The shipped game day at the tests' pace, with one thing changed.
+pub fn game_day(changes: &[&str]) -> Run {
+    let dir = TempDir::new().expect("a temporary directory");
+    let output = game_day_command(dir.path(), changes).output().expect("tenfold runs");
+    Run::new(output, dir)
+}
+
+/// The command of [`game_day`], saving below `dir`.
+pub fn game_day_command(dir: &Path, changes: &[&str]) -> Command {
+    let mut command = tenfold();
+    command
+        .args(["run", "profiles/game-day.yaml", "--pace", PACE, "--out"])
+        .arg(dir.join("run"));
+    for change in changes {
+        command.args(["--set", change]);
+    }
+    command
+}
+
+/// Starts the game day and leaves it running.
+pub fn start_game_day(changes: &[&str]) -> (Child, TempDir) {
+    let dir = TempDir::new().expect("a temporary directory");
+    let child = game_day_command(dir.path(), changes)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tenfold starts");
+    (child, dir)
+}
+
+/// Waits for a started game day.
+pub fn finish(child: Child, dir: TempDir) -> Run {
+    Run::new(child.wait_with_output().expect("tenfold ends"), dir)
+}
+
+/// A lab that runs alone, ended with the value.
+pub struct LabProcess {
+    child: Child,
+    pub endpoint: String,
+    pub announcement: Value,
+}
+
+impl LabProcess {
+    pub fn start(pace: &str) -> Self {
+        use std::io::{BufRead, BufReader};
+        let mut child = tenfold()
+            .args(["lab", "--json", "--until-stdin-closes", "--pace", pace])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the lab starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("standard output is piped");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the lab announces itself");
+        let announcement: Value = serde_json::from_str(&line).expect("the announcement is JSON");
+        let endpoint = announcement["endpoint"]
+            .as_str()
+            .expect("it names its endpoint")
+            .to_owned();
+        Self {
+            child,
+            endpoint,
+            announcement,
+        }
+    }
+}
+
+impl Drop for LabProcess {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A program of the pinned virtual environment that `scripts/test` makes.
+pub fn venv(program: &str) -> Command {
+    let dir = std::env::var("TENFOLD_TEST_VENV").expect("run the tests with scripts/test, which installs the clients");
+    let mut command = Command::new(Path::new(&dir).join("bin").join(program));
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("AWS_ACCESS_KEY_ID", "test")
+        .env("AWS_SECRET_ACCESS_KEY", "test")
+        .env("AWS_DEFAULT_REGION", "us-east-1")
+        .env("AWS_EC2_METADATA_DISABLED", "true");
+    command
+}

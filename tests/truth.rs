@@ -1,0 +1,119 @@
+//! What was measured against what the lab says really happened, over ten seeds.
+
+use std::time::Duration;
+
+use crate::support::{Run, game_day, machine};
+
+const SEEDS: u64 = 10;
+
+/// Fewer users and a shorter way up than the shipped game day, so that ten runs stay short; the experiments are the
+/// shipped ones.
+const SHORTER: &str = "stages=[{tier: 3, users: 20_000, ramp: 3m, hold: 38m}]";
+
+/// One comparison, real milliseconds: measured minus true.
+struct Difference {
+    seed: u64,
+    what: &'static str,
+    ms: f64,
+    bound_ms: f64,
+}
+
+#[test]
+fn truth_outage_start_and_recovery_agree_within_one_probe_interval() {
+    let _turn = machine();
+    let mut differences = Vec::new();
+    for seed in 1..=SEEDS {
+        let run = game_day(&[SHORTER, "objectives=[]", &format!("seed={seed}")]);
+        assert_eq!(run.code, 0, "seed {seed}: {}", run.account());
+        differences.extend(compare(seed, &run));
+    }
+    print_distribution(&differences);
+    assert_eq!(
+        differences.len() as u64,
+        SEEDS * 3,
+        "every seed compares onset twice and recovery once"
+    );
+    let outside: Vec<String> = differences
+        .iter()
+        .filter(|one| one.ms.abs() > one.bound_ms)
+        .map(|one| {
+            format!(
+                "seed {} {}: {:.1} ms, bound {:.1} ms",
+                one.seed, one.what, one.ms, one.bound_ms
+            )
+        })
+        .collect();
+    assert!(outside.is_empty(), "outside one probe interval: {outside:#?}");
+}
+
+fn compare(seed: u64, run: &Run) -> Vec<Difference> {
+    let (plan, recording, verdict) = (run.plan(), run.recording(), run.verdict());
+    let interval = plan
+        .probes
+        .iter()
+        .map(|probe| probe.interval)
+        .min()
+        .expect("the game day probes");
+    let bound_ms = interval.as_secs_f64() * 1e3;
+    let truth = run.truth();
+    let region = plan.target.regions[0].clone();
+    // Real seconds since t0 of the first such line at or after an instant.
+    let happened = |what: &str, state: &str, after: f64| {
+        truth
+            .iter()
+            .filter(|line| line["what"] == what && line["state"] == state && line["region"] == region.as_str())
+            .filter_map(|line| line["real"].as_f64())
+            .map(|unix| unix - recording.t0_unix)
+            .find(|at| *at >= after)
+            .unwrap_or_else(|| panic!("the truth has no {what} {state} after {after}"))
+    };
+    let real = |cloud: Duration| plan.pace.to_real(cloud).as_secs_f64();
+    let mut differences = Vec::new();
+    for (experiment, what, onset) in [
+        ("database-failover", "database", "database onset"),
+        ("region-blackout", "region", "region onset"),
+    ] {
+        let findings = verdict
+            .faults
+            .iter()
+            .find(|fault| fault.id.experiment == experiment)
+            .expect("the fault was judged");
+        let injected = real(findings.injected_at.expect("it was injected"));
+        let order = &findings.steps["order"];
+        let down = happened(what, "down", injected - 0.5);
+        let felt = injected + real(order.onset);
+        differences.push(Difference {
+            seed,
+            what: onset,
+            ms: (felt - down) * 1e3,
+            bound_ms,
+        });
+        // Users recover from the blackout when their own DNS answer ends, which the lab cannot know; from the
+        // failover when the database accepts writes again.
+        if what == "database" {
+            let up = happened(what, "up", down);
+            let recovered = injected + real(order.recovery.expect("users were served again"));
+            differences.push(Difference {
+                seed,
+                what: "database recovery",
+                ms: (recovered - up) * 1e3,
+                bound_ms,
+            });
+        }
+    }
+    differences
+}
+
+fn print_distribution(differences: &[Difference]) {
+    println!("measured minus true, real ms, sorted");
+    for what in ["database onset", "database recovery", "region onset"] {
+        let mut ms: Vec<f64> = differences
+            .iter()
+            .filter(|one| one.what == what)
+            .map(|one| one.ms)
+            .collect();
+        ms.sort_by(f64::total_cmp);
+        let texts: Vec<String> = ms.iter().map(|ms| format!("{ms:.1}")).collect();
+        println!("{what:>18}  {}", texts.join(" "));
+    }
+}

@@ -1,0 +1,219 @@
+//! Proof that the verdict means something: the shipped game day, one thing changed, and what must come of it.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tenfold::event::Event;
+use tenfold::judge::{ObjectiveVerdict, Outcome};
+use tenfold::recording::Ended;
+
+use crate::support::{Run, finish, game_day, machine, start_game_day};
+
+/// The verdicts of one measure, by the word that begins the objective.
+fn objectives(run: &Run, measure: &str) -> Vec<ObjectiveVerdict> {
+    let is_it = |text: &str| text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next() == Some(measure);
+    run.verdict()
+        .objectives
+        .into_iter()
+        .filter(|verdict| is_it(&verdict.objective))
+        .collect()
+}
+
+fn assert_outcome(run: &Run, measure: &str, outcome: Outcome) {
+    let found = objectives(run, measure);
+    assert!(
+        found.iter().any(|verdict| verdict.outcome == outcome),
+        "{measure} is not {outcome:?}\n{}",
+        run.account()
+    );
+}
+
+fn assert_code(run: &Run, code: i32) {
+    assert_eq!(run.code, code, "{}", run.account());
+}
+
+#[test]
+fn verdict_unchanged_game_day_is_met() {
+    let _turn = machine();
+    let run = game_day(&[]);
+    assert_code(&run, 0);
+    let verdict = run.verdict();
+    assert!(verdict.objectives.len() >= 10, "{}", run.account());
+    assert_eq!(verdict.faults.len(), 3);
+    for name in ["report.json", "report.html", "junit.xml", "journal.jsonl"] {
+        assert!(
+            run.path().join(name).metadata().is_ok_and(|meta| meta.len() > 0),
+            "{name} is missing"
+        );
+    }
+    report_again_is_byte_for_byte_the_same(&run);
+}
+
+fn report_again_is_byte_for_byte_the_same(run: &Run) {
+    let before = std::fs::read(run.path().join("report.json")).expect("the report is saved");
+    std::fs::remove_file(run.path().join("report.json")).expect("it can be removed");
+    let again = crate::support::tenfold()
+        .arg("report")
+        .arg(run.path())
+        .output()
+        .expect("tenfold runs");
+    assert_eq!(
+        again.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
+    assert_eq!(
+        before,
+        std::fs::read(run.path().join("report.json")).expect("the report is saved again")
+    );
+}
+
+#[test]
+fn verdict_without_multi_az_recovery_is_missed() {
+    let _turn = machine();
+    let run = game_day(&["lab.database.multi_az=false"]);
+    assert_code(&run, 1);
+    assert_outcome(&run, "recovery", Outcome::Missed);
+}
+
+#[test]
+fn verdict_with_an_asynchronous_standby_counts_exactly_the_lost_writes() {
+    let _turn = machine();
+    let run = game_day(&["lab.database.replication=asynchronous"]);
+    assert_code(&run, 1);
+    assert_outcome(&run, "lost_writes", Outcome::Missed);
+    let mut lost: Vec<String> = run.recording().ledgers["orders"]
+        .lost
+        .iter()
+        .map(|write| write.id.clone())
+        .collect();
+    let mut truth: Vec<String> = run
+        .truth()
+        .iter()
+        .filter(|line| line["what"] == "database" && line["state"] == "lost")
+        .flat_map(|line| line["detail"]["ids"].as_array().cloned().unwrap_or_default())
+        .filter_map(|id| id.as_str().map(str::to_owned))
+        .collect();
+    lost.sort();
+    truth.sort();
+    assert!(!truth.is_empty(), "the lab lost nothing\n{}", run.account());
+    assert_eq!(lost, truth);
+}
+
+#[test]
+fn verdict_without_health_checks_routing_is_missed() {
+    let _turn = machine();
+    let run = game_day(&["lab.health_checks.enabled=false"]);
+    assert_code(&run, 1);
+    assert_outcome(&run, "shift", Outcome::Missed);
+}
+
+#[test]
+fn verdict_with_launch_suspended_self_heal_is_missed() {
+    let _turn = machine();
+    let run = game_day(&["lab.web.suspended=[Launch]"]);
+    assert_code(&run, 1);
+    assert_outcome(&run, "self_heal", Outcome::Missed);
+}
+
+#[test]
+fn verdict_with_too_small_a_group_scale_out_or_latency_is_missed() {
+    let _turn = machine();
+    let run = game_day(&["lab.web.max=3", "lab.web.workers=4"]);
+    assert_code(&run, 1);
+    let missed = |measure| {
+        objectives(&run, measure)
+            .iter()
+            .any(|verdict| verdict.outcome == Outcome::Missed)
+    };
+    assert!(missed("scale_out") || missed("latency"), "{}", run.account());
+}
+
+#[test]
+fn verdict_when_the_target_matches_nothing_is_inconclusive() {
+    let _turn = machine();
+    // The group is gone from the second Region's point of view: nothing there carries the role's name.
+    let run = game_day(&[
+        "experiments.instance-loss.faults.0.region=eu-west-1",
+        "lab.web.secondary_min=0",
+    ]);
+    assert_code(&run, 3);
+    assert_outcome(&run, "self_heal", Outcome::Inconclusive);
+}
+
+#[test]
+fn verdict_when_the_fault_has_no_effect_is_inconclusive() {
+    let _turn = machine();
+    let run = game_day(&["lab.network_acl.effective=false"]);
+    assert_code(&run, 3);
+    assert_outcome(&run, "shift", Outcome::Inconclusive);
+}
+
+#[test]
+fn verdict_of_a_starved_generator_is_inconclusive() {
+    let _turn = machine();
+    let run = game_day(&["test.forced_lag=400ms"]);
+    assert_code(&run, 3);
+    assert_outcome(&run, "latency", Outcome::Inconclusive);
+}
+
+#[test]
+fn verdict_after_a_stop_condition_is_stopped_and_reverted() {
+    let _turn = machine();
+    let run = game_day(&["experiments.region-blackout.stop_when=[\"errors > 20% for 30s\"]"]);
+    assert_code(&run, 4);
+    let recording = run.recording();
+    assert_eq!(recording.ended, Ended::Stopped);
+    assert!(
+        recording
+            .events
+            .iter()
+            .any(|stamped| matches!(stamped.event, Event::StopConditionMet { .. }))
+    );
+    assert_reverted(&run);
+}
+
+#[test]
+fn verdict_after_ctrl_c_in_the_blackout_is_130_and_the_network_is_back() {
+    let _turn = machine();
+    let (child, dir) = start_game_day(&[]);
+    let journal = dir.path().join("run/journal.jsonl");
+    let truth = dir.path().join("run/lab-truth.jsonl");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let blacked_out = || {
+        std::fs::read_to_string(&truth).is_ok_and(|text| {
+            text.lines()
+                .any(|line| line.contains("\"region\"") && line.contains("\"down\""))
+        })
+    };
+    while !blacked_out() {
+        assert!(
+            Instant::now() < deadline,
+            "the blackout never came; journal: {:?}",
+            std::fs::read_to_string(&journal)
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success());
+    let run = finish(child, dir);
+    assert_code(&run, 130);
+    assert_eq!(run.recording().ended, Ended::Interrupted);
+    assert_reverted(&run);
+}
+
+/// The lab itself says that the Region came back.
+fn assert_reverted(run: &Run) {
+    let states: Vec<String> = run
+        .truth()
+        .iter()
+        .filter(|line| line["what"] == "region")
+        .filter_map(|line| line["state"].as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(states.first().map(String::as_str), Some("down"), "{}", run.account());
+    assert_eq!(states.last().map(String::as_str), Some("up"), "{}", run.account());
+}
