@@ -80,7 +80,8 @@ fn verdict_without_multi_az_recovery_is_missed() {
 #[test]
 fn verdict_with_an_asynchronous_standby_counts_exactly_the_lost_writes() {
     let _turn = machine();
-    let run = game_day(&["lab.database.replication=asynchronous"]);
+    // At this pace the default lag of 0.2-2 s is a few real milliseconds, in which now and then no order falls.
+    let run = game_day(&["lab.database={replication: asynchronous, standby_lag: [10s, 20s]}"]);
     assert_code(&run, 1);
     assert_outcome(&run, "lost_writes", Outcome::Missed);
     let mut lost: Vec<String> = run.recording().ledgers["orders"]
@@ -120,7 +121,7 @@ fn verdict_with_launch_suspended_self_heal_is_missed() {
 #[test]
 fn verdict_with_too_small_a_group_scale_out_or_latency_is_missed() {
     let _turn = machine();
-    let run = game_day(&["lab.web.max=3", "lab.web.workers=4"]);
+    let run = game_day(&["lab.web.max=3"]);
     assert_code(&run, 1);
     let missed = |measure| {
         objectives(&run, measure)
@@ -133,11 +134,8 @@ fn verdict_with_too_small_a_group_scale_out_or_latency_is_missed() {
 #[test]
 fn verdict_when_the_target_matches_nothing_is_inconclusive() {
     let _turn = machine();
-    // The group is gone from the second Region's point of view: nothing there carries the role's name.
-    let run = game_day(&[
-        "experiments.instance-loss.faults.0.region=eu-west-1",
-        "lab.web.secondary_min=0",
-    ]);
+    // Nothing carries the tag that allows it to be broken.
+    let run = game_day(&["lab.tagged=false"]);
     assert_code(&run, 3);
     assert_outcome(&run, "self_heal", Outcome::Inconclusive);
 }
@@ -145,9 +143,9 @@ fn verdict_when_the_target_matches_nothing_is_inconclusive() {
 #[test]
 fn verdict_when_the_fault_has_no_effect_is_inconclusive() {
     let _turn = machine();
-    let run = game_day(&["lab.network_acl.effective=false"]);
+    let run = game_day(&["lab.ec2.terminate_has_effect=false"]);
     assert_code(&run, 3);
-    assert_outcome(&run, "shift", Outcome::Inconclusive);
+    assert_outcome(&run, "self_heal", Outcome::Inconclusive);
 }
 
 #[test]
@@ -183,8 +181,12 @@ fn verdict_after_ctrl_c_in_the_blackout_is_130_and_the_network_is_back() {
     let deadline = Instant::now() + Duration::from_secs(90);
     let blacked_out = || {
         std::fs::read_to_string(&truth).is_ok_and(|text| {
-            text.lines()
-                .any(|line| line.contains("\"region\"") && line.contains("\"down\""))
+            let lines = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            lines
+                .into_iter()
+                .any(|line| line["what"] == "region" && line["state"] == "down")
         })
     };
     while !blacked_out() {
@@ -214,6 +216,6 @@ fn assert_reverted(run: &Run) {
         .filter(|line| line["what"] == "region")
         .filter_map(|line| line["state"].as_str().map(str::to_owned))
         .collect();
-    assert_eq!(states.first().map(String::as_str), Some("down"), "{}", run.account());
+    assert!(states.iter().any(|state| state == "down"), "{}", run.account());
     assert_eq!(states.last().map(String::as_str), Some("up"), "{}", run.account());
 }

@@ -42,6 +42,8 @@ pub struct LabConfig {
     pub evaluate_target_health: bool,
     /// How long a record change takes to reach the DNS servers (documented: within 60 s).
     pub propagation: Range,
+    /// Whether resources carry the tag `chaos: allowed`, without which a careful harness breaks nothing.
+    pub tagged: bool,
     /// EC2 state changes.
     pub ec2: Ec2Config,
     /// The Auto Scaling group and its instances.
@@ -78,6 +80,8 @@ pub struct Ec2Config {
     pub stopping: Range,
     /// `shutting-down` to `terminated`.
     pub shutting_down: Range,
+    /// A control for tests: off, TerminateInstances is accepted and nothing comes of it.
+    pub terminate_has_effect: bool,
 }
 
 /// The web tier.
@@ -332,6 +336,7 @@ impl Default for LabConfig {
             alias_ttl: Duration::from_secs(60),
             evaluate_target_health: false,
             propagation: Range::seconds(10, 60),
+            tagged: true,
             ec2: Ec2Config::default(),
             web: WebConfig::default(),
             load_balancer: LoadBalancerConfig::default(),
@@ -349,6 +354,7 @@ impl Default for Ec2Config {
         Self {
             stopping: Range::seconds(10, 30),
             shutting_down: Range::seconds(5, 20),
+            terminate_has_effect: true,
         }
     }
 }

@@ -23,7 +23,23 @@ pub fn world(lab: &Lab) -> World {
         world.regions.insert(name.clone(), regional::region(lab, name, index));
     }
     world.route53 = routing::route53(lab, &world);
+    if !lab.config.tagged {
+        untag(&mut world);
+    }
     world
+}
+
+/// Takes the tag off everything that a fault may hit.
+fn untag(world: &mut World) {
+    for region in world.regions.values_mut() {
+        let groups = region.groups.values_mut().map(|group| &mut group.tags);
+        let instances = region.instances.values_mut().map(|instance| &mut instance.tags);
+        let subnets = region.subnets.values_mut().map(|subnet| &mut subnet.tags);
+        let databases = region.db_instances.values_mut().map(|database| &mut database.tags);
+        for tags in groups.chain(instances).chain(subnets).chain(databases) {
+            tags.remove("chaos");
+        }
+    }
 }
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {
