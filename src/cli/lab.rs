@@ -63,10 +63,18 @@ fn exports(announcement: &Announcement) -> String {
          export AWS_ENDPOINT_URL={endpoint}\n\
          export AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab\n\
          export AWS_DEFAULT_REGION={region}\n\n\
-         aws ec2 describe-instances\n\
-         aws autoscaling describe-scaling-activities --auto-scaling-group-name shop-web\n\
+         aws --endpoint-url {endpoint} ec2 describe-instances\n\
+         aws --endpoint-url {endpoint} autoscaling describe-scaling-activities\n\
+         aws --endpoint-url {endpoint} rds describe-events --source-type db-instance\n\
+         aws --endpoint-url {endpoint} route53 list-resource-record-sets --hosted-zone-id {zone}\n\
+         aws --endpoint-url {endpoint} cloudwatch describe-alarms\n\
          dig @{host} -p {port} {record}\n\
          entry: {entry}\n",
+        zone = announcement
+            .roles
+            .get("dns")
+            .and_then(|dns| dns.get("hosted_zone"))
+            .map_or("", String::as_str),
         pace = announcement.clock.pace,
         endpoint = announcement.endpoint,
         entry = announcement.entry,

@@ -157,7 +157,7 @@ pub(super) fn start_data_plane(config: LabConfig, options: &LabOptions) -> Resul
     })?;
     let port = free_port().map_err(|source| LabError::Bind {
         what: "the data plane",
-        address: "0.0.0.0 (no free port from 20000 to 32000)".to_owned(),
+        address: "127.10.1.5 (no free port from 20000 to 32000)".to_owned(),
         source,
     })?;
     raise_descriptor_limit();
@@ -192,14 +192,15 @@ fn bind_error(what: &'static str, address: SocketAddr) -> impl Fn(std::io::Error
     }
 }
 
-/// A port that nothing uses on any address. Below the range from which the kernel takes ports for outgoing
+/// A port that nothing uses, neither another program on loopback nor another lab. Below the range from which the kernel takes ports for outgoing
 /// connections, so that none of those can take it later.
 fn free_port() -> std::io::Result<u16> {
     let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
     for _ in 0..200 {
         // Not from the lab's seed: two labs of one seed must not fight over a port.
         let port = fastrand::u16(20_000..32_000);
-        match std::net::TcpListener::bind(("0.0.0.0", port)) {
+        let free = |address: [u8; 4]| std::net::TcpListener::bind((std::net::Ipv4Addr::from(address), port));
+        match free([127, 0, 0, 1]).and_then(|_held| free([127, 10, 1, 5])) {
             Ok(_) => return Ok(port),
             Err(error) => last = error,
         }
