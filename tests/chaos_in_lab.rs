@@ -122,6 +122,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         settle: Duration::ZERO,
     });
     Plan {
+        rerun: String::new(),
         name: "chaos-in-lab".to_owned(),
         seed: 7,
         pace,

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::anyhow;
 
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
@@ -86,8 +86,7 @@ pub(super) fn load_lab(profile: Option<&Path>, set: &[String]) -> Result<LabConf
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}\nhint: check the path", path.display()))
-        .map_err(Failure::usage)
+        .map_err(|error| Failure::usage(anyhow!("cannot read {}: {error}\nhint: check the path", path.display())))
 }
 
 fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
@@ -96,7 +95,7 @@ fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
             one.split_once('=')
                 .map(|(key, value)| (key.trim().to_owned(), value.to_owned()))
                 .ok_or_else(|| {
-                    Failure::usage(anyhow::anyhow!(
+                    Failure::usage(anyhow!(
                         "--set {one} is not KEY=VALUE\nhint: write e.g. --set stages.0.users=500"
                     ))
                 })

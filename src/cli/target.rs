@@ -74,6 +74,37 @@ pub(super) fn seed(config: &Config, arguments: &ProfileArguments) -> u64 {
     arguments.seed.or(config.profile.seed).unwrap_or(1)
 }
 
+/// The command that does the same again, every choice written out.
+fn rerun(arguments: &ProfileArguments, plan: &Plan) -> String {
+    let mut words = vec![
+        "tenfold".to_owned(),
+        "run".to_owned(),
+        quote(&arguments.profile.display().to_string()),
+    ];
+    if let Some(target) = &arguments.target {
+        words.extend(["--target".to_owned(), quote(target)]);
+    }
+    words.extend([
+        "--pace".to_owned(),
+        plan.pace.to_string(),
+        "--seed".to_owned(),
+        plan.seed.to_string(),
+    ]);
+    for set in &arguments.set {
+        words.extend(["--set".to_owned(), quote(set)]);
+    }
+    words.join(" ")
+}
+
+/// Quotes a word for a shell where it needs to be.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
 /// Credentials for an endpoint that is not AWS and does not check them; real ones come from the SDK's own sources.
 pub(super) fn credentials(endpoint: Option<&str>) -> Option<(String, String)> {
     endpoint?;
@@ -177,7 +208,11 @@ impl Target {
             seed: seed(config, arguments),
             pace: self.clock.pace(),
         };
-        plan::build(config, self.described.clone(), &options).map_err(Failure::usage)
+        let plan = plan::build(config, self.described.clone(), &options).map_err(Failure::usage)?;
+        Ok(Plan {
+            rerun: rerun(arguments, &plan),
+            ..plan
+        })
     }
 
     /// Fails when nobody answers at the entry: a run would only measure that.

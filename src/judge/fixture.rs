@@ -98,6 +98,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
     };
     let reversible = fault == Fault::NetworkDenyRegion;
     Plan {
+        rerun: "tenfold run profiles/synthetic.yaml --target lab --pace 30 --seed 7".to_owned(),
         name: "synthetic".to_owned(),
         seed: 7,
         pace: Pace::new(PACE).expect("a pace"),

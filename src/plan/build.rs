@@ -132,6 +132,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     }
     let client = &profile.client;
     Ok(Plan {
+        rerun: String::new(),
         name: profile.name.clone(),
         seed: options.seed,
         pace: options.pace,

@@ -27,6 +27,9 @@ pub use resolve::pick_share;
 pub struct Plan {
     /// The profile's name.
     pub name: String,
+    /// The command that runs it again; the command line writes it, and an older recording has none.
+    #[serde(default)]
+    pub rerun: String,
     /// Seed of every random choice of the run.
     pub seed: u64,
     /// How fast the target's cloud lives.

@@ -129,10 +129,7 @@ impl Report {
             },
             verdict,
             series: Series::new(plan, recording),
-            rerun: format!(
-                "tenfold run profiles/{}.yaml --target {} --pace {} --seed {}",
-                plan.name, plan.target.name, plan.pace, plan.seed
-            ),
+            rerun: plan.rerun.clone(),
         }
     }
 }

@@ -300,6 +300,7 @@ pub(super) fn plan() -> Plan {
         settle: Duration::ZERO,
     });
     Plan {
+        rerun: String::new(),
         name: "test".to_owned(),
         seed: 1,
         pace: Pace::new(1000.0).expect("1000 is a pace"),

@@ -31,6 +31,7 @@ use crate::units::Pace;
 /// A plan of one journey `browse` with one GET step against `address`.
 fn plan(address: SocketAddr) -> Plan {
     Plan {
+        rerun: String::new(),
         name: "test".to_owned(),
         seed: 42,
         pace: Pace::REAL,
