@@ -245,6 +245,9 @@ pub struct ProbeSample {
     pub failure: Option<FailureKind>,
     /// Region of the address it was sent to.
     pub sent_to: String,
+    /// Sent straight to its Region, past DNS: it says what the Region did, not what users felt.
+    #[serde(default)]
+    pub direct: bool,
 }
 
 /// A ledger after read-back.

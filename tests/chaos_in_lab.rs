@@ -160,6 +160,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         )]),
         probes: vec![ProbePlan {
             step: 0,
+            region: None,
             interval: PROBE_EVERY,
         }],
         experiments: experiments.to_vec(),

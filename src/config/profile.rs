@@ -177,6 +177,8 @@ pub struct Probe {
     pub step: Spanned<String>,
     /// Real time.
     pub every: Duration,
+    /// The Region whose load balancers it asks, past DNS.
+    pub region: Option<Spanned<String>>,
 }
 
 /// Bounds beyond which the generator's own measurements are not believed.
@@ -674,8 +676,9 @@ fn probes(node: &Node, sink: &mut Sink) -> Vec<Probe> {
             }
             Some(every)
         });
+        let region = fields.take("region").and_then(|node| decode::spanned(node, sink));
         fields.finish(sink);
-        probes.extend(step.zip(every).map(|(step, every)| Probe { step, every }));
+        probes.extend(step.zip(every).map(|(step, every)| Probe { step, every, region }));
     }
     probes
 }

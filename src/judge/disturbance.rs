@@ -53,7 +53,7 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .recording
         .probes
         .iter()
-        .filter(|probe| probe.step == step)
+        .filter(|probe| probe.step == step && !probe.direct)
         .collect();
     let attempts = attempts(pulse, &probes, injected, window.end);
     let patience = timeline
@@ -119,7 +119,7 @@ pub(super) fn failed_between(timeline: &Timeline<'_>, step: usize, from: f64, to
         .recording
         .probes
         .iter()
-        .filter(|probe| probe.step == step)
+        .filter(|probe| probe.step == step && !probe.direct)
         .collect();
     failures(pulse, &probes)
         .iter()
@@ -134,7 +134,7 @@ pub(super) fn attempts_between(timeline: &Timeline<'_>, step: usize, from: f64, 
         .recording
         .probes
         .iter()
-        .filter(|probe| probe.step == step)
+        .filter(|probe| probe.step == step && !probe.direct)
         .collect();
     attempts(timeline.recording.pulses.get(step), &probes, from, to)
 }
@@ -146,7 +146,7 @@ fn gap(timeline: &Timeline<'_>, pulse: Option<&Pulse>, attempts: u64, window: Wi
         .plan
         .probes
         .iter()
-        .filter(|probe| probe.step == step)
+        .filter(|probe| probe.step == step && probe.region.is_none())
         .map(|probe| probe.interval.as_secs_f64())
         .fold(0.0, f64::max);
     let spacing = (window.end - window.begin) / attempts.max(1) as f64;

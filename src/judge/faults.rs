@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::disturbance::{self, Disturbance};
 use super::timeline::{FaultTimes, Timeline};
-use super::{FaultFindings, Parts, StepFindings, group, redundancy, routing};
+use super::{FaultFindings, Parts, StepFindings, group, reach, redundancy, routing};
 use crate::event::Event;
 use crate::plan::Fault;
 
@@ -30,6 +30,10 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
                 found.shift = routing::shift(timeline, fault).reached();
                 found.stale_share = routing::stale_share(timeline, fault).ok().map(|(share, _)| share);
                 found.fail_back = routing::fail_back(timeline, fault).reached();
+                if let (Some(reach), Some(injected)) = (reach::reach(timeline, fault), fault.instant()) {
+                    found.region_silent = Some(timeline.cloud(reach.silent - injected));
+                    found.region_answered = reach.answered.map(|at| timeline.cloud(at - injected));
+                }
             }
         }
         found.parts = parts(timeline, fault, found);
@@ -88,6 +92,8 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
         shift: None,
         stale_share: None,
         fail_back: None,
+        region_silent: None,
+        region_answered: None,
         fidelity: fault.plan.fidelity.clone(),
     }
 }

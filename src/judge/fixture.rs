@@ -155,6 +155,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         ledgers: BTreeMap::new(),
         probes: vec![ProbePlan {
             step: 1,
+            region: None,
             interval: secs(0.1),
         }],
         experiments: vec![ExperimentPlan {
@@ -413,6 +414,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 .expect("within bounds");
             if step == 1 && index % 5 == 0 {
                 probes.push(ProbeSample {
+                    direct: false,
                     step,
                     started: secs(start),
                     finished: secs(finish),

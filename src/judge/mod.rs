@@ -8,6 +8,7 @@ mod faults;
 mod group;
 mod honesty;
 mod objectives;
+mod reach;
 mod redundancy;
 mod routing;
 mod scaling;

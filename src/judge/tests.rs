@@ -10,7 +10,7 @@ use super::{Outcome, Value, judge};
 use crate::config::objective::{Limit, Measure, Objective, Scope};
 use crate::event::Event;
 use crate::plan::Fault;
-use crate::recording::{Ended, FailureKind, GeneratorSlice, Hist, LedgerResult, LostWrite};
+use crate::recording::{Ended, FailureKind, GeneratorSlice, Hist, LedgerResult, LostWrite, ProbeSample};
 
 fn limit(seconds: u64) -> Limit {
     Limit::Duration(Duration::from_secs(seconds))
@@ -643,4 +643,50 @@ proptest! {
         prop_assert!(!crate::report::json(&report).is_empty());
         prop_assert!(!crate::report::terminal(&report, true).is_empty());
     }
+}
+
+/// Probes sent straight to the dead Region each 100 ms, failing from `silent` to `answered`.
+fn directly_probed(silent: f64, answered: f64) -> Fixture {
+    let mut fixture = blackout(Measure::Shift, limit(150), well);
+    for index in 0..LENGTH * 10 {
+        let started = index as f64 * 0.1;
+        let failed = started > silent && started < answered;
+        fixture.recording.probes.push(ProbeSample {
+            step: 0,
+            started: secs(started),
+            finished: secs(started + if failed { 0.2 } else { 0.001 }),
+            failure: failed.then_some(FailureKind::ConnectTimeout),
+            sent_to: EAST.to_owned(),
+            direct: true,
+        });
+    }
+    fixture
+}
+
+#[test]
+fn a_regions_silence_is_told_by_the_probes_that_ask_it_directly() {
+    let fixture = directly_probed(INJECTED + 0.03, INJECTED + 10.02);
+    let fault = &judge(&fixture.plan, &fixture.recording).faults[0];
+    let near = |measured: Option<Duration>, real: f64| {
+        let measured = measured.expect("it was measured").as_secs_f64() / PACE;
+        assert!((measured - real).abs() <= 0.1, "{measured} is not {real}");
+    };
+    near(fault.region_silent, 0.03);
+    near(fault.region_answered, 10.02);
+    assert_eq!(fault.failed, 0, "what the Region did is not what users felt");
+}
+
+#[test]
+fn a_region_that_never_answers_again_has_no_answer() {
+    let fixture = directly_probed(INJECTED + 0.03, f64::INFINITY);
+    let fault = &judge(&fixture.plan, &fixture.recording).faults[0];
+    assert!(fault.region_silent.is_some());
+    assert_eq!(fault.region_answered, None);
+}
+
+#[test]
+fn without_direct_probes_a_regions_silence_is_not_guessed() {
+    let fixture = blackout(Measure::Shift, limit(150), well);
+    let fault = &judge(&fixture.plan, &fixture.recording).faults[0];
+    assert_eq!((fault.region_silent, fault.region_answered), (None, None));
 }

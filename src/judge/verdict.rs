@@ -137,6 +137,12 @@ pub struct FaultFindings {
     /// Revert to the Region having its users back.
     #[serde(with = "seconds::option")]
     pub fail_back: Option<Duration>,
+    /// Injection to the Region's silence, by probes sent straight to it; none without such probes.
+    #[serde(with = "seconds::option")]
+    pub region_silent: Option<Duration>,
+    /// Injection to the Region's first answer after it, by the same probes.
+    #[serde(with = "seconds::option")]
+    pub region_answered: Option<Duration>,
     /// What it does not reproduce.
     pub fidelity: String,
 }

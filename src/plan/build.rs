@@ -106,6 +106,12 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             steps: (first..steps.len()).collect(),
         });
     }
+    for region in profile.probes.iter().filter_map(|probe| probe.region.as_ref()) {
+        if !target.regions.contains(&region.value) {
+            let hint = format!("the target has {}", target.regions.join(", "));
+            mistakes.push(Mistake::at(&region.place, format!("unknown Region {:?}", region.value)).hint(hint));
+        }
+    }
     let probes = profile
         .probes
         .iter()
@@ -114,6 +120,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             Some(ProbePlan {
                 step,
                 interval: probe.every,
+                region: probe.region.as_ref().map(|region| region.value.clone()),
             })
         })
         .collect();

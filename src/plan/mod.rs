@@ -48,7 +48,7 @@ pub struct Plan {
     pub client: ClientPlan,
     /// Ledgers by name.
     pub ledgers: BTreeMap<String, LedgerPlan>,
-    /// Write probes.
+    /// Probes.
     pub probes: Vec<ProbePlan>,
     /// Experiments, ordered by their first fault.
     pub experiments: Vec<ExperimentPlan>,
@@ -262,7 +262,7 @@ pub struct LedgerPlan {
     pub read: Template,
 }
 
-/// A write probe: one request each interval, every result kept.
+/// A probe: one request each interval, every result kept.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProbePlan {
     /// Index of the step whose request it sends.
@@ -270,6 +270,9 @@ pub struct ProbePlan {
     /// Real time between probes.
     #[serde(with = "seconds")]
     pub interval: Duration,
+    /// Sent straight to this Region's load balancers, past DNS; as users are sent when none.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 /// One experiment on the time axis.

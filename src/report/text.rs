@@ -107,6 +107,8 @@ pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
     push("shift", duration(fault.shift), super::bounds::shift(name));
     push("stale share", fault.stale_share.map(format_share), None);
     push("fail-back", duration(fault.fail_back), None);
+    push("region silent", duration(fault.region_silent), None);
+    push("region answered", duration(fault.region_answered), None);
     push(
         "lost writes",
         fault.lost_writes.map(format_count),

@@ -67,6 +67,7 @@ pub(super) fn spawn_all(
         let prober = Arc::new(Prober {
             plan: Arc::clone(plan),
             step: probe.step,
+            region: probe.region.clone(),
             clock,
             lookups: Arc::clone(&lookups),
             turn: AtomicUsize::new(0),
@@ -79,6 +80,8 @@ pub(super) fn spawn_all(
 struct Prober {
     plan: Arc<Plan>,
     step: usize,
+    /// The Region it asks past DNS.
+    region: Option<String>,
     clock: RunClock,
     lookups: Arc<Cached>,
     turn: AtomicUsize,
@@ -174,6 +177,7 @@ impl Prober {
             finished,
             failure: outcome.failure,
             sent_to: outcome.sent_to,
+            direct: self.region.is_some(),
         };
         Done { sample, write }
     }
@@ -185,7 +189,7 @@ impl Prober {
             sent_to: "unknown".to_owned(),
             served_by: None,
         };
-        let Ok(addresses) = self.lookups.addresses().await else {
+        let Some(addresses) = self.addresses().await else {
             return outcome;
         };
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
@@ -220,6 +224,14 @@ impl Prober {
             Err(failure) => outcome.failure = Some(failure),
         }
         outcome
+    }
+
+    /// Where to send it: the users' DNS answer, or the load balancers of its own Region.
+    async fn addresses(&self) -> Option<Vec<IpAddr>> {
+        match &self.region {
+            None => self.lookups.addresses().await.ok(),
+            Some(region) => Some(self.plan.target.inventory.regions.get(region)?.edge.clone()),
+        }
     }
 
     fn request(&self, step: &StepPlan, id: &str, count: u64) -> Option<Request<Full<Bytes>>> {
