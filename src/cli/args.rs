@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::cli::load;
 use crate::units::Pace;
 
 /// Grows load on an AWS architecture tenfold at a time, breaks it at every step, and proves from the users' side
@@ -25,6 +27,8 @@ const EXIT_CODES: &str = "Exit codes: 0 objectives met, 1 missed, 2 usage or con
 pub(super) enum Command {
     /// Run a profile: load, faults, verdict, report
     Run(RunArguments),
+    /// Put load on one URL, without a file: users who wait for their answers, or a rate
+    Load(LoadArguments),
     /// Print everything `run` would do, with every API call and its revert; changes nothing
     Plan(PlanArguments),
     /// Check a profile and its experiments; starts nothing
@@ -72,6 +76,55 @@ pub(super) struct RunArguments {
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
     /// Print the report as JSON instead of the summary
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print no progress
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// `tenfold load`.
+#[derive(Debug, Args)]
+pub(super) struct LoadArguments {
+    /// What to ask for, e.g. http://localhost:8080/products
+    pub(super) url: String,
+    /// Users, each waiting for its answer before it asks again [default: 50]
+    #[arg(long, short = 'u', conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    pub(super) users: Option<u32>,
+    /// Requests a second, whatever becomes of those before, e.g. 5000/s
+    #[arg(long, short = 'r', value_parser = load::rate)]
+    pub(super) rate: Option<f64>,
+    /// How long
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = load::duration)]
+    pub(super) duration: Duration,
+    /// Time a user thinks between two requests
+    #[arg(long, default_value = "0s", conflicts_with = "rate", value_parser = load::duration)]
+    pub(super) think: Duration,
+    /// Connections in all [default: one a user who does not think, else 1000]
+    #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) connections: Option<u16>,
+    /// Cores to use, a thread each [default: all]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(super) cores: Option<u16>,
+    /// Method
+    #[arg(long, short = 'X', default_value = "GET")]
+    pub(super) method: String,
+    /// A header field; may be given several times
+    #[arg(long, short = 'H', value_name = "NAME: VALUE")]
+    pub(super) header: Vec<String>,
+    /// Body
+    #[arg(long, short = 'd')]
+    pub(super) body: Option<String>,
+    /// How long a request may take
+    #[arg(long, default_value = "30s", value_parser = load::duration)]
+    pub(super) timeout: Duration,
+    /// Response header that says who served, as instance/AZ/Region
+    #[arg(long, value_name = "HEADER")]
+    pub(super) served_by: Option<String>,
+    /// Seed of every random choice
+    #[arg(long, default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Print JSON instead of the summary
     #[arg(long)]
     pub(super) json: bool,
     /// Print no progress

@@ -4,6 +4,7 @@ mod args;
 mod exit;
 mod lab;
 mod lab_child;
+mod load;
 mod plan;
 mod profile;
 mod progress;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> Result<Exit, Failure> {
     match command {
         Command::Run(arguments) => runtime(2)?.block_on(run::run(arguments)),
+        Command::Load(arguments) => runtime(1)?.block_on(load::load(arguments)),
         Command::Plan(arguments) => runtime(1)?.block_on(plan::plan(arguments)),
         Command::Validate(arguments) => profile::validate(&arguments),
         Command::Lab(arguments) => runtime(2)?.block_on(lab::lab(arguments)),

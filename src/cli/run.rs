@@ -21,12 +21,12 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
-    let interrupts = interrupts(run_dir.path().to_owned()).context("cannot listen for signals")?;
+    let interrupts = interrupts(Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
     run_dir.save_plan(&plan)?;
-    target.check_reachable(&plan).await?;
+    target::check_entry(&plan).await?;
 
     let mut view = ProgressView::new(&plan, arguments.quiet || arguments.json);
     let (progress_tx, mut progress_rx) = tokio::sync::mpsc::channel(64);

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// Listens from now on; the receiver gets a message at the first signal.
-pub(super) fn interrupts(run_dir: PathBuf) -> std::io::Result<mpsc::Receiver<()>> {
+/// Listens from now on; the receiver gets a message at the first signal. A run that touches no account has no
+/// directory, and nothing to revert.
+pub(super) fn interrupts(run_dir: Option<PathBuf>) -> std::io::Result<mpsc::Receiver<()>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let (tx, rx) = mpsc::channel(1);
@@ -19,14 +20,16 @@ pub(super) fn interrupts(run_dir: PathBuf) -> std::io::Result<mpsc::Receiver<()>
             }
             count += 1;
             if count == 1 {
-                anstream::eprintln!("interrupted: reverting what is in the world");
                 // A full channel means the request is already there.
                 let _ = tx.try_send(());
-            } else {
-                anstream::eprintln!(
+            }
+            match &run_dir {
+                None => anstream::eprintln!("interrupted"),
+                Some(_) if count == 1 => anstream::eprintln!("interrupted: reverting what is in the world"),
+                Some(run_dir) => anstream::eprintln!(
                     "still reverting\nhint: if this process dies, undo by hand with: tenfold revert {}",
                     run_dir.display()
-                );
+                ),
             }
         }
     });

@@ -201,6 +201,39 @@ fn split_entry(entry: &str) -> Result<(String, String, u16), Failure> {
     Ok((scheme.to_owned(), host.trim_matches(['[', ']']).to_owned(), port))
 }
 
+/// Fails when nobody answers at the entry: a run would only measure that.
+pub(super) async fn check_entry(plan: &Plan) -> Result<(), Failure> {
+    let addresses = entry_addresses(plan).await.map_err(Failure::unreachable)?;
+    let mut last = anyhow!("{} has no address", plan.target.host);
+    for address in addresses {
+        match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(address)).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(error)) => last = anyhow::Error::new(error).context(format!("cannot connect to {address}")),
+            Err(_) => last = anyhow!("no connection to {address} within {REACHABLE_WITHIN:?}"),
+        }
+    }
+    let hint = "hint: start the target, or correct `target`, `entry` or --target";
+    Err(Failure {
+        exit: Exit::Unreachable,
+        error: anyhow!("{last:#}\n{hint}"),
+    })
+}
+
+async fn entry_addresses(plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
+    let target = &plan.target;
+    if !target.edge.is_empty() {
+        return Ok(target
+            .edge
+            .keys()
+            .map(|address| SocketAddr::new(*address, target.port))
+            .collect());
+    }
+    let found = tokio::net::lookup_host((target.host.as_str(), target.port))
+        .await
+        .with_context(|| format!("cannot resolve {}\nhint: check `target` or --target", target.host))?;
+    Ok(found.collect())
+}
+
 impl Target {
     /// The plan of the configuration against this target.
     pub(super) fn plan(&self, config: &Config, arguments: &ProfileArguments) -> Result<Plan, Failure> {
@@ -213,39 +246,6 @@ impl Target {
             rerun: rerun(arguments, &plan),
             ..plan
         })
-    }
-
-    /// Fails when nobody answers at the entry: a run would only measure that.
-    pub(super) async fn check_reachable(&self, plan: &Plan) -> Result<(), Failure> {
-        let addresses = self.entry_addresses(plan).await.map_err(Failure::unreachable)?;
-        let mut last = anyhow!("{} has no address", plan.target.host);
-        for address in addresses {
-            match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(address)).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => last = anyhow::Error::new(error).context(format!("cannot connect to {address}")),
-                Err(_) => last = anyhow!("no connection to {address} within {REACHABLE_WITHIN:?}"),
-            }
-        }
-        let hint = "hint: start the target, or correct `target`, `entry` or --target";
-        Err(Failure {
-            exit: Exit::Unreachable,
-            error: anyhow!("{last:#}\n{hint}"),
-        })
-    }
-
-    async fn entry_addresses(&self, plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
-        let target = &plan.target;
-        if !target.edge.is_empty() {
-            return Ok(target
-                .edge
-                .keys()
-                .map(|address| SocketAddr::new(*address, target.port))
-                .collect());
-        }
-        let found = tokio::net::lookup_host((target.host.as_str(), target.port))
-            .await
-            .with_context(|| format!("cannot resolve {}\nhint: check `target` or --target", target.host))?;
-        Ok(found.collect())
     }
 
     /// Ends the lab, if it is one of ours.

@@ -1,6 +1,7 @@
 //! What will happen, as data: arrival curves, fault windows, targets and every API call, before anything moves.
 //! Pure: no clock, no sockets, no unseeded randomness.
 
+mod adhoc;
 mod build;
 mod inventory;
 mod print;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::{Pace, seconds};
+pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build};
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,

@@ -5,6 +5,7 @@ mod bounds;
 mod html;
 mod json;
 mod junit;
+mod load;
 mod series;
 mod terminal;
 mod text;
@@ -15,6 +16,7 @@ mod tests;
 pub use html::html;
 pub use json::json;
 pub use junit::junit;
+pub use load::{Distribution, GeneratorSummary, LoadSummary};
 pub use series::Series;
 pub use terminal::terminal;
 

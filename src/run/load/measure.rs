@@ -128,7 +128,8 @@ pub struct Recorder {
     intended: u64,
     dropped: u64,
     steps: Vec<WorkingStep>,
-    pulses: Vec<Pulse>,
+    pulses: Vec<Cells>,
+    cell: Duration,
     cell_us: u64,
     served_index: HashMap<Box<[u8]>, usize>,
     served: Vec<(ServedBy, u64)>,
@@ -147,28 +148,19 @@ impl Recorder {
             service_time: Hist::working(),
             lag: Hist::working(),
         };
-        let pulse = Pulse {
-            cell,
-            cells: BTreeMap::new(),
-        };
         Self {
             shard,
             second: 0,
             intended: 0,
             dropped: 0,
             steps: (0..steps).map(|_| step()).collect(),
-            pulses: vec![pulse; steps],
+            pulses: (0..steps).map(|_| Cells::default()).collect(),
+            cell,
             cell_us: cell.as_micros() as u64,
             served_index: HashMap::new(),
             served: vec![(ServedBy::default(), 0)],
             sent: Vec::new(),
         }
-    }
-
-    /// The second being measured.
-    #[must_use]
-    pub fn second(&self) -> u64 {
-        self.second
     }
 
     /// A request's due time came.
@@ -201,9 +193,9 @@ impl Recorder {
         }
     }
 
-    /// A success was served by what this header says; returns the index of [`Recorder::served_by`].
-    pub fn served(&mut self, header: &[u8]) -> usize {
-        let index = match self.served_index.get(header) {
+    /// The index of the server that this header names; zero where it names none.
+    pub fn server(&mut self, header: &[u8]) -> usize {
+        match self.served_index.get(header) {
             Some(index) => *index,
             None if self.served.len() >= SERVED_MAX || header.is_empty() => 0,
             None => {
@@ -212,9 +204,18 @@ impl Recorder {
                 self.served_index.insert(header.into(), self.served.len() - 1);
                 self.served.len() - 1
             }
-        };
+        }
+    }
+
+    /// A success was served by the server of this index.
+    pub fn served(&mut self, index: usize) {
         self.served[index].1 += 1;
-        index
+    }
+
+    /// The Region of an index of [`Recorder::region`].
+    #[must_use]
+    pub fn sent_to(&self, index: usize) -> &str {
+        self.sent.get(index).map_or("", |(region, _)| region)
     }
 
     /// Who served, by index.
@@ -230,7 +231,7 @@ impl Recorder {
         step.latency.saturating_record(since(request.intended_us));
         step.service_time.saturating_record(since(request.served_from_us));
         let cell_index = u32::try_from(request.started_us / self.cell_us).unwrap_or(u32::MAX);
-        let cell: &mut PulseCell = self.pulses[request.step].cells.entry(cell_index).or_default();
+        let cell = self.pulses[request.step].cell(cell_index);
         match request.failure {
             None => {
                 step.ok += 1;
@@ -296,7 +297,43 @@ impl Recorder {
     /// The pulses of the run, by step index.
     #[must_use]
     pub fn into_pulses(self) -> Vec<Pulse> {
-        self.pulses
+        let cell = self.cell;
+        self.pulses.into_iter().map(|cells| cells.into_pulse(cell)).collect()
+    }
+}
+
+/// Cells that are side by side in time are side by side in memory.
+const BLOCK_BITS: u32 = 6;
+
+/// The cells of one step while they are filled: blocks, made when something falls into them.
+#[derive(Default)]
+struct Cells {
+    blocks: Vec<Option<Box<[PulseCell; 1 << BLOCK_BITS]>>>,
+}
+
+impl Cells {
+    fn cell(&mut self, index: u32) -> &mut PulseCell {
+        let (block, within) = (
+            (index >> BLOCK_BITS) as usize,
+            (index & ((1 << BLOCK_BITS) - 1)) as usize,
+        );
+        if self.blocks.len() <= block {
+            self.blocks.resize_with(block + 1, || None);
+        }
+        &mut self.blocks[block].get_or_insert_with(|| Box::new([PulseCell::default(); 1 << BLOCK_BITS]))[within]
+    }
+
+    fn into_pulse(self, cell: Duration) -> Pulse {
+        let blocks = self.blocks.into_iter().enumerate();
+        let filled = blocks.filter_map(|(number, block)| Some((number, block?)));
+        let cells = filled.flat_map(|(number, block)| {
+            let first = (number as u32) << BLOCK_BITS;
+            (first..).zip(*block)
+        });
+        Pulse {
+            cell,
+            cells: cells.filter(|(_, cell)| cell.ok + cell.failed > 0).collect(),
+        }
     }
 }
 
@@ -358,7 +395,8 @@ mod tests {
         let region = recorder.region(["us-east-1", "eu-west-1"][(number % 2) as usize]);
         recorder.started(request.step, request.intended_us, request.started_us, Some(region));
         if request.failure.is_none() {
-            recorder.served(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
+            let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
+            recorder.served(server);
         }
         recorder.finished(&request);
     }

@@ -3,19 +3,25 @@
 
 mod book;
 mod curve;
+mod deadlines;
+mod exchange;
 mod health;
-mod io;
+mod http1;
 mod measure;
+mod passes;
 mod pool;
+mod ready;
 mod request;
 mod resolver;
 mod shard;
 #[cfg(test)]
 mod tests;
+mod timer;
 mod transport;
 mod users;
 mod wheel;
 
+use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -57,7 +63,7 @@ pub enum LoadError {
 /// A running load.
 #[derive(Debug)]
 pub struct Load {
-    shards: Vec<JoinHandle<ShardEnd>>,
+    shards: Vec<JoinHandle<io::Result<ShardEnd>>>,
     resolver: Resolver,
 }
 
@@ -93,10 +99,10 @@ pub fn start(
     if target.scheme != "http" {
         return Err(LoadError::Scheme(target.scheme.clone()));
     }
-    let served_by = target
-        .served_by
-        .as_ref()
-        .map(|name| HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone())));
+    let served_by = target.served_by.as_ref().map(|name| {
+        let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone()))?;
+        Ok::<Arc<str>, LoadError>(header.as_str().into())
+    });
     let pace = clock.pace();
     let client = &plan.client;
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -113,8 +119,8 @@ pub fn start(
             connections_max: client.connections_max,
             connect_timeout: pace.patience(client.connect_timeout),
             policy: client.dns,
-            served_by: served_by.transpose()?,
         },
+        served_by: served_by.transpose()?,
         limiter: client.rate_limit.and_then(shard::limiter).map(Arc::new),
         seconds,
         answers: resolver.answers(),
@@ -128,10 +134,7 @@ pub fn start(
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("shard-{index}"))
-            .spawn(move || {
-                let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, shard::run(index, common))
-            })?;
+            .spawn(move || runtime.block_on(shard::run(index, common)))?;
         threads.push(thread);
     }
     Ok(Load {
@@ -157,14 +160,14 @@ impl Load {
         let mut end = LoadEnd::default();
         for shard in self.shards {
             match shard.join() {
-                Ok(part) => {
+                Ok(Ok(part)) => {
                     measure::merge_pulses(&mut end.pulses, part.pulses);
                     end.acknowledged.extend(part.acknowledged);
                     end.unknown.extend(part.unknown);
                     end.writes_over += part.writes_over;
                     end.rest.extend(part.rest);
                 }
-                Err(_) => end.shards_lost += 1,
+                Ok(Err(_)) | Err(_) => end.shards_lost += 1,
             }
         }
         end.lookups_failed = self.resolver.stop();

@@ -1,12 +1,8 @@
 //! Connections of one shard by address: which address comes next, how many connections, who waits for one.
-//! Opens nothing and sends nothing; `transport` does.
+//! Opens nothing and sends nothing; `transport` does. Connections and passes are numbers here.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
-
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::plan::DnsPolicy;
 
@@ -22,133 +18,188 @@ pub enum NoRoute {
     QueueFull,
 }
 
-/// The connections to one address. `C` is a connection that can be used again.
-pub struct Pool<C> {
+/// Whom a request got to carry it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// This open connection.
+    Idle(u32),
+    /// The right to open a new one.
+    New,
+    /// Nobody yet: it stands in line.
+    InLine,
+}
+
+/// What becomes of the room that a connection leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// This pass, the first in line, gets it.
+    Pass(u32),
+    /// Nobody needs it.
+    Nobody,
+}
+
+struct Pool {
     address: SocketAddr,
-    slots: Semaphore,
-    waiting: Cell<usize>,
-    idle: RefCell<Vec<C>>,
-    retired: Cell<bool>,
-}
-
-impl<C> Pool<C> {
-    /// Its address.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Waits for the right to one connection, in order of asking. Slots in use and idle connections together never
-    /// exceed the limit, because whoever gets a slot takes an idle connection first.
-    pub async fn slot(&self) -> SemaphorePermit<'_> {
-        if let Ok(permit) = self.slots.try_acquire() {
-            return permit;
-        }
-        let _waiting = Waiting::new(&self.waiting);
-        self.slots.acquire().await.expect("the semaphore is never closed")
-    }
-
-    /// The connection used last, so that those too many grow old and are closed by the server.
-    pub fn take_idle(&self) -> Option<C> {
-        self.idle.borrow_mut().pop()
-    }
-
-    /// Gives a connection back; it is closed if its address left the answer meanwhile.
-    pub fn give_back(&self, connection: C) {
-        if !self.retired.get() {
-            self.idle.borrow_mut().push(connection);
-        }
-    }
-}
-
-struct Waiting<'a>(&'a Cell<usize>);
-
-impl<'a> Waiting<'a> {
-    fn new(count: &'a Cell<usize>) -> Self {
-        count.set(count.get() + 1);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
+    /// Connections open, being opened or in use.
+    taken: usize,
+    idle: Vec<u32>,
+    line: VecDeque<u32>,
+    retired: bool,
 }
 
 /// All pools of one shard, and the order in which addresses are used.
-pub struct Pools<C> {
+pub struct Pools {
     port: u16,
     limit: usize,
     policy: DnsPolicy,
-    answer: RefCell<Vec<IpAddr>>,
-    turn: Cell<usize>,
-    pools: RefCell<HashMap<IpAddr, Rc<Pool<C>>>>,
+    /// The pools of the answer's addresses.
+    answer: Vec<u32>,
+    turn: usize,
+    /// Never shrinks: as long as the list of addresses ever used.
+    pools: Vec<Pool>,
+    by_address: HashMap<IpAddr, u32>,
 }
 
-impl<C> Pools<C> {
+impl Pools {
     /// Pools of at most `limit` connections each.
+    #[must_use]
     pub fn new(port: u16, limit: usize, policy: DnsPolicy, first_turn: usize) -> Self {
         Self {
             port,
             limit: limit.max(1),
             policy,
-            answer: RefCell::new(Vec::new()),
-            turn: Cell::new(first_turn),
-            pools: RefCell::new(HashMap::new()),
+            answer: Vec::new(),
+            turn: first_turn,
+            pools: Vec::new(),
+            by_address: HashMap::new(),
         }
     }
 
-    /// Users got a new DNS answer. Under `honour-ttl`, idle connections to addresses that left it are closed at
-    /// once and busy ones after their request.
-    pub fn set_answer(&self, addresses: &[IpAddr]) {
-        *self.answer.borrow_mut() = addresses.to_vec();
+    /// Users got a new DNS answer. Under `honour-ttl`, idle connections to addresses that left it are given up at
+    /// once, which is what is returned, and busy ones after their request.
+    pub fn set_answer(&mut self, addresses: &[IpAddr]) -> Vec<u32> {
+        self.answer = addresses.iter().map(|address| self.pool_of(*address)).collect();
+        let mut given_up = Vec::new();
         if self.policy == DnsPolicy::HonourTtl {
-            self.pools.borrow_mut().retain(|address, pool| {
-                let left = !addresses.contains(address);
-                pool.retired.set(left);
-                if left {
-                    pool.idle.borrow_mut().clear();
+            for (index, pool) in self.pools.iter_mut().enumerate() {
+                pool.retired = !self.answer.contains(&(index as u32));
+                if pool.retired {
+                    pool.taken -= pool.idle.len();
+                    given_up.append(&mut pool.idle);
                 }
-                !left || Rc::strong_count(pool) > 1
+            }
+        }
+        given_up
+    }
+
+    fn pool_of(&mut self, address: IpAddr) -> u32 {
+        let (port, next) = (self.port, self.pools.len() as u32);
+        let index = *self.by_address.entry(address).or_insert(next);
+        if index == next {
+            self.pools.push(Pool {
+                address: SocketAddr::new(address, port),
+                taken: 0,
+                idle: Vec::new(),
+                line: VecDeque::new(),
+                retired: false,
             });
         }
+        index
     }
 
     /// The pool for the next request: the answer's addresses in turn; under `pin`, old connections come first.
-    pub fn route(&self) -> Result<Rc<Pool<C>>, NoRoute> {
-        let turn = self.turn.get();
-        self.turn.set(turn.wrapping_add(1));
+    pub fn route(&mut self) -> Result<u32, NoRoute> {
+        let turn = self.turn;
+        self.turn = turn.wrapping_add(1);
         if self.policy == DnsPolicy::Pin
             && let Some(pool) = self.pinned(turn)
         {
             return Ok(pool);
         }
-        let answer = self.answer.borrow();
-        if answer.is_empty() {
-            return Err(NoRoute::NoAddress);
-        }
-        let address = answer[turn % answer.len()];
-        let mut pools = self.pools.borrow_mut();
-        let pool = pools.entry(address).or_insert_with(|| {
-            Rc::new(Pool {
-                address: SocketAddr::new(address, self.port),
-                slots: Semaphore::new(self.limit),
-                waiting: Cell::new(0),
-                idle: RefCell::new(Vec::new()),
-                retired: Cell::new(false),
-            })
-        });
-        if pool.waiting.get() >= QUEUE_MAX {
+        let index = match self.answer.as_slice() {
+            [] => return Err(NoRoute::NoAddress),
+            [only] => *only,
+            several => several[turn % several.len()],
+        };
+        if self.pools[index as usize].line.len() >= QUEUE_MAX {
             return Err(NoRoute::QueueFull);
         }
-        Ok(Rc::clone(pool))
+        Ok(index)
     }
 
-    fn pinned(&self, turn: usize) -> Option<Rc<Pool<C>>> {
-        let pools = self.pools.borrow();
-        let mut usable: Vec<_> = pools.values().filter(|pool| !pool.idle.borrow().is_empty()).collect();
-        usable.sort_unstable_by_key(|pool| pool.address);
-        (!usable.is_empty()).then(|| Rc::clone(usable[turn % usable.len()]))
+    fn pinned(&self, turn: usize) -> Option<u32> {
+        let usable = || (0..self.pools.len()).filter(|index| !self.pools[*index].idle.is_empty());
+        let count = usable().count();
+        let index = usable().nth(turn.checked_rem(count)?)?;
+        Some(index as u32)
+    }
+
+    /// The address of a pool.
+    #[must_use]
+    pub fn address(&self, pool: u32) -> SocketAddr {
+        self.pools[pool as usize].address
+    }
+
+    /// Gives `pass` the connection used last (so that those too many grow old and are closed by the server), the
+    /// right to open one, or a place in line.
+    pub fn take(&mut self, pool: u32, pass: u32) -> Slot {
+        let pool = &mut self.pools[pool as usize];
+        if let Some(connection) = pool.idle.pop() {
+            return Slot::Idle(connection);
+        }
+        if pool.taken < self.limit {
+            pool.taken += 1;
+            return Slot::New;
+        }
+        pool.line.push_back(pass);
+        Slot::InLine
+    }
+
+    /// `pass` stands in line no longer; it was the first to come, so it is found at once.
+    pub fn leave_line(&mut self, pool: u32, pass: u32) {
+        let line = &mut self.pools[pool as usize].line;
+        if let Some(at) = line.iter().position(|waiting| *waiting == pass) {
+            line.remove(at);
+        }
+    }
+
+    /// Whether a connection that has just become free is to be closed, because its address left the answer.
+    #[must_use]
+    pub fn is_retired(&self, pool: u32) -> bool {
+        self.pools[pool as usize].retired
+    }
+
+    /// A connection is free: for the first in line, or for later.
+    pub fn give_back(&mut self, pool: u32, connection: u32) -> Next {
+        let pool = &mut self.pools[pool as usize];
+        match pool.line.pop_front() {
+            Some(pass) => Next::Pass(pass),
+            None => {
+                pool.idle.push(connection);
+                Next::Nobody
+            }
+        }
+    }
+
+    /// A connection was closed in use: the first in line may open one in its place.
+    pub fn closed(&mut self, pool: u32) -> Next {
+        let pool = &mut self.pools[pool as usize];
+        match pool.line.pop_front() {
+            Some(pass) => Next::Pass(pass),
+            None => {
+                pool.taken -= 1;
+                Next::Nobody
+            }
+        }
+    }
+
+    /// An idle connection was closed by its peer. Nobody waits while one is idle.
+    pub fn idle_closed(&mut self, pool: u32, connection: u32) {
+        let pool = &mut self.pools[pool as usize];
+        if let Some(at) = pool.idle.iter().position(|idle| *idle == connection) {
+            pool.idle.swap_remove(at);
+        }
+        pool.taken -= 1;
     }
 }
 
@@ -160,65 +211,76 @@ mod tests {
         IpAddr::from([127, 0, 0, last])
     }
 
-    fn pools(policy: DnsPolicy) -> Pools<u32> {
-        let pools = Pools::new(80, 2, policy, 0);
+    fn pools(policy: DnsPolicy) -> Pools {
+        let mut pools = Pools::new(80, 2, policy, 0);
         pools.set_answer(&[ip(1), ip(2)]);
         pools
     }
 
     #[test]
     fn addresses_take_turns_and_an_empty_answer_has_no_route() {
-        let used = pools(DnsPolicy::HonourTtl);
-        let turns: Vec<_> = (0..4).map(|_| used.route().unwrap().address().ip()).collect();
+        let mut used = pools(DnsPolicy::HonourTtl);
+        let turns: Vec<_> = (0..4)
+            .map(|_| used.route().map(|pool| used.address(pool).ip()).unwrap())
+            .collect();
         assert_eq!(turns, [ip(1), ip(2), ip(1), ip(2)]);
-        let empty = Pools::<u32>::new(80, 1, DnsPolicy::Pin, 0);
-        assert_eq!(empty.route().err(), Some(NoRoute::NoAddress));
+        let mut empty = Pools::new(80, 1, DnsPolicy::Pin, 0);
+        assert_eq!(empty.route(), Err(NoRoute::NoAddress));
     }
 
     #[test]
     fn honour_ttl_gives_connections_up_when_their_address_left() {
-        let used = pools(DnsPolicy::HonourTtl);
-        let busy = used.route().unwrap();
-        busy.give_back(1);
-        used.set_answer(&[ip(2)]);
-        assert_eq!(busy.take_idle(), None, "idle connections are closed at once");
-        busy.give_back(2);
-        assert_eq!(busy.take_idle(), None, "a busy one is closed after its request");
-        assert!((0..3).all(|_| used.route().unwrap().address().ip() == ip(2)));
-        used.set_answer(&[ip(1), ip(2)]);
-        busy.give_back(3);
-        assert_eq!(busy.take_idle(), Some(3), "an address that came back is used again");
+        let mut used = pools(DnsPolicy::HonourTtl);
+        let east = used.route().unwrap();
+        assert_eq!((used.take(east, 1), used.take(east, 2)), (Slot::New, Slot::New));
+        assert_eq!(used.give_back(east, 7), Next::Nobody);
+        assert_eq!(used.set_answer(&[ip(2)]), [7], "idle connections are closed at once");
+        assert!(used.is_retired(east), "a busy one is closed after its request");
+        assert!((0..3).all(|_| used.route().map(|pool| used.address(pool).ip()) == Ok(ip(2))));
+        assert_eq!(used.set_answer(&[ip(1), ip(2)]), Vec::<u32>::new());
+        assert!(!used.is_retired(east), "an address that came back is used again");
     }
 
     #[test]
     fn pin_keeps_old_connections_and_opens_new_ones_by_the_new_answer() {
-        let used = pools(DnsPolicy::Pin);
-        used.route().unwrap().give_back(1);
-        used.set_answer(&[ip(3)]);
-        let pinned = used.route().unwrap();
-        assert_eq!((pinned.address().ip(), pinned.take_idle()), (ip(1), Some(1)));
-        assert_eq!(used.route().unwrap().address().ip(), ip(3));
+        let mut used = pools(DnsPolicy::Pin);
+        let old = used.route().unwrap();
+        used.take(old, 1);
+        used.give_back(old, 7);
+        assert_eq!(used.set_answer(&[ip(3)]), Vec::<u32>::new());
+        assert_eq!(used.route(), Ok(old));
+        assert_eq!(used.take(old, 2), Slot::Idle(7));
+        let new = used.route().unwrap();
+        assert_eq!(used.address(new).ip(), ip(3));
     }
 
-    #[tokio::test]
-    async fn slots_are_limited_and_the_queue_is_bounded() {
-        let used = pools(DnsPolicy::HonourTtl);
+    #[test]
+    fn connections_are_limited_and_the_line_is_bounded_and_fair() {
+        let mut used = pools(DnsPolicy::HonourTtl);
         used.set_answer(&[ip(1)]);
         let pool = used.route().unwrap();
-        let (_one, two) = (pool.slot().await, pool.slot().await);
-        let mut waiting: Vec<_> = (0..QUEUE_MAX).map(|_| Box::pin(pool.slot())).collect();
-        for future in &mut waiting {
-            assert!(futures_poll(future).is_pending());
+        assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
+        for pass in 0..QUEUE_MAX as u32 {
+            assert_eq!(used.route(), Ok(pool));
+            assert_eq!(used.take(pool, 100 + pass), Slot::InLine);
         }
-        assert_eq!(used.route().err(), Some(NoRoute::QueueFull));
-        drop(two);
-        assert!(futures_poll(&mut waiting[0]).is_ready());
-        drop(waiting);
+        assert_eq!(used.route(), Err(NoRoute::QueueFull));
+        used.leave_line(pool, 101);
+        assert_eq!(used.give_back(pool, 7), Next::Pass(100));
+        assert_eq!(used.closed(pool), Next::Pass(102), "who gave up is passed over");
         assert!(used.route().is_ok());
     }
 
-    fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        std::pin::Pin::new(future).poll(&mut context)
+    #[test]
+    fn what_is_closed_makes_room() {
+        let mut used = pools(DnsPolicy::HonourTtl);
+        used.set_answer(&[ip(1)]);
+        let pool = used.route().unwrap();
+        assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
+        assert_eq!(used.closed(pool), Next::Nobody);
+        assert_eq!(used.give_back(pool, 7), Next::Nobody);
+        used.idle_closed(pool, 7);
+        assert_eq!((used.take(pool, 3), used.take(pool, 4)), (Slot::New, Slot::New));
+        assert_eq!(used.take(pool, 5), Slot::InLine);
     }
 }

@@ -1,14 +1,12 @@
-//! Steps compiled for sending: templates are filled per request, everything constant is prepared once.
+//! Steps compiled for sending: everything constant is bytes already, holes are filled per request.
 //! Knows nothing of connections; ids are unique over shards and runs.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::Method;
+use hyper::header::{HeaderName, HeaderValue};
 
-use crate::plan::{Part, Plan, Template};
+use crate::plan::{Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
 /// A step that cannot be sent as written.
@@ -30,6 +28,22 @@ pub enum StepError {
         /// Header name.
         header: String,
     },
+    /// The length of a body is counted, never told.
+    #[error("step {step:?}: {header:?} follows from the body and cannot be set")]
+    Framing {
+        /// Step name.
+        step: String,
+        /// Header name.
+        header: String,
+    },
+    /// Not a path.
+    #[error("step {step:?}: {path:?} is not a path that can be sent; write `%20` for a space")]
+    Path {
+        /// Step name.
+        step: String,
+        /// As written.
+        path: String,
+    },
 }
 
 /// The seeded choices and the id of one request.
@@ -37,22 +51,44 @@ pub struct Filling<'a> {
     /// Source of `random(min, max)`.
     pub random: &'a mut fastrand::Rng,
     /// `{{ unique }}`.
-    pub unique: &'a str,
+    pub unique: Unique<'a>,
+}
+
+/// The id of one request, written only where a hole wants it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unique<'a> {
+    /// The run's ids.
+    pub ids: &'a Ids,
+    /// Which one.
+    pub counter: u64,
+}
+
+/// What a request is made of.
+#[derive(Clone, Debug)]
+enum Piece {
+    Bytes(Box<[u8]>),
+    Random(u64, u64),
+    Unique,
+    /// The length of the body, which stands before it.
+    BodyLength,
 }
 
 #[derive(Clone, Debug)]
-enum Field<T> {
-    Fixed(T),
-    Varying(Template),
+enum Shape {
+    /// The same bytes every time.
+    Fixed(Box<[u8]>),
+    Varying {
+        head: Box<[Piece]>,
+        body: Box<[Piece]>,
+    },
 }
 
 /// A step ready to be filled and sent.
 #[derive(Clone, Debug)]
 pub struct CompiledStep {
-    method: Method,
-    path: Template,
-    headers: Vec<(HeaderName, Field<HeaderValue>)>,
-    body: Option<Field<Bytes>>,
+    shape: Shape,
+    idempotent: bool,
+    to_head: bool,
     /// Expected status; none means any below 400.
     pub expect_status: Option<u16>,
     /// Index of its ledger among the plan's ledgers in order.
@@ -62,77 +98,25 @@ pub struct CompiledStep {
 impl CompiledStep {
     /// Compiles every step of `plan`.
     pub fn all(plan: &Plan) -> Result<Vec<Self>, StepError> {
-        let host = if plan.target.port == 80 {
-            plan.target.host.clone()
-        } else {
-            format!("{}:{}", plan.target.host, plan.target.port)
+        let ledger = |step: &StepPlan| {
+            let name = step.ledger.as_ref()?;
+            let index = plan.ledgers.keys().position(|ledger| ledger == name)?;
+            u16::try_from(index).ok()
         };
-        plan.steps
-            .iter()
-            .map(|step| {
-                let header_error = |header: &str| StepError::Header {
-                    step: step.name.clone(),
-                    header: header.to_owned(),
-                };
-                let value = |name: &str, text: &str| HeaderValue::from_str(text).map_err(|_| header_error(name));
-                let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
-                    step: step.name.clone(),
-                    method: step.method.clone(),
-                })?;
-                let mut headers = Vec::with_capacity(step.headers.len() + 2);
-                for (name, template) in &step.headers {
-                    let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| header_error(name))?;
-                    let field = match constant(template) {
-                        Some(text) => Field::Fixed(value(name, &text)?),
-                        None => Field::Varying(template.clone()),
-                    };
-                    headers.push((header, field));
-                }
-                if !headers.iter().any(|(name, _)| name == HOST) {
-                    headers.insert(0, (HOST, Field::Fixed(value("host", &host)?)));
-                }
-                let mut body = None;
-                if let Some(written) = &step.body {
-                    if !headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
-                        let content_type = value("content-type", &written.content_type)?;
-                        headers.push((CONTENT_TYPE, Field::Fixed(content_type)));
-                    }
-                    body = Some(match constant(&written.template) {
-                        Some(text) => Field::Fixed(Bytes::from(text)),
-                        None => Field::Varying(written.template.clone()),
-                    });
-                }
-                let ledger = step.ledger.as_ref().and_then(|name| {
-                    let index = plan.ledgers.keys().position(|ledger| ledger == name)?;
-                    u16::try_from(index).ok()
-                });
-                Ok(Self {
-                    method,
-                    path: step.path.clone(),
-                    headers,
-                    body,
-                    expect_status: step.expect_status,
-                    ledger,
-                })
+        let compile = |step: &StepPlan| {
+            let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
+                step: step.name.clone(),
+                method: step.method.clone(),
+            })?;
+            Ok(Self {
+                shape: shape(step, &method, &plan.target)?,
+                idempotent: method.is_idempotent(),
+                to_head: method == Method::HEAD,
+                expect_status: step.expect_status,
+                ledger: ledger(step),
             })
-            .collect()
-    }
-
-    /// Whether a request of it carries an id.
-    #[must_use]
-    pub fn needs_id(&self) -> bool {
-        let varying = self.headers.iter().filter_map(|(_, field)| match field {
-            Field::Varying(template) => Some(template),
-            Field::Fixed(_) => None,
-        });
-        let body = match &self.body {
-            Some(Field::Varying(template)) => Some(template),
-            _ => None,
         };
-        varying
-            .chain(body)
-            .chain([&self.path])
-            .any(|template| template.parts.contains(&Part::Unique))
+        plan.steps.iter().map(compile).collect()
     }
 
     /// Why an answer of this status is a failure; none when it is the expected one.
@@ -150,62 +134,202 @@ impl CompiledStep {
         }
     }
 
-    /// Whether sending it twice is the same as sending it once (RFC 9110, 9.2.2).
+    /// Whether sending it twice is the same as sending it once (RFC 9110, section 9.2.2).
     #[must_use]
     pub fn is_idempotent(&self) -> bool {
-        self.method.is_idempotent()
+        self.idempotent
     }
 
-    /// One request of this step; none where the filled text cannot be sent.
+    /// Whether it is a HEAD, whose response has no body.
     #[must_use]
-    pub fn fill(&self, filling: &mut Filling<'_>) -> Option<Request<Full<Bytes>>> {
-        let body = match &self.body {
-            None => Bytes::new(),
-            Some(Field::Fixed(bytes)) => bytes.clone(),
-            Some(Field::Varying(template)) => Bytes::from(text(template, filling)),
+    pub fn is_to_head(&self) -> bool {
+        self.to_head
+    }
+
+    /// The bytes of one request of this step; `scratch` holds them where they differ from time to time.
+    pub fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
+        let (head, body) = match &self.shape {
+            Shape::Fixed(bytes) => return bytes,
+            Shape::Varying { head, body } => (head, body),
         };
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = self.method.clone();
-        *request.uri_mut() = Uri::try_from(text(&self.path, filling)).ok()?;
-        let headers = request.headers_mut();
-        headers.reserve(self.headers.len());
-        for (name, field) in &self.headers {
-            let value = match field {
-                Field::Fixed(value) => value.clone(),
-                Field::Varying(template) => HeaderValue::try_from(text(template, filling)).ok()?,
-            };
-            headers.append(name.clone(), value);
-        }
-        Some(request)
+        scratch.body.clear();
+        write(body, filling, 0, &mut scratch.body);
+        scratch.request.clear();
+        write(head, filling, scratch.body.len(), &mut scratch.request);
+        scratch.request.extend_from_slice(&scratch.body);
+        &scratch.request
     }
 }
 
-fn constant(template: &Template) -> Option<String> {
+/// Memory for one request at a time.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    request: Vec<u8>,
+    body: Vec<u8>,
+}
+
+fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &mut Vec<u8>) {
+    const MEMORY: &str = "writing to memory cannot fail";
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+            Piece::Random(min, max) => {
+                let number = filling.random.u64((*min).min(*max)..=*max);
+                write!(out, "{number}").expect(MEMORY);
+            }
+            Piece::Unique => write!(out, "{}{}", filling.unique.ids.prefix, filling.unique.counter).expect(MEMORY),
+            Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
+        }
+    }
+}
+
+fn shape(step: &StepPlan, method: &Method, target: &TargetPlan) -> Result<Shape, StepError> {
+    let mut pieces = Pieces::default();
+    pieces.text(method.as_str());
+    pieces.text(" ");
+    path(step)?;
+    pieces.template(&step.path);
+    pieces.text(" HTTP/1.1\r\n");
+    let has = |name: &str| step.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
+    if !has("host") {
+        let host = match target.port {
+            80 => target.host.clone(),
+            port => format!("{}:{port}", target.host),
+        };
+        pieces.text(&format!("host: {host}\r\n"));
+    }
+    if !has("user-agent") {
+        pieces.text(concat!("user-agent: tenfold/", env!("CARGO_PKG_VERSION"), "\r\n"));
+    }
+    for (name, value) in &step.headers {
+        header(step, name, value)?;
+        pieces.text(name);
+        pieces.text(": ");
+        pieces.template(value);
+        pieces.text("\r\n");
+    }
+    let mut body = Pieces::default();
+    if let Some(written) = &step.body {
+        if !has("content-type") {
+            pieces.text(&format!("content-type: {}\r\n", written.content_type));
+        }
+        body.template(&written.template);
+    }
+    // A method that is expected to carry a body says so when it carries none (RFC 9110, section 8.6).
+    if step.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+        pieces.text("content-length: ");
+        match body.fixed() {
+            Some(length) => pieces.text(&length.to_string()),
+            None => pieces.push(Piece::BodyLength),
+        }
+        pieces.text("\r\n");
+    }
+    pieces.text("\r\n");
+    Ok(match (pieces.fixed(), body.fixed()) {
+        (Some(_), Some(_)) => Shape::Fixed([pieces.bytes(), body.bytes()].concat().into()),
+        _ => Shape::Varying {
+            head: pieces.done(),
+            body: body.done(),
+        },
+    })
+}
+
+/// Only what a hole cannot bring in has to be checked: holes hold digits and ids.
+fn path(step: &StepPlan) -> Result<(), StepError> {
+    let bad = |text: &String| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
+    let texts = |template: &Template| {
+        template.parts.iter().any(|part| match part {
+            Part::Text(text) => bad(text),
+            _ => false,
+        })
+    };
+    if texts(&step.path) {
+        return Err(StepError::Path {
+            step: step.name.clone(),
+            path: text_of(&step.path),
+        });
+    }
+    Ok(())
+}
+
+fn header(step: &StepPlan, name: &str, value: &Template) -> Result<(), StepError> {
+    let wrong = || StepError::Header {
+        step: step.name.clone(),
+        header: name.to_owned(),
+    };
+    if ["content-length", "transfer-encoding"]
+        .iter()
+        .any(|own| name.eq_ignore_ascii_case(own))
+    {
+        return Err(StepError::Framing {
+            step: step.name.clone(),
+            header: name.to_owned(),
+        });
+    }
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+    HeaderValue::from_str(&text_of(value)).map_err(|_| wrong())?;
+    Ok(())
+}
+
+/// A template with its holes left out.
+fn text_of(template: &Template) -> String {
     template
         .parts
         .iter()
-        .map(|part| match part {
+        .filter_map(|part| match part {
             Part::Text(text) => Some(text.as_str()),
             _ => None,
         })
         .collect()
 }
 
-fn text(template: &Template, filling: &mut Filling<'_>) -> String {
-    let mut out = String::with_capacity(64);
-    for part in &template.parts {
-        match part {
-            Part::Text(text) => out.push_str(text),
-            Part::Random(min, max) => {
-                let number = filling.random.u64((*min).min(*max)..=*max);
-                write!(out, "{number}").expect("writing to memory cannot fail");
-            }
-            Part::Unique => out.push_str(filling.unique),
-            // Only a ledger's read path has an id; the plan allows it nowhere else.
-            Part::Id => {}
+/// Pieces in which neighbouring bytes are one piece.
+#[derive(Default)]
+struct Pieces(Vec<Piece>);
+
+impl Pieces {
+    fn text(&mut self, text: &str) {
+        match self.0.last_mut() {
+            Some(Piece::Bytes(bytes)) => *bytes = [bytes, text.as_bytes()].concat().into(),
+            _ => self.0.push(Piece::Bytes(text.as_bytes().into())),
         }
     }
-    out
+
+    fn push(&mut self, piece: Piece) {
+        self.0.push(piece);
+    }
+
+    fn template(&mut self, template: &Template) {
+        for part in &template.parts {
+            match part {
+                Part::Text(text) => self.text(text),
+                Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
+                Part::Unique => self.push(Piece::Unique),
+                // Only a ledger's read path has an id; the plan allows it nowhere else.
+                Part::Id => {}
+            }
+        }
+    }
+
+    /// Its length, where it has no holes.
+    fn fixed(&self) -> Option<usize> {
+        match self.0.as_slice() {
+            [] => Some(0),
+            [Piece::Bytes(bytes)] => Some(bytes.len()),
+            _ => None,
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self.0.as_slice() {
+            [Piece::Bytes(bytes)] => bytes,
+            _ => &[],
+        }
+    }
+
+    fn done(self) -> Box<[Piece]> {
+        self.0.into()
+    }
 }
 
 /// Ids no other request has: the run (seed and t0), the shard, and a counter.

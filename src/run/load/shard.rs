@@ -1,41 +1,48 @@
 //! One shard: a thread that starts its share of the requests on time and records what becomes of them.
-//! What a user does is decided in `users`, how it travels in `transport`, what is measured in `measure`.
+//! One task does all of it: it looks at the sockets that have something to say, starts what is due, and sleeps. What a
+//! request does is in `exchange`, how it travels in `transport`, what is measured in `measure`.
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io;
 use std::num::NonZeroU32;
-use std::rc::Rc;
 use std::sync::Arc;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::book::{Book, Write};
+use super::book::Book;
 use super::curve::Curve;
+use super::deadlines::Deadlines;
+use super::exchange::Started;
 use super::health::Meter;
-use super::measure::{Finished, Recorder, ShardSecond, fold_into_next};
-use super::pool::NoRoute;
-use super::request::{CompiledStep, Filling, Ids};
+use super::measure::{Recorder, ShardSecond, fold_into_next};
+use super::passes::{Owner, Pass, Passes};
+use super::ready::{Bell, Ready, Token};
+use super::request::{CompiledStep, Ids, Scratch};
 use super::resolver::Answer;
-use super::transport::{Outcome, Transport, TransportSettings};
+use super::timer::Timer;
+use super::transport::{Transport, TransportSettings};
 use super::users::{Journeys, Users, choices, first_think_us, think_us};
 use super::wheel::Wheel;
 use crate::clock::RunClock;
 use crate::plan::{LoadModel, Plan};
-use crate::recording::{Ack, FailureKind, Pulse};
+use crate::recording::{Ack, Pulse};
 
-/// How often new users are added within a ramp.
-const RAMP_TICK_US: u64 = 5_000;
 /// Seconds kept while nobody takes them; older ones are folded together.
 const BACKLOG_MAX: usize = 8;
 /// How long the last seconds may wait to be taken before they are handed over at the end instead.
 const LAST_SECONDS_WAIT: Duration = Duration::from_secs(2);
 /// A user whose request was not sent waits at least this long, or a journey without think time would spin.
 const NOT_SENT_WAIT_US: u64 = 1_000;
+/// How often new users are added within a ramp.
+const RAMP_TICK_US: u64 = 5_000;
 /// Requests started in a row before answers are looked at again.
 const STARTS_PER_TURN: usize = 256;
+/// What is due this soon waits for one wake-up together: a timer's interrupt costs more than a request.
+const SLACK_US: u64 = 50;
 
 /// What all shards share.
 #[derive(Clone)]
@@ -52,6 +59,8 @@ pub struct Common {
     pub shards: usize,
     /// Connections.
     pub transport: TransportSettings,
+    /// Header that names who served.
+    pub served_by: Option<Arc<str>>,
     /// The safety limit.
     pub limiter: Option<Arc<DefaultDirectRateLimiter>>,
     /// Where seconds go.
@@ -88,67 +97,78 @@ pub fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
     Some(RateLimiter::direct(Quota::with_period(period)?.allow_burst(burst)))
 }
 
-/// Runs a shard on the current thread until the load is over.
-pub async fn run(index: usize, common: Common) -> ShardEnd {
-    let shard = Rc::new(Shard::new(index, common));
-    let follow = tokio::task::spawn_local(follow_answers(Rc::clone(&shard)));
-    shard.drive().await;
-    follow.abort();
-    // The aborted task holds the shard until the runtime has dropped it.
-    let _ = follow.await;
+/// Runs a shard on the current thread, inside its runtime, until the load is over.
+pub async fn run(index: usize, common: Common) -> io::Result<ShardEnd> {
+    let ready = Ready::default();
+    let mut shard = Shard::new(index, common, ready)?;
+    let signals = tokio::spawn(ring_for_signals(
+        shard.common.clone(),
+        Waker::from(Arc::clone(&shard.signal)),
+    ));
+    // Its turns are bounded by its own means; tokio's would make sockets look idle that are not.
+    tokio::task::unconstrained(shard.drive()).await?;
+    signals.abort();
     let rest = shard.hand_over_last().await;
     let ledgers: Vec<String> = shard.common.plan.ledgers.keys().cloned().collect();
-    let book = shard.book.take();
-    let (acknowledged, unknown) = book.read_out(&shard.ids.borrow(), &ledgers);
-    let pulses = shard
-        .recorder
-        .replace(Recorder::new(index, 0, Duration::ZERO))
-        .into_pulses();
-    ShardEnd {
-        pulses,
+    let (acknowledged, unknown) = shard.book.read_out(&shard.ids, &ledgers);
+    Ok(ShardEnd {
+        pulses: shard.recorder.into_pulses(),
         acknowledged,
         unknown,
-        writes_over: book.over(),
+        writes_over: shard.book.over(),
         rest,
-    }
+    })
 }
 
-async fn follow_answers(shard: Rc<Shard>) {
-    let mut answers = shard.common.answers.clone();
+/// Wakes the shard for a new DNS answer and for the word to stop.
+async fn ring_for_signals(common: Common, waker: Waker) {
+    let (mut answers, mut stop) = (common.answers, common.stop);
     loop {
-        let answer = Arc::clone(&answers.borrow_and_update());
-        shard.transport.set_answer(&answer);
-        if answers.changed().await.is_err() {
-            return std::future::pending().await;
+        tokio::select! {
+            Ok(()) = answers.changed() => {}
+            Ok(()) = stop.changed() => {}
+            // Nobody is left who could tell anything.
+            else => return,
         }
+        waker.wake_by_ref();
     }
 }
 
-struct Shard {
+pub(super) struct Shard {
     index: usize,
-    common: Common,
+    pub(super) common: Common,
     end_us: u64,
-    patience: Duration,
-    transport: Transport,
+    ready: Ready,
+    signal: Arc<Bell>,
+    timer: Timer,
+    pub(super) transport: Transport,
+    /// By pool.
+    pub(super) regions: Vec<usize>,
     journeys: Journeys,
-    wheel: RefCell<Wheel>,
-    users: RefCell<Users>,
-    ids: RefCell<Ids>,
-    book: RefCell<Book>,
-    recorder: RefCell<Recorder>,
-    meter: RefCell<Meter>,
-    backlog: RefCell<VecDeque<ShardSecond>>,
-    /// Set while the driver sleeps past this instant and something is due earlier.
-    wake: Notify,
-    sleeping_until_us: Cell<u64>,
-    in_flight: Cell<u64>,
-    /// Passes under way, thinking excluded.
-    passes: Cell<u64>,
-    stopping: Cell<bool>,
+    wheel: Wheel,
+    users: Users,
+    /// Rows whose time has come and that were not started yet.
+    due: VecDeque<(u64, u32)>,
+    /// Number of the next arrival in the whole run.
+    arrival: u64,
+    pub(super) passes: Passes,
+    /// How long a request may take altogether.
+    pub(super) patience: Deadlines,
+    /// How long a connect may take.
+    pub(super) connecting: Deadlines,
+    patience_us: u64,
+    pub(super) ids: Ids,
+    pub(super) scratch: Scratch,
+    pub(super) book: Book,
+    pub(super) recorder: Recorder,
+    meter: Meter,
+    backlog: VecDeque<ShardSecond>,
+    second_ends_us: u64,
+    stopping: bool,
 }
 
 impl Shard {
-    fn new(index: usize, common: Common) -> Self {
+    fn new(index: usize, common: Common, ready: Ready) -> io::Result<Self> {
         let plan = &common.plan;
         let pace = common.clock.pace();
         let peak = match plan.model {
@@ -156,351 +176,276 @@ impl Shard {
             LoadModel::Arrivals => 0.0,
         };
         let end = pace.to_real(plan.ends_at);
-        Self {
+        let micros = |duration: Duration| duration.as_micros() as u64;
+        let patience_us = micros(pace.patience(plan.client.request_timeout));
+        Ok(Self {
             index,
-            end_us: end.as_micros() as u64,
-            patience: pace.patience(plan.client.request_timeout),
-            transport: Transport::new(common.transport.clone(), index),
+            end_us: micros(end),
+            timer: Timer::new(&ready)?,
+            transport: Transport::new(&common.transport, index, ready.clone()),
+            signal: ready.bell(Token::Signal),
+            ready,
+            regions: Vec::new(),
             journeys: Journeys::new(&plan.journeys),
-            wheel: RefCell::new(Wheel::with_capacity(peak as usize / common.shards + 1)),
-            users: RefCell::new(Users::new(index, common.shards, peak)),
-            ids: RefCell::new(Ids::new(
-                plan.seed,
-                common.clock.clock().real_unix_at(common.clock.t0()),
-                index,
-            )),
-            book: RefCell::new(Book::new(common.writes_max)),
-            recorder: RefCell::new(Recorder::new(index, plan.steps.len(), end)),
-            meter: RefCell::new(Meter::start(index == 0)),
-            backlog: RefCell::new(VecDeque::new()),
-            wake: Notify::new(),
-            sleeping_until_us: Cell::new(0),
-            in_flight: Cell::new(0),
-            passes: Cell::new(0),
-            stopping: Cell::new(false),
+            wheel: Wheel::with_capacity(peak as usize / common.shards + 1),
+            users: Users::new(index, common.shards, peak),
+            due: VecDeque::new(),
+            arrival: index as u64,
+            passes: Passes::default(),
+            patience: Deadlines::new(patience_us),
+            connecting: Deadlines::new(micros(common.transport.connect_timeout)),
+            patience_us,
+            ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
+            scratch: Scratch::default(),
+            book: Book::new(common.writes_max),
+            recorder: Recorder::new(index, plan.steps.len(), end),
+            meter: Meter::start(index == 0),
+            backlog: VecDeque::new(),
+            second_ends_us: 1_000_000,
+            stopping: false,
             common,
-        }
+        })
     }
 
-    fn now_us(&self) -> u64 {
+    pub(super) fn now_us(&self) -> u64 {
         self.common.clock.elapsed().as_micros() as u64
     }
 
-    async fn drive(self: &Rc<Self>) {
-        let mut stop = self.common.stop.clone();
+    /// The plan's index of the step that a pass is at.
+    pub(super) fn step_of(&self, pass: u32) -> usize {
+        let pass = &self.passes[pass];
+        self.common.plan.journeys[pass.journey as usize].steps[pass.done as usize]
+    }
+
+    async fn drive(&mut self) -> io::Result<()> {
+        // Whoever is there from the start is put in place before the clock runs.
+        self.join_users(0);
         tokio::time::sleep_until(self.common.clock.t0().into()).await;
-        self.meter.replace(Meter::start(self.index == 0));
-        let mut due = Vec::new();
-        let mut arrival = self.index as u64;
+        self.take_signals();
+        self.meter = Meter::start(self.index == 0);
         let mut lag = ForcedLag::new(self.common.plan.client.forced_lag);
+        let mut ready = Vec::new();
         loop {
             lag.block(self.now_us());
+            self.look_at(&mut ready);
             let now_us = self.now_us();
             self.close_seconds(now_us);
-            if *stop.borrow() {
-                break;
-            }
-            if now_us >= self.end_us {
-                // The last arrivals were due before the end, however late this thread woke.
-                if self.common.plan.model == LoadModel::Arrivals {
-                    self.start_arrivals(self.end_us, &mut arrival).await;
-                }
+            self.expire(now_us);
+            if now_us >= self.end_us || *self.common.stop.borrow() {
                 break;
             }
             let look_us = match self.common.plan.model {
-                LoadModel::Users => self.wake_users(now_us, &mut due).await,
-                LoadModel::Arrivals => self.start_arrivals(now_us, &mut arrival).await,
+                LoadModel::Users => self.wake_users(now_us),
+                LoadModel::Arrivals => self.start_arrivals(now_us),
             };
-            let second_us = (self.recorder.borrow().second() + 1) * 1_000_000;
-            let until_us = look_us.unwrap_or(u64::MAX).min(second_us).min(self.end_us);
-            self.sleeping_until_us.set(until_us);
-            tokio::select! {
-                () = tokio::time::sleep_until(self.instant(until_us)) => {}
-                () = self.wake.notified() => {}
-                () = told_to_stop(&mut stop) => {}
-            }
-            self.sleeping_until_us.set(0);
+            self.rest(look_us, &mut ready).await?;
         }
-        self.stopping.set(true);
-        self.finish_in_flight().await;
+        if !*self.common.stop.borrow() && self.common.plan.model == LoadModel::Arrivals {
+            // The last arrivals were due before the end, however late this thread woke.
+            while self
+                .start_arrivals(self.end_us)
+                .is_some_and(|at_us| at_us <= self.end_us)
+            {}
+        }
+        self.stopping = true;
+        self.finish_in_flight(&mut ready).await
+    }
+
+    /// Deals with everything that rang.
+    fn look_at(&mut self, ready: &mut Vec<Token>) {
+        for token in ready.drain(..) {
+            match token {
+                Token::Connection(connection) => self.look(connection),
+                Token::Timer => self.timer.rang(),
+                Token::Signal => self.take_signals(),
+            }
+        }
+    }
+
+    fn take_signals(&mut self) {
+        self.signal.hush();
+        let answer = Arc::clone(&self.common.answers.borrow_and_update());
+        self.transport.set_answer(&answer);
+    }
+
+    /// Sleeps until something rings; at `look_us`, at a deadline or at the end of the second the timer does.
+    async fn rest(&mut self, look_us: Option<u64>, ready: &mut Vec<Token>) -> io::Result<()> {
+        let now_us = self.now_us();
+        let end_us = if self.stopping { u64::MAX } else { self.end_us };
+        let until_us = [look_us, self.patience.next_us(), self.connecting.next_us()]
+            .into_iter()
+            .flatten()
+            .fold(self.second_ends_us.min(end_us), u64::min);
+        let more_is_due = until_us <= now_us;
+        if more_is_due {
+            // More is due than one turn starts; the sockets get theirs first.
+            tokio::task::yield_now().await;
+        } else {
+            self.timer.set(until_us.max(now_us + SLACK_US), now_us)?;
+        }
+        let list = &self.ready;
+        std::future::poll_fn(|context| match list.poll(context, ready) {
+            Poll::Pending if !more_is_due => Poll::Pending,
+            _ => Poll::Ready(()),
+        })
+        .await;
+        Ok(())
+    }
+
+    /// Brings the users up to the level of `now_us`.
+    fn join_users(&mut self, now_us: u64) {
+        if self.common.plan.model != LoadModel::Users {
+            return;
+        }
+        let (common, journeys, wheel) = (&self.common, &self.journeys, &mut self.wheel);
+        let (shards, index) = (common.shards as u64, self.index as u64);
+        self.users.set_level(common.curve.level(now_us), |row| {
+            let mut choices = choices(common.plan.seed, u64::from(row) * shards + index, 0);
+            let journey = common.plan.journeys.get(journeys.pick_thinking(&mut choices));
+            let first_us = journey.map_or(0, |journey| first_think_us(&journey.think, &mut choices));
+            wheel.insert(row, now_us + first_us);
+        });
     }
 
     /// Starts what is due and says when to look again.
-    async fn wake_users(self: &Rc<Self>, now_us: u64, due: &mut Vec<(u64, u32)>) -> Option<u64> {
-        let curve = &self.common.curve;
-        self.users.borrow_mut().set_level(curve.level(now_us), |row| {
-            let number = u64::from(row) * self.common.shards as u64 + self.index as u64;
-            let mut choices = choices(self.common.plan.seed, number, 0);
-            let journey = self.common.plan.journeys.get(self.journeys.pick_thinking(&mut choices));
-            let first_us = journey.map_or(0, |journey| first_think_us(&journey.think, &mut choices));
-            self.wheel.borrow_mut().insert(row, now_us + first_us);
-        });
-        self.wheel.borrow_mut().advance(now_us, due);
-        for (started, (due_us, row)) in due.drain(..).enumerate() {
-            if started % STARTS_PER_TURN == STARTS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            let shard = Rc::clone(self);
-            let pass = self.users.borrow_mut().begin_pass(row);
-            if let Some(pass) = pass {
-                self.spawn_pass(async move { shard.user_pass(row, pass, due_us).await });
-            }
+    fn wake_users(&mut self, now_us: u64) -> Option<u64> {
+        self.join_users(now_us);
+        self.wheel.advance(now_us, &mut self.due);
+        for _ in 0..STARTS_PER_TURN {
+            let Some((due_us, row)) = self.due.pop_front() else {
+                let ramp_us = self
+                    .common
+                    .curve
+                    .next_change(now_us)
+                    .map(|at_us| at_us.max(now_us + RAMP_TICK_US));
+                return [ramp_us, self.wheel.next_look_us()].into_iter().flatten().min();
+            };
+            self.wake_user(row, due_us);
         }
-        let change_us = curve.next_change(now_us).map(|at| at.max(now_us + RAMP_TICK_US));
-        let due_us = self.wheel.borrow().next_look_us();
-        match (change_us, due_us) {
-            (Some(change), Some(due)) => Some(change.min(due)),
-            (one, other) => one.or(other),
-        }
+        Some(now_us)
     }
 
-    fn spawn_pass(self: &Rc<Self>, pass: impl Future<Output = ()> + 'static) {
-        let shard = Rc::clone(self);
-        self.passes.set(self.passes.get() + 1);
-        tokio::task::spawn_local(async move {
-            pass.await;
-            shard.passes.set(shard.passes.get() - 1);
-        });
-    }
-
-    /// One pass of a user: its journey's steps in order, then its think time.
-    async fn user_pass(self: Rc<Self>, row: u32, pass: u32, due_us: u64) {
-        let number = self.users.borrow().number(row);
-        let mut choices = choices(self.common.plan.seed, number, pass);
-        let plan = Arc::clone(&self.common.plan);
-        let Some(journey) = plan.journeys.get(self.journeys.pick(&mut choices)) else {
+    fn wake_user(&mut self, row: u32, due_us: u64) {
+        let Some(number) = self.users.begin_pass(row) else {
             return;
         };
-        let mut intended_us = due_us;
-        let mut sent = false;
-        for &step in &journey.steps {
-            if self.stopping.get() {
-                return;
-            }
-            sent = self.perform(step, intended_us, &mut choices).await;
-            intended_us = self.now_us();
-        }
-        let wait_us = think_us(&journey.think, &mut choices);
-        let wait_us = if sent { wait_us } else { wait_us.max(NOT_SENT_WAIT_US) };
-        self.wheel.borrow_mut().insert(row, intended_us + wait_us);
-        if intended_us + wait_us < self.sleeping_until_us.get() {
-            self.wake.notify_one();
-        }
+        let pass = Pass::new(Owner::User(row), self.common.plan.seed, self.users.number(row), number);
+        self.begin(pass, due_us);
     }
 
-    /// Starts every arrival whose time has come, whatever became of those before it.
-    async fn start_arrivals(self: &Rc<Self>, now_us: u64, next: &mut u64) -> Option<u64> {
-        let mut started = 0;
-        loop {
-            let at_us = self.common.curve.arrival_us(*next)?;
+    /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
+    fn start_arrivals(&mut self, now_us: u64) -> Option<u64> {
+        for _ in 0..STARTS_PER_TURN {
+            let at_us = self.common.curve.arrival_us(self.arrival)?;
             if at_us > now_us {
                 return Some(at_us);
             }
-            let number = *next;
-            *next += self.common.shards as u64;
+            let number = self.arrival;
+            self.arrival += self.common.shards as u64;
             // Past anyone's patience it cannot be sent in time any more.
-            if now_us - at_us > self.patience.as_micros() as u64 {
-                let mut recorder = self.recorder.borrow_mut();
-                recorder.intended();
-                recorder.dropped();
+            if now_us - at_us > self.patience_us {
+                self.recorder.intended();
+                self.recorder.dropped();
                 continue;
             }
-            let shard = Rc::clone(self);
-            self.spawn_pass(async move { shard.arrival_pass(number, at_us).await });
-            started += 1;
-            if started % STARTS_PER_TURN == 0 {
-                tokio::task::yield_now().await;
-            }
+            let pass = Pass::new(Owner::Arrival, self.common.plan.seed, number, 0);
+            self.begin(pass, at_us);
+        }
+        Some(now_us)
+    }
+
+    fn begin(&mut self, mut pass: Pass, due_us: u64) {
+        let journey = self.journeys.pick(&mut pass.choices);
+        pass.journey = journey as u32;
+        let pass = self.passes.begin(pass);
+        let now_us = self.now_us();
+        if self.start_request(pass, due_us, now_us) == Started::NotSent {
+            self.go_on(pass, now_us, false);
         }
     }
 
-    /// One arrival: its journey's steps in order; the first is due at its time, each other when the one before ended.
-    async fn arrival_pass(self: Rc<Self>, number: u64, due_us: u64) {
-        let mut choices = choices(self.common.plan.seed, number, 0);
-        let plan = Arc::clone(&self.common.plan);
-        let Some(journey) = plan.journeys.get(self.journeys.pick(&mut choices)) else {
-            return;
-        };
-        let mut intended_us = due_us;
-        for (index, &step) in journey.steps.iter().enumerate() {
-            if index > 0 && self.stopping.get() {
-                return;
+    /// A request of the pass is over at `now_us`: the next step, or the end of the pass.
+    pub(super) fn go_on(&mut self, pass: u32, now_us: u64, mut sent: bool) {
+        loop {
+            let state = &mut self.passes[pass];
+            state.done += 1;
+            let journey = &self.common.plan.journeys[state.journey as usize];
+            if state.done as usize >= journey.steps.len() || self.stopping {
+                break;
             }
-            self.perform(step, intended_us, &mut choices).await;
-            intended_us = self.now_us();
+            match self.start_request(pass, now_us, now_us) {
+                Started::UnderWay => return,
+                Started::NotSent => sent = false,
+            }
         }
+        self.end_pass(pass, now_us, sent);
     }
 
-    /// One request from its due time to its end; false when it was not sent.
-    async fn perform(&self, step: usize, intended_us: u64, choices: &mut fastrand::Rng) -> bool {
-        let started = Instant::now();
-        let started_us = self.common.clock.offset(started.into_std()).as_micros() as u64;
-        self.recorder.borrow_mut().intended();
-        if self
-            .common
-            .limiter
-            .as_ref()
-            .is_some_and(|limiter| limiter.check().is_err())
+    fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
+        let state = &mut self.passes[pass];
+        if let Owner::User(row) = state.owner
+            && !self.stopping
         {
-            self.recorder.borrow_mut().dropped();
-            return false;
+            let journey = &self.common.plan.journeys[state.journey as usize];
+            let think_us = think_us(&journey.think, &mut state.choices);
+            let wait_us = if sent { think_us } else { think_us.max(NOT_SENT_WAIT_US) };
+            self.wheel.insert(row, now_us + wait_us);
         }
-        let route = match self.transport.route() {
-            Ok(route) => route,
-            Err(NoRoute::QueueFull) => {
-                self.recorder.borrow_mut().dropped();
-                return false;
-            }
-            Err(NoRoute::NoAddress) => {
-                let mut recorder = self.recorder.borrow_mut();
-                recorder.started(step, intended_us, started_us, None);
-                recorder.finished(&Finished {
-                    step,
-                    intended_us,
-                    started_us,
-                    served_from_us: started_us,
-                    finished_us: started_us,
-                    failure: Some(FailureKind::Dns),
-                });
-                return false;
-            }
-        };
-        let edge = &self.common.plan.target.edge;
-        let sent_to = edge.get(&route.address()).map_or("unknown", String::as_str);
-        {
-            let mut recorder = self.recorder.borrow_mut();
-            let region = recorder.region(sent_to);
-            recorder.started(step, intended_us, started_us, Some(region));
-        }
-        let compiled = &self.common.steps[step];
-        let (counter, unique) = {
-            let mut ids = self.ids.borrow_mut();
-            let counter = ids.take();
-            (
-                counter,
-                if compiled.needs_id() {
-                    ids.text(counter)
-                } else {
-                    String::new()
-                },
-            )
-        };
-        let drawn = choices.clone();
-        // Every attempt draws the same numbers; the next request draws others.
-        choices.u64(..);
-        let make = || {
-            compiled.fill(&mut Filling {
-                random: &mut drawn.clone(),
-                unique: &unique,
-            })
-        };
-        self.in_flight.set(self.in_flight.get() + 1);
-        let deadline = started + self.patience;
-        let exchange = self
-            .transport
-            .exchange(route, &make, compiled.is_idempotent(), deadline)
-            .await;
-        self.in_flight.set(self.in_flight.get() - 1);
-        let finished_us = self.now_us();
-        self.close_seconds(finished_us);
-        let (failure, served_by) = match exchange.outcome {
-            Outcome::NotSent => {
-                self.recorder.borrow_mut().dropped();
-                return false;
-            }
-            Outcome::Failed(kind) => (Some(kind), None),
-            Outcome::Answered { status, served_by } => (compiled.judge(status), served_by),
-        };
-        let free_at = exchange.free_at.map(|at| self.common.clock.offset(at.into_std()));
-        let mut recorder = self.recorder.borrow_mut();
-        recorder.finished(&Finished {
-            step,
-            intended_us,
-            started_us,
-            // Who never got a connection only waited.
-            served_from_us: free_at.map_or(finished_us, |at| at.as_micros() as u64),
-            finished_us,
-            failure,
-        });
-        let mut region = sent_to;
-        if failure.is_none() {
-            let index = recorder.served(served_by.as_ref().map_or(b"", |header| header.as_bytes()));
-            let served = &recorder.served_by(index).region;
-            if !served.is_empty() {
-                region = served;
-            }
-        }
-        if let Some(ledger) = compiled.ledger {
-            let mut book = self.book.borrow_mut();
-            let write = Write {
-                counter,
-                at_us: finished_us,
-                region: book.region(region),
-                ledger,
-            };
-            match failure {
-                None => book.acknowledged(write),
-                // A 4xx is a refusal: the user knows that nothing was written.
-                Some(FailureKind::Status4xx) => {}
-                Some(_) if exchange.sent => book.unknown(write),
-                Some(_) => {}
-            }
-        }
-        true
+        self.passes.end(pass);
     }
 
     /// Ends every second that has passed; an empty one is a second too.
-    fn close_seconds(&self, now_us: u64) {
-        let current = now_us / 1_000_000;
-        let mut closed = self.recorder.borrow().second();
-        while closed < current {
+    pub(super) fn close_seconds(&mut self, now_us: u64) {
+        while now_us >= self.second_ends_us {
             self.close_second();
-            closed += 1;
+            self.second_ends_us += 1_000_000;
         }
     }
 
-    fn close_second(&self) {
+    fn close_second(&mut self) {
         let users = match self.common.plan.model {
-            LoadModel::Users => self.users.borrow().present(),
-            LoadModel::Arrivals => self.in_flight.get(),
+            LoadModel::Users => self.users.present(),
+            LoadModel::Arrivals => self.passes.live() as u64,
         };
-        let generator = self.meter.borrow_mut().read(self.transport.connections());
-        let second = self.recorder.borrow_mut().close_second(users, generator);
-        let mut backlog = self.backlog.borrow_mut();
-        backlog.push_back(second);
-        self.offer(&mut backlog);
-        if backlog.len() > BACKLOG_MAX
-            && let Some(earlier) = backlog.pop_front()
-            && let Some(next) = backlog.front_mut()
+        let generator = self.meter.read(self.transport.open());
+        let second = self.recorder.close_second(users, generator);
+        self.backlog.push_back(second);
+        self.offer();
+        if self.backlog.len() > BACKLOG_MAX
+            && let Some(earlier) = self.backlog.pop_front()
+            && let Some(next) = self.backlog.front_mut()
         {
             fold_into_next(&earlier, next);
         }
     }
 
     /// Hands seconds over in order, without ever waiting.
-    fn offer(&self, backlog: &mut VecDeque<ShardSecond>) {
+    fn offer(&mut self) {
         while let Ok(room) = self.common.seconds.try_reserve() {
-            match backlog.pop_front() {
+            match self.backlog.pop_front() {
                 Some(second) => room.send(second),
                 None => return,
             }
         }
     }
 
-    /// Lets what was started end by itself; nothing can outlive its own timeout.
-    async fn finish_in_flight(&self) {
-        let deadline = Instant::now() + self.patience + Duration::from_millis(500);
-        while self.passes.get() > 0 && Instant::now() < deadline {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            self.close_seconds(self.now_us());
+    /// Lets what was started end by itself; nothing outlives its own deadline.
+    async fn finish_in_flight(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
+        while self.passes.live() > 0 {
+            self.rest(None, ready).await?;
+            self.look_at(ready);
+            let now_us = self.now_us();
+            self.close_seconds(now_us);
+            self.expire(now_us);
         }
+        Ok(())
     }
 
-    async fn hand_over_last(&self) -> Vec<ShardSecond> {
-        if self.recorder.borrow().is_dirty() {
+    async fn hand_over_last(&mut self) -> Vec<ShardSecond> {
+        if self.recorder.is_dirty() {
             self.close_second();
         }
-        let mut rest = std::mem::take(&mut *self.backlog.borrow_mut());
+        let mut rest = std::mem::take(&mut self.backlog);
         let deadline = Instant::now() + LAST_SECONDS_WAIT;
         while !rest.is_empty() {
             match tokio::time::timeout_at(deadline, self.common.seconds.reserve()).await {
@@ -513,17 +458,6 @@ impl Shard {
             }
         }
         rest.into()
-    }
-
-    fn instant(&self, at_us: u64) -> Instant {
-        self.common.clock.instant(Duration::from_micros(at_us)).into()
-    }
-}
-
-async fn told_to_stop(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        // Nobody is left who could say stop.
-        std::future::pending::<()>().await;
     }
 }
 

@@ -1,30 +1,28 @@
-//! The boundary to the wire: one HTTP/1.1 request in, one classified outcome out. A faster path can replace what is
-//! behind [`Transport`] without the shard noticing. Measures nothing but when a connection was free.
+//! The boundary to the wire: HTTP/1.1 over sockets of its own, for one shard, without a task or an allocation per
+//! request. Who waits for what, and what is measured, is the shard's matter.
 
-use std::cell::Cell;
-use std::error::Error as _;
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake as _, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper::header::{HeaderName, HeaderValue};
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout, timeout_at};
 
-use super::io::Counted;
-use super::pool::{NoRoute, Pool, Pools};
+use super::http1::{AtEnd, Progress, Reader, Receiver};
+use super::pool::{Next, NoRoute, Pools, Slot};
+use super::ready::{Bell, Ready, Token};
 use crate::plan::DnsPolicy;
 use crate::recording::FailureKind;
 
-/// Bytes of a body that are read; a longer one is a failure, since it would be measured as the target's latency.
-pub const BODY_MAX: u64 = 1 << 20;
+/// Shared by all connections of a shard; a read that fills it is followed by another.
+const BUFFER: usize = 64 * 1024;
+/// Reads of one connection in a row before others get their turn, so that an endless body starves nobody.
+const READS_PER_TURN: usize = 16;
+const NOBODY: u32 = u32::MAX;
 
 /// How a shard connects.
 #[derive(Clone, Debug)]
@@ -37,267 +35,369 @@ pub struct TransportSettings {
     pub connect_timeout: Duration,
     /// What a new DNS answer does to connections.
     pub policy: DnsPolicy,
-    /// Header that names who served.
-    pub served_by: Option<HeaderName>,
 }
 
-/// Where a request will go.
-pub struct Route(Rc<Pool<Connection>>);
-
-impl Route {
-    /// Its address.
-    #[must_use]
-    pub fn address(&self) -> IpAddr {
-        self.0.address().ip()
-    }
-}
-
-/// What became of a request.
+/// What a look at a connection found.
 #[derive(Debug)]
-pub struct Exchange {
-    /// When a connection (or the right to open one) was free; none if that never happened.
-    pub free_at: Option<Instant>,
-    /// Whether any of it may have reached the target.
-    pub sent: bool,
-    /// How it ended.
-    pub outcome: Outcome,
-}
-
-/// How a request ended.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A whole response came.
+pub enum Happened {
+    /// Nothing yet.
+    Nothing,
+    /// It is open and waits for its first request.
+    Opened,
+    /// It could not be opened, and is gone; who may open one in its room.
+    NotOpened(io::Error, Next),
+    /// The response is whole.
     Answered {
-        /// Status code.
-        status: u16,
-        /// The header that names who served.
-        served_by: Option<HeaderValue>,
+        /// Whether it may carry another request.
+        reusable: bool,
     },
-    /// None came.
-    Failed(FailureKind),
-    /// The generator itself could not send it (no descriptors, no local ports).
-    NotSent,
+    /// It broke with the response not whole; the shard closes it.
+    Broken(Broken),
+    /// It was idle and its peer closed it; it is gone, and nobody missed it.
+    GoneIdle,
+}
+
+/// How a connection broke under a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// What the user sees.
+    pub kind: FailureKind,
+    /// Not one byte of a response had come.
+    pub silent: bool,
+    /// Not one byte of the request had left.
+    pub unsent: bool,
+    /// It had carried a request before, so its end may have crossed this one on the way (RFC 9112, section 9.3.1).
+    pub reused: bool,
+}
+
+enum Link {
+    None,
+    Opening(Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>),
+    Open(TcpStream),
 }
 
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
-    read: Rc<Cell<u64>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    link: Link,
+    pool: u32,
+    pass: u32,
+    reader: Reader,
+    /// What the socket has not taken yet.
+    unsent: Vec<u8>,
+    to_head: bool,
+    reused: bool,
+    written: bool,
+    heard: bool,
+    /// The bell is told of the next byte already.
+    listening: bool,
 }
 
-/// HTTP over connections of its own, for one shard.
+/// The connections of one shard.
 pub struct Transport {
-    pools: Pools<Connection>,
-    settings: TransportSettings,
-    open: Rc<Cell<u64>>,
-}
-
-#[derive(Default)]
-struct Progress {
-    free_at: Cell<Option<Instant>>,
-    connecting: Cell<bool>,
-    sent: Cell<bool>,
+    pools: Pools,
+    connections: Vec<Connection>,
+    free: Vec<u32>,
+    open: u64,
+    buffer: Box<[u8]>,
+    ready: Ready,
 }
 
 impl Transport {
     /// No connection is opened yet. Shards start at different turns, so that few requests spread over all addresses.
     #[must_use]
-    pub fn new(settings: TransportSettings, first_turn: usize) -> Self {
+    pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready) -> Self {
         Self {
             pools: Pools::new(settings.port, settings.connections_max, settings.policy, first_turn),
-            settings,
-            open: Rc::default(),
+            connections: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            buffer: vec![0; BUFFER].into(),
+            ready,
         }
     }
 
     /// Users got a new DNS answer.
-    pub fn set_answer(&self, addresses: &[IpAddr]) {
-        self.pools.set_answer(addresses);
+    pub fn set_answer(&mut self, addresses: &[IpAddr]) {
+        for connection in self.pools.set_answer(addresses) {
+            self.forget(connection);
+        }
     }
 
     /// Open connections.
     #[must_use]
-    pub fn connections(&self) -> u64 {
-        self.open.get()
+    pub fn open(&self) -> u64 {
+        self.open
     }
 
     /// Chooses where the next request goes.
-    pub fn route(&self) -> Result<Route, NoRoute> {
-        self.pools.route().map(Route)
+    pub fn route(&mut self) -> Result<u32, NoRoute> {
+        self.pools.route()
     }
 
-    /// Sends what `make` gives (the same each time) and waits for the whole response until `deadline`.
-    pub async fn exchange(
-        &self,
-        route: Route,
-        make: &dyn Fn() -> Option<Request<Full<Bytes>>>,
-        idempotent: bool,
-        deadline: Instant,
-    ) -> Exchange {
-        let progress = Progress::default();
-        let attempt = self.attempt(&route.0, make, idempotent, &progress);
-        let outcome = timeout_at(deadline, attempt).await.unwrap_or_else(|_| {
-            Outcome::Failed(match progress.connecting.get() {
-                true => FailureKind::ConnectTimeout,
-                false => FailureKind::Timeout,
-            })
+    /// The address of a pool.
+    #[must_use]
+    pub fn address(&self, pool: u32) -> SocketAddr {
+        self.pools.address(pool)
+    }
+
+    /// The pass that a connection works for.
+    #[must_use]
+    pub fn pass(&self, connection: u32) -> Option<u32> {
+        let pass = self.connections[connection as usize].pass;
+        (pass != NOBODY).then_some(pass)
+    }
+
+    /// Asks for a connection for `pass`.
+    pub fn take(&mut self, pool: u32, pass: u32) -> Slot {
+        self.pools.take(pool, pass)
+    }
+
+    /// `pass` waits no longer.
+    pub fn leave_line(&mut self, pool: u32, pass: u32) {
+        self.pools.leave_line(pool, pass);
+    }
+
+    /// Begins to open a connection for `pass`; its bell rings when that is done.
+    pub fn connect(&mut self, pool: u32, pass: u32) -> u32 {
+        let address = self.pools.address(pool);
+        let index = self.free.pop().unwrap_or_else(|| self.add());
+        let connection = &mut self.connections[index as usize];
+        connection.link = Link::Opening(Box::pin(TcpStream::connect(address)));
+        (connection.pool, connection.pass) = (pool, pass);
+        (connection.reused, connection.listening) = (false, false);
+        connection.bell.wake_by_ref();
+        index
+    }
+
+    fn add(&mut self) -> u32 {
+        let index = u32::try_from(self.connections.len()).expect("descriptors run out first");
+        let bell = self.ready.bell(Token::Connection(index));
+        self.connections.push(Connection {
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            link: Link::None,
+            pool: 0,
+            pass: NOBODY,
+            reader: Reader::default(),
+            unsent: Vec::new(),
+            to_head: false,
+            reused: false,
+            written: false,
+            heard: false,
+            listening: false,
         });
-        Exchange {
-            free_at: progress.free_at.get(),
-            sent: progress.sent.get(),
-            outcome,
+        index
+    }
+
+    /// Sends `request` for `pass` over an open connection.
+    pub fn send(&mut self, connection: u32, pass: u32, request: &[u8], to_head: bool) -> Result<(), Broken> {
+        let connection = &mut self.connections[connection as usize];
+        connection.pass = pass;
+        connection.to_head = to_head;
+        (connection.written, connection.heard) = (false, false);
+        let written = connection.write(request)?;
+        connection.unsent.clear();
+        connection.unsent.extend_from_slice(&request[written..]);
+        if !connection.listening {
+            connection.listen(&mut self.buffer);
+        }
+        Ok(())
+    }
+
+    /// Looks at a connection whose bell rang.
+    pub fn look(&mut self, index: u32, receiver: &mut impl Receiver) -> Happened {
+        let connection = &mut self.connections[index as usize];
+        connection.bell.hush();
+        connection.listening = false;
+        match &mut connection.link {
+            Link::None => Happened::Nothing,
+            Link::Opening(opening) => {
+                let mut context = Context::from_waker(&connection.waker);
+                match opening.as_mut().poll(&mut context) {
+                    Poll::Pending => Happened::Nothing,
+                    Poll::Ready(Ok(stream)) => {
+                        // Without it a small request may wait for an acknowledgement; refusing it is no harm.
+                        let _ = stream.set_nodelay(true);
+                        connection.link = Link::Open(stream);
+                        self.open += 1;
+                        Happened::Opened
+                    }
+                    Poll::Ready(Err(error)) => Happened::NotOpened(error, self.close(index)),
+                }
+            }
+            Link::Open(_) if connection.pass == NOBODY => self.look_idle(index),
+            Link::Open(_) => connection.go_on(&mut self.buffer, receiver),
         }
     }
 
-    async fn attempt(
-        &self,
-        pool: &Pool<Connection>,
-        make: &dyn Fn() -> Option<Request<Full<Bytes>>>,
-        idempotent: bool,
-        progress: &Progress,
-    ) -> Outcome {
-        let _slot = pool.slot().await;
-        progress.free_at.set(Some(Instant::now()));
-        let mut retried = false;
-        loop {
-            let Some(request) = make() else {
-                return Outcome::Failed(FailureKind::Protocol);
-            };
-            let mut reused = None;
-            while !retried && let Some(mut idle) = pool.take_idle() {
-                // Closed while idle: nothing was sent on it, so nothing is retried.
-                if idle.sender.ready().await.is_ok() {
-                    reused = Some(idle);
-                    break;
-                }
-            }
-            let may_retry = reused.is_some();
-            let mut connection = match reused {
-                Some(connection) => connection,
-                None => {
-                    progress.connecting.set(true);
-                    let connected = self.connect(pool.address()).await;
-                    progress.connecting.set(false);
-                    match connected {
-                        Ok(connection) => connection,
-                        Err(outcome) => return outcome,
-                    }
-                }
-            };
-            let sent_before = progress.sent.replace(true);
-            let read_before = connection.read.get();
-            match connection.sender.try_send_request(request).await {
-                Ok(response) => {
-                    let outcome = self.drain(response).await;
-                    if matches!(outcome, Outcome::Answered { .. }) {
-                        pool.give_back(connection);
-                    }
-                    return outcome;
-                }
-                Err(mut failed) => {
-                    let untouched = failed.take_message().is_some();
-                    if untouched {
-                        progress.sent.set(sent_before);
-                    }
-                    let kind = classify(failed.error());
-                    let silent = connection.read.get() == read_before && kind == FailureKind::Reset;
-                    // As browsers do: an idle connection may have been closed just then (RFC 9112, 9.3.1).
-                    if may_retry && (untouched || (idempotent && silent)) {
-                        retried = true;
-                        continue;
-                    }
-                    return Outcome::Failed(kind);
-                }
-            }
+    fn look_idle(&mut self, index: u32) -> Happened {
+        let connection = &mut self.connections[index as usize];
+        if connection.listen(&mut self.buffer) {
+            return Happened::Nothing;
         }
+        // The end, or bytes nobody asked for: either way it can carry nothing more.
+        let pool = connection.pool;
+        self.pools.idle_closed(pool, index);
+        self.forget(index);
+        Happened::GoneIdle
     }
 
-    async fn connect(&self, address: SocketAddr) -> Result<Connection, Outcome> {
-        let connected = timeout(self.settings.connect_timeout, TcpStream::connect(address)).await;
-        let stream = match connected {
-            Err(_) => return Err(Outcome::Failed(FailureKind::ConnectTimeout)),
-            Ok(Err(error)) => return Err(connect_failure(&error)),
-            Ok(Ok(stream)) => stream,
+    /// The request on it is over; says who may use its room now, and the connection if it can still be used.
+    pub fn release(&mut self, index: u32, reusable: bool) -> (Next, Option<u32>) {
+        let connection = &mut self.connections[index as usize];
+        connection.pass = NOBODY;
+        connection.reused = true;
+        let pool = connection.pool;
+        if !reusable || !connection.unsent.is_empty() || self.pools.is_retired(pool) {
+            return (self.close(index), None);
+        }
+        let next = self.pools.give_back(pool, index);
+        if next == Next::Nobody && matches!(self.look_idle(index), Happened::GoneIdle) {
+            return (Next::Nobody, None);
+        }
+        (next, Some(index))
+    }
+
+    /// Closes a connection in use; says who may open one in its room.
+    pub fn close(&mut self, index: u32) -> Next {
+        let pool = self.connections[index as usize].pool;
+        self.forget(index);
+        self.pools.closed(pool)
+    }
+
+    /// Closes a connection in use; its room stays its pass's own, who opens another one.
+    pub fn replace(&mut self, index: u32) -> u32 {
+        let Connection { pool, pass, .. } = self.connections[index as usize];
+        self.forget(index);
+        self.connect(pool, pass)
+    }
+
+    fn forget(&mut self, index: u32) {
+        let connection = &mut self.connections[index as usize];
+        if let Link::Open(_) = connection.link {
+            self.open -= 1;
+        }
+        connection.link = Link::None;
+        connection.pass = NOBODY;
+        connection.reader.reset();
+        connection.unsent = Vec::new();
+        self.free.push(index);
+    }
+}
+
+impl Connection {
+    /// Writes what the socket takes.
+    fn write(&mut self, request: &[u8]) -> Result<usize, Broken> {
+        let Link::Open(stream) = &mut self.link else {
+            return Ok(0);
         };
-        // Without it a small request may wait for an acknowledgement; a socket that refuses it is still usable.
-        let _ = stream.set_nodelay(true);
-        let read = Rc::new(Cell::new(0));
-        let stream = TokioIo::new(Counted::new(stream, Rc::clone(&read)));
-        let (sender, driver) = match Builder::new().handshake(stream).await {
-            Ok(parts) => parts,
-            Err(error) => return Err(Outcome::Failed(classify(&error))),
+        let mut context = Context::from_waker(&self.waker);
+        let mut written = 0;
+        while written < request.len() {
+            match Pin::new(&mut *stream).poll_write(&mut context, &request[written..]) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(count)) => {
+                    written += count;
+                    self.written = true;
+                }
+                Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
+            }
+        }
+        Ok(written)
+    }
+
+    /// Has the bell rung when the peer says something; false if it has said something already, or is gone.
+    fn listen(&mut self, buffer: &mut [u8]) -> bool {
+        let Link::Open(stream) = &mut self.link else {
+            return false;
         };
-        let open = Open::new(&self.open);
-        tokio::task::spawn_local(async move {
-            let _open = open;
-            // The request that used the connection reports the error; an idle connection's end is no failure.
-            let _ = driver.await;
-        });
-        Ok(Connection { sender, read })
-    }
-
-    async fn drain(&self, response: Response<Incoming>) -> Outcome {
-        let (head, mut body) = response.into_parts();
-        let mut length = 0;
-        while let Some(frame) = body.frame().await {
-            match frame {
-                Err(error) => return Outcome::Failed(classify(&error)),
-                Ok(frame) => length += frame.data_ref().map_or(0, |data| data.len() as u64),
-            }
-            if length > BODY_MAX {
-                return Outcome::Failed(FailureKind::Protocol);
+        if self.pass == NOBODY {
+            let mut context = Context::from_waker(&self.waker);
+            let mut buffer = ReadBuf::new(buffer);
+            self.listening = Pin::new(stream).poll_read(&mut context, &mut buffer).is_pending();
+        } else {
+            let mut context = Context::from_waker(&self.waker);
+            match stream.poll_read_ready(&mut context) {
+                Poll::Pending => self.listening = true,
+                // The answer is there already, or the readiness is stale; a look will tell.
+                Poll::Ready(_) => self.bell.wake_by_ref(),
             }
         }
-        let served_by = self.settings.served_by.as_ref();
-        Outcome::Answered {
-            status: head.status.as_u16(),
-            served_by: served_by.and_then(|name| head.headers.get(name).cloned()),
+        self.listening
+    }
+
+    /// Sends what is left to send and reads what has come.
+    fn go_on(&mut self, buffer: &mut [u8], receiver: &mut impl Receiver) -> Happened {
+        if !self.unsent.is_empty() {
+            let unsent = std::mem::take(&mut self.unsent);
+            match self.write(&unsent) {
+                Ok(written) => self.unsent = unsent[written..].to_vec(),
+                Err(broken) => return Happened::Broken(broken),
+            }
+        }
+        for _ in 0..READS_PER_TURN {
+            let Link::Open(stream) = &mut self.link else {
+                return Happened::Nothing;
+            };
+            let mut context = Context::from_waker(&self.waker);
+            let mut read = ReadBuf::new(buffer);
+            let input = match Pin::new(stream).poll_read(&mut context, &mut read) {
+                Poll::Pending => {
+                    self.listening = true;
+                    return Happened::Nothing;
+                }
+                Poll::Ready(Err(error)) => return Happened::Broken(self.broken(io_failure(&error))),
+                Poll::Ready(Ok(())) => read.filled(),
+            };
+            if input.is_empty() {
+                return match self.reader.at_end() {
+                    AtEnd::Whole => Happened::Answered { reusable: false },
+                    AtEnd::Cut => Happened::Broken(self.broken(FailureKind::Reset)),
+                };
+            }
+            self.heard = true;
+            match self.reader.feed(input, self.to_head, receiver) {
+                Ok(Progress::More) => {}
+                Ok(Progress::Whole { used, reusable }) => {
+                    // What came unasked belongs to no request.
+                    let reusable = reusable && used == input.len();
+                    return Happened::Answered { reusable };
+                }
+                Err(_) => return Happened::Broken(self.broken(FailureKind::Protocol)),
+            }
+        }
+        self.bell.wake_by_ref();
+        Happened::Nothing
+    }
+
+    fn broken(&self, kind: FailureKind) -> Broken {
+        Broken {
+            kind,
+            silent: !self.heard,
+            unsent: !self.written,
+            reused: self.reused,
         }
     }
 }
 
-struct Open(Rc<Cell<u64>>);
-
-impl Open {
-    fn new(count: &Rc<Cell<u64>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
+fn io_failure(error: &io::Error) -> FailureKind {
+    match error.kind() {
+        io::ErrorKind::TimedOut => FailureKind::Timeout,
+        _ => FailureKind::Reset,
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
-    }
-}
-
-fn connect_failure(error: &io::Error) -> Outcome {
+/// What a failed connect means to the user; none where the generator itself lacks what it takes.
+#[must_use]
+pub fn connect_failure(error: &io::Error) -> Option<FailureKind> {
     use nix::errno::Errno;
     match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM) => Outcome::NotSent,
-        Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Outcome::Failed(FailureKind::Reset),
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM) => None,
+        Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Some(FailureKind::Reset),
         Some(Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN) => {
-            Outcome::Failed(FailureKind::ConnectTimeout)
+            Some(FailureKind::ConnectTimeout)
         }
-        _ => Outcome::Failed(FailureKind::Refused),
-    }
-}
-
-fn classify(error: &hyper::Error) -> FailureKind {
-    let mut source = error.source();
-    while let Some(inner) = source {
-        if let Some(io) = inner.downcast_ref::<io::Error>() {
-            return match io.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => FailureKind::Protocol,
-                io::ErrorKind::TimedOut => FailureKind::Timeout,
-                _ => FailureKind::Reset,
-            };
-        }
-        source = inner.source();
-    }
-    let broken_off = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
-    if broken_off || error.is_body_write_aborted() {
-        FailureKind::Reset
-    } else {
-        FailureKind::Protocol
+        _ => Some(FailureKind::Refused),
     }
 }

@@ -63,7 +63,7 @@ impl Wheel {
     }
 
     /// Moves every row due at `now_us` or before into `out`, in order of due time.
-    pub fn advance(&mut self, now_us: u64, out: &mut Vec<(u64, u32)>) {
+    pub fn advance(&mut self, now_us: u64, out: &mut impl Extend<(u64, u32)>) {
         let target = now_us >> TICK_BITS;
         while self.tick < target {
             match self.next_slot_tick() {
@@ -79,7 +79,7 @@ impl Wheel {
                 break;
             }
             self.near.pop();
-            out.push((due_us, row));
+            out.extend([(due_us, row)]);
         }
     }
 

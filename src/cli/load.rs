@@ -1,0 +1,156 @@
+//! `tenfold load`: one URL, no file.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use hyper::Uri;
+
+use crate::cli::args::LoadArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::progress::ProgressView;
+use crate::cli::signals::interrupts;
+use crate::cli::target::check_entry;
+use crate::clock::Clock;
+use crate::judge::judge;
+use crate::plan::{AdHoc, Amount, Plan};
+use crate::recording::Ended;
+use crate::report::LoadSummary;
+use crate::run::director::{self, Setup};
+use crate::units::Pace;
+
+/// Users when neither they nor a rate are given.
+const USERS: u64 = 50;
+/// Connections for a rate when none are given.
+const CONNECTIONS: usize = 1_000;
+
+/// Puts load on one URL.
+pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
+    let plan = Arc::new(plan(&arguments)?);
+    check_entry(&plan).await?;
+    let mut view = ProgressView::new(&plan, arguments.quiet || arguments.json);
+    let (progress_tx, mut progress_rx) = tokio::sync::mpsc::channel(64);
+    let shown = tokio::spawn(async move {
+        while let Some(progress) = progress_rx.recv().await {
+            view.show(&progress);
+        }
+        view.finish();
+    });
+    let setup = Setup {
+        plan: Arc::clone(&plan),
+        clock: Clock::starting_now(Pace::REAL),
+        account: None,
+        journal: std::path::PathBuf::new(),
+        interrupts: interrupts(None).context("cannot listen for signals")?,
+        progress: Box::new(move |progress| {
+            // A slow terminal loses lines of progress, never time of the run.
+            let _ = progress_tx.try_send(progress.clone());
+        }),
+    };
+    let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;
+    shown.await.context("the progress view failed")?;
+    let summary = LoadSummary::new(&plan, &recording, &judge(&plan, &recording).honesty);
+    if arguments.json {
+        anstream::println!("{}", summary.json());
+    } else {
+        anstream::print!("{}", summary.text());
+    }
+    Ok(match recording.ended {
+        Ended::Interrupted => Exit::Interrupted,
+        _ if summary.ok == 0 => Exit::Unreachable,
+        _ if summary.generator.spoiled.is_some() => Exit::Inconclusive,
+        _ => Exit::Met,
+    })
+}
+
+fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
+    let (host, port, path) = split(&arguments.url)?;
+    let cores = arguments.cores.map_or_else(
+        || std::thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
+    let amount = match (arguments.rate, arguments.users) {
+        (Some(rate), _) => Amount::Rate(rate),
+        (None, users) => Amount::Users(users.map_or(USERS, u64::from)),
+    };
+    let connections = match (arguments.connections, amount) {
+        (Some(connections), _) => usize::from(connections),
+        (None, Amount::Users(users)) if arguments.think.is_zero() => usize::try_from(users).unwrap_or(usize::MAX),
+        (None, _) => CONNECTIONS,
+    };
+    let headers = arguments.header.iter().map(|header| split_header(header));
+    let plan = AdHoc {
+        host,
+        port,
+        path,
+        method: arguments.method.to_uppercase(),
+        headers: headers.collect::<Result<_, _>>()?,
+        body: arguments
+            .body
+            .clone()
+            .map(|body| ("application/octet-stream".to_owned(), body)),
+        amount,
+        duration: arguments.duration,
+        think: arguments.think,
+        connections: connections.max(cores),
+        cores,
+        timeout: arguments.timeout,
+        served_by: arguments.served_by.clone(),
+        seed: arguments.seed,
+    };
+    Ok(plan.plan())
+}
+
+fn split(url: &str) -> Result<(String, u16, String), Failure> {
+    let wrong = |hint: &str| Failure::usage(anyhow!("{url:?} cannot be loaded\nhint: {hint}"));
+    let full = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    let uri: Uri = full
+        .parse()
+        .map_err(|_| wrong("write e.g. http://localhost:8080/path"))?;
+    if uri.scheme_str() != Some("http") {
+        return Err(wrong("only http:// is supported in this version"));
+    }
+    let host = uri
+        .host()
+        .filter(|host| !host.is_empty())
+        .ok_or_else(|| wrong("it names no host"))?;
+    if uri
+        .authority()
+        .is_some_and(|authority| authority.as_str().contains('@'))
+    {
+        return Err(wrong("give credentials with --header 'authorization: …'"));
+    }
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Ok((
+        host.trim_matches(['[', ']']).to_owned(),
+        uri.port_u16().unwrap_or(80),
+        path.to_owned(),
+    ))
+}
+
+fn split_header(header: &str) -> Result<(String, String), Failure> {
+    match header.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(Failure::usage(anyhow!(
+            "{header:?} is not a header\nhint: write e.g. --header 'accept: text/html'"
+        ))),
+    }
+}
+
+/// A time as `10s`, `1m30s` or `500ms`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    crate::units::parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// A rate as `5000` or `5_000/s`.
+pub(super) fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).replace('_', "");
+    match number.trim().parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
+        _ => Err("a rate is a number of requests a second above zero, e.g. 5000/s".to_owned()),
+    }
+}

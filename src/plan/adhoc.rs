@@ -1,0 +1,143 @@
+//! The plan of an ad hoc run: one request again and again, no file, as wrk and oha users expect.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{
+    Body, ClientPlan, DnsPolicy, HonestyPlan, Inventory, JourneyPlan, LoadModel, Part, Plan, StagePlan, StepPlan,
+    TargetPlan, Template, Think,
+};
+use crate::units::Pace;
+
+/// What to send, how much of it, and for how long.
+#[derive(Clone, Debug)]
+pub struct AdHoc {
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path and query.
+    pub path: String,
+    /// Method, upper case.
+    pub method: String,
+    /// Header fields.
+    pub headers: Vec<(String, String)>,
+    /// Body with its content type.
+    pub body: Option<(String, String)>,
+    /// How much.
+    pub amount: Amount,
+    /// Real time.
+    pub duration: Duration,
+    /// Real time a user thinks between two requests.
+    pub think: Duration,
+    /// Connections in all, spread over the shards.
+    pub connections: usize,
+    /// Shards, one thread each.
+    pub cores: usize,
+    /// Real time a request may take.
+    pub timeout: Duration,
+    /// Response header that says who served.
+    pub served_by: Option<String>,
+    /// Seed of every random choice.
+    pub seed: u64,
+}
+
+/// How much is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// This many users, each waiting for its answer before its next request (closed model).
+    Users(u64),
+    /// This many requests a second, whatever becomes of those before (open model).
+    Rate(f64),
+}
+
+impl AdHoc {
+    /// The plan.
+    #[must_use]
+    pub fn plan(self) -> Plan {
+        let (model, level) = match self.amount {
+            Amount::Users(users) => (LoadModel::Users, users as f64),
+            Amount::Rate(rate) => (LoadModel::Arrivals, rate),
+        };
+        let text = |text: String| Template {
+            parts: vec![Part::Text(text)],
+        };
+        let name = format!("{}:{}", self.host, self.port);
+        let step = StepPlan {
+            name: "request".to_owned(),
+            journey: 0,
+            method: self.method,
+            path: text(self.path),
+            headers: self
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name, text(value)))
+                .collect(),
+            body: self.body.map(|(content_type, body)| Body {
+                content_type,
+                template: text(body),
+            }),
+            expect_status: None,
+            ledger: None,
+        };
+        Plan {
+            name: "load".to_owned(),
+            rerun: String::new(),
+            seed: self.seed,
+            pace: Pace::REAL,
+            target: TargetPlan {
+                name,
+                scheme: "http".to_owned(),
+                host: self.host,
+                port: self.port,
+                resolver: None,
+                endpoint: None,
+                account: None,
+                regions: Vec::new(),
+                roles: BTreeMap::new(),
+                allow: None,
+                served_by: self.served_by,
+                edge: BTreeMap::new(),
+                inventory: Inventory::default(),
+            },
+            journeys: vec![JourneyPlan {
+                name: "request".to_owned(),
+                weight: 1.0,
+                think: Think {
+                    min: self.think,
+                    max: self.think,
+                },
+                steps: vec![0],
+            }],
+            steps: vec![step],
+            model,
+            stages: vec![StagePlan {
+                tier: 1,
+                level,
+                starts_at: Duration::ZERO,
+                holds_at: Duration::ZERO,
+                ends_at: self.duration,
+            }],
+            client: ClientPlan {
+                dns: DnsPolicy::HonourTtl,
+                connections_max: self.connections.div_ceil(self.cores.max(1)),
+                connect_timeout: self.timeout,
+                request_timeout: self.timeout,
+                rate_limit: None,
+                shards: Some(self.cores),
+                forced_lag: Duration::ZERO,
+            },
+            ledgers: BTreeMap::new(),
+            probes: Vec::new(),
+            experiments: Vec::new(),
+            objectives: Vec::new(),
+            honesty: HonestyPlan {
+                lag_p99_max: Duration::from_millis(50),
+                // Users who do not think take whatever the generator can give; only a rate has to be kept up with.
+                cpu_max: if model == LoadModel::Users { 1.0 } else { 0.95 },
+                requests_min: 1,
+            },
+            ends_at: self.duration,
+        }
+    }
+}
