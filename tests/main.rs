@@ -3,6 +3,7 @@
 mod chaos_in_lab;
 mod command_line;
 mod independent_clients;
+mod load_command;
 mod moto;
 mod support;
 mod tidy;

@@ -237,6 +237,14 @@ fn across(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
         let hint = suggest(&probe.step.value, steps.iter().copied());
         sink.push(Mistake::at(&probe.step.place, format!("unknown step {:?}", probe.step.value)).hint(hint));
     }
+    for probe in &profile.probes {
+        let of = profile.journeys.iter().flat_map(|journey| &journey.steps);
+        for step in of.filter(|step| step.name == probe.step.value && step.has_variables()) {
+            let hint = "a probe sends its one request alone; name a step that stands alone";
+            let message = format!("step {:?} needs what earlier steps extract", step.name);
+            sink.push(Mistake::at(&probe.step.place, message).hint(hint));
+        }
+    }
     let of_experiments = experiments.iter().flat_map(|experiment| &experiment.objectives);
     for objective in profile.objectives.iter().chain(of_experiments) {
         subject(objective, &requests, &ledgers, sink);

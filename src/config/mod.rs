@@ -2,9 +2,11 @@
 //! Gets text and a name; opens no file and reads no environment. [`references`] tells the caller which files to read
 //! next, [`load`] takes everything together.
 
+pub mod checks;
 mod decode;
 mod error;
 mod experiment;
+mod journey;
 mod load;
 mod nearest;
 mod node;
@@ -18,7 +20,8 @@ pub mod template;
 
 pub use error::{ConfigErrors, Mistake};
 pub use experiment::{At, Experiment, FaultEntry, FaultKind, Stop};
+pub use journey::{Journey, RequestBody, Step};
 pub use load::{Config, Reference, References, Sources, load, references};
-pub use profile::{Client, Honesty, Journey, Ledger, Load, Probe, Profile, RequestBody, Stage, Step, TargetRef};
+pub use profile::{Client, Honesty, Ledger, Load, Probe, Profile, Stage, TargetRef};
 pub use source::{Place, Spanned};
 pub use target::{AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
+use super::journey::{self, Journey};
 use super::nearest::suggest;
 use super::node::{Node, Value};
 use super::objective::Objective;
 use super::source::{Place, Spanned};
-use super::template::{self, Piece};
+use super::template::{Holes, Piece};
 use crate::units::Pace;
 
 /// What the profile's author wrote, checked.
@@ -66,47 +67,6 @@ impl TargetRef {
             path => Self::File(path.to_owned()),
         }
     }
-}
-
-/// The steps one user repeats.
-#[derive(Clone, Debug)]
-pub struct Journey {
-    /// Its name.
-    pub name: String,
-    /// Relative weight, positive.
-    pub weight: f64,
-    /// Shortest and longest think time, real time.
-    pub think: (Duration, Duration),
-    /// Requests in order.
-    pub steps: Vec<Step>,
-}
-
-/// One request.
-#[derive(Clone, Debug)]
-pub struct Step {
-    /// The name given or derived: the journey's, with `.2` and so on for further steps.
-    pub name: String,
-    /// HTTP method, upper case.
-    pub method: String,
-    /// Path.
-    pub path: Vec<Piece>,
-    /// Extra headers.
-    pub headers: Vec<(String, Vec<Piece>)>,
-    /// Body.
-    pub body: Option<RequestBody>,
-    /// Expected status; none means any below 400.
-    pub expect_status: Option<u16>,
-    /// The ledger that records the acknowledged id.
-    pub ledger: Option<Spanned<String>>,
-}
-
-/// A body with its content type.
-#[derive(Clone, Debug)]
-pub struct RequestBody {
-    /// Content-Type.
-    pub content_type: String,
-    /// The text.
-    pub text: Vec<Piece>,
 }
 
 /// How much load a stage reaches.
@@ -192,8 +152,6 @@ pub struct Honesty {
     pub requests: u64,
 }
 
-const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
-
 /// Reads what stands in a profile's tree.
 pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> Option<Profile> {
     let mut fields = Fields::of(root, "the profile", sink)?;
@@ -209,7 +167,7 @@ pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> O
         "{ browse: { weight: 1, think: 5s..25s, steps: [{ get: / }] } }",
         sink,
     );
-    let journeys = journeys.map(|node| self::journeys(node, sink)).unwrap_or_default();
+    let journeys = journeys.map(|node| journey::journeys(node, sink)).unwrap_or_default();
     let stages_node = fields.require("stages", "[{ tier: 1, users: 1_000, ramp: 1m, hold: 5m }]", sink);
     let stages = stages_node.map(|node| self::stages(node, sink)).unwrap_or_default();
     let chaos = fields.take("chaos").map(|node| chaos(node, sink)).unwrap_or_default();
@@ -305,213 +263,6 @@ fn rate_possible(node: &Node, first: &Stage, stages: &[Stage], journeys: &[Journ
             Mistake::at(place, message).hint("raise client.rate_limit, or use fewer users or longer think times"),
         );
     }
-}
-
-fn journeys(node: &Node, sink: &mut Sink) -> Vec<Journey> {
-    let entries = decode::map(node, "journeys", sink);
-    if entries.is_empty() && matches!(node.value, Value::Map(_)) {
-        sink.push(Mistake::at(&node.place, "there are no journeys").hint("users need at least one"));
-    }
-    let mut names: Vec<String> = Vec::new();
-    entries
-        .iter()
-        .filter_map(|entry| journey(&entry.key, &entry.node, &mut names, sink))
-        .collect()
-}
-
-fn journey(name: &str, node: &Node, names: &mut Vec<String>, sink: &mut Sink) -> Option<Journey> {
-    let mut fields = Fields::of(node, format!("journey {name:?}"), sink)?;
-    let weight = fields.take("weight").and_then(|node| {
-        let weight = decode::number(node, sink)?;
-        if weight <= 0.0 {
-            let hint = "write a positive number, or remove the journey";
-            sink.push(Mistake::at(&node.place, format!("a weight of {weight} means nobody does it")).hint(hint));
-            return None;
-        }
-        Some(weight)
-    });
-    let think = fields
-        .take("think")
-        .and_then(|node| think(node, sink))
-        .unwrap_or_default();
-    let steps_node = fields.require("steps", "[{ get: / }]", sink);
-    fields.finish(sink);
-    let items = decode::list(steps_node?, "steps", sink);
-    if items.is_empty() {
-        sink.push(Mistake::at(&node.place, format!("journey {name:?} has no steps")).hint("add `- get: /`"));
-    }
-    let mut steps = Vec::new();
-    for (index, item) in items.iter().enumerate() {
-        let derived = if index == 0 {
-            name.to_owned()
-        } else {
-            format!("{name}.{}", index + 1)
-        };
-        let Some(step) = step(derived, item, sink) else {
-            continue;
-        };
-        if names.contains(&step.name) {
-            let hint = "give the step another `name`";
-            sink.push(Mistake::at(&item.place, format!("two steps are called {:?}", step.name)).hint(hint));
-        }
-        names.push(step.name.clone());
-        steps.push(step);
-    }
-    Some(Journey {
-        name: name.to_owned(),
-        weight: weight.unwrap_or(1.0),
-        think,
-        steps,
-    })
-}
-
-fn think(node: &Node, sink: &mut Sink) -> Option<(Duration, Duration)> {
-    let text = decode::text(node, sink)?;
-    let (low, high) = text.split_once("..").unwrap_or((&text, &text));
-    let read = |text: &str| crate::units::parse_duration(text).ok();
-    match (read(low), read(high)) {
-        (Some(low), Some(high)) if low <= high => Some((low, high)),
-        (Some(_), Some(_)) => {
-            sink.push(
-                Mistake::at(&node.place, format!("{text:?} ends before it begins"))
-                    .hint(format!("write {high}..{low}")),
-            );
-            None
-        }
-        _ => {
-            let mistake = Mistake::at(&node.place, format!("{text:?} is not a think time"));
-            sink.push(mistake.hint("write one duration or two, such as 5s or 5s..25s"));
-            None
-        }
-    }
-}
-
-fn step(derived: String, node: &Node, sink: &mut Sink) -> Option<Step> {
-    let mut fields = Fields::of(node, "a step", sink)?;
-    let name = fields
-        .take("name")
-        .and_then(|node| decode::text(node, sink))
-        .unwrap_or(derived);
-    let mut found: Option<(&str, &Node)> = None;
-    for method in METHODS {
-        let Some(path) = fields.take(method) else { continue };
-        if let Some((first, _)) = found {
-            sink.push(Mistake::at(
-                &path.place,
-                format!("a step sends one request, but has {first:?} and {method:?}"),
-            ));
-        }
-        found = found.or(Some((method, path)));
-    }
-    let path = found.and_then(|(_, node)| {
-        let path = template(node, false, sink)?;
-        let rooted = matches!(path.first(), Some(Piece::Text(text)) if text.starts_with('/'));
-        if !rooted {
-            sink.push(Mistake::at(&node.place, "a path begins with `/`").hint("the host comes from the target"));
-        }
-        Some(path)
-    });
-    let mut headers = Vec::new();
-    for entry in fields
-        .take("headers")
-        .map(|node| decode::map(node, "headers", sink))
-        .unwrap_or_default()
-    {
-        let valid = !entry.key.is_empty()
-            && entry
-                .key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        if !valid {
-            sink.push(Mistake::at(
-                &entry.place,
-                format!("{:?} is not a header name", entry.key),
-            ));
-        }
-        headers.extend(template(&entry.node, false, sink).map(|value| (entry.key.clone(), value)));
-    }
-    let body = body(&mut fields, sink);
-    let mut expect_status = None;
-    if let Some(mut expect) = fields
-        .take("expect")
-        .and_then(|node| Fields::of(node, "`expect`", sink))
-    {
-        expect_status = expect.take("status").and_then(|node| {
-            let status = decode::count(node, sink)?;
-            let status = u16::try_from(status).ok().filter(|status| (100..=599).contains(status));
-            if status.is_none() {
-                sink.push(Mistake::at(&node.place, "an HTTP status is a number from 100 to 599"));
-            }
-            status
-        });
-        expect.finish(sink);
-    }
-    let ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
-    let unknown_method = found.is_none();
-    fields.finish(sink);
-    if unknown_method {
-        sink.push(
-            Mistake::at(&node.place, "the step sends nothing")
-                .hint(format!("add one of {}: /path", METHODS.join(", "))),
-        );
-    }
-    Some(Step {
-        name,
-        method: found?.0.to_uppercase(),
-        path: path?,
-        headers,
-        body,
-        expect_status,
-        ledger,
-    })
-}
-
-fn body(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<RequestBody> {
-    let json = fields.take("json");
-    let body = fields.take("body");
-    let content_type = fields.take("content_type").and_then(|node| decode::text(node, sink));
-    if let (Some(_), Some(body)) = (json, body) {
-        sink.push(Mistake::at(&body.place, "a step has either `json` or `body`").hint("remove one of the two"));
-    }
-    if let Some(json) = json {
-        let before = sink.mistakes.len();
-        check_templates(json, sink);
-        if sink.mistakes.len() > before {
-            return None;
-        }
-        // Holes stay as they are in JSON text: none of them contains a character that JSON escapes.
-        let text = json.to_json().to_string();
-        let text = template::parse(&text, false).ok()?;
-        return Some(RequestBody {
-            content_type: content_type.unwrap_or_else(|| "application/json".to_owned()),
-            text,
-        });
-    }
-    let text = template(body?, false, sink)?;
-    Some(RequestBody {
-        content_type: content_type.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
-        text,
-    })
-}
-
-fn check_templates(node: &Node, sink: &mut Sink) {
-    match &node.value {
-        Value::Scalar { .. } if node.is_null() => {}
-        Value::Scalar { .. } => {
-            let _ = template(node, false, sink);
-        }
-        Value::List(items) => items.iter().for_each(|item| check_templates(item, sink)),
-        Value::Map(entries) => entries.iter().for_each(|entry| check_templates(&entry.node, sink)),
-    }
-}
-
-fn template(node: &Node, id: bool, sink: &mut Sink) -> Option<Vec<Piece>> {
-    let text = decode::text(node, sink)?;
-    template::parse(&text, id)
-        .map_err(|wrong| {
-            sink.push(Mistake::at(&node.part(wrong.offset, wrong.length), wrong.message).hint(wrong.hint));
-        })
-        .ok()
 }
 
 fn stages(node: &Node, sink: &mut Sink) -> Vec<Stage> {
@@ -644,7 +395,19 @@ fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
         };
         let read_node = fields.require("read", "\"/orders/{{ id }}\"", sink);
         fields.finish(sink);
-        let Some((node, read)) = read_node.and_then(|node| Some((node, template(node, true, sink)?))) else {
+        let Some((node, read)) = read_node.and_then(|node| {
+            Some((
+                node,
+                journey::template(
+                    node,
+                    &Holes {
+                        variables: &[],
+                        id: true,
+                    },
+                    sink,
+                )?,
+            ))
+        }) else {
             continue;
         };
         if !read.contains(&Piece::Id) {

@@ -14,6 +14,17 @@ pub enum Piece {
     Unique,
     /// The acknowledged id, only where a write is read back.
     Id,
+    /// What an earlier step of the same journey extracted under this name.
+    Variable(String),
+}
+
+/// What holes can hold besides random numbers and unique ids.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holes<'a> {
+    /// What earlier steps extracted.
+    pub(super) variables: &'a [String],
+    /// Whether `{{ id }}` means the id of an acknowledged write.
+    pub(super) id: bool,
 }
 
 /// What is wrong with a text, and where in it (characters).
@@ -25,8 +36,8 @@ pub(super) struct TemplateMistake {
     pub(super) hint: String,
 }
 
-/// Takes a text apart; `id` says whether `{{ id }}` means something here.
-pub(super) fn parse(text: &str, id: bool) -> Result<Vec<Piece>, TemplateMistake> {
+/// Takes a text apart.
+pub(super) fn parse(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, TemplateMistake> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
@@ -45,7 +56,7 @@ pub(super) fn parse(text: &str, id: bool) -> Result<Vec<Piece>, TemplateMistake>
         };
         let hole = inner[..close].trim();
         let length = rest[open..open + close + 4].chars().count();
-        pieces.push(self::hole(hole, id).map_err(|(message, hint)| TemplateMistake {
+        pieces.push(self::hole(hole, holes).map_err(|(message, hint)| TemplateMistake {
             offset,
             length,
             message,
@@ -59,17 +70,14 @@ pub(super) fn parse(text: &str, id: bool) -> Result<Vec<Piece>, TemplateMistake>
     Ok(pieces)
 }
 
-fn hole(hole: &str, id: bool) -> Result<Piece, (String, String)> {
+fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
     let (name, arguments) = match hole.split_once('(') {
         Some((name, rest)) => (name.trim(), Some(rest.trim_end().strip_suffix(')').unwrap_or(rest))),
         None => (hole, None),
     };
-    let known: &[&str] = if id {
-        &["id", "random", "unique"]
-    } else {
-        &["random", "unique"]
-    };
+    let id = holes.id;
     match (name, arguments) {
+        (name, None) if holes.variables.iter().any(|variable| variable == name) => Ok(Piece::Variable(name.to_owned())),
         ("unique", None) => Ok(Piece::Unique),
         ("id", None) if id => Ok(Piece::Id),
         ("id", None) => Err((
@@ -97,21 +105,44 @@ fn hole(hole: &str, id: bool) -> Result<Piece, (String, String)> {
             "write `{{ unique }}`".to_owned(),
         )),
         _ => Err((
-            format!("unknown template function {name:?}"),
-            suggest(name, known.iter().copied()),
+            format!("unknown template function or variable {name:?}"),
+            unknown(name, holes),
         )),
     }
+}
+
+/// The nearest name that would be known; a variable comes from an earlier step of the same journey.
+fn unknown(name: &str, holes: &Holes<'_>) -> String {
+    let functions = if holes.id {
+        &["id", "random", "unique"][..]
+    } else {
+        &["random", "unique"]
+    };
+    let known = functions
+        .iter()
+        .copied()
+        .chain(holes.variables.iter().map(String::as_str));
+    suggest(name, known)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const NONE: Holes<'static> = Holes {
+        variables: &[],
+        id: false,
+    };
+    const ID: Holes<'static> = Holes {
+        variables: &[],
+        id: true,
+    };
     use proptest::prelude::*;
 
     #[test]
     fn texts_come_apart() {
         assert_eq!(
-            parse("/p/{{ random(1, 500) }}?u={{unique}}", false),
+            parse("/p/{{ random(1, 500) }}?u={{unique}}", &NONE),
             Ok(vec![
                 Piece::Text("/p/".to_owned()),
                 Piece::Random(1, 500),
@@ -120,7 +151,7 @@ mod tests {
             ])
         );
         assert_eq!(
-            parse("/o/{{ id }}", true),
+            parse("/o/{{ id }}", &ID),
             Ok(vec![Piece::Text("/o/".to_owned()), Piece::Id])
         );
         for bad in [
@@ -132,9 +163,9 @@ mod tests {
             "{{ x }}",
             "{{ unique(1) }}",
         ] {
-            assert!(parse(bad, false).is_err(), "{bad}");
+            assert!(parse(bad, &NONE).is_err(), "{bad}");
         }
-        let mistake = parse("é {{ uniqe }}", false).expect_err("misspelt");
+        let mistake = parse("é {{ uniqe }}", &NONE).expect_err("misspelt");
         assert_eq!(
             (mistake.offset, mistake.length, mistake.hint.as_str()),
             (2, 11, "did you mean \"unique\"?")
@@ -144,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(text in "[{}() a-zé0-9,]{0,60}") {
-            let _ = parse(&text, true);
+            let _ = parse(&text, &ID);
         }
     }
 }

@@ -61,7 +61,8 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         },
         headers: Vec::new(),
         body: None,
-        expect_status: None,
+        expect: Expect::default(),
+        extract: Vec::new(),
         ledger: None,
     };
     let journey = |name: &str, index| JourneyPlan {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Body, ClientPlan, DnsPolicy, HonestyPlan, Inventory, JourneyPlan, LoadModel, Part, Plan, StagePlan, StepPlan,
-    TargetPlan, Template, Think,
+    Body, ClientPlan, DnsPolicy, Expect, HonestyPlan, Inventory, JourneyPlan, LoadModel, Part, Plan, StagePlan,
+    StepPlan, TargetPlan, Template, Think,
 };
 use crate::units::Pace;
 
@@ -76,8 +76,10 @@ impl AdHoc {
             body: self.body.map(|(content_type, body)| Body {
                 content_type,
                 template: text(body),
+                json: false,
             }),
-            expect_status: None,
+            expect: Expect::default(),
+            extract: Vec::new(),
             ledger: None,
         };
         Plan {

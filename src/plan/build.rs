@@ -91,8 +91,10 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 body: step.body.as_ref().map(|body| Body {
                     content_type: body.content_type.clone(),
                     template: template(&body.text),
+                    json: body.json,
                 }),
-                expect_status: step.expect_status,
+                expect: step.expect.clone(),
+                extract: step.extract.clone(),
                 ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
             }
         }));
@@ -212,6 +214,7 @@ fn template(pieces: &[Piece]) -> Template {
         Piece::Random(low, high) => Part::Random(*low, *high),
         Piece::Unique => Part::Unique,
         Piece::Id => Part::Id,
+        Piece::Variable(name) => Part::Variable(name.clone()),
     };
     Template {
         parts: pieces.iter().map(part).collect(),

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
@@ -159,8 +160,12 @@ pub struct StepPlan {
     pub headers: Vec<(String, Template)>,
     /// Body template with its content type.
     pub body: Option<Body>,
-    /// Expected status; none means any below 400.
-    pub expect_status: Option<u16>,
+    /// What an answer must be.
+    #[serde(default)]
+    pub expect: Expect,
+    /// What later steps of the journey take from the answer.
+    #[serde(default)]
+    pub extract: Vec<Extract>,
     /// Ledger that records the acknowledged id.
     pub ledger: Option<String>,
 }
@@ -172,6 +177,9 @@ pub struct Body {
     pub content_type: String,
     /// The text.
     pub template: Template,
+    /// It is JSON whose strings hold the holes.
+    #[serde(default)]
+    pub json: bool,
 }
 
 /// A compiled text with holes.
@@ -193,6 +201,8 @@ pub enum Part {
     Unique,
     /// `{{ id }}`: only in a ledger's read path.
     Id,
+    /// `{{ name }}`: what an earlier step of the pass extracted.
+    Variable(String),
 }
 
 /// Open or closed model.

@@ -88,6 +88,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         interrupts,
         progress,
     } = setup;
+    let crowds = load::assemble(plan.clone()).await;
     let run_clock = RunClock::new(clock, Instant::now() + LEAD);
     let (events_tx, events) = mpsc::channel(8192);
     let (probes_tx, probes) = mpsc::channel(8192);
@@ -107,7 +108,14 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         }
         None => None,
     };
-    let load = load::start(plan.clone(), run_clock, shards_tx, events_tx.clone(), stop_rx.clone())?;
+    let load = load::start(
+        plan.clone(),
+        crowds,
+        run_clock,
+        shards_tx,
+        events_tx.clone(),
+        stop_rx.clone(),
+    )?;
     let reader = account.as_ref().map(|(reader, _)| reader.clone());
     let observe = observe::start(&plan, reader, run_clock, events_tx.clone(), probes_tx, &stop_rx);
     let director = Director {

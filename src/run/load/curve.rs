@@ -66,6 +66,7 @@ impl Curve {
 
     /// The level at `at_us`; the last level stays.
     #[must_use]
+    #[inline]
     pub fn level(&self, at_us: u64) -> f64 {
         let index = self.pieces.partition_point(|piece| piece.start_us <= at_us);
         let Some(piece) = index.checked_sub(1).map(|index| &self.pieces[index]) else {
@@ -89,6 +90,7 @@ impl Curve {
 
     /// When the level changes next: `at_us` itself within a ramp, else the start of the next one.
     #[must_use]
+    #[inline]
     pub fn next_change(&self, at_us: u64) -> Option<u64> {
         self.pieces
             .iter()
@@ -107,6 +109,7 @@ impl Curve {
     /// The instant of arrival `index` (from zero): where the integral of the rate reaches `index + 1/2`, so that
     /// arrivals are even and never drift, however late anything was sent. None past the end of the curve.
     #[must_use]
+    #[inline]
     pub fn arrival_us(&self, index: u64) -> Option<u64> {
         if index >= self.arrivals() {
             return None;

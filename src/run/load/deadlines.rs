@@ -33,6 +33,7 @@ impl Deadlines {
     }
 
     /// Lists `slot`, which must not be listed; `now_us` must not go back.
+    #[inline]
     pub fn push(&mut self, slot: u32, now_us: u64) {
         let index = slot as usize;
         if self.links.len() <= index {
@@ -59,6 +60,7 @@ impl Deadlines {
     }
 
     /// Takes `slot` off the list, if it is on it.
+    #[inline]
     pub fn remove(&mut self, slot: u32) {
         let Some(link) = self.links.get_mut(slot as usize).filter(|link| link.listed) else {
             return;
@@ -76,6 +78,7 @@ impl Deadlines {
     }
 
     /// Takes the first one off the list if it is due.
+    #[inline]
     pub fn pop_due(&mut self, now_us: u64) -> Option<u32> {
         let slot = self.first;
         let due = self.next_us().is_some_and(|due_us| due_us <= now_us);
@@ -87,6 +90,7 @@ impl Deadlines {
 
     /// When the first one is due.
     #[must_use]
+    #[inline]
     pub fn next_us(&self) -> Option<u64> {
         self.links.get(self.first as usize).map(|link| link.due_us)
     }

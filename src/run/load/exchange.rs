@@ -4,11 +4,12 @@
 use std::io;
 
 use super::book::Write;
+use super::checks::Checks;
 use super::http1::{Head, Receiver};
 use super::measure::{Finished, Recorder};
 use super::passes::{Pass, Place};
 use super::pool::{Next, NoRoute, Slot};
-use super::request::{Filling, Unique};
+use super::request::{CompiledStep, Filling, Unique};
 use super::shard::Shard;
 use super::transport::{Broken, Happened, connect_failure};
 use crate::recording::FailureKind;
@@ -29,6 +30,7 @@ struct Answer<'a> {
     pass: &'a mut Pass,
     recorder: &'a mut Recorder,
     served_by: Option<&'a str>,
+    checks: Option<&'a Checks>,
 }
 
 impl Receiver for Answer<'_> {
@@ -36,9 +38,17 @@ impl Receiver for Answer<'_> {
         self.pass.status = head.status;
         let by = self.served_by.and_then(|name| head.get(name)).unwrap_or_default();
         self.pass.served = self.recorder.server(by);
+        if let Some(checks) = self.checks {
+            self.pass.head_fine = checks.head(head, &mut self.pass.values);
+        }
     }
 
-    fn body(&mut self, _: &[u8]) {}
+    fn body(&mut self, piece: &[u8]) {
+        self.pass.body_length += piece.len() as u64;
+        if self.checks.is_some_and(Checks::needs_body) {
+            self.pass.keep_body(piece);
+        }
+    }
 }
 
 /// Nobody asked, so nobody listens.
@@ -54,15 +64,8 @@ impl Shard {
     /// Starts the request of the step that the pass is at.
     pub(super) fn start_request(&mut self, pass: u32, intended_us: u64, now_us: u64) -> Started {
         let step = self.step_of(pass);
-        let state = &mut self.passes[pass];
-        state.intended_us = intended_us;
-        state.started_us = now_us;
-        state.free_us = None;
-        (state.retried, state.sent, state.status, state.served) = (false, false, 0, 0);
-        state.drawn = state.choices.clone();
-        // Every attempt draws the same numbers; the next request draws others.
-        state.choices.u64(..);
-        state.counter = self.ids.take();
+        let (counter, variables) = (self.ids.take(), self.common.steps[step].variables);
+        self.passes[pass].begin_request(intended_us, now_us, counter, variables);
         self.recorder.intended();
         let limiter = self.common.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
@@ -121,6 +124,7 @@ impl Shard {
                 ids: &self.ids,
                 counter: state.counter,
             },
+            values: &state.values,
         };
         let request = compiled.fill(&mut filling, &mut self.scratch);
         let sent = self.transport.send(connection, pass, request, compiled.is_to_head());
@@ -135,10 +139,12 @@ impl Shard {
             self.transport.look(connection, &mut Unheard);
             return;
         };
+        let step = self.step_of(pass);
         let mut answer = Answer {
             pass: &mut self.passes[pass],
             recorder: &mut self.recorder,
             served_by: self.common.served_by.as_deref(),
+            checks: self.common.steps[step].checks.as_ref(),
         };
         match self.transport.look(connection, &mut answer) {
             Happened::Nothing | Happened::GoneIdle => {}
@@ -186,6 +192,7 @@ impl Shard {
         // As browsers do: an idle connection may have been closed just then (RFC 9112, section 9.3.1).
         if broken.reused && !state.retried && (broken.unsent || (lost && compiled.is_idempotent())) {
             state.retried = true;
+            state.begin_answer();
             state.sent |= !broken.unsent;
             let connection = self.transport.replace(connection);
             state.place = Place::Opening(connection);
@@ -242,7 +249,7 @@ impl Shard {
         let failure = match ending {
             Ending::Answered => {
                 state.sent = true;
-                compiled.judge(state.status)
+                compiled.judge(state.status).or_else(|| check(compiled, state, now_us))
             }
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
@@ -283,6 +290,11 @@ impl Shard {
                 Some(_) => {}
             }
         }
+        if failure.is_some() && compiled.checks.as_ref().is_some_and(Checks::keeps) {
+            // The steps to come would send what they never got.
+            self.end_pass(pass, now_us, true);
+            return;
+        }
         self.go_on(pass, now_us, true);
     }
 
@@ -296,6 +308,14 @@ impl Shard {
         }
         self.regions[pool as usize]
     }
+}
+
+/// Whether an answer of the right status is what the step wants of it.
+fn check(step: &CompiledStep, pass: &mut Pass, now_us: u64) -> Option<FailureKind> {
+    let checks = step.checks.as_ref()?;
+    let latency_us = now_us.saturating_sub(pass.intended_us);
+    let fine = checks.whole(&pass.body, pass.body_length, latency_us, &mut pass.values);
+    (!fine || !pass.head_fine).then_some(FailureKind::Expectation)
 }
 
 /// What came of starting a request.

@@ -164,6 +164,7 @@ impl Recorder {
     }
 
     /// A request's due time came.
+    #[inline]
     pub fn intended(&mut self) {
         self.intended += 1;
     }
@@ -185,6 +186,7 @@ impl Recorder {
     }
 
     /// A request started towards the region of this index.
+    #[inline]
     pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, region: Option<usize>) {
         let lag = started_us.saturating_sub(intended_us);
         self.steps[step].lag.saturating_record(lag.max(1));
@@ -194,6 +196,7 @@ impl Recorder {
     }
 
     /// The index of the server that this header names; zero where it names none.
+    #[inline]
     pub fn server(&mut self, header: &[u8]) -> usize {
         match self.served_index.get(header) {
             Some(index) => *index,
@@ -208,23 +211,27 @@ impl Recorder {
     }
 
     /// A success was served by the server of this index.
+    #[inline]
     pub fn served(&mut self, index: usize) {
         self.served[index].1 += 1;
     }
 
     /// The Region of an index of [`Recorder::region`].
     #[must_use]
+    #[inline]
     pub fn sent_to(&self, index: usize) -> &str {
         self.sent.get(index).map_or("", |(region, _)| region)
     }
 
     /// Who served, by index.
     #[must_use]
+    #[inline]
     pub fn served_by(&self, index: usize) -> &ServedBy {
         &self.served[index].0
     }
 
     /// A request is over.
+    #[inline]
     pub fn finished(&mut self, request: &Finished) {
         let step = &mut self.steps[request.step];
         let since = |from: u64| request.finished_us.saturating_sub(from).max(1);
@@ -312,6 +319,7 @@ struct Cells {
 }
 
 impl Cells {
+    #[inline]
     fn cell(&mut self, index: u32) -> &mut PulseCell {
         let (block, within) = (
             (index >> BLOCK_BITS) as usize,

@@ -2,6 +2,8 @@
 //! It knows the plan and the users' DNS; it knows neither faults nor AWS.
 
 mod book;
+mod checks;
+mod crowd;
 mod curve;
 mod deadlines;
 mod exchange;
@@ -30,6 +32,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use measure::{ShardSecond, merge};
 
+pub use self::crowd::Crowd;
 use self::curve::Curve;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
@@ -86,10 +89,23 @@ pub struct LoadEnd {
     pub rest: Vec<ShardSecond>,
 }
 
-/// Starts the load. Call it before t0: threads, connections' bookkeeping and the first DNS answer are then ready when
-/// the schedule begins. It ends by itself at the end of the plan, or early once `stop` says true.
+/// Assembles the users of every shard, off the caller's thread; t0 can be set once it is done.
+pub async fn assemble(plan: Arc<Plan>) -> Vec<Crowd> {
+    let assembled = tokio::task::spawn_blocking(move || Crowd::assemble(&plan, plan.pace, shards(&plan))).await;
+    assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn shards(plan: &Plan) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    plan.client.shards.unwrap_or_else(cores).max(1)
+}
+
+/// Starts the load, a shard for each of the crowds. Call it before t0: threads, connections' bookkeeping and the first
+/// DNS answer are then ready when the schedule begins. It ends by itself at the end of the plan, or early once `stop`
+/// says true.
 pub fn start(
     plan: Arc<Plan>,
+    crowds: Vec<Crowd>,
     clock: RunClock,
     seconds: mpsc::Sender<ShardSecond>,
     events: mpsc::Sender<Stamped>,
@@ -105,8 +121,7 @@ pub fn start(
     });
     let pace = clock.pace();
     let client = &plan.client;
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let shards = client.shards.unwrap_or_else(cores).max(1);
+    let shards = crowds.len();
     let steps = CompiledStep::all(&plan)?;
     let resolver = Resolver::start(target, client.dns, clock, events)?;
     let common = Common {
@@ -129,12 +144,12 @@ pub fn start(
         plan: Arc::clone(&plan),
     };
     let mut threads = Vec::with_capacity(shards);
-    for index in 0..shards {
+    for (index, crowd) in crowds.into_iter().enumerate() {
         let common = common.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("shard-{index}"))
-            .spawn(move || runtime.block_on(shard::run(index, common)))?;
+            .spawn(move || runtime.block_on(shard::run(index, common, crowd)))?;
         threads.push(thread);
     }
     Ok(Load {

@@ -1,7 +1,11 @@
 //! Passes under way: one user's way through its journey, or one arrival's. Rows that are used again and again, so
 //! that only those who do something take room; users who think are rows of the wheel.
 
+use super::checks::{CAPTURE_MAX, Values};
 use super::users::choices;
+
+/// Memory for a body that a row keeps for its next pass.
+const BODY_KEPT: usize = 16 * 1024;
 
 /// Who makes a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,9 +62,43 @@ pub struct Pass {
     pub status: u16,
     /// Recorder's index of who served.
     pub served: usize,
+    /// The head was as wanted.
+    pub head_fine: bool,
+    /// Bytes of the answer's body.
+    pub body_length: u64,
+    /// The body, where its step looks at it; at most [`CAPTURE_MAX`] bytes.
+    pub body: Vec<u8>,
+    /// What its steps have kept of their answers, by the number of the variable.
+    pub values: Values,
 }
 
 impl Pass {
+    /// A request begins; nothing of the one before it is left but the values.
+    pub fn begin_request(&mut self, intended_us: u64, now_us: u64, counter: u64, variables: usize) {
+        (self.intended_us, self.started_us, self.free_us) = (intended_us, now_us, None);
+        (self.retried, self.sent) = (false, false);
+        self.counter = counter;
+        self.drawn = self.choices.clone();
+        // Every attempt draws the same numbers; the next request draws others.
+        self.choices.u64(..);
+        if self.values.len() != variables {
+            self.values.resize_with(variables, Vec::new);
+        }
+        self.begin_answer();
+    }
+
+    /// Nothing of an answer has come.
+    pub fn begin_answer(&mut self) {
+        (self.status, self.served, self.head_fine, self.body_length) = (0, 0, true, 0);
+        self.body.clear();
+    }
+
+    /// A piece of the answer's body that its step looks at.
+    pub fn keep_body(&mut self, piece: &[u8]) {
+        let room = CAPTURE_MAX.saturating_sub(self.body.len());
+        self.body.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+
     /// A pass that begins; the same seed, number and pass make the same choices.
     #[must_use]
     pub fn new(owner: Owner, seed: u64, number: u64, pass: u32) -> Self {
@@ -81,6 +119,10 @@ impl Pass {
             sent: false,
             status: 0,
             served: 0,
+            head_fine: true,
+            body_length: 0,
+            body: Vec::new(),
+            values: Vec::new(),
         }
     }
 }
@@ -93,11 +135,14 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// Keeps a pass until [`Passes::end`].
+    /// Keeps a pass until [`Passes::end`]; its row's memory for values and bodies is used again.
+    #[inline]
     pub fn begin(&mut self, pass: Pass) -> u32 {
         match self.free.pop() {
             Some(row) => {
-                self.rows[row as usize] = pass;
+                let used = &mut self.rows[row as usize];
+                let (values, body) = (std::mem::take(&mut used.values), std::mem::take(&mut used.body));
+                *used = Pass { values, body, ..pass };
                 row
             }
             None => {
@@ -108,12 +153,18 @@ impl Passes {
     }
 
     /// The pass is over; its row will be another's.
+    #[inline]
     pub fn end(&mut self, row: u32) {
+        let pass = &mut self.rows[row as usize];
+        pass.body.clear();
+        pass.body.shrink_to(BODY_KEPT);
+        pass.values.iter_mut().for_each(Vec::clear);
         self.free.push(row);
     }
 
     /// How many are under way.
     #[must_use]
+    #[inline]
     pub fn live(&self) -> usize {
         self.rows.len() - self.free.len()
     }
@@ -122,12 +173,14 @@ impl Passes {
 impl std::ops::Index<u32> for Passes {
     type Output = Pass;
 
+    #[inline]
     fn index(&self, row: u32) -> &Pass {
         &self.rows[row as usize]
     }
 }
 
 impl std::ops::IndexMut<u32> for Passes {
+    #[inline]
     fn index_mut(&mut self, row: u32) -> &mut Pass {
         &mut self.rows[row as usize]
     }

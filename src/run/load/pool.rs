@@ -108,6 +108,7 @@ impl Pools {
     }
 
     /// The pool for the next request: the answer's addresses in turn; under `pin`, old connections come first.
+    #[inline]
     pub fn route(&mut self) -> Result<u32, NoRoute> {
         let turn = self.turn;
         self.turn = turn.wrapping_add(1);
@@ -136,12 +137,14 @@ impl Pools {
 
     /// The address of a pool.
     #[must_use]
+    #[inline]
     pub fn address(&self, pool: u32) -> SocketAddr {
         self.pools[pool as usize].address
     }
 
     /// Gives `pass` the connection used last (so that those too many grow old and are closed by the server), the
     /// right to open one, or a place in line.
+    #[inline]
     pub fn take(&mut self, pool: u32, pass: u32) -> Slot {
         let pool = &mut self.pools[pool as usize];
         if let Some(connection) = pool.idle.pop() {
@@ -165,11 +168,13 @@ impl Pools {
 
     /// Whether a connection that has just become free is to be closed, because its address left the answer.
     #[must_use]
+    #[inline]
     pub fn is_retired(&self, pool: u32) -> bool {
         self.pools[pool as usize].retired
     }
 
     /// A connection is free: for the first in line, or for later.
+    #[inline]
     pub fn give_back(&mut self, pool: u32, connection: u32) -> Next {
         let pool = &mut self.pools[pool as usize];
         match pool.line.pop_front() {

@@ -46,6 +46,7 @@ impl Ready {
     }
 
     /// Moves everything that is ready into `out`, which is empty; pending while nothing is.
+    #[inline]
     pub fn poll(&self, context: &mut Context<'_>, out: &mut Vec<Token>) -> Poll<()> {
         // A bell never panics while it holds the lock, so a poisoned list is whole.
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -66,6 +67,7 @@ impl Ready {
 
 impl Bell {
     /// From now on it can be put on the list again; call it before looking at what it stands for.
+    #[inline]
     pub fn hush(&self) {
         self.rung.store(false, Ordering::Release);
     }
@@ -76,6 +78,7 @@ impl Wake for Bell {
         self.wake_by_ref();
     }
 
+    #[inline]
     fn wake_by_ref(self: &Arc<Self>) {
         if self.rung.swap(true, Ordering::AcqRel) {
             return;

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
+use super::checks::{CheckError, Checks, Values};
 use crate::plan::{Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
@@ -36,6 +37,9 @@ pub enum StepError {
         /// Header name.
         header: String,
     },
+    /// A check that cannot be compiled.
+    #[error(transparent)]
+    Check(#[from] CheckError),
     /// Not a path.
     #[error("step {step:?}: {path:?} is not a path that can be sent; write `%20` for a space")]
     Path {
@@ -52,6 +56,8 @@ pub struct Filling<'a> {
     pub random: &'a mut fastrand::Rng,
     /// `{{ unique }}`.
     pub unique: Unique<'a>,
+    /// What earlier steps of the pass extracted.
+    pub values: &'a Values,
 }
 
 /// The id of one request, written only where a hole wants it.
@@ -69,8 +75,47 @@ enum Piece {
     Bytes(Box<[u8]>),
     Random(u64, u64),
     Unique,
+    /// The value of this number, written as its place needs it.
+    Variable(usize, Place),
     /// The length of the body, which stands before it.
     BodyLength,
+}
+
+/// Where a value is put in; none of them lets it end the place it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Path,
+    Header,
+    /// Within a JSON string.
+    Json,
+    /// Anywhere in a body.
+    Body,
+}
+
+impl Place {
+    fn write(self, value: &[u8], out: &mut Vec<u8>) {
+        const MEMORY: &str = "writing to memory cannot fail";
+        match self {
+            Place::Body => out.extend_from_slice(value),
+            // A header value has no control characters (RFC 9110, section 5.5).
+            Place::Header => out.extend(value.iter().filter(|byte| **byte >= b' ' && **byte != 0x7f)),
+            // What is percent-encoded already stays as it is.
+            Place::Path => {
+                for byte in value {
+                    match byte {
+                        0..=b' ' | 0x7f.. | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' => {
+                            write!(out, "%{byte:02X}").expect(MEMORY);
+                        }
+                        plain => out.push(*plain),
+                    }
+                }
+            }
+            Place::Json => {
+                let text = serde_json::to_string(&String::from_utf8_lossy(value)).expect("a text is JSON");
+                out.extend_from_slice(&text.as_bytes()[1..text.len() - 1]);
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -89,8 +134,11 @@ pub struct CompiledStep {
     shape: Shape,
     idempotent: bool,
     to_head: bool,
-    /// Expected status; none means any below 400.
-    pub expect_status: Option<u16>,
+    expect_status: Option<u16>,
+    /// What it wants of an answer beyond its status; none where it wants nothing more.
+    pub checks: Option<Checks>,
+    /// How many values its journey keeps.
+    pub variables: usize,
     /// Index of its ledger among the plan's ledgers in order.
     pub ledger: Option<u16>,
 }
@@ -104,15 +152,18 @@ impl CompiledStep {
             u16::try_from(index).ok()
         };
         let compile = |step: &StepPlan| {
+            let variables = variables(plan, step.journey);
             let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
                 step: step.name.clone(),
                 method: step.method.clone(),
             })?;
             Ok(Self {
-                shape: shape(step, &method, &plan.target)?,
+                shape: shape(step, &method, &plan.target, &variables)?,
                 idempotent: method.is_idempotent(),
                 to_head: method == Method::HEAD,
-                expect_status: step.expect_status,
+                expect_status: step.expect.status,
+                checks: Checks::compile(step, &variables)?,
+                variables: variables.len(),
                 ledger: ledger(step),
             })
         };
@@ -121,6 +172,7 @@ impl CompiledStep {
 
     /// Why an answer of this status is a failure; none when it is the expected one.
     #[must_use]
+    #[inline]
     pub fn judge(&self, status: u16) -> Option<FailureKind> {
         let expected = match self.expect_status {
             Some(expected) => status == expected,
@@ -136,17 +188,20 @@ impl CompiledStep {
 
     /// Whether sending it twice is the same as sending it once (RFC 9110, section 9.2.2).
     #[must_use]
+    #[inline]
     pub fn is_idempotent(&self) -> bool {
         self.idempotent
     }
 
     /// Whether it is a HEAD, whose response has no body.
     #[must_use]
+    #[inline]
     pub fn is_to_head(&self) -> bool {
         self.to_head
     }
 
     /// The bytes of one request of this step; `scratch` holds them where they differ from time to time.
+    #[inline]
     pub fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
         let (head, body) = match &self.shape {
             Shape::Fixed(bytes) => return bytes,
@@ -178,17 +233,29 @@ fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &
                 write!(out, "{number}").expect(MEMORY);
             }
             Piece::Unique => write!(out, "{}{}", filling.unique.ids.prefix, filling.unique.counter).expect(MEMORY),
+            Piece::Variable(number, place) => {
+                if let Some(value) = filling.values.get(*number) {
+                    place.write(value, out);
+                }
+            }
             Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
         }
     }
 }
 
-fn shape(step: &StepPlan, method: &Method, target: &TargetPlan) -> Result<Shape, StepError> {
-    let mut pieces = Pieces::default();
+/// The names of everything a journey extracts; a value's number is its place among them.
+fn variables(plan: &Plan, journey: usize) -> Vec<String> {
+    let steps = plan.steps.iter().filter(|step| step.journey == journey);
+    let extracts = steps.flat_map(|step| &step.extract);
+    extracts.map(|extract| extract.name.clone()).collect()
+}
+
+fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[String]) -> Result<Shape, StepError> {
+    let mut pieces = Pieces::new(variables);
     pieces.text(method.as_str());
     pieces.text(" ");
     path(step)?;
-    pieces.template(&step.path);
+    pieces.template(&step.path, Place::Path);
     pieces.text(" HTTP/1.1\r\n");
     let has = |name: &str| step.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
     if !has("host") {
@@ -205,15 +272,16 @@ fn shape(step: &StepPlan, method: &Method, target: &TargetPlan) -> Result<Shape,
         header(step, name, value)?;
         pieces.text(name);
         pieces.text(": ");
-        pieces.template(value);
+        pieces.template(value, Place::Header);
         pieces.text("\r\n");
     }
-    let mut body = Pieces::default();
+    let mut body = Pieces::new(variables);
     if let Some(written) = &step.body {
         if !has("content-type") {
             pieces.text(&format!("content-type: {}\r\n", written.content_type));
         }
-        body.template(&written.template);
+        let place = if written.json { Place::Json } else { Place::Body };
+        body.template(&written.template, place);
     }
     // A method that is expected to carry a body says so when it carries none (RFC 9110, section 8.6).
     if step.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
@@ -284,27 +352,40 @@ fn text_of(template: &Template) -> String {
 }
 
 /// Pieces in which neighbouring bytes are one piece.
-#[derive(Default)]
-struct Pieces(Vec<Piece>);
+struct Pieces<'a> {
+    pieces: Vec<Piece>,
+    variables: &'a [String],
+}
 
-impl Pieces {
+impl<'a> Pieces<'a> {
+    fn new(variables: &'a [String]) -> Self {
+        Self {
+            pieces: Vec::new(),
+            variables,
+        }
+    }
+
     fn text(&mut self, text: &str) {
-        match self.0.last_mut() {
-            Some(Piece::Bytes(bytes)) => *bytes = [bytes, text.as_bytes()].concat().into(),
-            _ => self.0.push(Piece::Bytes(text.as_bytes().into())),
+        match self.pieces.last_mut() {
+            Some(Piece::Bytes(bytes)) => *bytes = [&**bytes, text.as_bytes()].concat().into(),
+            _ => self.pieces.push(Piece::Bytes(text.as_bytes().into())),
         }
     }
 
     fn push(&mut self, piece: Piece) {
-        self.0.push(piece);
+        self.pieces.push(piece);
     }
 
-    fn template(&mut self, template: &Template) {
+    fn template(&mut self, template: &Template, place: Place) {
         for part in &template.parts {
             match part {
                 Part::Text(text) => self.text(text),
                 Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
                 Part::Unique => self.push(Piece::Unique),
+                Part::Variable(name) => {
+                    let number = self.variables.iter().position(|variable| variable == name);
+                    self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
+                }
                 // Only a ledger's read path has an id; the plan allows it nowhere else.
                 Part::Id => {}
             }
@@ -313,7 +394,7 @@ impl Pieces {
 
     /// Its length, where it has no holes.
     fn fixed(&self) -> Option<usize> {
-        match self.0.as_slice() {
+        match self.pieces.as_slice() {
             [] => Some(0),
             [Piece::Bytes(bytes)] => Some(bytes.len()),
             _ => None,
@@ -321,14 +402,14 @@ impl Pieces {
     }
 
     fn bytes(&self) -> &[u8] {
-        match self.0.as_slice() {
+        match self.pieces.as_slice() {
             [Piece::Bytes(bytes)] => bytes,
             _ => &[],
         }
     }
 
     fn done(self) -> Box<[Piece]> {
-        self.0.into()
+        self.pieces.into()
     }
 }
 
@@ -350,6 +431,7 @@ impl Ids {
     }
 
     /// The next counter.
+    #[inline]
     pub fn take(&mut self) -> u64 {
         self.next += 1;
         self.next

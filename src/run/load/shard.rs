@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::book::Book;
+use super::crowd::Crowd;
 use super::curve::Curve;
 use super::deadlines::Deadlines;
 use super::exchange::Started;
@@ -25,8 +26,7 @@ use super::request::{CompiledStep, Ids, Scratch};
 use super::resolver::Answer;
 use super::timer::Timer;
 use super::transport::{Transport, TransportSettings};
-use super::users::{Journeys, Users, choices, first_think_us, think_us};
-use super::wheel::Wheel;
+use super::users::{Journeys, think_us};
 use crate::clock::RunClock;
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Ack, Pulse};
@@ -98,9 +98,9 @@ pub fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
 }
 
 /// Runs a shard on the current thread, inside its runtime, until the load is over.
-pub async fn run(index: usize, common: Common) -> io::Result<ShardEnd> {
+pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<ShardEnd> {
     let ready = Ready::default();
-    let mut shard = Shard::new(index, common, ready)?;
+    let mut shard = Shard::new(index, common, crowd, ready)?;
     let signals = tokio::spawn(ring_for_signals(
         shard.common.clone(),
         Waker::from(Arc::clone(&shard.signal)),
@@ -145,8 +145,7 @@ pub(super) struct Shard {
     /// By pool.
     pub(super) regions: Vec<usize>,
     journeys: Journeys,
-    wheel: Wheel,
-    users: Users,
+    crowd: Crowd,
     /// Rows whose time has come and that were not started yet.
     due: VecDeque<(u64, u32)>,
     /// Number of the next arrival in the whole run.
@@ -168,13 +167,9 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    fn new(index: usize, common: Common, ready: Ready) -> io::Result<Self> {
+    fn new(index: usize, common: Common, crowd: Crowd, ready: Ready) -> io::Result<Self> {
         let plan = &common.plan;
         let pace = common.clock.pace();
-        let peak = match plan.model {
-            LoadModel::Users => common.curve.peak(),
-            LoadModel::Arrivals => 0.0,
-        };
         let end = pace.to_real(plan.ends_at);
         let micros = |duration: Duration| duration.as_micros() as u64;
         let patience_us = micros(pace.patience(plan.client.request_timeout));
@@ -187,8 +182,7 @@ impl Shard {
             ready,
             regions: Vec::new(),
             journeys: Journeys::new(&plan.journeys),
-            wheel: Wheel::with_capacity(peak as usize / common.shards + 1),
-            users: Users::new(index, common.shards, peak),
+            crowd,
             due: VecDeque::new(),
             arrival: index as u64,
             passes: Passes::default(),
@@ -218,8 +212,6 @@ impl Shard {
     }
 
     async fn drive(&mut self) -> io::Result<()> {
-        // Whoever is there from the start is put in place before the clock runs.
-        self.join_users(0);
         tokio::time::sleep_until(self.common.clock.t0().into()).await;
         self.take_signals();
         self.meter = Meter::start(self.index == 0);
@@ -292,25 +284,11 @@ impl Shard {
         Ok(())
     }
 
-    /// Brings the users up to the level of `now_us`.
-    fn join_users(&mut self, now_us: u64) {
-        if self.common.plan.model != LoadModel::Users {
-            return;
-        }
-        let (common, journeys, wheel) = (&self.common, &self.journeys, &mut self.wheel);
-        let (shards, index) = (common.shards as u64, self.index as u64);
-        self.users.set_level(common.curve.level(now_us), |row| {
-            let mut choices = choices(common.plan.seed, u64::from(row) * shards + index, 0);
-            let journey = common.plan.journeys.get(journeys.pick_thinking(&mut choices));
-            let first_us = journey.map_or(0, |journey| first_think_us(&journey.think, &mut choices));
-            wheel.insert(row, now_us + first_us);
-        });
-    }
-
     /// Starts what is due and says when to look again.
     fn wake_users(&mut self, now_us: u64) -> Option<u64> {
-        self.join_users(now_us);
-        self.wheel.advance(now_us, &mut self.due);
+        let level = self.common.curve.level(now_us);
+        self.crowd.set_level(level, now_us, &self.common.plan, &self.journeys);
+        self.crowd.advance(now_us, &mut self.due);
         for _ in 0..STARTS_PER_TURN {
             let Some((due_us, row)) = self.due.pop_front() else {
                 let ramp_us = self
@@ -318,7 +296,7 @@ impl Shard {
                     .curve
                     .next_change(now_us)
                     .map(|at_us| at_us.max(now_us + RAMP_TICK_US));
-                return [ramp_us, self.wheel.next_look_us()].into_iter().flatten().min();
+                return [ramp_us, self.crowd.next_look_us()].into_iter().flatten().min();
             };
             self.wake_user(row, due_us);
         }
@@ -326,10 +304,10 @@ impl Shard {
     }
 
     fn wake_user(&mut self, row: u32, due_us: u64) {
-        let Some(number) = self.users.begin_pass(row) else {
+        let Some((number, pass)) = self.crowd.begin_pass(row) else {
             return;
         };
-        let pass = Pass::new(Owner::User(row), self.common.plan.seed, self.users.number(row), number);
+        let pass = Pass::new(Owner::User(row), self.common.plan.seed, number, pass);
         self.begin(pass, due_us);
     }
 
@@ -381,7 +359,7 @@ impl Shard {
         self.end_pass(pass, now_us, sent);
     }
 
-    fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
+    pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
         let state = &mut self.passes[pass];
         if let Owner::User(row) = state.owner
             && !self.stopping
@@ -389,7 +367,7 @@ impl Shard {
             let journey = &self.common.plan.journeys[state.journey as usize];
             let think_us = think_us(&journey.think, &mut state.choices);
             let wait_us = if sent { think_us } else { think_us.max(NOT_SENT_WAIT_US) };
-            self.wheel.insert(row, now_us + wait_us);
+            self.crowd.sleep(row, now_us, wait_us);
         }
         self.passes.end(pass);
     }
@@ -404,7 +382,7 @@ impl Shard {
 
     fn close_second(&mut self) {
         let users = match self.common.plan.model {
-            LoadModel::Users => self.users.present(),
+            LoadModel::Users => self.crowd.present(),
             LoadModel::Arrivals => self.passes.live() as u64,
         };
         let generator = self.meter.read(self.transport.open());

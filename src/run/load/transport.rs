@@ -131,6 +131,7 @@ impl Transport {
     }
 
     /// Chooses where the next request goes.
+    #[inline]
     pub fn route(&mut self) -> Result<u32, NoRoute> {
         self.pools.route()
     }
@@ -143,12 +144,14 @@ impl Transport {
 
     /// The pass that a connection works for.
     #[must_use]
+    #[inline]
     pub fn pass(&self, connection: u32) -> Option<u32> {
         let pass = self.connections[connection as usize].pass;
         (pass != NOBODY).then_some(pass)
     }
 
     /// Asks for a connection for `pass`.
+    #[inline]
     pub fn take(&mut self, pool: u32, pass: u32) -> Slot {
         self.pools.take(pool, pass)
     }
@@ -191,6 +194,7 @@ impl Transport {
     }
 
     /// Sends `request` for `pass` over an open connection.
+    #[inline]
     pub fn send(&mut self, connection: u32, pass: u32, request: &[u8], to_head: bool) -> Result<(), Broken> {
         let connection = &mut self.connections[connection as usize];
         connection.pass = pass;
@@ -206,6 +210,7 @@ impl Transport {
     }
 
     /// Looks at a connection whose bell rang.
+    #[inline]
     pub fn look(&mut self, index: u32, receiver: &mut impl Receiver) -> Happened {
         let connection = &mut self.connections[index as usize];
         connection.bell.hush();
@@ -244,6 +249,7 @@ impl Transport {
     }
 
     /// The request on it is over; says who may use its room now, and the connection if it can still be used.
+    #[inline]
     pub fn release(&mut self, index: u32, reusable: bool) -> (Next, Option<u32>) {
         let connection = &mut self.connections[index as usize];
         connection.pass = NOBODY;
@@ -288,6 +294,7 @@ impl Transport {
 
 impl Connection {
     /// Writes what the socket takes.
+    #[inline]
     fn write(&mut self, request: &[u8]) -> Result<usize, Broken> {
         let Link::Open(stream) = &mut self.link else {
             return Ok(0);
@@ -308,6 +315,7 @@ impl Connection {
     }
 
     /// Has the bell rung when the peer says something; false if it has said something already, or is gone.
+    #[inline]
     fn listen(&mut self, buffer: &mut [u8]) -> bool {
         let Link::Open(stream) = &mut self.link else {
             return false;
@@ -328,6 +336,7 @@ impl Connection {
     }
 
     /// Sends what is left to send and reads what has come.
+    #[inline]
     fn go_on(&mut self, buffer: &mut [u8], receiver: &mut impl Receiver) -> Happened {
         if !self.unsent.is_empty() {
             let unsent = std::mem::take(&mut self.unsent);

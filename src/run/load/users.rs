@@ -5,12 +5,19 @@ use std::time::Duration;
 
 use crate::plan::{JourneyPlan, Think};
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct User {
+    /// The pass it is in; counted from [`NEW`].
     pass: u32,
     /// In the wheel or under way; a user that leaves finishes what it does first.
     present: bool,
 }
+
+/// Not all zeros, or the memory of a million of them would only be promised.
+const NEW: User = User {
+    pass: u32::MAX,
+    present: false,
+};
 
 /// The users of one shard: every `shards`-th of the run, by number.
 #[derive(Debug)]
@@ -23,11 +30,11 @@ pub struct Users {
 }
 
 impl Users {
-    /// No users yet, room for `peak` in the whole run.
+    /// No users yet, room for `rows` here.
     #[must_use]
-    pub fn new(shard: usize, shards: usize, peak: f64) -> Self {
+    pub fn new(shard: usize, shards: usize, rows: usize) -> Self {
         Self {
-            rows: Vec::with_capacity(peak as usize / shards + 1),
+            rows: vec![NEW; rows],
             shard: shard as u64,
             shards: shards as u64,
             wanted: 0,
@@ -35,21 +42,23 @@ impl Users {
         }
     }
 
-    /// Sets the number of users of the whole run and calls `join` for each row that comes alive.
-    pub fn set_level(&mut self, level: f64, mut join: impl FnMut(u32)) {
+    /// Sets the number of users of the whole run and calls `join` for each that comes alive, with its row and its
+    /// number in the whole run.
+    #[inline]
+    pub fn set_level(&mut self, level: f64, mut join: impl FnMut(u32, u64)) {
         let level = level.max(0.0) as u64;
         let wanted = level
             .saturating_sub(self.shard)
             .div_ceil(self.shards)
             .min(u64::from(u32::MAX - 1)) as usize;
         if self.rows.len() < wanted {
-            self.rows.resize(wanted, User::default());
+            self.rows.resize(wanted, NEW);
         }
         for row in self.wanted..wanted {
             if !self.rows[row].present {
                 self.rows[row].present = true;
                 self.present += 1;
-                join(row as u32);
+                join(row as u32, row as u64 * self.shards + self.shard);
             }
         }
         self.wanted = wanted;
@@ -62,6 +71,7 @@ impl Users {
     }
 
     /// Begins the next pass of a row; none when it is to leave instead.
+    #[inline]
     pub fn begin_pass(&mut self, row: u32) -> Option<u32> {
         let wanted = (row as usize) < self.wanted;
         let user = self.rows.get_mut(row as usize)?;
@@ -71,11 +81,12 @@ impl Users {
             return None;
         }
         user.pass = user.pass.wrapping_add(1);
-        Some(user.pass)
+        Some(user.pass.wrapping_add(1))
     }
 
     /// The number of a row in the whole run.
     #[must_use]
+    #[inline]
     pub fn number(&self, row: u32) -> u64 {
         u64::from(row) * self.shards + self.shard
     }
@@ -83,6 +94,7 @@ impl Users {
 
 /// The generator of choices for one pass of one user, or of one arrival.
 #[must_use]
+#[inline]
 pub fn choices(seed: u64, number: u64, pass: u32) -> fastrand::Rng {
     // SplitMix64's finaliser spreads neighbouring numbers over the whole range.
     let mut state = seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (u64::from(pass) << 40);
@@ -92,6 +104,7 @@ pub fn choices(seed: u64, number: u64, pass: u32) -> fastrand::Rng {
 }
 
 /// A think time, uniform between its ends, microseconds.
+#[inline]
 pub fn think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
     let us = |duration: Duration| duration.as_micros() as u64;
     let (min, max) = (us(think.min), us(think.max));
@@ -130,6 +143,7 @@ impl Journeys {
     }
 
     /// The journey of the next pass; zero where none has weight.
+    #[inline]
     pub fn pick(&self, choices: &mut fastrand::Rng) -> usize {
         pick(&self.cumulated, choices)
     }
@@ -165,9 +179,9 @@ mod tests {
         for level in [0.0, 1.0, 7.9, 100.0, 1001.0] {
             let mut numbers = Vec::new();
             for shard in 0..3 {
-                let mut users = Users::new(shard, 3, 100.0);
+                let mut users = Users::new(shard, 3, 34);
                 let mut rows = Vec::new();
-                users.set_level(level, |row| rows.push(row));
+                users.set_level(level, |row, _| rows.push(row));
                 assert_eq!(users.present(), rows.len() as u64);
                 numbers.extend(rows.iter().map(|row| users.number(*row)));
             }
@@ -178,14 +192,14 @@ mod tests {
 
     #[test]
     fn users_leave_at_their_next_pass_and_are_not_doubled() {
-        let mut users = Users::new(0, 1, 10.0);
-        users.set_level(3.0, |_| {});
-        users.set_level(1.0, |_| {});
+        let mut users = Users::new(0, 1, 10);
+        users.set_level(3.0, |_, _| {});
+        users.set_level(1.0, |_, _| {});
         assert_eq!(users.present(), 3);
         assert_eq!(users.begin_pass(2), None);
         assert_eq!(users.present(), 2);
         let mut joined = Vec::new();
-        users.set_level(3.0, |row| joined.push(row));
+        users.set_level(3.0, |row, _| joined.push(row));
         assert_eq!(joined, [2], "user 1 never left");
         assert_eq!(users.begin_pass(1), Some(1));
     }

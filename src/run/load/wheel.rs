@@ -19,6 +19,9 @@ struct Row {
     next: u32,
 }
 
+/// Not all zeros, or the memory would only be promised.
+const UNUSED: Row = Row { due_us: 0, next: NONE };
+
 #[derive(Clone, Debug)]
 struct Level {
     heads: [u32; SLOTS],
@@ -39,13 +42,13 @@ pub struct Wheel {
 impl Wheel {
     /// An empty wheel at time zero with room for `rows` rows.
     #[must_use]
-    pub fn with_capacity(rows: usize) -> Self {
+    pub fn new(rows: usize) -> Self {
         let level = Level {
             heads: [NONE; SLOTS],
             occupied: 0,
         };
         Self {
-            rows: Vec::with_capacity(rows),
+            rows: vec![UNUSED; rows],
             levels: vec![level; LEVELS],
             near: BinaryHeap::new(),
             tick: 0,
@@ -53,16 +56,18 @@ impl Wheel {
     }
 
     /// Schedules `row`, which must not be waiting already.
+    #[inline]
     pub fn insert(&mut self, row: u32, due_us: u64) {
         let index = row as usize;
         if self.rows.len() <= index {
-            self.rows.resize(index + 1, Row { due_us: 0, next: NONE });
+            self.rows.resize(index + 1, UNUSED);
         }
         self.rows[index].due_us = due_us;
         self.place(row);
     }
 
     /// Moves every row due at `now_us` or before into `out`, in order of due time.
+    #[inline]
     pub fn advance(&mut self, now_us: u64, out: &mut impl Extend<(u64, u32)>) {
         let target = now_us >> TICK_BITS;
         while self.tick < target {
@@ -85,6 +90,7 @@ impl Wheel {
 
     /// When to look again: never later than the next due time, and exact for rows due within the current tick.
     #[must_use]
+    #[inline]
     pub fn next_look_us(&self) -> Option<u64> {
         match self.near.peek() {
             Some(&Reverse((due_us, _))) => Some(due_us),
@@ -92,6 +98,7 @@ impl Wheel {
         }
     }
 
+    #[inline]
     fn place(&mut self, row: u32) {
         let due_us = self.rows[row as usize].due_us;
         let tick = due_us >> TICK_BITS;
@@ -153,7 +160,7 @@ mod tests {
 
     #[test]
     fn sub_millisecond_due_times_stay_exact() {
-        let mut wheel = Wheel::with_capacity(4);
+        let mut wheel = Wheel::new(4);
         wheel.insert(0, 5_000_321);
         wheel.insert(1, 5_000_123);
         let mut out = Vec::new();
@@ -187,7 +194,7 @@ mod tests {
     proptest! {
         #[test]
         fn it_agrees_with_a_binary_heap(ops in prop::collection::vec(op(), 1..300)) {
-            let mut wheel = Wheel::with_capacity(0);
+            let mut wheel = Wheel::new(0);
             let mut model: BinaryHeap<Reverse<(u64, u32)>> = BinaryHeap::new();
             let (mut now, mut row) = (0u64, 0u32);
             for op in ops {

@@ -215,7 +215,7 @@ impl Prober {
         let patience = pace.patience(self.plan.client.request_timeout);
         match connection.send(request, patience).await {
             Ok(answer) => {
-                outcome.failure = status_failure(answer.status().as_u16(), step.expect_status);
+                outcome.failure = status_failure(answer.status().as_u16(), step.expect.status);
                 outcome.served_by = self.plan.target.served_by.as_ref().and_then(|name| {
                     let value = answer.headers().get(name)?.to_str().ok()?;
                     Some(ServedBy::parse(value))

@@ -1,5 +1,7 @@
 //! The head of a response and what it says about the body that follows (RFC 9112, section 6.3).
 
+use std::mem::MaybeUninit;
+
 use super::{HEAD_MAX, ProtocolError, Receiver};
 
 /// Headers at most; the same bound as hyper's, so that both read the same responses.
@@ -17,6 +19,7 @@ pub struct Head<'a> {
 impl<'a> Head<'a> {
     /// The first field of this name (any case).
     #[must_use]
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
         let mut fields = self.headers.iter();
         fields
@@ -44,6 +47,7 @@ pub(super) struct Found {
 }
 
 /// Passes any 1xx and parses the head of the final response: bytes passed, and the head if it is whole.
+#[inline]
 pub(super) fn parse(
     input: &[u8],
     to_head: bool,
@@ -52,9 +56,12 @@ pub(super) fn parse(
     let mut passed = 0;
     loop {
         let rest = &input[passed..];
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut response = httparse::Response::new(&mut headers);
-        let length = match response.parse(rest).map_err(ProtocolError::Head)? {
+        // Not written before they are parsed into: that would cost more than the parsing.
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut response = httparse::Response::new(&mut []);
+        let parsed =
+            httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut response, rest, &mut headers);
+        let length = match parsed.map_err(ProtocolError::Head)? {
             httparse::Status::Complete(length) if length > HEAD_MAX => return Err(ProtocolError::HeadTooLong),
             httparse::Status::Complete(length) => length,
             httparse::Status::Partial if rest.len() > HEAD_MAX => return Err(ProtocolError::HeadTooLong),
@@ -76,6 +83,7 @@ pub(super) fn parse(
     }
 }
 
+#[inline]
 fn read(head: &Head<'_>, http_11: bool, to_head: bool) -> Result<Found, ProtocolError> {
     let (mut length, mut coded, mut chunked) = (None, false, false);
     let (mut close, mut keep_alive) = (false, false);

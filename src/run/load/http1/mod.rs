@@ -100,6 +100,7 @@ impl Default for Reader {
 
 impl Reader {
     /// Ready for the next response.
+    #[inline]
     pub fn reset(&mut self) {
         self.phase = Phase::Head;
         self.body = 0;
@@ -107,6 +108,7 @@ impl Reader {
     }
 
     /// Reads on. `to_head` says that the request was a HEAD, whose response has no body whatever its head says.
+    #[inline]
     pub fn feed(
         &mut self,
         input: &[u8],
@@ -125,6 +127,7 @@ impl Reader {
 
     /// What the end of the stream means now.
     #[must_use]
+    #[inline]
     pub fn at_end(&self) -> AtEnd {
         match self.phase {
             Phase::UntilClose => AtEnd::Whole,
@@ -133,6 +136,7 @@ impl Reader {
     }
 
     /// Bytes of `input` up to the end of the head; none while it is incomplete.
+    #[inline]
     fn feed_head(
         &mut self,
         input: &[u8],
@@ -173,6 +177,7 @@ impl Reader {
         Ok(())
     }
 
+    #[inline]
     fn begin_body(&mut self, found: &head::Found) {
         self.reusable = found.reusable;
         self.phase = match found.framing {
@@ -182,6 +187,7 @@ impl Reader {
         };
     }
 
+    #[inline]
     fn feed_body(
         &mut self,
         input: &[u8],

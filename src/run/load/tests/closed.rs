@@ -105,8 +105,12 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
             template: Template {
                 parts: vec![Part::Unique],
             },
+            json: false,
         }),
-        expect_status: Some(201),
+        expect: Expect {
+            status: Some(201),
+            ..Expect::default()
+        },
         ledger: Some("orders".to_owned()),
         ..step("order", "POST", "/orders")
     };

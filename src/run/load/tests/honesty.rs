@@ -25,11 +25,13 @@ async fn seconds_nobody_takes_are_folded_and_come_back_whole() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let mut plan = plan(server.address);
     stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(12));
+    let plan = Arc::new(plan);
+    let crowds = assemble(Arc::clone(&plan)).await;
     let clock = RunClock::new(Clock::starting_now(plan.pace), Instant::now());
     let (seconds_tx, mut seconds_rx) = mpsc::channel(1);
     let (events_tx, _events_rx) = mpsc::channel(1);
     let (_stop, stopped) = watch::channel(false);
-    let load = start(Arc::new(plan), clock, seconds_tx, events_tx, stopped).unwrap();
+    let load = start(plan, crowds, clock, seconds_tx, events_tx, stopped).unwrap();
     let end = load.join().await;
     let mut seconds = end.rest;
     while let Some(second) = seconds_rx.recv().await {

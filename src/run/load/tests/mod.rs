@@ -4,6 +4,8 @@ mod client;
 mod closed;
 mod dns;
 mod honesty;
+mod hostile;
+mod journeys;
 mod open;
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::{LoadEnd, ShardSecond, merge, start};
+use super::{LoadEnd, ShardSecond, assemble, merge, start};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, Stamped};
 use crate::plan::*;
@@ -84,7 +86,7 @@ fn plan(address: SocketAddr) -> Plan {
     }
 }
 
-fn step(name: &str, method: &str, path: &str) -> StepPlan {
+pub(super) fn step(name: &str, method: &str, path: &str) -> StepPlan {
     StepPlan {
         name: name.to_owned(),
         journey: 0,
@@ -92,7 +94,8 @@ fn step(name: &str, method: &str, path: &str) -> StepPlan {
         path: text(path),
         headers: Vec::new(),
         body: None,
-        expect_status: None,
+        expect: Expect::default(),
+        extract: Vec::new(),
         ledger: None,
     }
 }
@@ -176,13 +179,15 @@ async fn run(plan: Plan) -> Ran {
 }
 
 async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {
+    let plan = Arc::new(plan);
+    let crowds = assemble(Arc::clone(&plan)).await;
     let clock = RunClock::new(
         Clock::starting_now(plan.pace),
         Instant::now() + Duration::from_millis(200),
     );
     let (seconds_tx, mut seconds_rx) = mpsc::channel(64);
     let (events_tx, mut events_rx) = mpsc::channel(64);
-    let load = start(Arc::new(plan), clock, seconds_tx, events_tx, stopped).unwrap();
+    let load = start(plan, crowds, clock, seconds_tx, events_tx, stopped).unwrap();
     let receive = async {
         let mut parts: BTreeMap<u64, Vec<ShardSecond>> = BTreeMap::new();
         while let Some(second) = seconds_rx.recv().await {

@@ -1,0 +1,402 @@
+//! What a step wants of its answer, compiled: patterns, paths and the places of the values it keeps.
+//! Looks at heads and bodies it is given; keeps nothing itself.
+
+use jsonpath_rust::parser::model::JpQuery;
+use jsonpath_rust::parser::parse_json_path;
+use jsonpath_rust::query::js_path_process;
+use regex::bytes::Regex;
+use serde_json::Value;
+
+use super::http1::Head;
+use crate::plan::{Source, StepPlan, Wanted};
+
+/// Bytes of a body that are kept for checks; a longer one fails them.
+pub const CAPTURE_MAX: usize = 1 << 20;
+
+/// A pattern or path that cannot be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("step {step:?}: {text:?} is no pattern or path: {problem}")]
+pub struct CheckError {
+    /// Step name.
+    pub step: String,
+    /// As written.
+    pub text: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+#[derive(Clone, Debug)]
+enum Test {
+    Exists,
+    Is(String),
+    Contains(Regex),
+    Matches(Regex),
+}
+
+#[derive(Clone, Debug)]
+enum Path {
+    /// Only names and indexes: found without searching.
+    Pointer(String),
+    Query(JpQuery),
+}
+
+#[derive(Clone, Debug)]
+enum FromHead {
+    Header(String),
+    Cookie(String),
+}
+
+#[derive(Clone, Debug)]
+enum FromBody {
+    Json(Path),
+    Regex(Regex),
+}
+
+/// The checks of one step, and what it keeps by the number of the variable.
+#[derive(Clone, Debug, Default)]
+pub struct Checks {
+    headers: Vec<(String, Test)>,
+    json: Vec<(Path, Test)>,
+    body: Vec<Test>,
+    size: Option<(u64, u64)>,
+    within_us: Option<u64>,
+    from_head: Vec<(usize, FromHead)>,
+    from_body: Vec<(usize, FromBody)>,
+}
+
+/// The values a pass has kept so far, by the number of the variable.
+pub type Values = Vec<Vec<u8>>;
+
+impl Checks {
+    /// The checks of `step`, whose journey numbers its variables by `variables`; none where it has none.
+    pub fn compile(step: &StepPlan, variables: &[String]) -> Result<Option<Self>, CheckError> {
+        let compiler = Compiler(step);
+        let expect = &step.expect;
+        let mut checks = Self {
+            size: expect.size,
+            within_us: expect.within.map(|within| within.as_micros() as u64),
+            ..Self::default()
+        };
+        for (name, wanted) in &expect.headers {
+            checks.headers.push((name.clone(), compiler.test(wanted)?));
+        }
+        for (path, wanted) in &expect.json {
+            checks.json.push((compiler.path(path)?, compiler.test(wanted)?));
+        }
+        for wanted in &expect.body {
+            checks.body.push(compiler.test(wanted)?);
+        }
+        for extract in &step.extract {
+            let Some(number) = variables.iter().position(|name| *name == extract.name) else {
+                continue;
+            };
+            match &extract.from {
+                Source::Header(name) => checks.from_head.push((number, FromHead::Header(name.clone()))),
+                Source::Cookie(name) => checks.from_head.push((number, FromHead::Cookie(name.clone()))),
+                Source::Json(path) => checks.from_body.push((number, FromBody::Json(compiler.path(path)?))),
+                Source::Regex(text) => checks.from_body.push((number, FromBody::Regex(compiler.regex(text)?))),
+            }
+        }
+        let head = !checks.headers.is_empty() || !checks.from_head.is_empty();
+        let any = head || checks.needs_body() || checks.size.is_some() || checks.within_us.is_some();
+        Ok(any.then_some(checks))
+    }
+
+    /// Whether the body has to be kept until it is whole.
+    #[must_use]
+    pub fn needs_body(&self) -> bool {
+        !self.json.is_empty() || !self.body.is_empty() || !self.from_body.is_empty()
+    }
+
+    /// Whether a later step waits for something of this answer.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        !self.from_head.is_empty() || !self.from_body.is_empty()
+    }
+
+    /// Looks at the head; false when it is not what was wanted.
+    pub fn head(&self, head: &Head<'_>, values: &mut Values) -> bool {
+        let fine = self
+            .headers
+            .iter()
+            .all(|(name, test)| head.get(name).is_some_and(|value| test.holds(value)));
+        let mut found_all = true;
+        for (number, from) in &self.from_head {
+            let found = match from {
+                FromHead::Header(name) => head.get(name),
+                FromHead::Cookie(name) => cookie(head, name),
+            };
+            found_all &= keep(values, *number, found);
+        }
+        fine && found_all
+    }
+
+    /// Looks at the whole answer; false when it is not what was wanted. `length` is that of the body, of which at most
+    /// [`CAPTURE_MAX`] bytes are in `body`.
+    pub fn whole(&self, body: &[u8], length: u64, latency_us: u64, values: &mut Values) -> bool {
+        let sized = self.size.is_none_or(|(least, most)| (least..=most).contains(&length));
+        let timely = self.within_us.is_none_or(|within_us| latency_us <= within_us);
+        if !self.needs_body() {
+            return sized && timely;
+        }
+        if length != body.len() as u64 {
+            return false;
+        }
+        let wants_json =
+            !self.json.is_empty() || self.from_body.iter().any(|(_, from)| matches!(from, FromBody::Json(_)));
+        let json: Option<Value> = wants_json.then(|| serde_json::from_slice(body).ok()).flatten();
+        let checked = self.json.iter().all(|(path, test)| {
+            let found = json.as_ref().and_then(|json| path.find(json));
+            found.is_some_and(|value| test.holds(&text(value)))
+        });
+        let mut found_all = true;
+        for (number, from) in &self.from_body {
+            found_all &= match from {
+                FromBody::Json(path) => {
+                    let found = json.as_ref().and_then(|json| path.find(json)).map(text);
+                    keep(values, *number, found.as_deref())
+                }
+                FromBody::Regex(regex) => {
+                    let found = regex.captures(body);
+                    let group = found.as_ref().and_then(|found| found.get(1).or_else(|| found.get(0)));
+                    keep(values, *number, group.map(|group| group.as_bytes()))
+                }
+            };
+        }
+        sized && timely && checked && found_all && self.body.iter().all(|test| test.holds(body))
+    }
+}
+
+fn keep(values: &mut Values, number: usize, found: Option<&[u8]>) -> bool {
+    let (Some(found), Some(value)) = (found, values.get_mut(number)) else {
+        return false;
+    };
+    value.clear();
+    value.extend_from_slice(found);
+    true
+}
+
+/// The cookie that the answer sets under this name (RFC 6265, section 4.1).
+fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a [u8]> {
+    let set = |field: &&httparse::Header<'a>| field.name.eq_ignore_ascii_case("set-cookie");
+    head.headers.iter().filter(set).find_map(|field| {
+        let pair = field.value.split(|byte| *byte == b';').next()?;
+        let at = pair.iter().position(|byte| *byte == b'=')?;
+        (pair[..at].trim_ascii() == name.as_bytes()).then(|| pair[at + 1..].trim_ascii())
+    })
+}
+
+/// A value as a later step sends it: strings without their quotes.
+fn text(value: &Value) -> Vec<u8> {
+    match value {
+        Value::String(text) => text.as_bytes().to_vec(),
+        other => other.to_string().into_bytes(),
+    }
+}
+
+impl Test {
+    fn holds(&self, value: &[u8]) -> bool {
+        match self {
+            Test::Exists => true,
+            Test::Is(wanted) => value == wanted.as_bytes(),
+            Test::Contains(regex) | Test::Matches(regex) => regex.is_match(value),
+        }
+    }
+}
+
+impl Path {
+    fn find<'a>(&self, json: &'a Value) -> Option<&'a Value> {
+        match self {
+            Path::Pointer(pointer) => json.pointer(pointer),
+            Path::Query(query) => {
+                let found = js_path_process(query, json).ok()?;
+                found.into_iter().next().map(|found| found.val())
+            }
+        }
+    }
+}
+
+struct Compiler<'a>(&'a StepPlan);
+
+impl Compiler<'_> {
+    fn error(&self, text: &str, problem: impl ToString) -> CheckError {
+        CheckError {
+            step: self.0.name.clone(),
+            text: text.to_owned(),
+            problem: problem.to_string(),
+        }
+    }
+
+    fn regex(&self, text: &str) -> Result<Regex, CheckError> {
+        Regex::new(text).map_err(|problem| self.error(text, problem))
+    }
+
+    fn test(&self, wanted: &Wanted) -> Result<Test, CheckError> {
+        Ok(match wanted {
+            Wanted::Exists => Test::Exists,
+            Wanted::Is(text) => Test::Is(text.clone()),
+            Wanted::Contains(text) => Test::Contains(self.regex(&regex::escape(text))?),
+            Wanted::Matches(pattern) => Test::Matches(self.regex(pattern)?),
+        })
+    }
+
+    fn path(&self, text: &str) -> Result<Path, CheckError> {
+        let query = parse_json_path(text).map_err(|problem| self.error(text, problem))?;
+        Ok(pointer(text).map_or(Path::Query(query), Path::Pointer))
+    }
+}
+
+/// `$.a.b[0]` as the JSON pointer `/a/b/0`; none where it is more than names and indexes.
+fn pointer(path: &str) -> Option<String> {
+    let mut rest = path.strip_prefix('$')?;
+    let mut pointer = String::new();
+    while !rest.is_empty() {
+        let (step, after) = if let Some(name) = rest.strip_prefix('.') {
+            let end = name.find(['.', '[']).unwrap_or(name.len());
+            name.split_at(end)
+        } else {
+            let (index, after) = rest.strip_prefix('[')?.split_once(']')?;
+            index
+                .bytes()
+                .all(|byte| byte.is_ascii_digit())
+                .then_some((index, after))?
+        };
+        if step.is_empty() || !step.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return None;
+        }
+        pointer.push('/');
+        pointer.push_str(step);
+        rest = after;
+    }
+    Some(pointer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Expect, Extract};
+
+    fn checks(expect: Expect, extract: &[(&str, Source)]) -> (Checks, Values) {
+        let mut step = crate::run::load::tests::step("step", "GET", "/");
+        step.expect = expect;
+        let variables: Vec<String> = extract.iter().map(|(name, _)| (*name).to_owned()).collect();
+        step.extract = extract
+            .iter()
+            .map(|(name, from)| Extract {
+                name: (*name).to_owned(),
+                from: from.clone(),
+            })
+            .collect();
+        let values = vec![Vec::new(); variables.len()];
+        (Checks::compile(&step, &variables).unwrap().unwrap(), values)
+    }
+
+    #[test]
+    fn every_check_can_hold_and_can_fail() {
+        let body = br#"{"state":"new","items":[{"n":3},{"n":4}],"ok":true}"#;
+        let json = |path: &str, wanted| Expect {
+            json: vec![(path.to_owned(), wanted)],
+            ..Expect::default()
+        };
+        let on_body = |wanted| Expect {
+            body: vec![wanted],
+            ..Expect::default()
+        };
+        let is = |text: &str| Wanted::Is(text.to_owned());
+        let matches = |text: &str| Wanted::Matches(text.to_owned());
+        let cases = [
+            (json("$.state", is("new")), true),
+            (json("$.state", is("old")), false),
+            (json("$.items[1].n", is("4")), true),
+            (json("$.items[?(@.n==3)].n", is("3")), true),
+            (json("$.items[?(@.n==5)].n", Wanted::Exists), false),
+            (json("$.ok", is("true")), true),
+            (json("$.none", Wanted::Exists), false),
+            (json("$.state", matches("^n.w$")), true),
+            (on_body(Wanted::Contains("[{".to_owned())), true),
+            (on_body(Wanted::Contains("[}".to_owned())), false),
+            (on_body(matches(r#""n":\d"#)), true),
+            (on_body(matches(r#""n":\D"#)), false),
+        ];
+        for (expect, holds) in cases {
+            let (checks, mut values) = checks(expect.clone(), &[]);
+            assert_eq!(
+                checks.whole(body, body.len() as u64, 0, &mut values),
+                holds,
+                "{expect:?}"
+            );
+        }
+        let (sized, mut values) = checks(
+            Expect {
+                size: Some((1, 10)),
+                within: Some(std::time::Duration::from_millis(5)),
+                ..Expect::default()
+            },
+            &[],
+        );
+        assert!(!sized.needs_body());
+        assert!(sized.whole(b"", 10, 5_000, &mut values));
+        assert!(!sized.whole(b"", 11, 5_000, &mut values));
+        assert!(!sized.whole(b"", 10, 5_001, &mut values));
+        let (cut, mut values) = checks(on_body(Wanted::Exists), &[]);
+        assert!(
+            !cut.whole(b"half", 400, 0, &mut values),
+            "a body that was not kept whole proves nothing"
+        );
+    }
+
+    #[test]
+    fn values_are_kept_from_heads_and_bodies() {
+        let (checks, mut values) = checks(
+            Expect::default(),
+            &[
+                ("order", Source::Json("$.order.id".to_owned())),
+                ("count", Source::Regex(r"n=(\d+)".to_owned())),
+                ("tag", Source::Header("ETag".to_owned())),
+                ("sid", Source::Cookie("sid".to_owned())),
+            ],
+        );
+        let headers = [
+            httparse::Header {
+                name: "etag",
+                value: b"\"v1\"",
+            },
+            httparse::Header {
+                name: "Set-Cookie",
+                value: b"other=1",
+            },
+            httparse::Header {
+                name: "set-cookie",
+                value: b"sid=abc=; Path=/; HttpOnly",
+            },
+        ];
+        let head = Head {
+            status: 200,
+            headers: &headers,
+        };
+        assert!(checks.head(&head, &mut values));
+        let body = br#"{"order":{"id":17},"text":"n=42"}"#;
+        assert!(checks.whole(body, body.len() as u64, 0, &mut values));
+        let texts: Vec<_> = values
+            .iter()
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect();
+        assert_eq!(texts, ["17", "42", "\"v1\"", "abc="]);
+        assert!(!checks.whole(b"{}", 2, 0, &mut values), "nothing to keep is a failure");
+    }
+
+    #[test]
+    fn plain_paths_become_pointers() {
+        for (path, expected) in [
+            ("$.a", Some("/a")),
+            ("$.a.b_c[10].d", Some("/a/b_c/10/d")),
+            ("$", Some("")),
+            ("$..a", None),
+            ("$.a[*]", None),
+            ("$['a b']", None),
+            ("$.a[-1]", None),
+        ] {
+            assert_eq!(pointer(path).as_deref(), expected, "{path}");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `tenfold load`: one URL, no file; and whether its figures tell the truth about a server that stops for a while.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::support::{machine, tenfold};
+
+/// The benchmark server as a process of its own, so that it can be stopped; ends with its standard input.
+struct Server {
+    process: Child,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let example = std::path::Path::new(env!("CARGO_BIN_EXE_tenfold")).with_file_name("examples/bench_server");
+        let mut process = Command::new(&example)
+            .arg("127.0.0.1:0")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{}: {error}", example.display()));
+        let mut address = String::new();
+        BufReader::new(process.stdout.take().expect("its output is piped"))
+            .read_line(&mut address)
+            .expect("it says where it listens");
+        Self {
+            process,
+            url: format!("http://{}/hello", address.trim()),
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id() as i32), signal).expect("the server lives");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGCONT);
+        drop(self.process.stdin.take());
+        // It ends by itself now; nothing to do about one that is gone already.
+        let _ = self.process.wait();
+    }
+}
+
+fn load(url: &str, options: &[&str]) -> (i32, Value, String) {
+    let output = tenfold()
+        .args(["load", url, "--json"])
+        .args(options)
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    let summary = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code().unwrap_or(-1), summary, stderr)
+}
+
+#[test]
+fn load_counts_every_request_once() {
+    let server = Server::start();
+    let (code, summary, stderr) = load(
+        &server.url,
+        &[
+            "--rate",
+            "500",
+            "--for",
+            "2s",
+            "--served-by",
+            "x-served-by",
+            "-H",
+            "accept: text/plain",
+        ],
+    );
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(summary["intended"], 1000);
+    assert_eq!(summary["ok"], 1000);
+    assert_eq!(summary["served"]["i-1/us-east-1a/us-east-1"], 1000);
+    assert_eq!(summary["failed"], serde_json::json!({}));
+    assert!(summary["latency_ms"]["p50"].as_f64() > Some(0.0));
+    let (code, summary, _) = load(
+        &server.url,
+        &["-u", "3", "--think", "10ms", "--for", "1s", "-X", "post", "-d", "x=1"],
+    );
+    assert_eq!(code, 0);
+    assert!(summary["requests"].as_u64() > Some(100), "{summary}");
+    assert_eq!(summary["ok"], summary["requests"]);
+}
+
+#[test]
+fn load_says_what_is_wrong_and_sends_nothing() {
+    for (arguments, part) in [
+        (&["https://127.0.0.1/"][..], "only http://"),
+        (&["http://"], "hint:"),
+        (&["127.0.0.1:1", "--rate", "0"], "above zero"),
+        (&["127.0.0.1:1", "--users", "0"], "0 is not in"),
+        (&["127.0.0.1:1", "--users", "5", "--rate", "5"], "cannot be used with"),
+        (&["127.0.0.1:1", "-H", "no colon"], "is not a header"),
+        (&["127.0.0.1:1", "--for", "5 parsecs"], "parsecs"),
+    ] {
+        let (code, _, stderr) = load(arguments[0], &arguments[1..]);
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains(part), "{arguments:?}: {stderr}");
+    }
+    let (code, _, stderr) = load("127.0.0.1:1", &["--for", "1s"]);
+    assert_eq!(code, 5, "{stderr}");
+    assert!(stderr.contains("hint:"), "{stderr}");
+}
+
+/// A server that stands still for 1 s in 10 s makes a tenth of all requests wait, evenly from 0 to 1 s: the 99th
+/// percentile is 900 ms. Tools that measure from the send, or stop sending, show less.
+#[test]
+fn stall_of_the_server_is_in_the_percentiles_and_loses_nothing() {
+    let _machine = machine();
+    let server = Server::start();
+    let pid = server.process.id() as i32;
+    let stall = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_secs(5));
+        kill(Pid::from_raw(pid), Signal::SIGSTOP).expect("the server lives");
+        std::thread::sleep(Duration::from_secs(1));
+        kill(Pid::from_raw(pid), Signal::SIGCONT).expect("the server lives");
+    });
+    let (code, summary, stderr) = load(
+        &server.url,
+        &["--rate", "5000", "--for", "10s", "--connections", "50", "--cores", "1"],
+    );
+    stall.join().expect("the server was stopped and went on");
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(summary["intended"], 50_000);
+    assert_eq!(summary["ok"], 50_000, "{summary}");
+    let p99 = summary["latency_ms"]["p99"].as_f64().expect("a number");
+    assert!((873.0..=927.0).contains(&p99), "{summary}");
+    let lag = summary["lag_ms"]["p99"].as_f64().expect("a number");
+    assert!(lag < 20.0, "the stall was not the generator's: {summary}");
+}
