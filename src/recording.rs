@@ -130,6 +130,8 @@ pub enum FailureKind {
     Status5xx,
     /// Another status or body than expected.
     Expectation,
+    /// No TLS: a bad certificate, an alert, a record that does not verify.
+    Tls,
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.

@@ -10,8 +10,8 @@ use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::event::{Event, FaultId, Stamped};
 use tenfold::lab::{self, Lab, LabConfig, LabOptions};
 use tenfold::plan::{
-    Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, LedgerPlan, LoadModel, Part, Plan,
-    ProbePlan, StepPlan, TargetPlan, Template,
+    Body, ClientPlan, DnsPolicy, Expect, ExperimentPlan, Fault, FaultPlan, HonestyPlan, LedgerPlan, LoadModel, Part,
+    Plan, ProbePlan, StepPlan, TargetPlan, Template, TlsPlan,
 };
 use tenfold::recording::{Ack, ProbeSample};
 use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
@@ -137,8 +137,13 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             body: Some(Body {
                 content_type: "application/json".to_owned(),
                 template: text(&[literal(r#"{"id":""#), Part::Unique, literal(r#"","item":"1"}"#)]),
+                json: true,
             }),
-            expect_status: Some(201),
+            expect: Expect {
+                status: Some(201),
+                ..Expect::default()
+            },
+            extract: Vec::new(),
             ledger: Some("orders".to_owned()),
         }],
         model: LoadModel::Users,
@@ -150,6 +155,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             request_timeout: Duration::from_secs(30),
             rate_limit: None,
             shards: None,
+            tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::from([(

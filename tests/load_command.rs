@@ -94,7 +94,7 @@ fn load_counts_every_request_once() {
 #[test]
 fn load_says_what_is_wrong_and_sends_nothing() {
     for (arguments, part) in [
-        (&["https://127.0.0.1/"][..], "only http://"),
+        (&["ftp://127.0.0.1/"][..], "supported"),
         (&["http://"], "hint:"),
         (&["127.0.0.1:1", "--rate", "0"], "above zero"),
         (&["127.0.0.1:1", "--users", "0"], "0 is not in"),

@@ -118,6 +118,12 @@ pub(super) struct LoadArguments {
     /// How long a request may take
     #[arg(long, default_value = "30s", value_parser = load::duration)]
     pub(super) timeout: Duration,
+    /// File of certificate authorities (PEM) to believe besides the system's
+    #[arg(long, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+    /// Do not verify the server's certificate
+    #[arg(long)]
+    pub(super) insecure: bool,
     /// Response header that says who served, as instance/AZ/Region
     #[arg(long, value_name = "HEADER")]
     pub(super) served_by: Option<String>,

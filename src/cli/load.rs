@@ -1,5 +1,6 @@
 //! `tenfold load`: one URL, no file.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::cli::signals::interrupts;
 use crate::cli::target::check_entry;
 use crate::clock::Clock;
 use crate::judge::judge;
-use crate::plan::{AdHoc, Amount, Plan};
+use crate::plan::{AdHoc, Amount, Plan, TlsPlan};
 use crate::recording::Ended;
 use crate::report::LoadSummary;
 use crate::run::director::{self, Setup};
@@ -64,7 +65,8 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
 }
 
 fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
-    let (host, port, path) = split(&arguments.url)?;
+    let (scheme, host, port, path) = split(&arguments.url)?;
+    let authorities = arguments.ca.as_deref().map(read_authorities).transpose()?;
     let cores = arguments.cores.map_or_else(
         || std::thread::available_parallelism().map_or(1, usize::from),
         usize::from,
@@ -80,6 +82,12 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     };
     let headers = arguments.header.iter().map(|header| split_header(header));
     let plan = AdHoc {
+        scheme,
+        tls: TlsPlan {
+            verify: !arguments.insecure,
+            authorities,
+            ..TlsPlan::default()
+        },
         host,
         port,
         path,
@@ -101,7 +109,13 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     Ok(plan.plan())
 }
 
-fn split(url: &str) -> Result<(String, u16, String), Failure> {
+fn read_authorities(path: &Path) -> Result<String, Failure> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    text.map_err(Failure::usage)
+}
+
+/// Scheme, host, port and path of a URL; http where it names no scheme.
+fn split(url: &str) -> Result<(String, String, u16, String), Failure> {
     let wrong = |hint: &str| Failure::usage(anyhow!("{url:?} cannot be loaded\nhint: {hint}"));
     let full = if url.contains("://") {
         url.to_owned()
@@ -111,9 +125,11 @@ fn split(url: &str) -> Result<(String, u16, String), Failure> {
     let uri: Uri = full
         .parse()
         .map_err(|_| wrong("write e.g. http://localhost:8080/path"))?;
-    if uri.scheme_str() != Some("http") {
-        return Err(wrong("only http:// is supported in this version"));
-    }
+    let (scheme, default_port) = match uri.scheme_str() {
+        Some("http") => ("http", 80),
+        Some("https") => ("https", 443),
+        _ => return Err(wrong("http:// and https:// are supported")),
+    };
     let host = uri
         .host()
         .filter(|host| !host.is_empty())
@@ -126,8 +142,9 @@ fn split(url: &str) -> Result<(String, u16, String), Failure> {
     }
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     Ok((
+        scheme.to_owned(),
         host.trim_matches(['[', ']']).to_owned(),
-        uri.port_u16().unwrap_or(80),
+        uri.port_u16().unwrap_or(default_port),
         path.to_owned(),
     ))
 }

@@ -105,7 +105,10 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
             "write `{{ unique }}`".to_owned(),
         )),
         _ => Err((
-            format!("unknown template function or variable {name:?}"),
+            match arguments {
+                Some(_) => format!("unknown template function {name:?}"),
+                None => format!("unknown template function or variable {name:?}"),
+            },
             unknown(name, holes),
         )),
     }

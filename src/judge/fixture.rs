@@ -151,6 +151,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             request_timeout: secs(30.0),
             rate_limit: None,
             shards: None,
+            tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use super::{
     Body, ClientPlan, DnsPolicy, Expect, HonestyPlan, Inventory, JourneyPlan, LoadModel, Part, Plan, StagePlan,
-    StepPlan, TargetPlan, Template, Think,
+    StepPlan, TargetPlan, Template, Think, TlsPlan,
 };
 use crate::units::Pace;
 
 /// What to send, how much of it, and for how long.
 #[derive(Clone, Debug)]
 pub struct AdHoc {
+    /// `http` or `https`.
+    pub scheme: String,
+    /// How TLS is spoken.
+    pub tls: TlsPlan,
     /// Host name or address.
     pub host: String,
     /// Port.
@@ -89,7 +93,7 @@ impl AdHoc {
             pace: Pace::REAL,
             target: TargetPlan {
                 name,
-                scheme: "http".to_owned(),
+                scheme: self.scheme,
                 host: self.host,
                 port: self.port,
                 resolver: None,
@@ -127,6 +131,7 @@ impl AdHoc {
                 request_timeout: self.timeout,
                 rate_limit: None,
                 shards: Some(self.cores),
+                tls: self.tls,
                 forced_lag: Duration::ZERO,
             },
             ledgers: BTreeMap::new(),

@@ -8,7 +8,7 @@ use super::resolve;
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, JourneyPlan,
     LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
-    TargetPlan, Template, Think,
+    TargetPlan, Template, Think, TlsPlan,
 };
 use crate::config::template::Piece;
 use crate::config::{
@@ -164,6 +164,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             request_timeout: client.request_timeout,
             rate_limit: client.rate_limit,
             shards: client.shards,
+            tls: TlsPlan::default(),
             forced_lag: profile.forced_lag,
         },
         ledgers: profile

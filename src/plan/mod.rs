@@ -69,7 +69,7 @@ pub struct Plan {
 pub struct TargetPlan {
     /// Its name.
     pub name: String,
-    /// Scheme of the entry; only `http` for now.
+    /// Scheme of the entry: `http` or `https`.
     pub scheme: String,
     /// Host name users resolve.
     pub host: String,
@@ -250,9 +250,34 @@ pub struct ClientPlan {
     pub rate_limit: Option<f64>,
     /// Shards (threads); one per core when none.
     pub shards: Option<usize>,
+    /// How TLS is spoken, where the target's scheme is https.
+    #[serde(default)]
+    pub tls: TlsPlan,
     /// A real delay added before each start, to force lag in tests of the honesty checks.
     #[serde(with = "seconds")]
     pub forced_lag: Duration,
+}
+
+/// How TLS is spoken.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsPlan {
+    /// Certificates are verified.
+    pub verify: bool,
+    /// Authorities believed besides the system's, PEM.
+    pub authorities: Option<String>,
+    /// Sessions are resumed.
+    pub resume: bool,
+}
+
+impl Default for TlsPlan {
+    fn default() -> Self {
+        Self {
+            verify: true,
+            authorities: None,
+            resume: true,
+        }
+    }
 }
 
 /// DNS policy of the client.

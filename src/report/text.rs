@@ -15,6 +15,7 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Status4xx => "4xx",
         FailureKind::Status5xx => "5xx",
         FailureKind::Expectation => "expectation",
+        FailureKind::Tls => "tls",
     }
 }
 

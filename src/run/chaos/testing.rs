@@ -11,7 +11,7 @@ use crate::aws::{
 use crate::event::FaultId;
 use crate::plan::{
     Allow, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, LoadModel, Plan, Role,
-    TargetPlan,
+    TargetPlan, TlsPlan,
 };
 use crate::units::Pace;
 
@@ -316,6 +316,7 @@ pub(super) fn plan() -> Plan {
             request_timeout: Duration::from_secs(1),
             rate_limit: None,
             shards: None,
+            tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

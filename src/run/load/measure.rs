@@ -81,7 +81,7 @@ fn sum(one: &Hist, other: &Hist) -> Hist {
     }
 }
 
-const KINDS: [FailureKind; 9] = [
+const KINDS: [FailureKind; 10] = [
     FailureKind::Dns,
     FailureKind::Refused,
     FailureKind::ConnectTimeout,
@@ -91,6 +91,7 @@ const KINDS: [FailureKind; 9] = [
     FailureKind::Status4xx,
     FailureKind::Status5xx,
     FailureKind::Expectation,
+    FailureKind::Tls,
 ];
 
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
@@ -393,7 +394,7 @@ mod tests {
             started_us: number * 1000 + number % 7,
             served_from_us: number * 1000 + number % 11,
             finished_us: number * 1000 + 300 + number * 13 % 5000,
-            failure: (number % 10 == 3).then_some(KINDS[(number % 9) as usize]),
+            failure: (number % 10 == 3).then_some(KINDS[(number % 10) as usize]),
         }
     }
 

@@ -16,9 +16,11 @@ mod ready;
 mod request;
 mod resolver;
 mod shard;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod tls;
 mod transport;
 mod users;
 mod wheel;
@@ -37,6 +39,7 @@ use self::curve::Curve;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
+use self::tls::{Tls, TlsError};
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
 use crate::event::Stamped;
@@ -55,9 +58,12 @@ pub enum LoadError {
     /// The plan names a response header that cannot exist.
     #[error("served_by: {0:?} is not a header name")]
     ServedBy(String),
-    /// Only plain HTTP is spoken so far.
-    #[error("the target's scheme is {0:?}; only http is supported")]
+    /// Neither `http` nor `https`.
+    #[error("the target's scheme is {0:?}; http and https are supported")]
     Scheme(String),
+    /// TLS cannot be spoken.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A thread could not start.
     #[error("cannot start a shard")]
     Thread(#[from] std::io::Error),
@@ -112,9 +118,11 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) -> Result<Load, LoadError> {
     let target = &plan.target;
-    if target.scheme != "http" {
-        return Err(LoadError::Scheme(target.scheme.clone()));
-    }
+    let tls = match target.scheme.as_str() {
+        "http" => None,
+        "https" => Some(Arc::new(Tls::new(&target.host, &plan.client.tls)?)),
+        other => return Err(LoadError::Scheme(other.to_owned())),
+    };
     let served_by = target.served_by.as_ref().map(|name| {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone()))?;
         Ok::<Arc<str>, LoadError>(header.as_str().into())
@@ -134,6 +142,7 @@ pub fn start(
             connections_max: client.connections_max,
             connect_timeout: pace.patience(client.connect_timeout),
             policy: client.dns,
+            tls,
         },
         served_by: served_by.transpose()?,
         limiter: client.rate_limit.and_then(shard::limiter).map(Arc::new),

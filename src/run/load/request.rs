@@ -259,9 +259,9 @@ fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[Str
     pieces.text(" HTTP/1.1\r\n");
     let has = |name: &str| step.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
     if !has("host") {
-        let host = match target.port {
-            80 => target.host.clone(),
-            port => format!("{}:{port}", target.host),
+        let host = match (target.scheme.as_str(), target.port) {
+            ("http", 80) | ("https", 443) => target.host.clone(),
+            (_, port) => format!("{}:{port}", target.host),
         };
         pieces.text(&format!("host: {host}\r\n"));
     }

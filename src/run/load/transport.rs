@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake as _, Waker};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 
 use super::http1::{AtEnd, Progress, Reader, Receiver};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Bell, Ready, Token};
+use super::stream::{Stream, is_tls};
+use super::tls::Tls;
 use crate::plan::DnsPolicy;
 use crate::recording::FailureKind;
 
@@ -35,6 +36,8 @@ pub struct TransportSettings {
     pub connect_timeout: Duration,
     /// What a new DNS answer does to connections.
     pub policy: DnsPolicy,
+    /// None speaks in the clear.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// What a look at a connection found.
@@ -72,8 +75,8 @@ pub struct Broken {
 
 enum Link {
     None,
-    Opening(Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>),
-    Open(TcpStream),
+    Opening(Pin<Box<dyn Future<Output = io::Result<Stream>>>>),
+    Open(Stream),
 }
 
 struct Connection {
@@ -85,6 +88,8 @@ struct Connection {
     reader: Reader,
     /// What the socket has not taken yet.
     unsent: Vec<u8>,
+    /// Everything is written, but TLS has not sent all of it.
+    unflushed: bool,
     to_head: bool,
     reused: bool,
     written: bool,
@@ -95,6 +100,7 @@ struct Connection {
 
 /// The connections of one shard.
 pub struct Transport {
+    tls: Option<Arc<Tls>>,
     pools: Pools,
     connections: Vec<Connection>,
     free: Vec<u32>,
@@ -109,6 +115,7 @@ impl Transport {
     pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready) -> Self {
         Self {
             pools: Pools::new(settings.port, settings.connections_max, settings.policy, first_turn),
+            tls: settings.tls.clone(),
             connections: Vec::new(),
             free: Vec::new(),
             open: 0,
@@ -166,7 +173,7 @@ impl Transport {
         let address = self.pools.address(pool);
         let index = self.free.pop().unwrap_or_else(|| self.add());
         let connection = &mut self.connections[index as usize];
-        connection.link = Link::Opening(Box::pin(TcpStream::connect(address)));
+        connection.link = Link::Opening(Box::pin(Stream::open(address, self.tls.clone())));
         (connection.pool, connection.pass) = (pool, pass);
         (connection.reused, connection.listening) = (false, false);
         connection.bell.wake_by_ref();
@@ -184,6 +191,7 @@ impl Transport {
             pass: NOBODY,
             reader: Reader::default(),
             unsent: Vec::new(),
+            unflushed: false,
             to_head: false,
             reused: false,
             written: false,
@@ -222,8 +230,6 @@ impl Transport {
                 match opening.as_mut().poll(&mut context) {
                     Poll::Pending => Happened::Nothing,
                     Poll::Ready(Ok(stream)) => {
-                        // Without it a small request may wait for an acknowledgement; refusing it is no harm.
-                        let _ = stream.set_nodelay(true);
                         connection.link = Link::Open(stream);
                         self.open += 1;
                         Happened::Opened
@@ -255,7 +261,7 @@ impl Transport {
         connection.pass = NOBODY;
         connection.reused = true;
         let pool = connection.pool;
-        if !reusable || !connection.unsent.is_empty() || self.pools.is_retired(pool) {
+        if !reusable || !connection.unsent.is_empty() || connection.unflushed || self.pools.is_retired(pool) {
             return (self.close(index), None);
         }
         let next = self.pools.give_back(pool, index);
@@ -288,6 +294,7 @@ impl Transport {
         connection.pass = NOBODY;
         connection.reader.reset();
         connection.unsent = Vec::new();
+        connection.unflushed = false;
         self.free.push(index);
     }
 }
@@ -302,7 +309,7 @@ impl Connection {
         let mut context = Context::from_waker(&self.waker);
         let mut written = 0;
         while written < request.len() {
-            match Pin::new(&mut *stream).poll_write(&mut context, &request[written..]) {
+            match stream.poll_write(&mut context, &request[written..]) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(count)) => {
                     written += count;
@@ -311,6 +318,11 @@ impl Connection {
                 Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
             }
         }
+        self.unflushed = match stream.poll_flush(&mut context) {
+            Poll::Pending => true,
+            Poll::Ready(Ok(())) => false,
+            Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
+        };
         Ok(written)
     }
 
@@ -323,13 +335,13 @@ impl Connection {
         if self.pass == NOBODY {
             let mut context = Context::from_waker(&self.waker);
             let mut buffer = ReadBuf::new(buffer);
-            self.listening = Pin::new(stream).poll_read(&mut context, &mut buffer).is_pending();
+            self.listening = stream.poll_read(&mut context, &mut buffer).is_pending();
         } else {
             let mut context = Context::from_waker(&self.waker);
-            match stream.poll_read_ready(&mut context) {
+            match stream.poll_readable(&mut context) {
                 Poll::Pending => self.listening = true,
                 // The answer is there already, or the readiness is stale; a look will tell.
-                Poll::Ready(_) => self.bell.wake_by_ref(),
+                Poll::Ready(()) => self.bell.wake_by_ref(),
             }
         }
         self.listening
@@ -338,7 +350,7 @@ impl Connection {
     /// Sends what is left to send and reads what has come.
     #[inline]
     fn go_on(&mut self, buffer: &mut [u8], receiver: &mut impl Receiver) -> Happened {
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() || self.unflushed {
             let unsent = std::mem::take(&mut self.unsent);
             match self.write(&unsent) {
                 Ok(written) => self.unsent = unsent[written..].to_vec(),
@@ -351,7 +363,7 @@ impl Connection {
             };
             let mut context = Context::from_waker(&self.waker);
             let mut read = ReadBuf::new(buffer);
-            let input = match Pin::new(stream).poll_read(&mut context, &mut read) {
+            let input = match stream.poll_read(&mut context, &mut read) {
                 Poll::Pending => {
                     self.listening = true;
                     return Happened::Nothing;
@@ -393,6 +405,7 @@ impl Connection {
 fn io_failure(error: &io::Error) -> FailureKind {
     match error.kind() {
         io::ErrorKind::TimedOut => FailureKind::Timeout,
+        _ if is_tls(error) => FailureKind::Tls,
         _ => FailureKind::Reset,
     }
 }
@@ -401,6 +414,9 @@ fn io_failure(error: &io::Error) -> FailureKind {
 #[must_use]
 pub fn connect_failure(error: &io::Error) -> Option<FailureKind> {
     use nix::errno::Errno;
+    if is_tls(error) {
+        return Some(FailureKind::Tls);
+    }
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM) => None,
         Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Some(FailureKind::Reset),

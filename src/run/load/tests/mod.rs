@@ -7,6 +7,7 @@ mod honesty;
 mod hostile;
 mod journeys;
 mod open;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,7 @@ fn plan(address: SocketAddr) -> Plan {
             request_timeout: Duration::from_secs(5),
             rate_limit: None,
             shards: Some(2),
+            tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

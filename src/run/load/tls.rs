@@ -1,0 +1,128 @@
+//! TLS as a user's browser speaks it: verified against the system's authorities and those the user adds.
+//! Makes connectors; the handshake belongs to opening a connection.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_rustls::TlsConnector;
+
+use crate::plan::TlsPlan;
+
+/// Why TLS cannot be spoken.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The user's file of authorities.
+    #[error("the file of authorities holds no certificate in PEM form")]
+    Authorities,
+    /// Neither the system nor the user names an authority.
+    #[error("no certificate authority is known\nhint: install ca-certificates, or give a file of authorities")]
+    NoAuthorities,
+    /// The host cannot be named in TLS.
+    #[error("{0:?} is neither a DNS name nor an address, so no certificate can be for it")]
+    Name(String),
+    /// The library refuses the settings.
+    #[error("cannot set TLS up")]
+    Settings(#[from] rustls::Error),
+}
+
+/// What it takes to open a TLS connection to the target.
+#[derive(Clone)]
+pub struct Tls {
+    /// Shakes hands.
+    pub connector: TlsConnector,
+    /// Who the certificate must be for, and the name sent in the clear (SNI).
+    pub name: ServerName<'static>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// TLS to `host`. Sessions are resumed, as browsers do, unless the plan says otherwise.
+    pub fn new(host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let builder =
+            ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
+        let mut config = if plan.verify {
+            builder.with_root_certificates(authorities(plan)?).with_no_client_auth()
+        } else {
+            let anyone = Arc::new(Anyone(provider));
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(anyone)
+                .with_no_client_auth()
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if !plan.resume {
+            config.resumption = rustls::client::Resumption::disabled();
+        }
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            name,
+        })
+    }
+}
+
+fn authorities(plan: &TlsPlan) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    // Authorities of the system that cannot be read are as good as missing; the handshake will name the lack.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if let Some(pem) = &plan.authorities {
+        let own: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+        let own = own.ok().filter(|own| !own.is_empty()).ok_or(TlsError::Authorities)?;
+        for certificate in own {
+            roots.add(certificate)?;
+        }
+    }
+    if roots.is_empty() {
+        return Err(TlsError::NoAuthorities);
+    }
+    Ok(roots)
+}
+
+/// Believes every certificate, because the user said so.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
