@@ -45,6 +45,29 @@ fn several_mistakes_at_once_are_each_told_with_line_column_and_remedy() {
 }
 
 #[test]
+fn a_name_that_leaves_its_directory_is_no_name() {
+    for name in ["../../evil/x", ".hidden", "a b", ""] {
+        let (code, _, stderr) = said(&["validate", "profiles/game-day.yaml", "--set", &format!("name={name}")]);
+        assert_eq!(code, 2, "{name}: {stderr}");
+    }
+}
+
+#[test]
+fn plan_tells_a_wrong_value_of_the_lab_with_its_place() {
+    let (code, _, stderr) = said(&["plan", "profiles/game-day.yaml", "--set", "lab.database.multi_az=maybe"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains(" --> "), "{stderr}");
+}
+
+#[test]
+fn revert_without_a_journal_claims_nothing() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let (code, _, stderr) = said(&["revert", &dir.path().display().to_string()]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("nothing is known"), "{stderr}");
+}
+
+#[test]
 fn a_wrong_key_of_the_lab_section_is_told_with_its_line() {
     let (code, _, stderr) = said(&[
         "run",

@@ -137,3 +137,25 @@ fn stall_of_the_server_is_in_the_percentiles_and_loses_nothing() {
     let lag = summary["lag_ms"]["p99"].as_f64().expect("a number");
     assert!(lag < 20.0, "the stall was not the generator's: {summary}");
 }
+
+/// The shipped profile of ten million users, in one process beside the lab; whether the architecture kept its
+/// objectives at this pace is not the question here.
+#[test]
+fn ten_million_users_sleep_in_one_process() {
+    let _machine = machine();
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let output = tenfold()
+        .args(["run", "profiles/ten-million.yaml", "--json", "--pace", "75", "--out"])
+        .arg(dir.path().join("run"))
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{stderr}"));
+    let users = report["series"]["users"].as_array().expect("users over time");
+    let most = users.iter().filter_map(Value::as_u64).max();
+    assert_eq!(most, Some(10_000_000));
+    let honesty = &report["verdict"]["honesty"];
+    assert_eq!(honesty["spoiled"], Value::Null, "{honesty}");
+    assert!(honesty["resident_max"].as_u64() < Some(1 << 30), "{honesty}");
+    assert!(honesty["requests"].as_u64() > Some(30_000), "{honesty}");
+}

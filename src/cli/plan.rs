@@ -8,6 +8,7 @@ use crate::plan;
 /// Prints the plan.
 pub(super) async fn plan(arguments: PlanArguments) -> Result<Exit, Failure> {
     let config = profile::load(&arguments.profile)?;
+    target::check(&config, &arguments.profile)?;
     let scratch = std::env::temp_dir().join(format!("tenfold-plan-{}", std::process::id()));
     std::fs::create_dir_all(&scratch).map_err(|error| {
         Failure::usage(anyhow::Error::new(error).context(format!("cannot create {}", scratch.display())))

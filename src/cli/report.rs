@@ -26,12 +26,13 @@ pub(super) fn save_reports(
     json: bool,
 ) -> Result<(), Failure> {
     let report = Report::new(plan, recording, verdict.clone());
-    let json_text = report::json(&report);
+    // The file is a text file, and what is printed is the file.
+    let json_text = report::json(&report) + "\n";
     run_dir.write("report.json", &json_text)?;
     let html = run_dir.write("report.html", report::html(&report))?;
     run_dir.write("junit.xml", report::junit(&report))?;
     if json {
-        anstream::println!("{json_text}");
+        anstream::print!("{json_text}");
     } else {
         anstream::println!("{}", report::terminal(&report, true));
         anstream::println!("report: {}", html.display());

@@ -1,20 +1,21 @@
 //! `tenfold revert RUN_DIR`: undoes what a dead run left in the world, from its journal.
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::RevertArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::run_dir::RunDir;
 use crate::cli::target::credentials;
-use crate::run::chaos;
+use crate::run::chaos::{self, ChaosError};
 
 /// Reverts a dead run.
 pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> {
     let run_dir = RunDir::open(&arguments.run_dir)?;
     let journal = run_dir.file("journal.jsonl");
     if !journal.exists() {
-        return Err(anyhow!("{} does not exist\nhint: the run injected nothing", journal.display()).into());
+        let hint = "without it nothing is known of what the run did; check the directory";
+        return Err(anyhow!("{} does not exist\nhint: {hint}", journal.display()).into());
     }
     let plan = run_dir.load_plan()?;
     let clients = Clients::connect(&ConnectOptions {
@@ -26,7 +27,7 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
     .await;
     let summary = chaos::revert_journal(&journal, &clients.writer())
         .await
-        .context("cannot read the journal")?;
+        .map_err(failure)?;
     for done in &summary.reverted {
         anstream::println!("reverted: {done}");
     }
@@ -38,4 +39,15 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
         return Ok(Exit::Met);
     }
     Ok(Exit::Unreverted)
+}
+
+fn failure(error: ChaosError) -> Failure {
+    match error {
+        ChaosError::StillThere { .. } => Failure {
+            exit: Exit::Unreverted,
+            error: error.into(),
+        },
+        ChaosError::Aws(_) => Failure::unreachable(anyhow::Error::new(error).context("cannot reach AWS")),
+        _ => Failure::usage(error),
+    }
 }

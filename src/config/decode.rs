@@ -112,6 +112,18 @@ pub(super) fn text(node: &Node, sink: &mut Sink) -> Option<String> {
     }
 }
 
+/// A name that can also be that of a directory.
+pub(super) fn name(node: &Node, sink: &mut Sink) -> Option<String> {
+    let name = text(node, sink)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > 64 || name.starts_with('.') || !name.chars().all(plain) {
+        let hint = "use at most 64 letters, digits, `-`, `_` and `.`, and no `.` in front";
+        sink.push(Mistake::at(&node.place, format!("{name:?} cannot be a name")).hint(hint));
+        return None;
+    }
+    Some(name)
+}
+
 /// Text with its place.
 pub(super) fn spanned(node: &Node, sink: &mut Sink) -> Option<Spanned<String>> {
     Some(Spanned {

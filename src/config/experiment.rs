@@ -99,7 +99,7 @@ pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Opti
     let mut fields = Fields::of(root, "the experiment", sink)?;
     let name = fields
         .require("name", "my-experiment", sink)
-        .and_then(|node| decode::text(node, sink));
+        .and_then(|node| decode::name(node, sink));
     let hypothesis = fields
         .require("hypothesis", "what you believe will happen", sink)
         .and_then(|node| decode::text(node, sink));

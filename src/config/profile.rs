@@ -157,7 +157,7 @@ pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> O
     let mut fields = Fields::of(root, "the profile", sink)?;
     let name = fields
         .require("name", "my-profile", sink)
-        .and_then(|node| decode::text(node, sink));
+        .and_then(|node| decode::name(node, sink));
     let target = fields
         .take("target")
         .and_then(|node| decode::text(node, sink))

@@ -74,7 +74,10 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
             fault.resources.clone()
         },
         injected_at: injected.map(|at| timeline.cloud(at)),
-        reverted_at: fault.revert_started.map(|at| timeline.cloud(at)),
+        reverted_at: fault
+            .revert_started
+            .filter(|_| fault.reverted.is_some())
+            .map(|at| timeline.cloud(at)),
         experiment_ended_at: timeline.window(fault).map(|window| timeline.cloud(window.end)),
         observed: fault.unproven().is_none(),
         evidence: fault.unproven().or_else(|| fault.observed.clone()).unwrap_or_default(),
@@ -112,6 +115,7 @@ fn lost_writes(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<u64> {
         return None;
     }
     let (from, to) = super::objectives::loss_window(timeline, &fault.id.experiment)?;
+    let unreadable = timeline.recording.ledgers.values().any(|ledger| ledger.unreadable > 0);
     let lost = timeline
         .recording
         .ledgers
@@ -119,7 +123,8 @@ fn lost_writes(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<u64> {
         .flat_map(|ledger| &ledger.lost)
         .filter(|lost| (from..=to).contains(&lost.acknowledged.as_secs_f64()))
         .count();
-    Some(lost as u64)
+    // None lost among those that were read says nothing of those that were not.
+    (lost > 0 || !unreadable).then_some(lost as u64)
 }
 
 /// Splits the recovery at the instants the control plane dated; a part stays none where no event marks its end.

@@ -64,11 +64,27 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
     {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("the generator spoilt it: {why}");
-    } else if verdict.outcome == Outcome::Met && cut_short(timeline, &objective.scope) {
+    } else if is_open(verdict.outcome, objective) && cut_short(timeline, &objective.scope) {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but the run ended before this was over", verdict.why);
     }
     verdict
+}
+
+/// Whether the rest of a window that was cut short could still have changed an outcome: what was met might have been
+/// missed, and under a fault a share or a percentile of the worst part is not that of the whole window.
+fn is_open(outcome: Outcome, objective: &Objective) -> bool {
+    let of_the_whole = matches!(
+        objective.measure,
+        Measure::Latency
+            | Measure::ServiceTime
+            | Measure::Errors
+            | Measure::Throughput
+            | Measure::Share
+            | Measure::StaleShare
+    );
+    let in_a_window = matches!(objective.scope, Scope::Experiment(_));
+    outcome == Outcome::Met || (outcome == Outcome::Missed && of_the_whole && in_a_window)
 }
 
 fn unproven(timeline: &Timeline<'_>, objective: &Objective) -> Option<String> {
@@ -267,7 +283,13 @@ fn lost_writes(timeline: &Timeline<'_>, objective: &Objective) -> Finding {
         .count() as u64;
     let unreadable: u64 = ledgers.iter().map(|ledger| ledger.unreadable).sum();
     if lost == 0 && unreadable > 0 {
-        return Finding::Unknown(format!("{unreadable} acknowledged writes could not be read back"));
+        return Finding::Unknown(match timeline.recording.ended {
+            // The user waits for the prompt, so nothing is read.
+            Ended::Interrupted => {
+                format!("{unreadable} acknowledged writes were not read back: the run was interrupted")
+            }
+            _ => format!("{unreadable} acknowledged writes could not be read back"),
+        });
     }
     Finding::Reached(
         Value::Count(lost),
@@ -328,7 +350,7 @@ fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Find
                 Outcome::Inconclusive
             };
             verdict.why = if cut && !over {
-                format!("{why}, and the run was cut short")
+                format!("{why}, and it was observed for too short a time to tell")
             } else {
                 why
             };

@@ -80,10 +80,12 @@ pub(super) fn shift(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding 
     };
     if stayed == 0 {
         let share = share(last_bad, region).unwrap_or_default();
-        return Finding::Never(format!(
-            "{:.0}% of requests still went to {region} when the fault ended",
-            share * 100.0
-        ));
+        // A fault that ended sooner than the limit leaves open whether the limit would have been kept.
+        return Finding::AtLeast(
+            Value::Duration(timeline.cloud(end - injected)),
+            format!("{:.0}% of requests still went to {region}", share * 100.0),
+            true,
+        );
     }
     let second = last_bad.second as f64;
     let at = last_failing_start(timeline, second, second + 1.0).unwrap_or(second + 1.0);
@@ -206,7 +208,7 @@ pub(super) fn fail_back(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     let (Some(injected), Some(window)) = (fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
     };
-    let Some(reverted) = fault.revert_started.or(fault.reverted) else {
+    let Some(reverted) = fault.reverted.and(fault.revert_started.or(fault.reverted)) else {
         return Finding::Unknown("the fault was not reverted".to_owned());
     };
     let region = &fault.plan.region;

@@ -422,6 +422,86 @@ fn shift_is_found_inside_the_second_it_ends_in() {
 }
 
 #[test]
+fn a_fault_that_ended_before_the_limit_leaves_the_shift_open() {
+    // It lasts 450 s of cloud time: enough to miss 150 s, too little to tell about 600 s.
+    for (seconds, outcome) in [(150, Outcome::Missed), (600, Outcome::Inconclusive)] {
+        let mut stays = blackout(Measure::Shift, limit(seconds), dead_region);
+        stays.routes(|_| 1.0);
+        let verdict = stays.first();
+        assert_eq!(verdict.outcome, outcome, "{verdict:?}");
+    }
+}
+
+#[test]
+fn a_fault_nobody_saw_leave_is_in_the_world_to_the_end() {
+    let mut fixture = blackout(Measure::FailBack, limit(300), dead_region);
+    fixture.routes(|_| 1.0);
+    let seen = judge(&fixture.plan, &fixture.recording);
+    assert!(seen.faults[0].reverted_at.is_some());
+    let stuck = fixture.without_events(|event| matches!(event, Event::FaultReverted { .. }));
+    let verdict = judge(&stuck.plan, &stuck.recording);
+    assert_eq!(verdict.faults[0].reverted_at, None);
+    assert_eq!(
+        verdict.objectives[0].outcome,
+        Outcome::Inconclusive,
+        "{:?}",
+        verdict.objectives
+    );
+}
+
+#[test]
+fn what_was_not_read_back_is_not_known_to_be_there() {
+    let fixture = |ledgers, ended| {
+        let objectives = vec![objective(
+            "lost",
+            Measure::LostWrites,
+            Some("orders"),
+            Limit::Count(0),
+            under_test(),
+        )];
+        let mut fixture = failover(objectives, well);
+        (fixture.recording.ledgers, fixture.recording.ended) = (ledgers, ended);
+        judge(&fixture.plan, &fixture.recording)
+    };
+    assert_eq!(
+        fixture(ledger(&[], 100, 0), Ended::Finished).faults[0].lost_writes,
+        Some(0)
+    );
+    assert_eq!(
+        fixture(ledger(&[21.0], 100, 5), Ended::Finished).faults[0].lost_writes,
+        Some(1)
+    );
+    let unread = fixture(ledger(&[], 100, 100), Ended::Interrupted);
+    assert_eq!(unread.faults[0].lost_writes, None);
+    assert!(
+        unread.objectives[0].why.contains("the run was interrupted"),
+        "{:?}",
+        unread.objectives
+    );
+}
+
+#[test]
+fn a_share_of_half_a_fault_window_is_not_that_of_the_whole() {
+    let objectives = || {
+        vec![objective(
+            "errors",
+            Measure::Errors,
+            None,
+            Limit::Share(0.2),
+            under_test(),
+        )]
+    };
+    let mut whole = failover(objectives(), down_for_good);
+    assert_eq!(whole.first().outcome, Outcome::Missed);
+    whole.recording.ended = Ended::Interrupted;
+    whole.recording.duration = secs(30.0);
+    whole.recording.slices.truncate(30);
+    let verdict = whole.first();
+    assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict:?}");
+    assert!(verdict.why.contains("the run ended before"), "{verdict:?}");
+}
+
+#[test]
 fn stale_share_counts_after_detection_plus_ttl() {
     let fixture = |share: fn(u64) -> f64, detected: bool| {
         let mut fixture = blackout(Measure::StaleShare, Limit::Share(0.01), dead_region);

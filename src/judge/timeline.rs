@@ -121,11 +121,11 @@ impl<'a> Timeline<'a> {
     /// When a fault left the world; its injection where it cannot be reverted.
     pub(super) fn fault_end(&self, fault: &FaultTimes<'_>) -> Option<f64> {
         let instant = fault.instant()?;
-        let planned = fault
-            .plan
-            .revert_at
-            .map(|at| instant + self.real(at.saturating_sub(fault.plan.at)));
-        Some(fault.reverted.or(fault.revert_started).or(planned).unwrap_or(instant))
+        Some(match fault.plan.revert_at {
+            // Nobody saw it go, so it was there to the end.
+            Some(_) => fault.reverted.unwrap_or(self.end),
+            None => instant,
+        })
     }
 
     /// Sets the phase of every second; needs the measured recoveries, which end irreversible faults.

@@ -240,6 +240,14 @@ fn experiment(
             FaultKind::RdsFailover => Fault::RdsFailover,
             FaultKind::NetworkDenyRegion => Fault::NetworkDenyRegion,
         };
+        if let Fault::Ec2Terminate { share } = fault
+            && let Some(allow) = target.allow.as_ref().filter(|allow| share > allow.share + 1e-9)
+        {
+            let (share, allowed) = (share * 100.0, allow.share * 100.0);
+            let message = format!("a share of {share:.0}% is more than the {allowed:.0}% that the target allows");
+            let hint = "lower the fault's share, or raise `allow.share` of the target";
+            mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
+        }
         let effect = resolve::effect(&fault, role, &region, &target.inventory);
         let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
         let end = revert_at.unwrap_or(at);

@@ -132,7 +132,7 @@ fn levels_follow_ramps_and_holds() {
 
 #[test]
 fn what_the_target_cannot_do_is_said_with_its_place() {
-    let table: [(&[(&str, &str)], &str); 8] = [
+    let table: [(&[(&str, &str)], &str); 9] = [
         (
             &[("experiments.instance-loss.faults.0.role", "wbe")],
             "unknown role \"wbe\"",
@@ -149,6 +149,10 @@ fn what_the_target_cannot_do_is_said_with_its_place() {
         (
             &[("experiments.instance-loss.faults.0.at", "hold + 9m")],
             "begins at 33m, while instance-loss lasts until 37m",
+        ),
+        (
+            &[("experiments.instance-loss.faults.0.share", "50%")],
+            "a share of 50% is more than the 34%",
         ),
         (&[("stages.2.hold", "20m")], "but the schedule ends at"),
         (

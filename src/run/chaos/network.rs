@@ -260,7 +260,7 @@ fn token(run: &str, index: usize, fault: &str) -> String {
 }
 
 /// The commands that undo it without us.
-fn by_hand(region: &str, before: &NetworkBefore) -> String {
+pub(super) fn by_hand(region: &str, before: &NetworkBefore) -> String {
     let subnets: Vec<String> = before
         .subnets
         .iter()

@@ -26,8 +26,10 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
         return Ok(summary);
     }
     if let (Some(expected), Some(region)) = (&header.account, header.regions.first()) {
-        let found = cloud.account(region).await?;
-        guard::same_account(expected, &found).map_err(ChaosError::Refused)?;
+        match cloud.account(region).await {
+            Ok(found) => guard::same_account(expected, &found).map_err(ChaosError::Refused)?,
+            Err(error) => return Ok(unreached(&left, &error.to_string())),
+        }
     }
     let journal = Journal::reopen(path, &header.run)?;
     while let Some((fault, region, before)) = left.pop() {
@@ -61,6 +63,21 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
         }
     }
     Ok(summary)
+}
+
+/// Nothing can be undone while the account cannot be reached, so every fault is told with how to undo it by hand.
+fn unreached(left: &[(FaultId, String, Before)], error: &str) -> RevertSummary {
+    let told = left.iter().rev().map(|(fault, region, before)| {
+        let by_hand = match before {
+            Before::NetworkDenyRegion(before) => network::by_hand(region, before),
+            _ => String::new(),
+        };
+        (fault.clone(), format!("AWS could not be reached ({error}); {by_hand}"))
+    });
+    RevertSummary {
+        reverted: Vec::new(),
+        failed: told.collect(),
+    }
 }
 
 fn header_of(records: &[Record]) -> Result<&RunHeader, ChaosError> {
