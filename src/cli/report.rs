@@ -26,8 +26,8 @@ pub(super) fn save_reports(
     json: bool,
 ) -> Result<(), Failure> {
     let report = Report::new(plan, recording, verdict.clone());
-    // The file is a text file, and what is printed is the file.
-    let json_text = report::json(&report) + "\n";
+    // Its newline is part of it: what is printed is the file.
+    let json_text = report::json(&report);
     run_dir.write("report.json", &json_text)?;
     let html = run_dir.write("report.html", report::html(&report))?;
     run_dir.write("junit.xml", report::junit(&report))?;

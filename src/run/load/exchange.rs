@@ -290,12 +290,17 @@ impl Shard {
                 Some(_) => {}
             }
         }
-        if failure.is_some() && compiled.checks.as_ref().is_some_and(Checks::keeps) {
-            // The steps to come would send what they never got.
+        if failure.is_some() && self.needs_answer(pass) {
             self.end_pass(pass, now_us, true);
-            return;
+        } else {
+            self.go_on(pass, now_us, true);
         }
-        self.go_on(pass, now_us, true);
+    }
+
+    /// Whether the steps to come would send what this one was to bring.
+    pub(super) fn needs_answer(&self, pass: u32) -> bool {
+        let checks = &self.common.steps[self.step_of(pass)].checks;
+        checks.as_ref().is_some_and(Checks::keeps)
     }
 
     /// The recorder's index of the Region that a pool's address belongs to.

@@ -345,6 +345,9 @@ impl Shard {
     /// A request of the pass is over at `now_us`: the next step, or the end of the pass.
     pub(super) fn go_on(&mut self, pass: u32, now_us: u64, mut sent: bool) {
         loop {
+            if !sent && self.needs_answer(pass) {
+                break;
+            }
             let state = &mut self.passes[pass];
             state.done += 1;
             let journey = &self.common.plan.journeys[state.journey as usize];

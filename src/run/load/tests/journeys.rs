@@ -126,6 +126,23 @@ async fn an_answer_that_is_not_as_expected_fails_and_ends_the_pass_that_needs_it
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_that_was_not_sent_ends_the_pass_that_needs_its_answer() {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let server = shop(Arc::clone(&asked)).await;
+    let mut plan = shopping(server.address, "/orders");
+    plan.client.rate_limit = Some(20.0);
+    let ran = run(plan).await;
+    assert!(ran.dropped() > 0 && ran.ok() > 5, "{} {}", ran.dropped(), ran.ok());
+    let asked = asked.lock().unwrap();
+    assert!(
+        asked
+            .iter()
+            .all(|line| !line.contains("/orders//pay") && !line.contains("/state/|")),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_too_large_to_be_kept_fails_its_check_and_no_other() {
     let server = serve("127.0.0.1:0", |_| async {
         Response::new(Full::from(vec![b'x'; 3 << 20]))
