@@ -9,7 +9,7 @@ use hyper::Uri;
 
 use crate::cli::args::LoadArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::progress::ProgressView;
+use crate::cli::progress;
 use crate::cli::signals::interrupts;
 use crate::cli::target::check_entry;
 use crate::clock::Clock;
@@ -29,24 +29,14 @@ const CONNECTIONS: usize = 1_000;
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
     check_entry(&plan).await?;
-    let mut view = ProgressView::new(&plan, arguments.quiet || arguments.json);
-    let (progress_tx, mut progress_rx) = tokio::sync::mpsc::channel(64);
-    let shown = tokio::spawn(async move {
-        while let Some(progress) = progress_rx.recv().await {
-            view.show(&progress);
-        }
-        view.finish();
-    });
+    let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {
         plan: Arc::clone(&plan),
         clock: Clock::starting_now(Pace::REAL),
         account: None,
         journal: std::path::PathBuf::new(),
         interrupts: interrupts(None).context("cannot listen for signals")?,
-        progress: Box::new(move |progress| {
-            // A slow terminal loses lines of progress, never time of the run.
-            let _ = progress_tx.try_send(progress.clone());
-        }),
+        progress,
     };
     let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;
     shown.await.context("the progress view failed")?;

@@ -4,6 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 use crate::plan::Plan;
 use crate::run::director::Progress;
@@ -12,8 +14,29 @@ use crate::units::{format_count, format_duration};
 /// Real time between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
+/// Is told about each second.
+pub(super) type Tell = Box<dyn FnMut(&Progress) + Send>;
+
+/// Shows the progress of `plan` from a task of its own: what is to be told of each second, and the task, which ends
+/// when nobody can tell it anything more.
+pub(super) fn follow(plan: &Plan, quiet: bool) -> (Tell, JoinHandle<()>) {
+    let mut view = ProgressView::new(plan, quiet);
+    let (told, mut to_show) = mpsc::channel::<Progress>(64);
+    let shown = tokio::spawn(async move {
+        while let Some(progress) = to_show.recv().await {
+            view.show(&progress);
+        }
+        view.finish();
+    });
+    let tell = move |progress: &Progress| {
+        // A slow terminal loses lines of progress, never time of the run.
+        let _ = told.try_send(progress.clone());
+    };
+    (Box::new(tell), shown)
+}
+
 /// Shows progress on standard error.
-pub(super) struct ProgressView {
+struct ProgressView {
     bar: Option<ProgressBar>,
     quiet: bool,
     pace: crate::units::Pace,
@@ -23,7 +46,7 @@ pub(super) struct ProgressView {
 
 impl ProgressView {
     /// A view for `plan`; shows nothing when `quiet`.
-    pub(super) fn new(plan: &Plan, quiet: bool) -> Self {
+    fn new(plan: &Plan, quiet: bool) -> Self {
         let bar = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let total = plan.pace.to_real(plan.ends_at).as_secs();
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
@@ -42,7 +65,7 @@ impl ProgressView {
     }
 
     /// Shows one second.
-    pub(super) fn show(&mut self, progress: &Progress) {
+    fn show(&mut self, progress: &Progress) {
         if self.quiet {
             return;
         }
@@ -60,7 +83,7 @@ impl ProgressView {
     }
 
     /// Removes the redrawn line, so that the summary stands alone.
-    pub(super) fn finish(&self) {
+    fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }

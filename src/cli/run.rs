@@ -7,7 +7,7 @@ use anyhow::Context;
 use crate::cli::args::RunArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::profile;
-use crate::cli::progress::ProgressView;
+use crate::cli::progress;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
 use crate::cli::signals::interrupts;
@@ -28,24 +28,14 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     run_dir.save_plan(&plan)?;
     target::check_entry(&plan).await?;
 
-    let mut view = ProgressView::new(&plan, arguments.quiet || arguments.json);
-    let (progress_tx, mut progress_rx) = tokio::sync::mpsc::channel(64);
-    let shown = tokio::spawn(async move {
-        while let Some(progress) = progress_rx.recv().await {
-            view.show(&progress);
-        }
-        view.finish();
-    });
+    let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {
         plan: plan.clone(),
         clock: target.clock,
         account: target.account.clone(),
         journal: run_dir.file("journal.jsonl"),
         interrupts,
-        progress: Box::new(move |progress| {
-            // A slow terminal loses lines of progress, never time of the run.
-            let _ = progress_tx.try_send(progress.clone());
-        }),
+        progress,
     };
     let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
     shown.await.context("the progress view failed")?;

@@ -116,21 +116,7 @@ pub(super) fn credentials(endpoint: Option<&str>) -> Option<(String, String)> {
 
 fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
     let (scheme, host, port) = split_entry(url)?;
-    let described = TargetPlan {
-        name: host.clone(),
-        scheme,
-        host,
-        port,
-        resolver: None,
-        endpoint: None,
-        account: None,
-        regions: Vec::new(),
-        roles: BTreeMap::new(),
-        allow: None,
-        served_by: None,
-        edge: BTreeMap::new(),
-        inventory: Inventory::default(),
-    };
+    let described = TargetPlan::entry(host.clone(), scheme, host, port);
     Ok(Target {
         clock: Clock::starting_now(pace),
         account: None,

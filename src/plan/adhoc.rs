@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Body, ClientPlan, DnsPolicy, Expect, HonestyPlan, Inventory, JourneyPlan, LoadModel, Part, Plan, StagePlan,
-    StepPlan, TargetPlan, Template, Think, TlsPlan,
+    Body, ClientPlan, DnsPolicy, Expect, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, StagePlan, StepPlan,
+    TargetPlan, Template, Think, TlsPlan,
 };
 use crate::units::Pace;
 
@@ -92,19 +92,8 @@ impl AdHoc {
             seed: self.seed,
             pace: Pace::REAL,
             target: TargetPlan {
-                name,
-                scheme: self.scheme,
-                host: self.host,
-                port: self.port,
-                resolver: None,
-                endpoint: None,
-                account: None,
-                regions: Vec::new(),
-                roles: BTreeMap::new(),
-                allow: None,
                 served_by: self.served_by,
-                edge: BTreeMap::new(),
-                inventory: Inventory::default(),
+                ..TargetPlan::entry(name, self.scheme, self.host, self.port)
             },
             journeys: vec![JourneyPlan {
                 name: "request".to_owned(),

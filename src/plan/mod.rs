@@ -95,6 +95,28 @@ pub struct TargetPlan {
     pub inventory: Inventory,
 }
 
+impl TargetPlan {
+    /// A plain URL: nothing of AWS is known of it.
+    #[must_use]
+    pub fn entry(name: String, scheme: String, host: String, port: u16) -> Self {
+        Self {
+            name,
+            scheme,
+            host,
+            port,
+            resolver: None,
+            endpoint: None,
+            account: None,
+            regions: Vec::new(),
+            roles: BTreeMap::new(),
+            allow: None,
+            served_by: None,
+            edge: BTreeMap::new(),
+            inventory: Inventory::default(),
+        }
+    }
+}
+
 /// AWS resources by role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::request::Ids;
+use super::ids::Ids;
 use crate::recording::Ack;
 
 /// Writes kept over all shards, about 480 MB at most.

@@ -29,7 +29,7 @@ pub struct CheckError {
 enum Test {
     Exists,
     Is(String),
-    Contains(Regex),
+    /// A pattern, or a text that is looked for as one.
     Matches(Regex),
 }
 
@@ -199,7 +199,7 @@ impl Test {
         match self {
             Test::Exists => true,
             Test::Is(wanted) => value == wanted.as_bytes(),
-            Test::Contains(regex) | Test::Matches(regex) => regex.is_match(value),
+            Test::Matches(regex) => regex.is_match(value),
         }
     }
 }
@@ -235,7 +235,7 @@ impl Compiler<'_> {
         Ok(match wanted {
             Wanted::Exists => Test::Exists,
             Wanted::Is(text) => Test::Is(text.clone()),
-            Wanted::Contains(text) => Test::Contains(self.regex(&regex::escape(text))?),
+            Wanted::Contains(text) => Test::Matches(self.regex(&regex::escape(text))?),
             Wanted::Matches(pattern) => Test::Matches(self.regex(pattern)?),
         })
     }

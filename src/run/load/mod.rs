@@ -9,6 +9,7 @@ mod deadlines;
 mod exchange;
 mod health;
 mod http1;
+mod ids;
 mod measure;
 mod passes;
 mod pool;

@@ -1,5 +1,5 @@
 //! Steps compiled for sending: everything constant is bytes already, holes are filled per request.
-//! Knows nothing of connections; ids are unique over shards and runs.
+//! Knows nothing of connections.
 
 use std::io::Write as _;
 
@@ -7,8 +7,11 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::checks::{CheckError, Checks, Values};
+use super::ids::Unique;
 use crate::plan::{Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
+
+const MEMORY: &str = "writing to memory cannot fail";
 
 /// A step that cannot be sent as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,15 +63,6 @@ pub struct Filling<'a> {
     pub values: &'a Values,
 }
 
-/// The id of one request, written only where a hole wants it.
-#[derive(Clone, Copy, Debug)]
-pub struct Unique<'a> {
-    /// The run's ids.
-    pub ids: &'a Ids,
-    /// Which one.
-    pub counter: u64,
-}
-
 /// What a request is made of.
 #[derive(Clone, Debug)]
 enum Piece {
@@ -94,7 +88,6 @@ enum Place {
 
 impl Place {
     fn write(self, value: &[u8], out: &mut Vec<u8>) {
-        const MEMORY: &str = "writing to memory cannot fail";
         match self {
             Place::Body => out.extend_from_slice(value),
             // A header value has no control characters (RFC 9110, section 5.5).
@@ -224,7 +217,6 @@ pub struct Scratch {
 }
 
 fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &mut Vec<u8>) {
-    const MEMORY: &str = "writing to memory cannot fail";
     for piece in pieces {
         match piece {
             Piece::Bytes(bytes) => out.extend_from_slice(bytes),
@@ -232,7 +224,7 @@ fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &
                 let number = filling.random.u64((*min).min(*max)..=*max);
                 write!(out, "{number}").expect(MEMORY);
             }
-            Piece::Unique => write!(out, "{}{}", filling.unique.ids.prefix, filling.unique.counter).expect(MEMORY),
+            Piece::Unique => write!(out, "{}", filling.unique).expect(MEMORY),
             Piece::Variable(number, place) => {
                 if let Some(value) = filling.values.get(*number) {
                     place.write(value, out);
@@ -410,36 +402,5 @@ impl<'a> Pieces<'a> {
 
     fn done(self) -> Box<[Piece]> {
         self.pieces.into()
-    }
-}
-
-/// Ids no other request has: the run (seed and t0), the shard, and a counter.
-#[derive(Clone, Debug)]
-pub struct Ids {
-    prefix: String,
-    next: u64,
-}
-
-impl Ids {
-    /// Ids of `shard` in the run that began at `t0_unix` (seconds).
-    #[must_use]
-    pub fn new(seed: u64, t0_unix: f64, shard: usize) -> Self {
-        Self {
-            prefix: format!("{seed:x}-{:x}-{shard}-", (t0_unix * 1000.0) as u64),
-            next: 0,
-        }
-    }
-
-    /// The next counter.
-    #[inline]
-    pub fn take(&mut self) -> u64 {
-        self.next += 1;
-        self.next
-    }
-
-    /// The id of a counter.
-    #[must_use]
-    pub fn text(&self, counter: u64) -> String {
-        format!("{}{counter}", self.prefix)
     }
 }

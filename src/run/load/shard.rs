@@ -19,10 +19,11 @@ use super::curve::Curve;
 use super::deadlines::Deadlines;
 use super::exchange::Started;
 use super::health::Meter;
+use super::ids::Ids;
 use super::measure::{Recorder, ShardSecond, fold_into_next};
 use super::passes::{Owner, Pass, Passes};
 use super::ready::{Bell, Ready, Token};
-use super::request::{CompiledStep, Ids, Scratch};
+use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
 use super::timer::Timer;
 use super::transport::{Transport, TransportSettings};
@@ -102,7 +103,8 @@ pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<Shard
     let ready = Ready::default();
     let mut shard = Shard::new(index, common, crowd, ready)?;
     let signals = tokio::spawn(ring_for_signals(
-        shard.common.clone(),
+        shard.common.answers.clone(),
+        shard.common.stop.clone(),
         Waker::from(Arc::clone(&shard.signal)),
     ));
     // Its turns are bounded by its own means; tokio's would make sockets look idle that are not.
@@ -121,8 +123,7 @@ pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<Shard
 }
 
 /// Wakes the shard for a new DNS answer and for the word to stop.
-async fn ring_for_signals(common: Common, waker: Waker) {
-    let (mut answers, mut stop) = (common.answers, common.stop);
+async fn ring_for_signals(mut answers: watch::Receiver<Answer>, mut stop: watch::Receiver<bool>, waker: Waker) {
     loop {
         tokio::select! {
             Ok(()) = answers.changed() => {}

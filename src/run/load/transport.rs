@@ -332,12 +332,11 @@ impl Connection {
         let Link::Open(stream) = &mut self.link else {
             return false;
         };
+        let mut context = Context::from_waker(&self.waker);
         if self.pass == NOBODY {
-            let mut context = Context::from_waker(&self.waker);
             let mut buffer = ReadBuf::new(buffer);
             self.listening = stream.poll_read(&mut context, &mut buffer).is_pending();
         } else {
-            let mut context = Context::from_waker(&self.waker);
             match stream.poll_readable(&mut context) {
                 Poll::Pending => self.listening = true,
                 // The answer is there already, or the readiness is stale; a look will tell.
