@@ -130,7 +130,13 @@ async fn a_step_that_was_not_sent_ends_the_pass_that_needs_its_answer() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let server = shop(Arc::clone(&asked)).await;
     let mut plan = shopping(server.address, "/orders");
-    plan.client.rate_limit = Some(20.0);
+    // So many ask at once that now and then a step is refused and the next one, a moment later, is not.
+    plan.client.rate_limit = Some(39.0);
+    plan.stages[0].level = 20_000.0;
+    plan.journeys[0].think = Think {
+        min: Duration::ZERO,
+        max: Duration::ZERO,
+    };
     let ran = run(plan).await;
     assert!(ran.dropped() > 0 && ran.ok() > 5, "{} {}", ran.dropped(), ran.ok());
     let asked = asked.lock().unwrap();
