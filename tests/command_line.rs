@@ -1,7 +1,12 @@
 //! What people type, get right and get wrong, against the real binary.
 
 use std::net::TcpListener;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 use crate::support::{machine, tenfold};
@@ -154,4 +159,122 @@ fn a_missing_run_directory_is_told() {
         stderr.contains("target/never-created") && stderr.contains("hint:"),
         "{stderr}"
     );
+}
+
+const BLACKOUT: &str = "name: blackout\nhypothesis: users move\nfaults:\n  - { fault: network.deny_region, role: web, at: 1m, lasts: 20m }\nsettle: 1m\n";
+
+/// A profile against the lab with a blackout that begins soon and lasts.
+fn blackout(dir: &TempDir) -> String {
+    let chaos = dir.path().join("blackout.yaml");
+    std::fs::write(&chaos, BLACKOUT).expect("the experiment is written");
+    profile(
+        dir,
+        &format!(
+            "name: cut\ntarget: lab\npace: 75\njourneys:\n  browse:\n    think: 1s..2s\n    steps:\n      - get: /products/1\n\
+             stages:\n  - {{ tier: 1, users: 20, hold: 40m }}\nchaos: [{}]\n",
+            chaos.display()
+        ),
+    )
+}
+
+/// Processes that `parent` started and that live.
+fn children(parent: u32) -> Vec<i32> {
+    let processes = std::fs::read_dir("/proc").expect("/proc is readable").flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|process| {
+            // One that ended since then is none.
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let after_name = stat.rsplit(')').next().unwrap_or_default();
+            after_name.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+        })
+        .collect()
+}
+
+fn wait_for(what: &str, mut found: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !found() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).unwrap_or_default().contains(text)
+}
+
+#[test]
+fn a_lab_that_dies_ends_the_run_and_is_not_blamed_on_the_architecture() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = blackout(&dir);
+    let out = dir.path().join("run");
+    let run = tenfold()
+        .args(["run", &path, "--out"])
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tenfold starts");
+    wait_for("the fault", || holds(&out.join("journal.jsonl"), "\"observed\""));
+    let [lab] = children(run.id())[..] else {
+        panic!("the run has not one child");
+    };
+    let killed = Instant::now();
+    kill(Pid::from_raw(lab), Signal::SIGKILL).expect("the lab lives");
+    let output = run.wait_with_output().expect("tenfold ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    for expected in [
+        "error: the lab process ended (signal 9); see ",
+        "lab.log",
+        "blackout[0] was in the world of that lab and ended with it; nothing is left to undo",
+    ] {
+        assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
+    }
+    assert!(!stderr.contains("aws ec2"), "{stderr}");
+    // Its journal still holds the fault; there is no cloud any more to undo it in.
+    let (code, stdout, stderr) = said(&["revert", &out.display().to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("the lab of this run has ended"), "{stdout}");
+}
+
+#[test]
+fn a_revert_that_cannot_reach_aws_is_exit_6_with_what_to_do_by_hand() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    // The lab that was planned against is gone: its endpoint answers nobody.
+    let (code, plan, stderr) = said(&["plan", "profiles/tier-1.yaml", "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    std::fs::write(dir.path().join("plan.json"), &plan).expect("the plan is written");
+    let plan: serde_json::Value = serde_json::from_str(&plan).expect("the plan is JSON");
+    let run = serde_json::json!({
+        "record": "run", "run": "r1", "endpoint": plan["target"]["endpoint"], "account": "111122223333",
+        "regions": ["us-east-1"], "pace": 75.0,
+    });
+    let intent = serde_json::json!({
+        "record": "intent", "fault": { "experiment": "blackout", "index": 0 }, "region": "us-east-1",
+        "before": { "fault": "network_deny_region", "run": "r1", "subnets": [
+            { "subnet": "subnet-1", "vpc": "vpc-1", "association": "aclassoc-1", "network_acl": "acl-1" },
+        ] },
+    });
+    let journal = dir.path().join("journal.jsonl");
+    std::fs::write(&journal, format!("{run}\n{intent}\n")).expect("the journal is written");
+    let (code, _, stderr) = said(&["revert", &dir.path().display().to_string()]);
+    assert_eq!(code, 6, "{stderr}");
+    for expected in [
+        "error: blackout[0] is still in the world: cannot reach AWS: sts:GetCallerIdentity in us-east-1 failed",
+        "put subnet-1 under acl-1 with `aws ec2 replace-network-acl-association`",
+        "tenfold:run=r1",
+        "hint: once AWS can be reached, undo it with: tenfold revert ",
+    ] {
+        assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
+    }
+    assert_eq!(stderr.matches("still in the world").count(), 1, "{stderr}");
+    // With nothing open nobody has to be asked.
+    std::fs::write(&journal, format!("{run}\n")).expect("the journal is written");
+    let (code, stdout, stderr) = said(&["revert", &dir.path().display().to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("nothing of this run is in the world"), "{stdout}");
 }

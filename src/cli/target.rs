@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::sync::mpsc;
 
 use crate::aws::{Clients, ConnectOptions, Reader, Writer};
 use crate::cli::args::ProfileArguments;
@@ -16,6 +17,7 @@ use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
 use crate::config::{self, Config, TargetRef};
 use crate::plan::{self, Inventory, Plan, PlanOptions, TargetPlan};
+use crate::run::director::Interrupt;
 use crate::run::observe;
 use crate::units::Pace;
 
@@ -246,6 +248,25 @@ impl Target {
             rerun: rerun(arguments, &plan),
             ..plan
         })
+    }
+
+    /// Tells the run when the lab ends by itself, if it is one of ours.
+    pub(super) fn watch(&self, interrupts: mpsc::Sender<Interrupt>) {
+        let Some(mut ended) = self.lab.as_ref().map(LabChild::ended) else {
+            return;
+        };
+        tokio::spawn(async move {
+            let reason = ended.wait_for(Option::is_some).await.ok().and_then(|how| how.clone());
+            if let Some(reason) = reason {
+                // A run that is over has no use for it.
+                let _ = interrupts.send(Interrupt::TargetGone(reason)).await;
+            }
+        });
+    }
+
+    /// How the lab ended by itself, if it did.
+    pub(super) fn gone(&self) -> Option<String> {
+        self.lab.as_ref().and_then(|lab| lab.ended().borrow().clone())
     }
 
     /// Ends the lab, if it is one of ours.
