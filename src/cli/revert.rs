@@ -8,6 +8,7 @@ use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::RevertArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LAB_CONFIG;
+use crate::cli::out;
 use crate::cli::run_dir::RunDir;
 use crate::cli::target::credentials;
 use crate::plan::Plan;
@@ -26,7 +27,7 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
     }
     let plan = run_dir.load_plan()?;
     if own_lab_is_gone(&run_dir, &plan).await {
-        anstream::println!("the lab of this run has ended, and its cloud with it; nothing is left to undo");
+        out::line("the lab of this run has ended, and its cloud with it; nothing is left to undo")?;
         return Ok(Exit::Met);
     }
     let clients = Clients::connect(&ConnectOptions {
@@ -39,18 +40,23 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
     let summary = chaos::revert_journal(&journal, &clients.writer())
         .await
         .map_err(failure)?;
+    let mut printed = Ok(());
     for done in &summary.reverted {
-        anstream::println!("reverted: {done}");
+        // What failed must be told whatever becomes of standard output.
+        printed = printed.and(out::line(&format!("reverted: {done}")));
     }
     for (fault, left) in &summary.failed {
-        anstream::eprintln!("error: {fault} is still in the world: {left}");
+        out::tell(&format!("error: {fault} is still in the world: {left}"));
     }
     if summary.failed.is_empty() {
-        anstream::println!("nothing of this run is in the world");
+        printed?;
+        out::line("nothing of this run is in the world")?;
         return Ok(Exit::Met);
     }
     let again = run_dir.path().display();
-    anstream::eprintln!("hint: once AWS can be reached, undo it with: tenfold revert {again}");
+    out::tell(&format!(
+        "hint: once AWS can be reached, undo it with: tenfold revert {again}"
+    ));
     Ok(Exit::Unreverted)
 }
 

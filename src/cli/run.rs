@@ -10,7 +10,7 @@ use crate::cli::profile;
 use crate::cli::progress::ProgressView;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
-use crate::cli::{signals, target};
+use crate::cli::{out, signals, target};
 use crate::judge::judge;
 use crate::run::chaos::RevertSummary;
 use crate::run::director::{self, Setup};
@@ -56,26 +56,36 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     run_dir.save_recording(&recording)?;
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
-    save_reports(&run_dir, &plan, &recording, &verdict, arguments.json)?;
+    // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.
+    let reported = save_reports(&run_dir, &plan, &recording, &verdict, arguments.json);
     if let Some(how) = gone {
         tell_gone(&how, &reverts);
     }
     tell_unreverted(&reverts, &run_dir);
+    match reported {
+        Err(failure) if exit == Exit::Unreverted => out::tell(&format!("error: {failure}")),
+        reported => reported?,
+    }
     Ok(exit)
 }
 
 fn tell_gone(how: &str, reverts: &RevertSummary) {
-    anstream::eprintln!("error: {how}");
+    out::tell(&format!("error: {how}"));
     for fault in &reverts.gone {
-        anstream::eprintln!("{fault} was in the world of that lab and ended with it; nothing is left to undo");
+        out::tell(&format!(
+            "{fault} was in the world of that lab and ended with it; nothing is left to undo"
+        ));
     }
 }
 
 fn tell_unreverted(reverts: &RevertSummary, run_dir: &RunDir) {
     for (fault, left) in &reverts.failed {
-        anstream::eprintln!("error: {fault} is still in the world: {left}");
+        out::tell(&format!("error: {fault} is still in the world: {left}"));
     }
     if !reverts.failed.is_empty() {
-        anstream::eprintln!("hint: undo it with: tenfold revert {}", run_dir.path().display());
+        out::tell(&format!(
+            "hint: undo it with: tenfold revert {}",
+            run_dir.path().display()
+        ));
     }
 }

@@ -81,6 +81,7 @@ impl RunDir {
 
     /// Loads the recording of a saved run; refuses another version.
     pub(super) fn load_recording(&self) -> anyhow::Result<Recording> {
+        self.check_saved()?;
         let recording: Recording = self.load("recording.json")?;
         if recording.version != RECORDING_VERSION {
             bail!(
@@ -91,6 +92,18 @@ impl RunDir {
             );
         }
         Ok(recording)
+    }
+
+    /// A run that was killed leaves its plan and its journal, but no recording.
+    fn check_saved(&self) -> anyhow::Result<()> {
+        if self.file("recording.json").exists() || !self.file("journal.jsonl").exists() {
+            return Ok(());
+        }
+        let path = self.path.display();
+        bail!(
+            "the run in {path} died before it was saved, so there is nothing to report\n\
+             hint: undo what it may have left in the world with: tenfold revert {path}"
+        )
     }
 
     fn save(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::cli::out;
 use crate::run::director::Interrupt;
 
 /// Listens from now on; the receiver gets a message at the first signal. A run that touches no account has no
@@ -37,12 +38,12 @@ pub(super) fn listen(tx: mpsc::Sender<Interrupt>, run_dir: Option<PathBuf>) -> s
                 let _ = tx.try_send(Interrupt::User);
             }
             match &run_dir {
-                None => anstream::eprintln!("interrupted"),
-                Some(_) if count == 1 => anstream::eprintln!("interrupted: reverting what is in the world"),
-                Some(run_dir) => anstream::eprintln!(
+                None => out::tell("interrupted"),
+                Some(_) if count == 1 => out::tell("interrupted: reverting what is in the world"),
+                Some(run_dir) => out::tell(&format!(
                     "still reverting\nhint: if this process dies, undo by hand with: tenfold revert {}",
                     run_dir.display()
-                ),
+                )),
             }
         }
     });
