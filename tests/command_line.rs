@@ -11,6 +11,8 @@ use tempfile::TempDir;
 
 use crate::support::{machine, tenfold};
 
+const GAME_DAY: &str = "profiles/game-day.yaml";
+
 fn said(args: &[&str]) -> (i32, String, String) {
     let output = tenfold().args(args).output().expect("tenfold runs");
     (
@@ -51,17 +53,241 @@ fn several_mistakes_at_once_are_each_told_with_line_column_and_remedy() {
 
 #[test]
 fn a_name_that_leaves_its_directory_is_no_name() {
-    for name in ["../../evil/x", ".hidden", "a b", ""] {
-        let (code, _, stderr) = said(&["validate", "profiles/game-day.yaml", "--set", &format!("name={name}")]);
-        assert_eq!(code, 2, "{name}: {stderr}");
+    let long = "x".repeat(65);
+    for name in ["../../evil/x", ".hidden", "a b", "", "a/b", &long] {
+        for key in ["name", "experiments.instance-loss.name"] {
+            let (code, _, stderr) = said(&["validate", GAME_DAY, "--set", &format!("{key}={name}")]);
+            assert_eq!(code, 2, "{key}={name}: {stderr}");
+            assert!(stderr.contains("hint:") && stderr.contains(" --> "), "{stderr}");
+        }
     }
+    let (code, _, stderr) = said(&[
+        "validate",
+        GAME_DAY,
+        "--set",
+        &format!("name=a-B_1.2{}", "x".repeat(57)),
+    ]);
+    assert_eq!(code, 0, "{stderr}");
 }
 
 #[test]
 fn plan_tells_a_wrong_value_of_the_lab_with_its_place() {
-    let (code, _, stderr) = said(&["plan", "profiles/game-day.yaml", "--set", "lab.database.multi_az=maybe"]);
+    for wrong in [
+        "lab.database.multi_az=maybe",
+        "lab.routing=foo",
+        "lab.health_checks.interval=0s",
+    ] {
+        for command in ["plan", "validate"] {
+            let (code, _, stderr) = said(&[command, GAME_DAY, "--set", wrong]);
+            assert_eq!(code, 2, "{command} {wrong}: {stderr}");
+            assert!(stderr.contains("--> --set:1:"), "{command} {wrong}: {stderr}");
+        }
+    }
+}
+
+#[test]
+fn more_than_the_target_allows_is_refused_before_anything_starts() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let out = dir.path().join("run").display().to_string();
+    let share = "experiments.instance-loss.faults.0.share=50%";
+    for command in [&["plan"][..], &["run", "--out", &out]] {
+        let began = Instant::now();
+        let (code, stdout, stderr) = said(&[command, &[GAME_DAY, "--set", share]].concat());
+        assert_eq!(code, 2, "{stdout}{stderr}");
+        for expected in [
+            "a share of 50% is more than the 34% that the target allows",
+            "--> --set:1:",
+            "hint:",
+        ] {
+            assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+    assert!(!Path::new(&out).join("recording.json").exists());
+}
+
+#[test]
+fn validate_says_what_can_be_known_without_a_target() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let target = dir.path().join("target.yaml");
+    let text = "name: one\naccount: \"111122223333\"\nregions: [us-east-1]\nentry: http://shop.example.com\n\
+                roles: { web: { auto_scaling_group: w }, database: { db_instance: d }, dns: { hosted_zone: Z, record: r } }\n\
+                allow: { share: 20% }\n";
+    std::fs::write(&target, text).expect("the target is written");
+    let target = target.display().to_string();
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--target", "mars"], &["cannot read mars", "hint:"]),
+        (&["--target", "http://"], &["is not an entry", "hint:"]),
+        (&["--target", "ftp://shop"], &["is not an entry", "hint:"]),
+        (
+            &["--target", &target],
+            &[
+                "a share of 34% is more than the 20%",
+                "chaos/instance-loss.yaml:6:12",
+                "has no other Region",
+                "chaos/region-blackout.yaml:5:11",
+            ],
+        ),
+        (
+            &["--set", "experiments.instance-loss.faults.0.at=hold + 70m"],
+            &["but the schedule ends at 1h1m", "--> --set:1:", "hint:"],
+        ),
+        (
+            &["--set", "experiments.instance-loss.faults.0.at=stage 9"],
+            &["there is no such stage"],
+        ),
+        (
+            &["--set", "stages.2.hold=99999999999h"],
+            &["lasts longer than 31 days", "hint:"],
+        ),
+        (
+            &["--set", "stages.0={ tier: 1, users: 5, ramp: 0s, hold: 0s }"],
+            &["a stage without ramp and hold takes no time", "hint:"],
+        ),
+    ];
+    for (arguments, expected) in cases {
+        let (code, stdout, stderr) = said(&[&["validate", GAME_DAY], arguments].concat());
+        assert_eq!(code, 2, "{arguments:?}: {stdout}{stderr}");
+        for text in expected {
+            assert!(stderr.contains(text), "{arguments:?}: {text} is not in\n{stderr}");
+        }
+    }
+}
+
+#[test]
+fn hints_say_what_is_known_and_nothing_else() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let journeys =
+        "journeys: { browse: { think: 1s, steps: [{ get: / }] } }\nstages: [{ tier: 1, users: 1, hold: 1s }]\n";
+    let path = profile(
+        &dir,
+        &format!("name: a\n{journeys}probes: [{{ step: browse, region: us-east-1 }}]\n"),
+    );
+    let (code, _, stderr) = said(&["validate", &path, "--target", "http://127.0.0.1:1"]);
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains(" --> "), "{stderr}");
+    assert!(stderr.contains("hint: the target names no Regions"), "{stderr}");
+
+    let (code, _, stderr) = said(&["validate", GAME_DAY, "--set", "chaos.1=chaos/instance-loss.yaml"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("\"chaos/instance-loss.yaml\" is listed twice"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("differently"), "{stderr}");
+
+    let binary = dir.path().join("binary.yaml");
+    std::fs::write(&binary, [0xff, 0xfe, b'a']).expect("the file is written");
+    let (code, _, stderr) = said(&["validate", &binary.display().to_string()]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("binary.yaml is not UTF-8 text\nhint: save"), "{stderr}");
+    let path = profile(&dir, &format!("name: a\n{journeys}chaos: [{}]\n", binary.display()));
+    let (code, _, stderr) = said(&["validate", &path]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("is not UTF-8 text") && stderr.contains("profile.yaml:4:9"),
+        "{stderr}"
+    );
+}
+
+/// A run of a second against a server of this test.
+fn short_run(dir: &TempDir) -> std::path::PathBuf {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}", server.local_addr().expect("it listens"));
+    // It ends with the process; nothing waits for it.
+    std::thread::spawn(move || {
+        for connection in server.incoming().flatten() {
+            std::thread::spawn(move || answer(connection));
+        }
+    });
+    let path = profile(
+        dir,
+        "name: short\njourneys: { browse: { think: 100ms, steps: [{ get: / }] } }\n\
+         stages: [{ tier: 1, users: 5, hold: 1s }]\nobjectives: [errors < 1%]\nhonesty: { requests: 1 }\n",
+    );
+    let out = dir.path().join("run");
+    let (code, stdout, stderr) = said(&[
+        "run",
+        &path,
+        "--target",
+        &url,
+        "--out",
+        &out.display().to_string(),
+        "--json",
+    ]);
+    assert!([0, 3].contains(&code), "{code}: {stderr}");
+    let saved = std::fs::read_to_string(out.join("report.json")).expect("the report was saved");
+    assert!(stdout == saved, "what `run --json` prints is not what it saved");
+    out
+}
+
+fn answer(mut connection: std::net::TcpStream) {
+    use std::io::{Read, Write};
+    let mut request = Vec::new();
+    let mut some = [0u8; 1024];
+    // An error or an end: the client is gone.
+    while let Ok(count) = connection.read(&mut some)
+        && count > 0
+    {
+        request.extend_from_slice(&some[..count]);
+        while let Some(end) = request.windows(4).position(|four| four == b"\r\n\r\n") {
+            request.drain(..end + 4);
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        }
+    }
+}
+
+#[test]
+fn what_report_prints_as_json_is_the_file_it_saves() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let run = short_run(&dir);
+    let (code, stdout, stderr) = said(&["report", &run.display().to_string(), "--json"]);
+    assert_eq!(code, 0, "{stderr}");
+    let saved = std::fs::read_to_string(run.join("report.json")).expect("the report was saved");
+    assert!(stdout == saved && saved.ends_with("}\n") && !saved.ends_with("\n\n"));
+}
+
+#[test]
+fn a_full_standard_output_is_an_error_and_a_closed_one_is_none() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let run = short_run(&dir).display().to_string();
+    let commands: [&[&str]; 6] = [
+        &["report", &run],
+        &["report", &run, "--json"],
+        &["plan", "profiles/tier-1.yaml"],
+        &["plan", "profiles/tier-1.yaml", "--json"],
+        &["validate", "profiles/tier-1.yaml"],
+        &["completions", "bash"],
+    ];
+    for command in commands {
+        let full = std::fs::File::create("/dev/full").expect("/dev/full is there");
+        let output = tenfold().args(command).stdout(full).output().expect("tenfold runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
+        assert!(
+            stderr.contains("error: cannot write to standard output: "),
+            "{command:?}: {stderr}"
+        );
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = tenfold().args(command).stdout(writer).output().expect("tenfold runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), &*stderr), (Some(0), ""), "{command:?}");
+    }
+}
+
+#[test]
+fn the_report_of_a_run_that_was_killed_points_to_revert() {
+    let dir = TempDir::new().expect("a temporary directory");
+    for name in ["plan.json", "journal.jsonl"] {
+        std::fs::write(dir.path().join(name), "{}").expect("the file is written");
+    }
+    let (code, _, stderr) = said(&["report", &dir.path().display().to_string()]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("died before it was saved"), "{stderr}");
+    assert!(stderr.contains("with: tenfold revert "), "{stderr}");
 }
 
 #[test]

@@ -42,11 +42,25 @@ pub(super) fn check(config: &Config, arguments: &ProfileArguments) -> Result<(),
         .target
         .as_deref()
         .map_or_else(|| config.profile.target.clone(), TargetRef::read);
-    match target {
-        TargetRef::Lab => profile::check_lab(config).map(|_| ()),
-        TargetRef::Url(url) => split_entry(&url).map(|_| ()),
-        TargetRef::File(path) => profile::read(Path::new(&path)).map(|_| ()),
-    }
+    let described = match target {
+        TargetRef::Lab => {
+            profile::check_lab(config)?;
+            return plan::check(config).map_err(Failure::usage);
+        }
+        TargetRef::Url(url) => describe_url(&url)?,
+        TargetRef::File(path) => {
+            let file = config::load_target(&path, &profile::read(Path::new(&path))?).map_err(Failure::usage)?;
+            TargetPlan::new(&file, BTreeMap::new(), Inventory::default())
+        }
+    };
+    // Which resources there are is not known yet; roles, Regions and what is allowed are.
+    let options = PlanOptions {
+        seed: seed(config, arguments),
+        pace: Pace::REAL,
+    };
+    plan::build(config, described, &options)
+        .map(|_| ())
+        .map_err(Failure::usage)
 }
 
 /// Connects to the target that the arguments or the profile name; the lab's files go into `dir`.
@@ -117,8 +131,17 @@ pub(super) fn credentials(endpoint: Option<&str>) -> Option<(String, String)> {
 }
 
 fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
+    Ok(Target {
+        clock: Clock::starting_now(pace),
+        account: None,
+        described: describe_url(url)?,
+        lab: None,
+    })
+}
+
+fn describe_url(url: &str) -> Result<TargetPlan, Failure> {
     let (scheme, host, port) = split_entry(url)?;
-    let described = TargetPlan {
+    Ok(TargetPlan {
         name: host.clone(),
         scheme,
         host,
@@ -132,12 +155,6 @@ fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
         served_by: None,
         edge: BTreeMap::new(),
         inventory: Inventory::default(),
-    };
-    Ok(Target {
-        clock: Clock::starting_now(pace),
-        account: None,
-        described,
-        lab: None,
     })
 }
 
