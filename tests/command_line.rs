@@ -279,8 +279,32 @@ fn a_full_standard_output_is_an_error_and_a_closed_one_is_none() {
 }
 
 #[test]
+fn the_target_file_of_the_readme_is_one() {
+    let readme = include_str!("../README.md");
+    let section = readme
+        .split("## Target file")
+        .nth(1)
+        .expect("the README has the section");
+    let text = section
+        .split("```")
+        .nth(1)
+        .and_then(|block| block.strip_prefix("yaml\n"));
+    let dir = TempDir::new().expect("a temporary directory");
+    let target = dir.path().join("target.yaml");
+    std::fs::write(&target, text.expect("the section begins with the file")).expect("the target is written");
+    let (code, _, stderr) = said(&["validate", GAME_DAY, "--target", &target.display().to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+}
+
+#[test]
 fn the_report_of_a_run_that_was_killed_points_to_revert() {
     let dir = TempDir::new().expect("a temporary directory");
+    let (code, _, stderr) = said(&["report", &dir.path().display().to_string()]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("holds no run") && !stderr.contains("revert"),
+        "{stderr}"
+    );
     for name in ["plan.json", "journal.jsonl"] {
         std::fs::write(dir.path().join(name), "{}").expect("the file is written");
     }

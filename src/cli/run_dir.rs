@@ -94,16 +94,21 @@ impl RunDir {
         Ok(recording)
     }
 
-    /// A run that was killed leaves its plan and its journal, but no recording.
+    /// A run that was killed leaves its plan and, where it could inject anything, its journal, but no recording.
     fn check_saved(&self) -> anyhow::Result<()> {
-        if self.file("recording.json").exists() || !self.file("journal.jsonl").exists() {
-            return Ok(());
-        }
+        let has = |name| self.file(name).exists();
         let path = self.path.display();
-        bail!(
-            "the run in {path} died before it was saved, so there is nothing to report\n\
-             hint: undo what it may have left in the world with: tenfold revert {path}"
-        )
+        match (has("recording.json"), has("plan.json"), has("journal.jsonl")) {
+            (true, ..) => Ok(()),
+            (false, _, true) => bail!(
+                "the run in {path} died before it was saved, so there is nothing to report\n\
+                 hint: undo what it may have left in the world with: tenfold revert {path}"
+            ),
+            (false, true, false) => {
+                bail!("the run in {path} ended before it began, so there is nothing to report\nhint: run it again")
+            }
+            (false, false, false) => bail!("{path} holds no run\nhint: give the directory that `tenfold run` printed"),
+        }
     }
 
     fn save(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {

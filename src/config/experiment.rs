@@ -291,4 +291,14 @@ mod tests {
             assert_eq!(read_at(bad), None, "{bad}");
         }
     }
+
+    #[test]
+    fn the_readme_names_every_fault() {
+        for (name, ..) in CATALOGUE {
+            assert!(
+                include_str!("../../README.md").contains(&format!("| `{name}` |")),
+                "{name}"
+            );
+        }
+    }
 }
