@@ -453,11 +453,9 @@ fn holds(path: &Path, text: &str) -> bool {
     std::fs::read_to_string(path).unwrap_or_default().contains(text)
 }
 
-#[test]
-fn a_lab_that_dies_ends_the_run_and_is_not_blamed_on_the_architecture() {
-    let _turn = machine();
-    let dir = TempDir::new().expect("a temporary directory");
-    let path = blackout(&dir);
+/// A run whose blackout is in the world, and the process of its lab.
+fn run_with_a_blackout(dir: &TempDir) -> (std::process::Child, Pid, std::path::PathBuf) {
+    let path = blackout(dir);
     let out = dir.path().join("run");
     let run = tenfold()
         .args(["run", &path, "--out"])
@@ -470,8 +468,38 @@ fn a_lab_that_dies_ends_the_run_and_is_not_blamed_on_the_architecture() {
     let [lab] = children(run.id())[..] else {
         panic!("the run has not one child");
     };
+    (run, Pid::from_raw(lab), out)
+}
+
+#[test]
+fn a_lab_that_dies_during_the_revert_ends_that_too() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let (run, lab, out) = run_with_a_blackout(&dir);
+    // A lab that stands still keeps the revert waiting for its answer.
+    kill(lab, Signal::SIGSTOP).expect("the lab lives");
+    kill(Pid::from_raw(run.id() as i32), Signal::SIGINT).expect("the run goes on");
+    wait_for("the revert", || holds(&out.join("journal.jsonl"), "\"revert_intent\""));
     let killed = Instant::now();
-    kill(Pid::from_raw(lab), Signal::SIGKILL).expect("the lab lives");
+    kill(lab, Signal::SIGKILL).expect("the lab lives");
+    let output = run.wait_with_output().expect("tenfold ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(5), "{stderr}");
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
+    assert!(stderr.contains("error: the lab process ended (signal 9)"), "{stderr}");
+    assert!(
+        stderr.contains("nothing is left to undo") && !stderr.contains("still in the world"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_lab_that_dies_ends_the_run_and_is_not_blamed_on_the_architecture() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let (run, lab, out) = run_with_a_blackout(&dir);
+    let killed = Instant::now();
+    kill(lab, Signal::SIGKILL).expect("the lab lives");
     let output = run.wait_with_output().expect("tenfold ends");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(5), "{stderr}");
