@@ -204,6 +204,11 @@ pub enum Event {
     },
     /// The user asked to stop.
     Interrupted,
+    /// The target does not exist any more.
+    TargetGone {
+        /// How that is known.
+        reason: String,
+    },
 }
 
 /// A fault of the plan.

@@ -5,7 +5,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::cli::args::LabArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::profile;
+use crate::cli::{out, profile};
 use crate::lab::{self, Announcement, LabConfig, LabOptions};
 
 /// Runs the lab.
@@ -29,9 +29,9 @@ pub(super) async fn lab(arguments: LabArguments) -> Result<Exit, Failure> {
     let (lab, announcement) = lab::start(config, options).await.map_err(Failure::usage)?;
     if arguments.json {
         let line = serde_json::to_string(&announcement).context("cannot encode the announcement")?;
-        anstream::println!("{line}");
+        out::line(&line)?;
     } else {
-        anstream::print!("{}", exports(&announcement));
+        out::print(&exports(&announcement))?;
     }
     if arguments.until_stdin_closes {
         let mut byte = [0u8; 1];
@@ -63,6 +63,7 @@ fn exports(announcement: &Announcement) -> String {
          export AWS_ENDPOINT_URL={endpoint}\n\
          export AWS_ACCESS_KEY_ID=lab AWS_SECRET_ACCESS_KEY=lab\n\
          export AWS_DEFAULT_REGION={region}\n\n\
+         version 1 of the aws CLI ignores AWS_ENDPOINT_URL for rds in us-east-1, so these commands name the endpoint:\n\n\
          aws --endpoint-url {endpoint} ec2 describe-instances\n\
          aws --endpoint-url {endpoint} autoscaling describe-scaling-activities\n\
          aws --endpoint-url {endpoint} rds describe-events --source-type db-instance\n\

@@ -9,6 +9,7 @@ use hyper::Uri;
 
 use crate::cli::args::LoadArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::out;
 use crate::cli::progress;
 use crate::cli::signals::interrupts;
 use crate::cli::target::check_entry;
@@ -42,9 +43,9 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     shown.await.context("the progress view failed")?;
     let summary = LoadSummary::new(&plan, &recording, &judge(&plan, &recording).honesty);
     if arguments.json {
-        anstream::println!("{}", summary.json());
+        out::line(&summary.json())?;
     } else {
-        anstream::print!("{}", summary.text());
+        out::print(&summary.text())?;
     }
     Ok(match recording.ended {
         Ended::Interrupted => Exit::Interrupted,

@@ -5,6 +5,7 @@ mod exit;
 mod lab;
 mod lab_child;
 mod load;
+mod out;
 mod plan;
 mod profile;
 mod progress;
@@ -36,7 +37,7 @@ pub fn main() -> ExitCode {
     match dispatch(arguments.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
-            anstream::eprintln!("{}", render(&failure));
+            out::tell(&render(&failure));
             failure.exit.into()
         }
     }
@@ -52,8 +53,9 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Report(arguments) => report::report(&arguments),
         Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "tenfold", &mut std::io::stdout());
-            Ok(Exit::Met)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tenfold", &mut script);
+            out::print(&String::from_utf8_lossy(&script)).map(|()| Exit::Met)
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::args::PlanArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{profile, target};
+use crate::cli::{out, profile, target};
 use crate::plan;
 
 /// Prints the plan.
@@ -29,11 +29,9 @@ async fn print(
     target.end().await;
     let resolved = resolved?;
     if arguments.json {
-        let text =
-            serde_json::to_string_pretty(&resolved).map_err(|error| Failure::usage(anyhow::Error::new(error)))?;
-        anstream::println!("{text}");
+        out::json(&resolved)?;
     } else {
-        anstream::print!("{}", plan::print(&resolved));
+        out::print(&plan::print(&resolved))?;
     }
     Ok(Exit::Met)
 }

@@ -1,11 +1,13 @@
 //! Reads the files a command names and has them checked; the only place that opens a profile.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::{out, target};
 use crate::config::{self, Config, ConfigErrors, Sources};
 use crate::lab::LabConfig;
 
@@ -26,11 +28,11 @@ fn load_text(profile: (String, String), path: &Path, set: &[String]) -> Result<C
     for reference in &references.experiments {
         let found = locate(Path::new(&reference.value), path);
         let text = std::fs::read_to_string(&found).map_err(|error| {
-            Failure::usage(ConfigErrors::unreadable(
-                &reference.place,
-                &reference.value,
-                &error.to_string(),
-            ))
+            let (place, path) = (&reference.place, &reference.value);
+            Failure::usage(match error.kind() {
+                ErrorKind::InvalidData => ConfigErrors::not_text(place, path),
+                _ => ConfigErrors::unreadable(place, path, &error.to_string()),
+            })
         })?;
         experiments.push((found.display().to_string(), text));
     }
@@ -40,19 +42,19 @@ fn load_text(profile: (String, String), path: &Path, set: &[String]) -> Result<C
 /// `tenfold validate`.
 pub(super) fn validate(arguments: &ProfileArguments) -> Result<Exit, Failure> {
     let config = load(arguments)?;
-    check_lab(&config)?;
+    target::check(&config, arguments)?;
     let faults: usize = config
         .experiments
         .iter()
         .map(|experiment| experiment.faults.len())
         .sum();
-    anstream::println!(
+    out::line(&format!(
         "{}: {} journeys, {} stages, {} experiments with {faults} faults; no mistakes",
         arguments.profile.display(),
         config.profile.journeys.len(),
         config.profile.stages.len(),
         config.experiments.len()
-    );
+    ))?;
     Ok(Exit::Met)
 }
 
@@ -85,8 +87,13 @@ pub(super) fn load_lab(profile: Option<&Path>, set: &[String]) -> Result<LabConf
 
 /// Reads a file.
 pub(super) fn read(path: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(path)
-        .map_err(|error| Failure::usage(anyhow!("cannot read {}: {error}\nhint: check the path", path.display())))
+    std::fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        Failure::usage(match error.kind() {
+            ErrorKind::InvalidData => anyhow!("{path} is not UTF-8 text\nhint: save the file as UTF-8"),
+            _ => anyhow!("cannot read {path}: {error}\nhint: check the path"),
+        })
+    })
 }
 
 fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {

@@ -2,6 +2,7 @@
 
 use crate::cli::args::ReportArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::out;
 use crate::cli::run_dir::RunDir;
 use crate::judge::{Verdict, judge};
 use crate::plan::Plan;
@@ -11,7 +12,9 @@ use crate::report::{self, Report};
 /// Renders a saved run.
 pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
     let run_dir = RunDir::open(&arguments.run_dir)?;
-    let (plan, recording) = (run_dir.load_plan()?, run_dir.load_recording()?);
+    // The recording first: its absence says most about a run that died.
+    let recording = run_dir.load_recording()?;
+    let plan = run_dir.load_plan()?;
     let verdict = judge(&plan, &recording);
     save_reports(&run_dir, &plan, &recording, &verdict, arguments.json)?;
     Ok(Exit::Met)
@@ -32,10 +35,9 @@ pub(super) fn save_reports(
     let html = run_dir.write("report.html", report::html(&report))?;
     run_dir.write("junit.xml", report::junit(&report))?;
     if json {
-        anstream::print!("{json_text}");
+        out::print(&json_text)
     } else {
-        anstream::println!("{}", report::terminal(&report, true));
-        anstream::println!("report: {}", html.display());
+        let summary = report::terminal(&report, true);
+        out::print(&format!("{summary}\nreport: {}\n", html.display()))
     }
-    Ok(())
 }

@@ -1,13 +1,21 @@
 //! `tenfold revert RUN_DIR`: undoes what a dead run left in the world, from its journal.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 
 use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::RevertArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::lab_child::LAB_CONFIG;
+use crate::cli::out;
 use crate::cli::run_dir::RunDir;
 use crate::cli::target::credentials;
+use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError};
+
+/// Real time within which a lab that still runs accepts a connection.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Reverts a dead run.
 pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> {
@@ -18,6 +26,10 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
         return Err(anyhow!("{} does not exist\nhint: {hint}", journal.display()).into());
     }
     let plan = run_dir.load_plan()?;
+    if own_lab_is_gone(&run_dir, &plan).await {
+        out::line("the lab of this run has ended, and its cloud with it; nothing is left to undo")?;
+        return Ok(Exit::Met);
+    }
     let clients = Clients::connect(&ConnectOptions {
         endpoint: plan.target.endpoint.clone(),
         regions: plan.target.regions.clone(),
@@ -28,17 +40,38 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
     let summary = chaos::revert_journal(&journal, &clients.writer())
         .await
         .map_err(failure)?;
+    let mut printed = Ok(());
     for done in &summary.reverted {
-        anstream::println!("reverted: {done}");
+        // What failed must be told whatever becomes of standard output.
+        printed = printed.and(out::line(&format!("reverted: {done}")));
     }
     for (fault, left) in &summary.failed {
-        anstream::eprintln!("error: {fault} is still in the world: {left}");
+        out::tell(&format!("error: {fault} is still in the world: {left}"));
     }
     if summary.failed.is_empty() {
-        anstream::println!("nothing of this run is in the world");
+        printed?;
+        out::line("nothing of this run is in the world")?;
         return Ok(Exit::Met);
     }
+    let again = run_dir.path().display();
+    out::tell(&format!(
+        "hint: once AWS can be reached, undo it with: tenfold revert {again}"
+    ));
     Ok(Exit::Unreverted)
+}
+
+/// Whether the run's cloud was the lab that `run` starts and ends, and that lab does not answer any more.
+async fn own_lab_is_gone(run_dir: &RunDir, plan: &Plan) -> bool {
+    let endpoint = plan
+        .target
+        .endpoint
+        .as_deref()
+        .and_then(|url| url.strip_prefix("http://"));
+    let Some(address) = endpoint.filter(|_| run_dir.file(LAB_CONFIG).exists()) else {
+        return false;
+    };
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, tokio::net::TcpStream::connect(address)).await;
+    matches!(answer, Ok(Err(_)))
 }
 
 fn failure(error: ChaosError) -> Failure {

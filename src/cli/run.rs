@@ -10,8 +10,7 @@ use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
-use crate::cli::signals::interrupts;
-use crate::cli::target;
+use crate::cli::{out, signals, target};
 use crate::judge::judge;
 use crate::run::chaos::RevertSummary;
 use crate::run::director::{self, Setup};
@@ -21,9 +20,11 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
-    let interrupts = interrupts(Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
+    let (interrupts_tx, interrupts) = signals::channel();
+    signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
+    target.watch(interrupts_tx);
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
     run_dir.save_plan(&plan)?;
     target::check_entry(&plan).await?;
@@ -39,21 +40,42 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     };
     let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
     shown.await.context("the progress view failed")?;
+    let gone = target.gone();
     target.end().await;
 
     run_dir.save_recording(&recording)?;
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
-    save_reports(&run_dir, &plan, &recording, &verdict, arguments.json)?;
+    // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.
+    let reported = save_reports(&run_dir, &plan, &recording, &verdict, arguments.json);
+    if let Some(how) = gone {
+        tell_gone(&how, &reverts);
+    }
     tell_unreverted(&reverts, &run_dir);
+    match reported {
+        Err(failure) if exit == Exit::Unreverted => out::tell(&format!("error: {failure}")),
+        reported => reported?,
+    }
     Ok(exit)
+}
+
+fn tell_gone(how: &str, reverts: &RevertSummary) {
+    out::tell(&format!("error: {how}"));
+    for fault in &reverts.gone {
+        out::tell(&format!(
+            "{fault} was in the world of that lab and ended with it; nothing is left to undo"
+        ));
+    }
 }
 
 fn tell_unreverted(reverts: &RevertSummary, run_dir: &RunDir) {
     for (fault, left) in &reverts.failed {
-        anstream::eprintln!("error: {fault} is still in the world: {left}");
+        out::tell(&format!("error: {fault} is still in the world: {left}"));
     }
     if !reverts.failed.is_empty() {
-        anstream::eprintln!("hint: undo it with: tenfold revert {}", run_dir.path().display());
+        out::tell(&format!(
+            "hint: undo it with: tenfold revert {}",
+            run_dir.path().display()
+        ));
     }
 }

@@ -81,6 +81,7 @@ impl RunDir {
 
     /// Loads the recording of a saved run; refuses another version.
     pub(super) fn load_recording(&self) -> anyhow::Result<Recording> {
+        self.check_saved()?;
         let recording: Recording = self.load("recording.json")?;
         if recording.version != RECORDING_VERSION {
             bail!(
@@ -91,6 +92,23 @@ impl RunDir {
             );
         }
         Ok(recording)
+    }
+
+    /// A run that was killed leaves its plan and, where it could inject anything, its journal, but no recording.
+    fn check_saved(&self) -> anyhow::Result<()> {
+        let has = |name| self.file(name).exists();
+        let path = self.path.display();
+        match (has("recording.json"), has("plan.json"), has("journal.jsonl")) {
+            (true, ..) => Ok(()),
+            (false, _, true) => bail!(
+                "the run in {path} died before it was saved, so there is nothing to report\n\
+                 hint: undo what it may have left in the world with: tenfold revert {path}"
+            ),
+            (false, true, false) => {
+                bail!("the run in {path} ended before it began, so there is nothing to report\nhint: run it again")
+            }
+            (false, false, false) => bail!("{path} holds no run\nhint: give the directory that `tenfold run` printed"),
+        }
     }
 
     fn save(&self, name: &str, value: &impl Serialize) -> anyhow::Result<()> {

@@ -5,12 +5,26 @@ use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::cli::out;
+use crate::run::director::Interrupt;
+
 /// Listens from now on; the receiver gets a message at the first signal. A run that touches no account has no
 /// directory, and nothing to revert.
-pub(super) fn interrupts(run_dir: Option<PathBuf>) -> std::io::Result<mpsc::Receiver<()>> {
+pub(super) fn interrupts(run_dir: Option<PathBuf>) -> std::io::Result<mpsc::Receiver<Interrupt>> {
+    let (tx, rx) = channel();
+    listen(tx, run_dir)?;
+    Ok(rx)
+}
+
+/// Room for each reason there is to end early: the user's and the target's.
+pub(super) fn channel() -> (mpsc::Sender<Interrupt>, mpsc::Receiver<Interrupt>) {
+    mpsc::channel(2)
+}
+
+/// Listens for signals from now on, and tells the first one.
+pub(super) fn listen(tx: mpsc::Sender<Interrupt>, run_dir: Option<PathBuf>) -> std::io::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let (tx, rx) = mpsc::channel(1);
     tokio::spawn(async move {
         let mut count = 0u32;
         loop {
@@ -21,17 +35,17 @@ pub(super) fn interrupts(run_dir: Option<PathBuf>) -> std::io::Result<mpsc::Rece
             count += 1;
             if count == 1 {
                 // A full channel means the request is already there.
-                let _ = tx.try_send(());
+                let _ = tx.try_send(Interrupt::User);
             }
             match &run_dir {
-                None => anstream::eprintln!("interrupted"),
-                Some(_) if count == 1 => anstream::eprintln!("interrupted: reverting what is in the world"),
-                Some(run_dir) => anstream::eprintln!(
+                None => out::tell("interrupted"),
+                Some(_) if count == 1 => out::tell("interrupted: reverting what is in the world"),
+                Some(run_dir) => out::tell(&format!(
                     "still reverting\nhint: if this process dies, undo by hand with: tenfold revert {}",
                     run_dir.display()
-                ),
+                )),
             }
         }
     });
-    Ok(rx)
+    Ok(())
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use tokio::sync::mpsc;
 
 use crate::aws::{Clients, ConnectOptions, Reader, Writer};
 use crate::cli::args::ProfileArguments;
@@ -16,6 +17,7 @@ use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
 use crate::config::{self, Config, TargetRef};
 use crate::plan::{self, Inventory, Plan, PlanOptions, TargetPlan};
+use crate::run::director::Interrupt;
 use crate::run::observe;
 use crate::units::Pace;
 
@@ -40,11 +42,25 @@ pub(super) fn check(config: &Config, arguments: &ProfileArguments) -> Result<(),
         .target
         .as_deref()
         .map_or_else(|| config.profile.target.clone(), TargetRef::read);
-    match target {
-        TargetRef::Lab => profile::check_lab(config).map(|_| ()),
-        TargetRef::Url(url) => split_entry(&url).map(|_| ()),
-        TargetRef::File(path) => profile::read(Path::new(&path)).map(|_| ()),
-    }
+    let described = match target {
+        TargetRef::Lab => {
+            profile::check_lab(config)?;
+            return plan::check(config).map_err(Failure::usage);
+        }
+        TargetRef::Url(url) => describe_url(&url)?,
+        TargetRef::File(path) => {
+            let file = config::load_target(&path, &profile::read(Path::new(&path))?).map_err(Failure::usage)?;
+            TargetPlan::new(&file, BTreeMap::new(), Inventory::default())
+        }
+    };
+    // Which resources there are is not known yet; roles, Regions and what is allowed are.
+    let options = PlanOptions {
+        seed: seed(config, arguments),
+        pace: Pace::REAL,
+    };
+    plan::build(config, described, &options)
+        .map(|_| ())
+        .map_err(Failure::usage)
 }
 
 /// Connects to the target that the arguments or the profile name; the lab's files go into `dir`.
@@ -115,14 +131,17 @@ pub(super) fn credentials(endpoint: Option<&str>) -> Option<(String, String)> {
 }
 
 fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
-    let (scheme, host, port) = split_entry(url)?;
-    let described = TargetPlan::entry(host.clone(), scheme, host, port);
     Ok(Target {
         clock: Clock::starting_now(pace),
         account: None,
-        described,
+        described: describe_url(url)?,
         lab: None,
     })
+}
+
+fn describe_url(url: &str) -> Result<TargetPlan, Failure> {
+    let (scheme, host, port) = split_entry(url)?;
+    Ok(TargetPlan::entry(host.clone(), scheme, host, port))
 }
 
 async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Target, Failure> {
@@ -232,6 +251,25 @@ impl Target {
             rerun: rerun(arguments, &plan),
             ..plan
         })
+    }
+
+    /// Tells the run when the lab ends by itself, if it is one of ours.
+    pub(super) fn watch(&self, interrupts: mpsc::Sender<Interrupt>) {
+        let Some(mut ended) = self.lab.as_ref().map(LabChild::ended) else {
+            return;
+        };
+        tokio::spawn(async move {
+            let reason = ended.wait_for(Option::is_some).await.ok().and_then(|how| how.clone());
+            if let Some(reason) = reason {
+                // A run that is over has no use for it.
+                let _ = interrupts.send(Interrupt::TargetGone(reason)).await;
+            }
+        });
+    }
+
+    /// How the lab ended by itself, if it did.
+    pub(super) fn gone(&self) -> Option<String> {
+        self.lab.as_ref().and_then(|lab| lab.ended().borrow().clone())
     }
 
     /// Ends the lab, if it is one of ours.

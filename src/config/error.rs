@@ -119,6 +119,13 @@ impl ConfigErrors {
             mistake.hint("paths are relative to the directory tenfold is started in"),
         ])
     }
+
+    /// A file that a profile refers to is no text.
+    #[must_use]
+    pub fn not_text(place: &Place, path: &str) -> Self {
+        let mistake = Mistake::at(place, format!("{path:?} is not UTF-8 text"));
+        Self::new(vec![mistake.hint("save the file as UTF-8")])
+    }
 }
 
 impl fmt::Display for ConfigErrors {

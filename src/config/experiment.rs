@@ -41,6 +41,8 @@ pub struct FaultEntry {
     pub region: Option<Spanned<String>>,
     /// When.
     pub at: Spanned<At>,
+    /// Where its share is written, if it takes one.
+    pub share_place: Option<Place>,
     /// Until its revert; none for irreversible ones.
     pub lasts: Option<Duration>,
 }
@@ -203,6 +205,7 @@ fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
         role: role?,
         region,
         at: at?,
+        share_place: share_node.map(|node| node.place.clone()),
         lasts,
     })
 }
@@ -286,6 +289,16 @@ mod tests {
             "hold + 4",
         ] {
             assert_eq!(read_at(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_readme_names_every_fault() {
+        for (name, ..) in CATALOGUE {
+            assert!(
+                include_str!("../../README.md").contains(&format!("| `{name}` |")),
+                "{name}"
+            );
         }
     }
 }

@@ -129,7 +129,10 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
         .iter()
         .filter_map(|tree| experiment::experiment(tree, &names, &mut sink))
         .collect();
-    duplicates(&trees, &mut sink);
+    let twice = listed_twice(profile.as_ref(), &sources.experiments, &mut sink);
+    if !twice {
+        duplicates(&trees, &mut sink);
+    }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
     }
@@ -183,6 +186,20 @@ fn override_experiments(trees: &mut [Node], names: &[String], overrides: &[(Stri
             }
         }
     }
+}
+
+/// Whether the profile names one file several times; its name being taken would only follow from that.
+fn listed_twice(profile: Option<&Profile>, files: &[(String, String)], sink: &mut Sink) -> bool {
+    let Some(profile) = profile else { return false };
+    let mut twice = false;
+    for (index, (reference, (name, _))) in profile.chaos.iter().zip(files).enumerate() {
+        if files[..index].iter().any(|(other, _)| other == name) {
+            let message = format!("{:?} is listed twice", reference.value);
+            sink.push(Mistake::at(&reference.place, message).hint("list each experiment once"));
+            twice = true;
+        }
+    }
+    twice
 }
 
 fn duplicates(trees: &[Node], sink: &mut Sink) {

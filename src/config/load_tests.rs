@@ -178,3 +178,48 @@ proptest! {
         let _ = load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &[(key, value)]);
     }
 }
+
+#[test]
+fn a_schedule_takes_some_time_and_not_for_ever() {
+    for (stages, message) in [
+        ("[{ tier: 1, users: 1, hold: 0s }]", "takes no time"),
+        ("[{ tier: 1, users: 1, hold: 99999999999h }]", "longer than 31 days"),
+        (
+            "[{ tier: 1, users: 1, hold: 400h }, { tier: 1, users: 1, hold: 400h }]",
+            "longer than 31 days",
+        ),
+    ] {
+        let errors = load(
+            &sources(PROFILE, &[("a.yaml", EXPERIMENT)]),
+            &set(&[("stages", stages)]),
+        )
+        .expect_err(stages)
+        .to_string();
+        assert!(errors.contains(message) && errors.contains("hint: "), "{errors}");
+    }
+    let month = "[{ tier: 1, users: 1, ramp: 1m, hold: 743h }]";
+    assert!(load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &set(&[("stages", month)])).is_ok());
+}
+
+#[test]
+fn a_file_listed_twice_is_not_a_name_taken_twice() {
+    let twice = set(&[("chaos", "[a.yaml, a.yaml]")]);
+    let errors = load(
+        &sources(PROFILE, &[("a.yaml", EXPERIMENT), ("a.yaml", EXPERIMENT)]),
+        &twice,
+    )
+    .expect_err("twice")
+    .to_string();
+    assert!(
+        errors.contains("\"a.yaml\" is listed twice") && !errors.contains("two experiments"),
+        "{errors}"
+    );
+    let two = set(&[("chaos", "[a.yaml, b.yaml]")]);
+    let errors = load(
+        &sources(PROFILE, &[("a.yaml", EXPERIMENT), ("b.yaml", EXPERIMENT)]),
+        &two,
+    )
+    .expect_err("two of one name")
+    .to_string();
+    assert!(errors.contains("two experiments are called"), "{errors}");
+}

@@ -586,4 +586,13 @@ mod tests {
             prop_assert_eq!(objective.text, text);
         }
     }
+
+    #[test]
+    fn the_readme_names_every_measure_and_phase() {
+        let readme = include_str!("../../README.md");
+        let names = measures().map(|(name, ..)| name).chain(PHASES.map(|(name, _)| name));
+        for name in names {
+            assert!(readme.contains(&format!("`{name}`")), "{name}");
+        }
+    }
 }

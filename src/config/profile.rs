@@ -13,6 +13,9 @@ use super::source::{Place, Spanned};
 use super::template::{Holes, Piece};
 use crate::units::Pace;
 
+/// Longest schedule; whatever is longer was written by mistake.
+const SCHEDULE_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
 /// What the profile's author wrote, checked.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -274,6 +277,7 @@ fn stages(node: &Node, sink: &mut Sink) -> Vec<Stage> {
         );
     }
     let stages: Vec<Stage> = items.iter().filter_map(|item| stage(item, sink)).collect();
+    not_too_long(&stages, sink);
     for stage in stages.iter().skip(1) {
         if matches!(stage.load, Load::Users(_)) != matches!(stages[0].load, Load::Users(_)) {
             let hint = "use `users` in every stage (closed model) or `arrivals` in every stage (open model)";
@@ -281,6 +285,18 @@ fn stages(node: &Node, sink: &mut Sink) -> Vec<Stage> {
         }
     }
     stages
+}
+
+fn not_too_long(stages: &[Stage], sink: &mut Sink) {
+    let mut whole = Duration::ZERO;
+    for stage in stages {
+        whole = whole.saturating_add(stage.ramp).saturating_add(stage.hold);
+        if whole > SCHEDULE_MAX {
+            let mistake = Mistake::at(&stage.place, "with this stage the schedule lasts longer than 31 days");
+            sink.push(mistake.hint("shorten `ramp` or `hold`; they are cloud time, such as 90s, 5m or 1h30m"));
+            return;
+        }
+    }
 }
 
 fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
@@ -302,6 +318,12 @@ fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
         .require("hold", "5m", sink)
         .and_then(|node| decode::duration(node, sink));
     fields.finish(sink);
+    if ramp
+        .zip(hold)
+        .is_some_and(|(ramp, hold)| ramp.is_zero() && hold.is_zero())
+    {
+        sink.push(Mistake::at(&node.place, "a stage without ramp and hold takes no time").hint("add `hold: 5m`"));
+    }
     let load = match (users_node, arrivals_node) {
         (Some(_), Some(arrivals)) => {
             let hint = "`users` think between requests (closed model), `arrivals` come whatever happens (open model); keep one";

@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
-use super::resolve;
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, JourneyPlan,
     LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
     TargetPlan, Template, Think, TlsPlan,
 };
+use super::{resolve, schedule};
 use crate::config::template::Piece;
 use crate::config::{
-    At, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
+    Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
 };
-use crate::units::{Pace, format_duration};
+use crate::units::Pace;
+
+/// Shares are read from percents, which binary fractions do not hold exactly.
+const SHARE_SLACK: f64 = 1e-9;
 
 /// What the command line decides about a plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,11 +69,22 @@ impl TargetPlan {
     }
 }
 
+/// What is wrong with a configuration whatever the target is.
+pub fn check(config: &Config) -> Result<(), PlanErrors> {
+    let mut mistakes = Vec::new();
+    schedule::check(config, &schedule::stages(config), &mut mistakes);
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigErrors::new(mistakes).into())
+    }
+}
+
 /// Resolves a configuration against a target.
 pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Result<Plan, PlanErrors> {
     let mut mistakes = Vec::new();
     let profile = &config.profile;
-    let stages = stages(config);
+    let stages = schedule::stages(config);
     let ends_at = stages.last().map(|stage| stage.ends_at).unwrap_or_default();
     let mut steps = Vec::new();
     let mut journeys = Vec::new();
@@ -110,7 +123,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     }
     for region in profile.probes.iter().filter_map(|probe| probe.region.as_ref()) {
         if !target.regions.contains(&region.value) {
-            let hint = format!("the target has {}", target.regions.join(", "));
+            let hint = regions_hint(&target.regions);
             mistakes.push(Mistake::at(&region.place, format!("unknown Region {:?}", region.value)).hint(hint));
         }
     }
@@ -126,15 +139,12 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             })
         })
         .collect();
-    let mut experiments: Vec<(ExperimentPlan, &Experiment)> = Vec::new();
+    let mut experiments: Vec<ExperimentPlan> = Vec::new();
     for experiment in &config.experiments {
-        experiments.push((
-            self::experiment(experiment, &stages, &target, &mut mistakes),
-            experiment,
-        ));
+        experiments.push(self::experiment(experiment, &stages, &target, &mut mistakes));
     }
-    experiments.sort_by_key(|(plan, _)| plan.starts_at());
-    timeline(&experiments, ends_at, &mut mistakes);
+    experiments.sort_by_key(ExperimentPlan::starts_at);
+    schedule::check(config, &stages, &mut mistakes);
     let objectives = objectives(config, &target, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(ConfigErrors::new(mistakes).into());
@@ -180,7 +190,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             })
             .collect(),
         probes,
-        experiments: experiments.into_iter().map(|(plan, _)| plan).collect(),
+        experiments,
         objectives,
         honesty: HonestyPlan {
             lag_p99_max: profile.honesty.lag_p99,
@@ -189,24 +199,6 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         },
         ends_at,
     })
-}
-
-fn stages(config: &Config) -> Vec<StagePlan> {
-    let mut clock = Duration::ZERO;
-    let mut stages = Vec::new();
-    for stage in &config.profile.stages {
-        let starts_at = clock;
-        let holds_at = starts_at.saturating_add(stage.ramp);
-        clock = holds_at.saturating_add(stage.hold);
-        stages.push(StagePlan {
-            tier: stage.tier,
-            level: stage.load.level(),
-            starts_at,
-            holds_at,
-            ends_at: clock,
-        });
-    }
-    stages
 }
 
 fn template(pieces: &[Piece]) -> Template {
@@ -230,7 +222,7 @@ fn experiment(
 ) -> ExperimentPlan {
     let mut faults: Vec<FaultPlan> = Vec::new();
     for entry in &experiment.faults {
-        let at = instant(&entry.at, stages, mistakes);
+        let at = schedule::instant(entry.at.value, stages);
         let resolved = role(entry, target, mistakes)
             .zip(region(entry, target, mistakes))
             .zip(at);
@@ -240,14 +232,7 @@ fn experiment(
             FaultKind::RdsFailover => Fault::RdsFailover,
             FaultKind::NetworkDenyRegion => Fault::NetworkDenyRegion,
         };
-        if let Fault::Ec2Terminate { share } = fault
-            && let Some(allow) = target.allow.as_ref().filter(|allow| share > allow.share + 1e-9)
-        {
-            let (share, allowed) = (share * 100.0, allow.share * 100.0);
-            let message = format!("a share of {share:.0}% is more than the {allowed:.0}% that the target allows");
-            let hint = "lower the fault's share, or raise `allow.share` of the target";
-            mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
-        }
+        allowed(entry, &fault, target, mistakes);
         let effect = resolve::effect(&fault, role, &region, &target.inventory);
         let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
         let end = revert_at.unwrap_or(at);
@@ -291,21 +276,6 @@ fn experiment(
     }
 }
 
-fn instant(at: &Spanned<At>, stages: &[StagePlan], mistakes: &mut Vec<Mistake>) -> Option<Duration> {
-    let stage = |number: usize| number.checked_sub(1).and_then(|index| stages.get(index));
-    let found = match at.value {
-        At::Start(after) => Some(after),
-        At::Stage(number, after) => stage(number).map(|stage| stage.starts_at.saturating_add(after)),
-        At::Hold(Some(number), after) => stage(number).map(|stage| stage.holds_at.saturating_add(after)),
-        At::Hold(None, after) => stages.last().map(|stage| stage.holds_at.saturating_add(after)),
-    };
-    if found.is_none() {
-        let message = format!("there is no such stage; the profile has {}", stages.len());
-        mistakes.push(Mistake::at(&at.place, message).hint("stages count from 1"));
-    }
-    found
-}
-
 fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mistake>) -> Option<&'t Role> {
     let name = &entry.role.value;
     let Some(role) = target.roles.get(name) else {
@@ -344,7 +314,7 @@ fn region(entry: &FaultEntry, target: &TargetPlan, mistakes: &mut Vec<Mistake>) 
         None => target.regions.first().cloned(),
         Some(region) if target.regions.contains(&region.value) => Some(region.value.clone()),
         Some(region) => {
-            let hint = format!("Regions of the target: {}", target.regions.join(", "));
+            let hint = regions_hint(&target.regions);
             mistakes
                 .push(Mistake::at(&region.place, format!("the target has no Region {:?}", region.value)).hint(hint));
             None
@@ -352,42 +322,45 @@ fn region(entry: &FaultEntry, target: &TargetPlan, mistakes: &mut Vec<Mistake>) 
     }
 }
 
-/// Experiments follow one another, so that each effect has one cause, and end before the schedule does.
-fn timeline(experiments: &[(ExperimentPlan, &Experiment)], ends_at: Duration, mistakes: &mut Vec<Mistake>) {
-    let mut before: Option<&ExperimentPlan> = None;
-    for (plan, written) in experiments.iter().filter(|(plan, _)| !plan.faults.is_empty()) {
-        let Some(place) = written.faults.first().map(|fault| &fault.at.place) else {
-            continue;
-        };
-        if plan.ends_at() > ends_at {
-            let message = format!(
-                "{} begins at {} and settles until {}, but the schedule ends at {}",
-                plan.name,
-                format_duration(plan.starts_at()),
-                format_duration(plan.ends_at()),
-                format_duration(ends_at)
-            );
-            let over = format_duration(plan.ends_at() - ends_at);
-            mistakes.push(
-                Mistake::at(place, message).hint(format!("begin it {over} earlier, or lengthen the last hold by that")),
-            );
-        }
-        if let Some(before) = before.filter(|before| before.ends_at() > plan.starts_at()) {
-            let message = format!(
-                "{} begins at {}, while {} lasts until {}",
-                plan.name,
-                format_duration(plan.starts_at()),
-                before.name,
-                format_duration(before.ends_at())
-            );
-            let by = format_duration(before.ends_at() - plan.starts_at());
-            mistakes.push(Mistake::at(place, message).hint(format!(
-                "begin it {by} later, or shorten the `settle` of {}",
-                before.name
-            )));
-        }
-        before = Some(plan);
+fn regions_hint(regions: &[String]) -> String {
+    if regions.is_empty() {
+        "the target names no Regions, so leave `region` out".to_owned()
+    } else {
+        format!("Regions of the target: {}", regions.join(", "))
     }
+}
+
+/// What the guards would refuse at the instant of the fault, said before anything starts.
+fn allowed(entry: &FaultEntry, fault: &Fault, target: &TargetPlan, mistakes: &mut Vec<Mistake>) {
+    let Some(allow) = &target.allow else {
+        let hint = "add `allow: { tag: { chaos: allowed }, share: 34% }` to the target, once its owner agrees";
+        let message = format!("the target {:?} allows nothing to be touched", target.name);
+        mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
+        return;
+    };
+    match fault {
+        Fault::Ec2Terminate { share } if *share > allow.share + SHARE_SLACK => {
+            let message = format!(
+                "a share of {} is more than the {} that the target allows",
+                percent(*share),
+                percent(allow.share)
+            );
+            let hint = "lower the fault's `share`, or raise `allow.share` of the target";
+            let place = entry.share_place.as_ref().unwrap_or(&entry.role.place);
+            mistakes.push(Mistake::at(place, message).hint(hint));
+        }
+        Fault::NetworkDenyRegion if target.regions.len() < 2 => {
+            let hint = "a Region is cut off only where another one stays; use a target with two";
+            let message = format!("the target {:?} has no other Region", target.name);
+            mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
+        }
+        _ => {}
+    }
+}
+
+/// As written: without digits that rounding brought.
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e6).round() / 1e4)
 }
 
 fn objectives(config: &Config, target: &TargetPlan, mistakes: &mut Vec<Mistake>) -> Vec<Objective> {

@@ -6,6 +6,7 @@ mod build;
 mod inventory;
 mod print;
 mod resolve;
+mod schedule;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
-pub use build::{PlanErrors, PlanOptions, build};
+pub use build::{PlanErrors, PlanOptions, build, check};
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };

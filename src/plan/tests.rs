@@ -65,7 +65,7 @@ fn target() -> TargetPlan {
     TargetPlan::new(&file, BTreeMap::new(), inventory)
 }
 
-fn built(profile: &str, overrides: &[(&str, &str)]) -> Result<Plan, PlanErrors> {
+fn loaded(profile: &str, overrides: &[(&str, &str)]) -> config::Config {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     let overrides: Vec<(String, String)> = overrides
@@ -83,9 +83,16 @@ fn built(profile: &str, overrides: &[(&str, &str)]) -> Result<Plan, PlanErrors> 
         profile: (profile.to_owned(), text),
         experiments,
     };
-    let config = config::load(&sources, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    config::load(&sources, &overrides).unwrap_or_else(|errors| panic!("{errors}"))
+}
+
+fn options() -> PlanOptions {
     let pace = Pace::new(30.0).expect("30 is a pace");
-    build(&config, target(), &PlanOptions { seed: 1, pace })
+    PlanOptions { seed: 1, pace }
+}
+
+fn built(profile: &str, overrides: &[(&str, &str)]) -> Result<Plan, PlanErrors> {
+    build(&loaded(profile, overrides), target(), &options())
 }
 
 #[test]
@@ -191,4 +198,50 @@ fn a_target_without_the_resource_plans_no_call() {
     plan.experiments[0].faults[0].calls = effect.calls;
     plan.experiments[0].faults[0].resources = effect.resources;
     assert!(print(&plan).contains("will be inconclusive"));
+}
+
+#[test]
+fn what_the_guards_would_refuse_is_refused_by_the_plan() {
+    type Change = fn(&mut TargetPlan);
+    let table: [(Change, &str, &str); 3] = [
+        (
+            |target| target.allow = None,
+            "allows nothing to be touched",
+            "chaos/instance-loss.yaml:5:11",
+        ),
+        (
+            |target| target.allow.iter_mut().for_each(|allow| allow.share = 0.335),
+            "a share of 34% is more than the 33.5%",
+            "chaos/instance-loss.yaml:6:12",
+        ),
+        (
+            |target| target.regions.truncate(1),
+            "has no other Region",
+            "chaos/region-blackout.yaml:5:11",
+        ),
+    ];
+    for (change, message, place) in table {
+        let mut target = target();
+        change(&mut target);
+        let errors = build(&loaded("profiles/game-day.yaml", &[]), target, &options())
+            .expect_err(message)
+            .to_string();
+        assert!(
+            errors.contains(message) && errors.contains(place),
+            "{message} in\n{errors}"
+        );
+    }
+}
+
+#[test]
+fn a_schedule_is_checked_without_a_target() {
+    assert!(check(&loaded("profiles/game-day.yaml", &[])).is_ok());
+    for (at, message) in [("hold + 70m", "the schedule ends at"), ("stage 4", "no such stage")] {
+        let late = loaded(
+            "profiles/game-day.yaml",
+            &[("experiments.region-blackout.faults.0.at", at)],
+        );
+        let errors = check(&late).expect_err(at).to_string();
+        assert!(errors.contains(message), "{errors}");
+    }
 }

@@ -38,10 +38,19 @@ pub struct Setup {
     pub account: Option<(Reader, Writer)>,
     /// Where the journal is written.
     pub journal: PathBuf,
-    /// A message for each request to stop by the user.
-    pub interrupts: mpsc::Receiver<()>,
+    /// A message for each reason to end early.
+    pub interrupts: mpsc::Receiver<Interrupt>,
     /// Told about each second.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
+}
+
+/// Why a run ends before its schedule, told from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interrupt {
+    /// The user asks for it.
+    User,
+    /// The target does not exist any more, so there is nothing to load and nothing to revert.
+    TargetGone(String),
 }
 
 /// One second, for the progress line.
@@ -163,7 +172,7 @@ struct Director {
     /// Injections and reverts under way; each waits for its effect, so they run beside the loop.
     injections: JoinSet<()>,
     events_tx: mpsc::Sender<Stamped>,
-    interrupts: mpsc::Receiver<()>,
+    interrupts: mpsc::Receiver<Interrupt>,
     progress: Box<dyn FnMut(&Progress) + Send>,
 }
 
@@ -176,7 +185,7 @@ impl Director {
         stop_tx: watch::Sender<bool>,
     ) -> (Recording, RevertSummary) {
         let ended = self.follow_timeline(&mut inputs).await;
-        let reverts = self.revert_all(&mut inputs).await;
+        let (ended, reverts) = self.revert_all(ended, &mut inputs).await;
         let duration = self.clock.elapsed();
         // Receivers gone means everything has stopped by itself, which is what is asked for.
         let _ = stop_tx.send(true);
@@ -192,10 +201,7 @@ impl Director {
             let (at, due) = &schedule[next];
             tokio::select! {
                 biased;
-                Some(()) = self.interrupts.recv() => {
-                    self.record_now(Event::Interrupted);
-                    return Ended::Interrupted;
-                }
+                Some(interrupt) = self.interrupts.recv() => return self.interrupted(interrupt),
                 () = self.clock.sleep_until(*at) => {
                     if *due == Due::End {
                         return Ended::Finished;
@@ -211,6 +217,19 @@ impl Director {
                 Some(event) = inputs.events.recv() => self.record(event),
                 Some(sample) = inputs.probes.recv() => self.record_probe(sample),
                 Some(_) = self.injections.join_next() => {}
+            }
+        }
+    }
+
+    fn interrupted(&mut self, interrupt: Interrupt) -> Ended {
+        match interrupt {
+            Interrupt::User => {
+                self.record_now(Event::Interrupted);
+                Ended::Interrupted
+            }
+            Interrupt::TargetGone(reason) => {
+                self.record_now(Event::TargetGone { reason });
+                Ended::Unreachable
             }
         }
     }
@@ -242,13 +261,27 @@ impl Director {
         });
     }
 
-    /// Undoes everything in the world, while samples and events go on being recorded.
-    async fn revert_all(&mut self, inputs: &mut Inputs) -> RevertSummary {
+    /// Undoes everything in the world, while samples and events go on being recorded; what was in the world of a
+    /// target that is gone is gone with it.
+    async fn revert_all(&mut self, ended: Ended, inputs: &mut Inputs) -> (Ended, RevertSummary) {
         let Some(runner) = self.runner.clone() else {
-            return RevertSummary::default();
+            return (ended, RevertSummary::default());
         };
-        let work = tokio::spawn(async move { runner.revert_all().await });
-        self.drain(work, inputs).await
+        if ended == Ended::Unreachable {
+            return (ended, runner.abandon());
+        }
+        let reverting = runner.clone();
+        let work = tokio::spawn(async move { reverting.revert_all().await });
+        let stop = work.abort_handle();
+        let mut interrupts = std::mem::replace(&mut self.interrupts, mpsc::channel(1).1);
+        tokio::select! {
+            biased;
+            gone = target_gone(&mut interrupts) => {
+                stop.abort();
+                (self.interrupted(gone), runner.abandon())
+            }
+            summary = self.drain(work, inputs) => (ended, summary),
+        }
     }
 
     /// Waits for `work` while it keeps the channels empty, so that nothing upstream blocks.
@@ -338,8 +371,8 @@ impl Director {
         let acknowledged = [load.acknowledged.as_slice(), &observed.acknowledged].concat();
         let unknown = [load.unknown.as_slice(), &observed.unknown].concat();
         match ended {
-            // The user waits for the prompt.
-            Ended::Interrupted => unread(&self.plan, acknowledged, &unknown),
+            // The user waits for the prompt, or nobody is there to ask.
+            Ended::Interrupted | Ended::Unreachable => unread(&self.plan, acknowledged, &unknown),
             _ => observe::read_back(&self.plan, acknowledged, &unknown).await,
         }
     }
@@ -412,6 +445,18 @@ fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<Stri
     results
 }
 
+/// Waits until the target is gone, for ever where it stays; the user has asked to stop already, and more of it changes
+/// nothing.
+async fn target_gone(interrupts: &mut mpsc::Receiver<Interrupt>) -> Interrupt {
+    loop {
+        match interrupts.recv().await {
+            Some(Interrupt::User) => {}
+            Some(gone) => return gone,
+            None => std::future::pending().await,
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum ChaosRequest {
     Inject,
@@ -453,6 +498,7 @@ fn note(event: &Event) -> Option<String> {
             Some(format!("{experiment}: stop condition met: {condition}"))
         }
         Event::Interrupted => Some("interrupted; reverting".to_owned()),
+        Event::TargetGone { reason } => Some(reason.clone()),
         _ => None,
     }
 }

@@ -50,6 +50,16 @@ pub enum ChaosError {
     },
 }
 
+impl ChaosError {
+    /// What is left in the world, for a message that names the fault itself.
+    fn into_left(self) -> String {
+        match self {
+            ChaosError::StillThere { left, .. } => left,
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What reverting everything came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevertSummary {
@@ -57,4 +67,6 @@ pub struct RevertSummary {
     pub reverted: Vec<FaultId>,
     /// Faults that are still in the world, with what is left and how to undo it by hand.
     pub failed: Vec<(FaultId, String)>,
+    /// Faults that ended with the target itself, so that nothing is left to undo.
+    pub gone: Vec<FaultId>,
 }

@@ -7,6 +7,7 @@ use super::cloud::Cloud;
 use super::journal::{self, Before, Journal, Record, RunHeader};
 use super::runner::Hand;
 use super::{ChaosError, RevertSummary, guard, network};
+use crate::aws::AwsError;
 use crate::event::FaultId;
 
 /// The header of a journal: where the account is that the run touched.
@@ -28,7 +29,7 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
     if let (Some(expected), Some(region)) = (&header.account, header.regions.first()) {
         match cloud.account(region).await {
             Ok(found) => guard::same_account(expected, &found).map_err(ChaosError::Refused)?,
-            Err(error) => return Ok(unreached(&left, &error.to_string())),
+            Err(error) => return Ok(unreached(&left, &error)),
         }
     }
     let journal = Journal::reopen(path, &header.run)?;
@@ -53,7 +54,7 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
                 summary.reverted.push(fault);
             }
             Err(error) => {
-                let error = error.to_string();
+                let error = error.into_left();
                 journal.append(&Record::RevertFailed {
                     fault: fault.clone(),
                     error: error.clone(),
@@ -66,17 +67,22 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
 }
 
 /// Nothing can be undone while the account cannot be reached, so every fault is told with how to undo it by hand.
-fn unreached(left: &[(FaultId, String, Before)], error: &str) -> RevertSummary {
-    let told = left.iter().rev().map(|(fault, region, before)| {
-        let by_hand = match before {
-            Before::NetworkDenyRegion(before) => network::by_hand(region, before),
-            _ => String::new(),
-        };
-        (fault.clone(), format!("AWS could not be reached ({error}); {by_hand}"))
+fn unreached(left: &[(FaultId, String, Before)], error: &AwsError) -> RevertSummary {
+    let why = if error.is_transient() {
+        "cannot reach AWS"
+    } else {
+        "AWS does not say whose account this is"
+    };
+    let told = left.iter().rev().filter_map(|(fault, region, before)| match before {
+        Before::NetworkDenyRegion(before) => {
+            let by_hand = network::by_hand(region, before);
+            Some((fault.clone(), format!("{why}: {error}; {by_hand}")))
+        }
+        Before::Ec2Terminate { .. } | Before::RdsFailover { .. } => None,
     });
     RevertSummary {
-        reverted: Vec::new(),
         failed: told.collect(),
+        ..RevertSummary::default()
     }
 }
 

@@ -184,10 +184,20 @@ impl<C: Cloud> Runner<C> {
             match self.undo(&state).await {
                 Ok(()) if in_world => summary.reverted.push(state.fault.clone()),
                 Ok(()) => {}
-                Err(error) => summary.failed.push((state.fault.clone(), error.to_string())),
+                Err(error) => summary.failed.push((state.fault.clone(), error.into_left())),
             }
         }
         summary
+    }
+
+    /// Gives up what is in the world because the target itself is gone; afterwards nothing can be injected any more.
+    #[must_use]
+    pub fn abandon(&self) -> RevertSummary {
+        self.ending.store(true, Ordering::Release);
+        RevertSummary {
+            gone: self.in_world(),
+            ..RevertSummary::default()
+        }
     }
 
     /// The faults that an API call could undo and that are in the world now.
@@ -335,10 +345,7 @@ impl<C: Cloud> Runner<C> {
                 Ok(())
             }
             Err(error) => {
-                let text = match error {
-                    ChaosError::StillThere { left, .. } => left,
-                    other => other.to_string(),
-                };
+                let text = error.into_left();
                 let record = Record::RevertFailed {
                     fault: fault.clone(),
                     error: text.clone(),

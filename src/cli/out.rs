@@ -1,0 +1,34 @@
+//! The only way to the terminal: what a command says on standard output, and what went wrong on standard error.
+
+use std::io::{ErrorKind, Write};
+
+use anyhow::Context;
+
+use crate::cli::exit::Failure;
+
+/// Prints to standard output. A reader that has gone wants no more, which is no mistake; a full disk is one.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    // What stays in the buffer would be lost at the end without anybody being told.
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Failure::usage(
+            anyhow::Error::new(error).context("cannot write to standard output"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Prints a line to standard output.
+pub(super) fn line(text: &str) -> Result<(), Failure> {
+    print(&format!("{text}\n"))
+}
+
+/// Prints a value as indented JSON.
+pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    line(&serde_json::to_string_pretty(value).context("cannot encode the answer as JSON")?)
+}
+
+/// Tells a line on standard error; where that is closed or full, nobody can be told so.
+pub(super) fn tell(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
