@@ -1,10 +1,15 @@
 //! What users of one step felt of a fault: onset, outage and recovery, from pulses and probes.
 //!
+//! An outage is told by when the requests that failed were started, as an onset is: a single failed request is none,
+//! and onset plus outage is at most the recovery, which ends with the first success started after them.
+//!
 //! A pulse knows the exact start of the earliest failure of a cell and the finish of the latest one, so an onset is
-//! exact and a recovery is late by at most one cell. A request in flight at the injection counts as hit by it.
+//! exact and a recovery is late by at most one cell. A request in flight at the injection counts as hit by it, and not
+//! by the fault of the experiment before.
 
 use super::timeline::{FaultTimes, Timeline, Window};
 use crate::recording::{ProbeSample, Pulse};
+use crate::units::format_count;
 
 /// Attempts a window needs before "nobody failed" is believed.
 pub(super) const ATTEMPTS_MIN: u64 = 10;
@@ -22,9 +27,58 @@ const SUBSTANTIAL_OF_FEW: f64 = 0.1;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Disturbance {
     pub first_failed_start: f64,
-    pub last_failed_finish: f64,
+    /// Where a cell holds more than one failure, its end.
+    pub last_failed_start: f64,
     pub recovered: Option<f64>,
-    pub failed: u64,
+    pub failed: Failed,
+}
+
+/// How many failed: the users' requests, which objectives count too, and our probes.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Failed {
+    pub requests: u64,
+    pub probes: u64,
+}
+
+impl Failed {
+    pub(super) fn all(self) -> u64 {
+        self.requests + self.probes
+    }
+}
+
+impl std::ops::AddAssign for Failed {
+    fn add_assign(&mut self, other: Self) {
+        self.requests += other.requests;
+        self.probes += other.probes;
+    }
+}
+
+impl std::iter::Sum for Failed {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let count = |number: u64, noun: &str| {
+            let plural = if number == 1 { "" } else { "s" };
+            format!("{} {noun}{plural}", format_count(number))
+        };
+        match (self.requests, self.probes) {
+            (requests, 0) => write!(f, "{} failed", count(requests, "request")),
+            (0, probes) => write!(f, "{} failed", count(probes, "probe")),
+            (requests, probes) => write!(
+                f,
+                "{} and {} failed",
+                count(requests, "request"),
+                count(probes, "probe")
+            ),
+        }
+    }
 }
 
 /// What a step's users saw in a window.
@@ -41,7 +95,7 @@ struct Failures {
     /// The latest start is no later than this.
     last_start: f64,
     finish: f64,
-    count: u64,
+    count: Failed,
 }
 
 /// Measures one step under one fault; none when the fault never got into the world.
@@ -67,22 +121,25 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .collect();
     let gap = gap(timeline, pulse, attempts, window, step);
     let clusters = clusters(failures, gap, window.end);
-    let fault_end = if fault.plan.revert_at.is_some() {
+    let fault_end = if fault.reversible() {
         timeline.fault_end(fault).unwrap_or(window.end)
     } else {
         window.end
     };
+    let next = timeline.next_experiment(&fault.id.experiment, window.end);
+    let of_the_next =
+        |cluster: &Failures| next.is_some_and(|next| cluster.start >= next - patience && cluster.finish >= next);
     let clusters: Vec<Failures> = clusters
         .into_iter()
-        .filter(|cluster| cluster.start <= fault_end)
+        .filter(|cluster| cluster.start <= fault_end && !of_the_next(cluster))
         .collect();
     let substantial: Vec<Failures> = clusters
         .iter()
         .filter(|cluster| {
             let around = self::attempts(pulse, &probes, cluster.start - gap, cluster.finish + gap);
-            let share = cluster.count as f64 / around.max(1) as f64;
+            let share = cluster.count.all() as f64 / around.max(1) as f64;
             share
-                >= if cluster.count > FEW {
+                >= if cluster.count.all() > FEW {
                     SUBSTANTIAL
                 } else {
                     SUBSTANTIAL_OF_FEW
@@ -96,11 +153,11 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         &substantial[..]
     };
     let disturbance = chosen.first().zip(chosen.last()).map(|(first, last)| {
-        let finish = chosen.iter().map(|cluster| cluster.finish).fold(first.finish, f64::max);
+        let first_failed_start = first.start.max(injected);
         let still_failing = last.last_start > window.end;
         Disturbance {
-            first_failed_start: first.start.max(injected),
-            last_failed_finish: finish,
+            first_failed_start,
+            last_failed_start: last.last_start.min(window.end).max(first_failed_start),
             recovered: if still_failing {
                 None
             } else {
@@ -124,7 +181,7 @@ pub(super) fn failed_between(timeline: &Timeline<'_>, step: usize, from: f64, to
     failures(pulse, &probes)
         .iter()
         .filter(|failure| failure.start >= from && failure.start < to)
-        .map(|failure| failure.count)
+        .map(|failure| failure.count.all())
         .sum()
 }
 
@@ -194,7 +251,10 @@ fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Failures> {
                 start: first,
                 last_start: if cell.failed == 1 { first } else { end.max(first) },
                 finish: cell.last_failed_finished_us.map_or(end, micros).max(first),
-                count: u64::from(cell.failed),
+                count: Failed {
+                    requests: u64::from(cell.failed),
+                    probes: 0,
+                },
             });
         }
     }
@@ -204,7 +264,7 @@ fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Failures> {
             start,
             last_start: start,
             finish: probe.finished.as_secs_f64().max(start),
-            count: 1,
+            count: Failed { requests: 0, probes: 1 },
         });
     }
     all.sort_by(|one, other| one.start.total_cmp(&other.start));

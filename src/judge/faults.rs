@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::disturbance::{self, Disturbance};
+use super::disturbance::{self, Disturbance, Failed};
+use super::losses::{self, Losses};
 use super::timeline::{FaultTimes, Timeline};
 use super::{FaultFindings, Parts, StepFindings, group, reach, redundancy, routing};
 use crate::event::Event;
@@ -19,7 +20,10 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
         if fault.instant().is_none() {
             continue;
         }
-        found.lost_writes = lost_writes(timeline, fault);
+        if let Some(losses) = losses(timeline, fault) {
+            found.lost_writes = losses.known();
+            found.unread_writes = losses.unread;
+        }
         match fault.plan.fault {
             Fault::Ec2Terminate { .. } => {
                 found.self_heal = group::self_heal(timeline, fault).reached();
@@ -55,7 +59,8 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
     let least = |of: fn(&Disturbance) -> f64| all.iter().map(of).reduce(f64::min);
     let most = |of: fn(&Disturbance) -> f64| all.iter().map(of).reduce(f64::max);
     let onset = least(|disturbance| disturbance.first_failed_start);
-    let ended = most(|disturbance| disturbance.last_failed_finish);
+    let ended = most(|disturbance| disturbance.last_failed_start);
+    let failed: Failed = all.iter().map(|disturbance| disturbance.failed).sum();
     let recovered = if unrecovered {
         None
     } else {
@@ -74,10 +79,8 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
             fault.resources.clone()
         },
         injected_at: injected.map(|at| timeline.cloud(at)),
-        reverted_at: fault
-            .revert_started
-            .filter(|_| fault.reverted.is_some())
-            .map(|at| timeline.cloud(at)),
+        reverted_at: fault.leaving().map(|at| timeline.cloud(at)),
+        in_world_at_end: fault.stays(),
         experiment_ended_at: timeline.window(fault).map(|window| timeline.cloud(window.end)),
         observed: fault.unproven().is_none(),
         evidence: fault.unproven().or_else(|| fault.observed.clone()).unwrap_or_default(),
@@ -85,13 +88,15 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
         outage: since(ended, onset),
         recovery: since(recovered, injected),
         unrecovered,
-        failed: all.iter().map(|disturbance| disturbance.failed).sum(),
+        failed: failed.requests,
+        probes_failed: failed.probes,
         steps,
         parts: Parts::default(),
         redundancy: None,
         self_heal: None,
         late_errors: None,
         lost_writes: None,
+        unread_writes: 0,
         shift: None,
         stale_share: None,
         fail_back: None,
@@ -104,27 +109,17 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
 fn step_findings(timeline: &Timeline<'_>, injected: f64, felt: &Disturbance) -> StepFindings {
     StepFindings {
         onset: timeline.cloud(felt.first_failed_start - injected),
-        outage: timeline.cloud(felt.last_failed_finish - felt.first_failed_start),
+        outage: timeline.cloud(felt.last_failed_start - felt.first_failed_start),
         recovery: felt.recovered.map(|at| timeline.cloud(at - injected)),
-        failed: felt.failed,
+        failed: felt.failed.requests,
+        probes_failed: felt.failed.probes,
     }
 }
 
-fn lost_writes(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<u64> {
-    if timeline.recording.ledgers.is_empty() {
-        return None;
-    }
-    let (from, to) = super::objectives::loss_window(timeline, &fault.id.experiment)?;
-    let unreadable = timeline.recording.ledgers.values().any(|ledger| ledger.unreadable > 0);
-    let lost = timeline
-        .recording
-        .ledgers
-        .values()
-        .flat_map(|ledger| &ledger.lost)
-        .filter(|lost| (from..=to).contains(&lost.acknowledged.as_secs_f64()))
-        .count();
-    // None lost among those that were read says nothing of those that were not.
-    (lost > 0 || !unreadable).then_some(lost as u64)
+fn losses(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<Losses> {
+    let span = losses::loss_window(timeline, &fault.id.experiment)?;
+    let ledgers: Vec<_> = timeline.recording.ledgers.values().collect();
+    Some(losses::losses(&ledgers, span))
 }
 
 /// Splits the recovery at the instants the control plane dated; a part stays none where no event marks its end.

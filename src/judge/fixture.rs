@@ -234,6 +234,32 @@ impl Fixture {
         fixture
     }
 
+    /// The same fault once more, in an experiment that follows.
+    pub(crate) fn another_experiment(&mut self, at: f64) {
+        let mut next = self.plan.experiments[0].clone();
+        next.name = "next".to_owned();
+        self.plan.experiments.push(next);
+        let fault = FaultId {
+            experiment: "next".to_owned(),
+            index: 0,
+        };
+        self.event(
+            at,
+            Event::FaultStarted {
+                fault: fault.clone(),
+                resources: vec!["i-2".to_owned()],
+            },
+        );
+        self.event(at, Event::FaultInjected { fault: fault.clone() });
+        self.event(
+            at,
+            Event::FaultObserved {
+                fault,
+                evidence: "seen".to_owned(),
+            },
+        );
+    }
+
     pub(crate) fn event(&mut self, at: f64, event: Event) {
         self.recording.events.push(Stamped { at: secs(at), event });
         self.recording.events.sort_by_key(|stamped| stamped.at);
@@ -244,12 +270,40 @@ impl Fixture {
         self
     }
 
+    /// Ends the run early; a fault that can be reverted is, at that instant.
+    pub(crate) fn cut(mut self, at: f64, ended: Ended) -> Self {
+        let recording = &mut self.recording;
+        recording.ended = ended;
+        recording.duration = secs(at);
+        recording.slices.retain(|slice| (slice.second as f64) < at);
+        recording.events.retain(|stamped| stamped.at.as_secs_f64() <= at);
+        recording.probes.retain(|probe| probe.finished.as_secs_f64() <= at);
+        let cells = (at * 1e6) as u64 / CELL_US;
+        for pulse in &mut recording.pulses {
+            pulse.cells.retain(|index, _| u64::from(*index) < cells);
+        }
+        let reversible = self.plan.experiments[0].faults[0].revert_at.is_some();
+        if reversible && ended != Ended::Unreverted && at < INJECTED + 15.0 {
+            let id = FaultId {
+                experiment: "test".to_owned(),
+                index: 0,
+            };
+            self.event(at, Event::FaultRevertStarted { fault: id.clone() });
+            self.event(at, Event::FaultReverted { fault: id });
+        }
+        self
+    }
+
     /// The verdict on the first objective.
     pub(crate) fn first(&self) -> crate::judge::ObjectiveVerdict {
         crate::judge::judge(&self.plan, &self.recording).objectives.remove(0)
     }
 
     pub(crate) fn poll(&mut self, at: f64, min: u32, members: &[&str], routed: &[&str]) {
+        self.poll_wanting(at, min, 3, members, routed);
+    }
+
+    pub(crate) fn poll_wanting(&mut self, at: f64, min: u32, desired: u32, members: &[&str], routed: &[&str]) {
         let owned = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         self.event(
             at,
@@ -257,7 +311,7 @@ impl Fixture {
                 region: EAST.to_owned(),
                 group: "shop-web".to_owned(),
                 min,
-                desired: 3,
+                desired,
                 in_service: members.len() as u32,
                 healthy: routed.len() as u32,
                 members: owned(members),
@@ -334,7 +388,30 @@ impl Fixture {
         }
     }
 
+    pub(crate) fn alarm(&mut self, at: f64, state: &str) {
+        self.event(
+            at,
+            Event::AlarmChanged {
+                region: EAST.to_owned(),
+                alarm: "TargetTracking-shop-web-AlarmHigh-1".to_owned(),
+                state: state.to_owned(),
+                reason: "3 datapoints".to_owned(),
+            },
+        );
+    }
+
+    /// A launch that answers an alarm.
     pub(crate) fn launch(&mut self, at: f64, ended: f64, instance: &str) {
+        self.launch_for(
+            at,
+            ended,
+            instance,
+            "At 2026-01-01T00:00:00Z a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM triggered \
+             policy cpu changing the desired capacity from 3 to 5.",
+        );
+    }
+
+    pub(crate) fn launch_for(&mut self, at: f64, ended: f64, instance: &str, cause: &str) {
         self.event(
             at,
             Event::ScalingActivity {
@@ -342,9 +419,7 @@ impl Fixture {
                 group: "shop-web".to_owned(),
                 id: format!("activity-{instance}"),
                 description: format!("Launching a new EC2 instance: {instance}"),
-                cause: "At 2026-01-01T00:00:00Z a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM \
-                        triggered policy cpu changing the desired capacity from 3 to 5."
-                    .to_owned(),
+                cause: cause.to_owned(),
                 status: "Successful".to_owned(),
                 ended: Some(secs(ended)),
             },

@@ -5,13 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Value;
 use super::disturbance;
 use super::objectives::Finding;
-use super::timeline::{FaultTimes, Timeline};
+use super::timeline::{FaultTimes, Timeline, Window};
 use crate::event::Event;
 use crate::plan::Role;
 
+/// Cloud seconds between two looks of the observer at a group, which tells of every change.
+const LOOK: f64 = 5.0;
+
+/// Real seconds that two looks are at least apart.
+const LOOK_FLOOR: f64 = 0.2;
+
+/// Share of the time waited that may lie behind the last look.
+const UNSEEN_MAX: f64 = 0.1;
+
+#[derive(Debug)]
 struct Poll<'a> {
     at: f64,
     min: u32,
+    desired: u32,
     in_service: u32,
     healthy: u32,
     members: &'a [String],
@@ -29,6 +40,7 @@ fn polls<'a>(timeline: &Timeline<'a>, fault: &FaultTimes<'_>) -> Vec<Poll<'a>> {
                 region,
                 group,
                 min,
+                desired,
                 in_service,
                 healthy,
                 members,
@@ -37,6 +49,7 @@ fn polls<'a>(timeline: &Timeline<'a>, fault: &FaultTimes<'_>) -> Vec<Poll<'a>> {
             } if *region == fault.plan.region && group == wanted => Some(Poll {
                 at,
                 min: *min,
+                desired: *desired,
                 in_service: *in_service,
                 healthy: *healthy,
                 members,
@@ -47,7 +60,27 @@ fn polls<'a>(timeline: &Timeline<'a>, fault: &FaultTimes<'_>) -> Vec<Poll<'a>> {
         .collect()
 }
 
-/// Injection to the group at its minimum, in service, healthy, with enough new instances serving.
+/// How many instances a group needs again, after a fault killed some of them.
+struct Need {
+    /// Healthy and in service just before the fault, or its minimum where that is more.
+    before: u32,
+    killed: usize,
+}
+
+impl Need {
+    /// As many as before, or as the group wants by then where it has been scaled in.
+    fn healthy(&self, poll: &Poll<'_>) -> u32 {
+        self.before.min(poll.desired.max(poll.min))
+    }
+
+    /// As many as were killed, less those the group no longer wants.
+    fn replacements(&self, poll: &Poll<'_>) -> usize {
+        let fewer = self.before.saturating_sub(self.healthy(poll)) as usize;
+        self.killed.saturating_sub(fewer)
+    }
+}
+
+/// Injection to the group as large and healthy as before, with as many replacements serving as were killed.
 pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding {
     let (Some(injected), Some(window)) = (fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
@@ -57,74 +90,121 @@ pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     if killed.is_empty() {
         return Finding::Unknown("the fault hit no instance".to_owned());
     }
-    let lost = |members: &[String]| !members.iter().any(|member| killed.contains(member.as_str()));
-    let after = || polls.iter().filter(|poll| poll.at > injected && poll.at <= window.end);
-    if after().next().is_none() {
+    let Some(last_before) = polls.iter().rev().find(|poll| poll.at <= injected) else {
+        return Finding::Unknown("the group was not polled before the fault".to_owned());
+    };
+    let need = Need {
+        before: last_before.in_service.min(last_before.healthy).max(last_before.min),
+        killed: killed.len(),
+    };
+    // What the first poll after the window shows may have been so before its end.
+    let first_after = polls.partition_point(|poll| poll.at <= injected);
+    let within = polls.partition_point(|poll| poll.at <= window.end);
+    let after = polls
+        .get(first_after..(within + 1).min(polls.len()))
+        .unwrap_or_default();
+    if after.is_empty() {
         return Finding::Unknown("the group was not polled after the fault".to_owned());
     }
-    let survivors = polls
-        .iter()
-        .rev()
-        .find(|poll| poll.at <= injected)
-        .or_else(|| polls.first())
-        .map_or(0, |poll| {
-            poll.members
-                .iter()
-                .filter(|member| !killed.contains(member.as_str()))
-                .count()
-        });
-    let dropped = after()
-        .find(|poll| poll.in_service < poll.min || poll.healthy < poll.min || lost(poll.members))
-        .map(|poll| poll.at);
-    let healed = dropped.and_then(|dropped| {
-        after()
-            .find(|poll| {
-                poll.at >= dropped && poll.in_service >= poll.min && poll.healthy >= poll.min && lost(poll.members)
-            })
-            .map(|poll| (poll.at, poll.min))
-    });
-    let waited = Value::Duration(timeline.cloud(window.end - injected));
-    let Some((healed, min)) = healed else {
-        return Finding::AtLeast(
-            waited,
-            "the group was not back at its minimum, in service and healthy".to_owned(),
-            window.cut,
-        );
+    let gone = |poll: &Poll<'_>| !poll.members.iter().any(|member| killed.contains(member.as_str()));
+    let whole = |poll: &Poll<'_>| poll.in_service >= need.healthy(poll) && poll.healthy >= need.healthy(poll);
+    let dropped = after.iter().position(|poll| gone(poll) || !whole(poll));
+    let healed =
+        dropped.and_then(|dropped| (dropped..after.len()).find(|index| gone(&after[*index]) && whole(&after[*index])));
+    let Some(healed) = healed else {
+        return unhealed(timeline, injected, window, after);
     };
-    let needed = (min as usize).saturating_sub(survivors).max(1);
-    let mut serving: Vec<f64> = new_servers(timeline, &fault.plan.region, injected, window.end)
-        .into_values()
-        .collect();
-    serving.sort_by(f64::total_cmp);
-    match serving.get(needed - 1) {
-        Some(served) => Finding::Reached(
-            Value::Duration(timeline.cloud(healed.max(*served) - injected)),
-            format!("{needed} replacement{} served", if needed == 1 { "" } else { "s" }),
-        ),
-        None => Finding::AtLeast(
-            waited,
-            format!("{} of {needed} replacements served a request", serving.len()),
-            window.cut,
-        ),
+    let poll = &after[healed];
+    // A group is looked at often and told of when it changes: it was not yet whole one look before.
+    let earliest = match healed.checked_sub(1) {
+        Some(before) => after[before].at.max(poll.at - look(timeline)),
+        None => injected,
+    };
+    let needed = need.replacements(poll);
+    let serving = replacements(timeline, fault, injected, &polls, poll.at.max(window.end));
+    let served = match needed.checked_sub(1) {
+        None => injected,
+        Some(last) => match serving.get(last) {
+            Some(served) => *served,
+            None => {
+                return Finding::AtLeast(
+                    Value::Duration(timeline.cloud(window.end - injected)),
+                    format!("{} of {needed} replacements served a request", serving.len()),
+                    window.cut,
+                );
+            }
+        },
+    };
+    let since = |at: f64| Value::Duration(timeline.cloud(at.max(served) - injected));
+    Finding::Between {
+        earliest: since(earliest),
+        latest: since(poll.at),
+        why: match needed {
+            0 => "the group had been scaled in meanwhile and needed no replacement".to_owned(),
+            1 => "1 replacement served".to_owned(),
+            _ => format!("{needed} replacements served"),
+        },
     }
 }
 
-/// Instances of a Region that first served in a span, with the instant of their first answer.
-fn new_servers(timeline: &Timeline<'_>, region: &str, from: f64, to: f64) -> BTreeMap<String, f64> {
+fn unhealed(timeline: &Timeline<'_>, injected: f64, window: Window, after: &[Poll<'_>]) -> Finding {
+    let why = "the group was not as large and healthy as before";
+    let waited = window.end - injected;
+    let known = after
+        .last()
+        .map_or(injected, |poll| poll.at)
+        .max(window.end - look(timeline))
+        .min(window.end);
+    if window.end - known > UNSEEN_MAX * waited && after.last().is_none_or(|poll| poll.at < window.end) {
+        let known = Value::Duration(timeline.cloud(known - injected));
+        return Finding::Open(known, format!("{why}, nor looked at often enough"));
+    }
+    Finding::AtLeast(Value::Duration(timeline.cloud(waited)), why.to_owned(), window.cut)
+}
+
+/// Real seconds between two looks at a group.
+fn look(timeline: &Timeline<'_>) -> f64 {
+    (LOOK / timeline.pace()).max(LOOK_FLOOR)
+}
+
+/// Instances that the group launched for the killed ones, by the instants of their first answers, in order of time.
+fn replacements(
+    timeline: &Timeline<'_>,
+    fault: &FaultTimes<'_>,
+    injected: f64,
+    polls: &[Poll<'_>],
+    to: f64,
+) -> Vec<f64> {
+    let known = |instance: &str| {
+        let mut before = polls.iter().filter(|poll| poll.at <= injected);
+        before.any(|poll| poll.members.iter().any(|member| member == instance))
+    };
     let mut first: BTreeMap<&str, u64> = BTreeMap::new();
     for slice in &timeline.recording.slices {
-        for served in slice.served.keys().filter(|served| served.region == region) {
+        for served in slice.served.keys().filter(|served| served.region == fault.plan.region) {
             first.entry(served.instance.as_str()).or_insert(slice.second);
         }
     }
-    first
+    let mut at: Vec<f64> = first
         .into_iter()
-        .filter(|(instance, second)| !instance.is_empty() && *second as f64 > from && (*second as f64) < to)
-        .map(|(instance, second)| {
-            let at = first_served(timeline, instance, second).min(to);
-            (instance.to_owned(), at)
-        })
-        .collect()
+        .filter(|(instance, second)| !instance.is_empty() && *second as f64 + 1.0 > injected && (*second as f64) < to)
+        .filter(|(instance, _)| !known(instance) && !was_wanted_anyway(timeline, instance, injected))
+        .map(|(instance, second)| first_served(timeline, instance, second).clamp(injected, to))
+        .collect();
+    at.sort_by(f64::total_cmp);
+    at
+}
+
+/// Whether an instance's launch began before the fault, or answered an alarm: it replaces none of the dead.
+fn was_wanted_anyway(timeline: &Timeline<'_>, instance: &str, injected: f64) -> bool {
+    timeline.events().any(|(at, event)| match event {
+        Event::ScalingActivity { description, cause, .. }
+            if description.starts_with("Launching") && description.contains(instance) =>
+        {
+            at < injected || cause.contains("TargetTracking")
+        }
+        _ => false,
+    })
 }
 
 /// When an instance first served: in the second that shows it, and not before its scaling activity ended.
@@ -176,6 +256,9 @@ pub(super) fn late_errors(
     }
     let left = match left_target_group(timeline, fault) {
         Some(left) if left <= window.end => left,
+        _ if window.cut => {
+            return unknown("the load balancer still sent to the dead instances when the run was cut short");
+        }
         _ => {
             return Err(Finding::Never(
                 "the load balancer never stopped sending to the dead instances".to_owned(),
@@ -197,6 +280,6 @@ pub(super) fn late_errors(
         .sum();
     Ok((
         failed,
-        format!("of {attempts} requests after the dead instances had left"),
+        format!("of {attempts} requests and probes after the dead instances had left"),
     ))
 }

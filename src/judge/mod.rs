@@ -7,6 +7,7 @@ mod disturbance;
 mod faults;
 mod group;
 mod honesty;
+mod losses;
 mod objectives;
 mod reach;
 mod redundancy;

@@ -1,23 +1,27 @@
 //! One objective against the timeline: which faults and seconds it covers, what is found, how that compares.
 
-use super::disturbance::{self, ATTEMPTS_MIN};
+use super::disturbance::{self, ATTEMPTS_MIN, Felt};
 use super::scaling::{self, Decision};
 use super::timeline::{FaultTimes, Timeline};
-use super::{ObjectiveVerdict, Outcome, Value, group, honesty, redundancy, routing, traffic};
-use crate::plan::{Comparison, Fault, Limit, Measure, Objective, Scope};
-use crate::recording::Ended;
+use super::{ObjectiveVerdict, Outcome, Value, format_value, group, honesty, losses, redundancy, routing, traffic};
+use crate::plan::{Comparison, Fault, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::format_duration;
-
-/// Cloud seconds before an injection from which on a lost write is laid to the experiment.
-const LOSS_LEAD: f64 = 60.0;
 
 /// What looking for a measure brought.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Finding {
     /// A value, and how it was measured.
     Reached(Value, String),
-    /// It had not ended after this long; the flag says that the run was cut short.
+    /// It ended between two looks, at the latest with the second.
+    Between {
+        earliest: Value,
+        latest: Value,
+        why: String,
+    },
+    /// It had not ended after this long, when its time was over; the flag says that the run was cut short before.
     AtLeast(Value, String, bool),
+    /// It had not ended after this long, when the observation of it had to end: only a shorter limit is surely missed.
+    Open(Value, String),
     /// Some were completed, the slowest in `done`; another had not ended after `waiting`.
     Pending { done: Value, waiting: Value, why: String },
     /// It surely does not happen.
@@ -30,7 +34,11 @@ impl Finding {
     /// The duration, where one was reached.
     pub(super) fn reached(&self) -> Option<std::time::Duration> {
         match self {
-            Finding::Reached(Limit::Duration(duration), _) => Some(*duration),
+            Finding::Reached(Limit::Duration(duration), _)
+            | Finding::Between {
+                latest: Limit::Duration(duration),
+                ..
+            } => Some(*duration),
             _ => None,
         }
     }
@@ -64,27 +72,11 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
     {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("the generator spoilt it: {why}");
-    } else if is_open(verdict.outcome, objective) && cut_short(timeline, &objective.scope) {
+    } else if could_change(&verdict, objective) && cut_short(timeline, &objective.scope) {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but the run ended before this was over", verdict.why);
     }
     verdict
-}
-
-/// Whether the rest of a window that was cut short could still have changed an outcome: what was met might have been
-/// missed, and under a fault a share or a percentile of the worst part is not that of the whole window.
-fn is_open(outcome: Outcome, objective: &Objective) -> bool {
-    let of_the_whole = matches!(
-        objective.measure,
-        Measure::Latency
-            | Measure::ServiceTime
-            | Measure::Errors
-            | Measure::Throughput
-            | Measure::Share
-            | Measure::StaleShare
-    );
-    let in_a_window = matches!(objective.scope, Scope::Experiment(_));
-    outcome == Outcome::Met || (outcome == Outcome::Missed && of_the_whole && in_a_window)
 }
 
 fn unproven(timeline: &Timeline<'_>, objective: &Objective) -> Option<String> {
@@ -98,12 +90,30 @@ fn unproven(timeline: &Timeline<'_>, objective: &Objective) -> Option<String> {
     covered.into_iter().find_map(|index| timeline.faults[index].unproven())
 }
 
+/// Whether the rest of a run that was cut short might have told otherwise: what held so far may yet break, and a share
+/// or a percentile of a whole window is not that of its beginning. What is too long or too many stays so.
+fn could_change(verdict: &ObjectiveVerdict, objective: &Objective) -> bool {
+    let of_the_whole = match objective.measure {
+        Measure::Errors | Measure::Throughput | Measure::Share | Measure::StaleShare => true,
+        Measure::Latency | Measure::ServiceTime => objective.statistic != Some(Statistic::Max),
+        _ => false,
+    };
+    match verdict.outcome {
+        Outcome::Met => true,
+        Outcome::Missed => of_the_whole && verdict.measured.is_some(),
+        Outcome::Inconclusive => false,
+    }
+}
+
 fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> bool {
+    let unfinished = |name: &str| timeline.windows.get(name).is_none_or(|window| window.cut);
     match scope {
-        Scope::Experiment(name) => timeline.windows.get(name.as_str()).is_none_or(|window| window.cut),
-        Scope::Run | Scope::During(_) => {
-            timeline.recording.ended != Ended::Finished && timeline.end + 1.0 < timeline.real(timeline.plan.ends_at)
+        Scope::Experiment(name) => unfinished(name),
+        Scope::During(Phase::Fault | Phase::Recovery) => {
+            let experiments = &timeline.plan.experiments;
+            timeline.cut() && experiments.iter().any(|experiment| unfinished(&experiment.name))
         }
+        Scope::Run | Scope::During(_) => timeline.cut(),
     }
 }
 
@@ -132,10 +142,20 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
             traffic::measure(timeline, objective, &timeline.slices(&objective.scope), &steps)
         }
         Measure::Outage | Measure::Recovery => each(any, &|fault| {
-            let of = steps.iter().map(|step| felt(timeline, fault, *step, objective.measure));
-            worst(of).unwrap_or_else(|| Finding::Unknown("the profile has no such step".to_owned()))
+            let mut of: Vec<(bool, Finding)> = steps
+                .iter()
+                .map(|step| {
+                    let seen = disturbance::felt(timeline, fault, *step);
+                    let hit = seen.is_some_and(|seen| seen.disturbance.is_some());
+                    (hit, felt(timeline, fault, *step, seen, objective.measure))
+                })
+                .collect();
+            // Of those that took equally long the last one speaks: a step that was hit, where there is one.
+            of.sort_by_key(|(hit, _)| *hit);
+            worst(of.into_iter().map(|(_, finding)| finding))
+                .unwrap_or_else(|| Finding::Unknown("the profile has no such step".to_owned()))
         }),
-        Measure::LostWrites => lost_writes(timeline, objective),
+        Measure::LostWrites => losses::lost_writes(timeline, objective),
         Measure::Redundancy => each(|fault| *fault == Fault::RdsFailover, &|fault| {
             redundancy::redundancy(timeline, fault)
         }),
@@ -174,18 +194,18 @@ fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> {
 
 fn rank(finding: &Finding) -> u8 {
     match finding {
-        Finding::Reached(..) => 0,
+        Finding::Reached(..) | Finding::Between { .. } => 0,
         Finding::Unknown(_) => 1,
         Finding::Pending { .. } => 2,
-        Finding::AtLeast(..) => 3,
+        Finding::AtLeast(..) | Finding::Open(..) => 3,
         Finding::Never(_) => 4,
     }
 }
 
 fn size(finding: &Finding) -> f64 {
     match finding {
-        Finding::Reached(value, _) | Finding::AtLeast(value, ..) => number(value),
-        Finding::Pending { waiting, .. } => number(waiting),
+        Finding::Reached(value, _) | Finding::AtLeast(value, ..) | Finding::Open(value, _) => number(value),
+        Finding::Pending { waiting: value, .. } | Finding::Between { latest: value, .. } => number(value),
         Finding::Never(_) | Finding::Unknown(_) => 0.0,
     }
 }
@@ -198,12 +218,8 @@ fn number(value: &Value) -> f64 {
     }
 }
 
-fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, measure: Measure) -> Finding {
-    let (Some(felt), Some(injected), Some(window)) = (
-        disturbance::felt(timeline, fault, step),
-        fault.instant(),
-        timeline.window(fault),
-    ) else {
+fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, seen: Option<Felt>, measure: Measure) -> Finding {
+    let (Some(felt), Some(injected), Some(window)) = (seen, fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
     };
     let name = timeline.plan.steps.get(step).map_or("", |step| step.name.as_str());
@@ -233,8 +249,8 @@ fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, measure: M
     };
     let (value, until) = match measure {
         Measure::Outage => (
-            disturbance.last_failed_finish - disturbance.first_failed_start,
-            "from first to last failure",
+            disturbance.last_failed_start - disturbance.first_failed_start,
+            "from the start of the first to that of the last",
         ),
         _ => (
             recovered - injected,
@@ -243,57 +259,11 @@ fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, measure: M
     };
     Finding::Reached(
         Value::Duration(timeline.cloud(value)),
-        format!("{name}: {} failed, {until}", disturbance.failed),
-    )
-}
-
-/// Real seconds between which an acknowledged write belongs to an experiment.
-pub(super) fn loss_window(timeline: &Timeline<'_>, experiment: &str) -> Option<(f64, f64)> {
-    let window = timeline.windows.get(experiment)?;
-    Some((window.begin - LOSS_LEAD / timeline.pace(), window.end))
-}
-
-fn lost_writes(timeline: &Timeline<'_>, objective: &Objective) -> Finding {
-    let span = match &objective.scope {
-        Scope::Experiment(name) => match loss_window(timeline, name) {
-            Some(span) => span,
-            None => return Finding::Unknown("the experiment never began".to_owned()),
+        if measure == Measure::Outage && disturbance.failed.all() == 1 {
+            format!("{name}: no more than {}", disturbance.failed)
+        } else {
+            format!("{name}: {}, {until}", disturbance.failed)
         },
-        Scope::Run | Scope::During(_) => (f64::NEG_INFINITY, f64::INFINITY),
-    };
-    let wanted = objective.subject.as_deref();
-    let ledgers: Vec<_> = timeline
-        .recording
-        .ledgers
-        .iter()
-        .filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name))
-        .map(|(_, ledger)| ledger)
-        .collect();
-    if ledgers.is_empty() {
-        return Finding::Unknown("the ledger was not read back".to_owned());
-    }
-    let acknowledged: u64 = ledgers.iter().flat_map(|ledger| ledger.acknowledged.values()).sum();
-    if acknowledged == 0 {
-        return Finding::Unknown("no write was acknowledged".to_owned());
-    }
-    let lost = ledgers
-        .iter()
-        .flat_map(|ledger| &ledger.lost)
-        .filter(|lost| (span.0..=span.1).contains(&lost.acknowledged.as_secs_f64()))
-        .count() as u64;
-    let unreadable: u64 = ledgers.iter().map(|ledger| ledger.unreadable).sum();
-    if lost == 0 && unreadable > 0 {
-        return Finding::Unknown(match timeline.recording.ended {
-            // The user waits for the prompt, so nothing is read.
-            Ended::Interrupted => {
-                format!("{unreadable} acknowledged writes were not read back: the run was interrupted")
-            }
-            _ => format!("{unreadable} acknowledged writes could not be read back"),
-        });
-    }
-    Finding::Reached(
-        Value::Count(lost),
-        format!("of {acknowledged} acknowledged writes of the run"),
     )
 }
 
@@ -339,6 +309,25 @@ fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Find
             verdict.measured = Some(value);
             verdict.why = why;
         }
+        Finding::Between { earliest, latest, why } => {
+            let told = met(&latest) == met(&earliest);
+            verdict.margin = margin(&latest, objective).filter(|_| told);
+            verdict.outcome = match met(&latest) {
+                _ if !told => Outcome::Inconclusive,
+                true => Outcome::Met,
+                false => Outcome::Missed,
+            };
+            verdict.why = if told {
+                why
+            } else {
+                format!(
+                    "{why}, between {} and {}: polled too seldom to tell",
+                    format_value(&earliest),
+                    format_value(&latest)
+                )
+            };
+            verdict.measured = Some(latest);
+        }
         Finding::AtLeast(value, why, cut) => {
             let over = !met(&value);
             verdict.margin = margin(&value, objective).filter(|_| over);
@@ -350,10 +339,18 @@ fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Find
                 Outcome::Inconclusive
             };
             verdict.why = if cut && !over {
-                format!("{why}, and it was observed for too short a time to tell")
+                format!("{why}, and the run was cut short")
             } else {
                 why
             };
+        }
+        Finding::Open(value, why) => {
+            let over = !met(&value);
+            verdict.margin = margin(&value, objective).filter(|_| over);
+            verdict.measured = Some(value);
+            verdict.at_least = true;
+            verdict.outcome = if over { Outcome::Missed } else { Outcome::Inconclusive };
+            verdict.why = if over { why } else { format!("{why}, too early to tell") };
         }
         Finding::Pending { done, waiting, why } => {
             if met(&waiting) {

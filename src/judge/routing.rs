@@ -9,12 +9,16 @@ use super::{Convergence, FaultFindings, Value};
 use crate::event::Event;
 use crate::plan::Fault;
 use crate::recording::Slice;
+use crate::units::format_duration;
 
 /// Below this share of started requests users have left a Region.
 const LEFT: f64 = 0.01;
 
 /// TTL of an alias record to a load balancer, cloud seconds; used where no answer was recorded.
 const ALIAS_TTL: f64 = 60.0;
+
+/// Cloud seconds after which Route 53 has surely given up an endpoint: three failures 30 s apart, and the TTL.
+const GIVES_UP: f64 = 150.0;
 
 fn share(slice: &Slice, region: &str) -> Option<f64> {
     let all: u64 = slice.sent.values().sum();
@@ -78,17 +82,20 @@ pub(super) fn shift(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding 
     let Some(last_bad) = slices.len().checked_sub(stayed + 1).and_then(|index| slices.get(index)) else {
         return Finding::Reached(Value::Duration(Default::default()), "users left at once".to_owned());
     };
+    let second = last_bad.second as f64;
+    let failing = last_failing_start(timeline, second, second + 1.0);
     if stayed == 0 {
+        // What came in the part of a second that followed is not known.
         let share = share(last_bad, region).unwrap_or_default();
-        // A fault that ended sooner than the limit leaves open whether the limit would have been kept.
-        return Finding::AtLeast(
-            Value::Duration(timeline.cloud(end - injected)),
-            format!("{:.0}% of requests still went to {region}", share * 100.0),
-            true,
+        return Finding::Open(
+            Value::Duration(timeline.cloud(failing.unwrap_or(second) - injected)),
+            format!(
+                "{:.0}% of requests still went to {region} in the last whole second of the fault",
+                share * 100.0
+            ),
         );
     }
-    let second = last_bad.second as f64;
-    let at = last_failing_start(timeline, second, second + 1.0).unwrap_or(second + 1.0);
+    let at = failing.unwrap_or(second + 1.0);
     Finding::Reached(
         Value::Duration(timeline.cloud(at - injected)),
         format!("then fewer than 1% of requests went to {region}"),
@@ -117,8 +124,8 @@ fn last_failing_start(timeline: &Timeline<'_>, from: f64, to: f64) -> Option<f64
 
 fn span(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<(f64, f64)> {
     let injected = fault.instant()?;
-    let end = timeline.fault_end(fault)?.min(timeline.end);
-    Some((injected, end.max(injected)))
+    let end = fault.leaving().or_else(|| timeline.fault_end(fault))?;
+    Some((injected, end.min(timeline.end).max(injected)))
 }
 
 fn is_in_region(timeline: &Timeline<'_>, endpoint: &str, region: &str) -> bool {
@@ -174,10 +181,19 @@ pub(super) fn stale_share(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Re
     };
     let known = [detected(timeline, fault), answered_elsewhere(timeline, fault)];
     let Some(known) = known.into_iter().flatten().reduce(f64::min) else {
-        return Err(Finding::Never(format!(
+        let why = format!(
             "Route 53 never gave {} up: no health check failed and no answer changed",
             fault.plan.region
-        )));
+        );
+        let cut = timeline.window(fault).is_none_or(|window| window.cut);
+        return Err(if cut || (end - injected) * timeline.pace() < GIVES_UP {
+            Finding::Unknown(format!(
+                "{why} in the {} it had",
+                format_duration(timeline.cloud(end - injected))
+            ))
+        } else {
+            Finding::Never(why)
+        });
     };
     let ttl = timeline
         .events()
@@ -208,8 +224,8 @@ pub(super) fn fail_back(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     let (Some(injected), Some(window)) = (fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
     };
-    let Some(reverted) = fault.reverted.and(fault.revert_started.or(fault.reverted)) else {
-        return Finding::Unknown("the fault was not reverted".to_owned());
+    let Some(reverted) = fault.leaving() else {
+        return Finding::Unknown("the fault was not reverted: it was in the world when the run ended".to_owned());
     };
     let region = &fault.plan.region;
     let Some(before) = share_before(timeline, fault, injected).filter(|share| *share >= LEFT) else {

@@ -30,8 +30,12 @@ pub(super) struct Decision {
     pub group: String,
     pub instances: Vec<String>,
     pub unserved: usize,
+    /// Instances that a fault of ours killed before they served.
+    pub killed: usize,
     pub breach: Option<f64>,
     pub alarm: Option<f64>,
+    /// The alarm had been in ALARM since then, before this breach: it is the one of an earlier decision.
+    pub in_alarm_since: Option<f64>,
     pub activity: f64,
     pub in_service: Option<f64>,
     pub first_served: Option<f64>,
@@ -43,14 +47,21 @@ impl Decision {
         Some(self.first_served? - self.breach?)
     }
 
+    /// Every instance it added was killed by a fault of ours.
+    fn proves_nothing(&self) -> bool {
+        self.killed > 0 && self.killed == self.instances.len()
+    }
+
     pub(super) fn summary(&self, timeline: &Timeline<'_>) -> ScaleOut {
         let cloud = |at: Option<f64>| at.map(|at| timeline.cloud(at));
         ScaleOut {
             region: self.region.clone(),
             group: self.group.clone(),
             instances: self.instances.clone(),
+            killed: self.killed,
             breach: cloud(self.breach),
             alarm: cloud(self.alarm),
+            in_alarm_since: cloud(self.in_alarm_since),
             activity: timeline.cloud(self.activity),
             in_service: cloud(self.in_service),
             first_served: cloud(self.first_served),
@@ -127,42 +138,63 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
     let mut after = f64::NEG_INFINITY;
     let mut decisions = Vec::new();
     for wave in waves {
-        let activity = wave[0].start;
-        let counted: Vec<&&Launch<'_>> = wave
-            .iter()
-            .filter(|launch| !matches!(launch.status, "Failed" | "Cancelled"))
-            .filter(|launch| launch.instance.is_none_or(|id| !killed.contains(id)))
-            .collect();
-        if counted.is_empty() {
-            // Every instance it added was killed by a fault of ours: it proves nothing either way.
-            continue;
-        }
-        let served: Vec<f64> = counted
-            .iter()
-            .filter_map(|launch| served_at(timeline, launch.instance?))
-            .collect();
-        let decision = Decision {
-            region: region.to_owned(),
-            group: group.to_owned(),
-            instances: counted
-                .iter()
-                .filter_map(|launch| launch.instance.map(str::to_owned))
-                .collect(),
-            unserved: counted
-                .iter()
-                .filter(|launch| is_missing(timeline, region, launch))
-                .count(),
-            breach: breach(timeline, region, group, activity, after),
-            alarm: alarm(timeline, region, group, activity),
-            activity,
-            in_service: counted.iter().filter_map(|launch| launch.ended).reduce(f64::max),
-            first_served: served.into_iter().reduce(f64::max),
-        };
+        let mut decision = decision(timeline, region, group, &wave, &killed);
+        decision.breach = breach(timeline, region, group, decision.activity, after);
+        (decision.alarm, decision.in_alarm_since) = alarm(timeline, &decision);
         // A later decision answers what was still too much once this one had taken effect.
-        after = decision.in_service.unwrap_or(activity);
+        after = decision.in_service.unwrap_or(decision.activity);
         decisions.push(decision);
     }
     decisions
+}
+
+/// What a wave of launches brought. An instance killed by a fault of ours before it served proves nothing either way.
+fn decision(
+    timeline: &Timeline<'_>,
+    region: &str,
+    group: &str,
+    wave: &[&Launch<'_>],
+    killed: &BTreeSet<&str>,
+) -> Decision {
+    let activity = wave[0].start;
+    let launched: Vec<(&Launch<'_>, Option<f64>)> = wave
+        .iter()
+        .filter(|launch| !matches!(launch.status, "Failed" | "Cancelled"))
+        .map(|launch| (*launch, launch.instance.and_then(|id| served_at(timeline, id))))
+        .collect();
+    let is_killed = |launch: &Launch<'_>| launch.instance.is_some_and(|id| killed.contains(id));
+    let (dead, counted): (Vec<_>, Vec<_>) = launched
+        .iter()
+        .partition(|(launch, served)| served.is_none() && is_killed(launch));
+    // An activity ends when Auto Scaling next looks: an instance that serves is in service.
+    let in_service = |(launch, served): &(&Launch<'_>, Option<f64>)| {
+        let ended = launch.ended?;
+        Some(served.map_or(ended, |served| ended.min(served)).max(activity))
+    };
+    let serving: Vec<_> = counted.iter().filter(|(_, served)| served.is_some()).collect();
+    let first_served = serving.iter().filter_map(|(_, served)| *served).reduce(f64::max);
+    Decision {
+        region: region.to_owned(),
+        group: group.to_owned(),
+        instances: launched
+            .iter()
+            .filter_map(|(launch, _)| launch.instance.map(str::to_owned))
+            .collect(),
+        unserved: counted
+            .iter()
+            .filter(|(launch, _)| is_missing(timeline, region, launch))
+            .count(),
+        killed: dead.len(),
+        activity,
+        in_service: if serving.is_empty() {
+            counted.iter().filter_map(in_service).reduce(f64::max)
+        } else {
+            // One that came into service when the users had left would not be the slowest to serve.
+            serving.iter().filter_map(|of| in_service(of)).reduce(f64::max)
+        },
+        first_served: first_served.map(|served| served.max(activity)),
+        ..Decision::default()
+    }
 }
 
 /// Whether an added instance never served although its Region had users: one that came into service when they had just
@@ -261,9 +293,11 @@ fn breach(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64, aft
         .or(Some(begin))
 }
 
-fn alarm(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64) -> Option<f64> {
+/// When the alarm of a decision went to ALARM; where that was before its breach, the second of the pair has it: the
+/// alarm was raised by what an earlier decision answered, and has not been OK since.
+fn alarm(timeline: &Timeline<'_>, decision: &Decision) -> (Option<f64>, Option<f64>) {
     let slack = 1.0 / timeline.pace();
-    timeline
+    let raised = timeline
         .events()
         .filter_map(|(at, event)| match event {
             Event::AlarmChanged {
@@ -271,17 +305,21 @@ fn alarm(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64) -> O
                 alarm,
                 state,
                 ..
-            } if of == region
+            } if *of == decision.region
                 && alarm.contains("AlarmHigh")
-                && alarm.contains(group)
+                && alarm.contains(&decision.group)
                 && state == "ALARM"
-                && at <= activity + slack =>
+                && at <= decision.activity + slack =>
             {
-                Some(at)
+                Some(at.min(decision.activity))
             }
             _ => None,
         })
-        .next_back()
+        .next_back();
+    match (raised, decision.breach) {
+        (Some(raised), Some(breach)) if raised < breach => (None, Some(raised)),
+        (raised, _) => (raised, None),
+    }
 }
 
 /// The slowest decision of a role's groups within a scope.
@@ -290,12 +328,12 @@ pub(super) fn scale_out(timeline: &Timeline<'_>, objective: &Objective, decision
     let Some(Role::AutoScalingGroup(name)) = timeline.plan.target.roles.get(role) else {
         return Finding::Unknown(format!("role {role} is no Auto Scaling group"));
     };
-    let (from, to, cut) = match &objective.scope {
+    let (from, to) = match &objective.scope {
         Scope::Experiment(experiment) => match timeline.windows.get(experiment.as_str()) {
-            Some(window) => (window.begin, window.end, window.cut),
+            Some(window) => (window.begin, window.end),
             None => return Finding::Unknown("the experiment never began".to_owned()),
         },
-        Scope::Run | Scope::During(_) => (0.0, timeline.end, false),
+        Scope::Run | Scope::During(_) => (0.0, timeline.end),
     };
     let mine: Vec<&Decision> = decisions
         .iter()
@@ -321,10 +359,10 @@ pub(super) fn scale_out(timeline: &Timeline<'_>, objective: &Objective, decision
             return Finding::Never(why);
         }
     }
-    slowest(timeline, &mine, to, cut)
+    slowest(timeline, &mine, to)
 }
 
-fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64, cut: bool) -> Finding {
+fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64) -> Finding {
     let waiting = decisions
         .iter()
         .filter(|decision| decision.unserved > 0)
@@ -339,10 +377,11 @@ fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64, cut: bool)
         (Some((total, slowest)), waiting) if waiting.is_none_or(|waiting| waiting <= total) => Finding::Reached(
             Value::Duration(timeline.cloud(total)),
             format!(
-                "the slowest of {} scale-outs, {} instance(s) in {}",
+                "the slowest of {} scale-outs, {} instance(s) in {}{}",
                 decisions.len(),
                 slowest.instances.len(),
-                slowest.region
+                slowest.region,
+                killed_text(decisions)
             ),
         ),
         (done, Some(waiting)) => {
@@ -354,15 +393,27 @@ fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64, cut: bool)
                     waiting: value,
                     why: "an added instance had not served when the run ended".to_owned(),
                 },
-                None => Finding::AtLeast(value, "no added instance served a request".to_owned(), cut),
+                // The end of a run does not wait for a scale-out.
+                None => Finding::Open(value, "no added instance served a request".to_owned()),
             }
         }
         (None, None) if decisions.is_empty() => {
             Finding::Unknown("the CPU never stayed over its target: nothing had to scale".to_owned())
         }
+        (None, None) if decisions.iter().all(|decision| decision.proves_nothing()) => {
+            Finding::Unknown("every instance that was added was killed by a fault before it served".to_owned())
+        }
         (Some(_) | None, None) => {
             Finding::Unknown("no breach of the CPU target was seen before the scale-outs".to_owned())
         }
+    }
+}
+
+fn killed_text(decisions: &[&Decision]) -> String {
+    match decisions.iter().map(|decision| decision.killed).sum::<usize>() {
+        0 => String::new(),
+        1 => "; 1 more was killed by a fault before it served".to_owned(),
+        killed => format!("; {killed} more were killed by faults before they served"),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::event::{Event, FaultId};
 use crate::plan::{ExperimentPlan, FaultPlan, Phase, Plan, Scope};
 use crate::recording::{Ended, Recording, Slice};
 
+/// Real seconds: a run that ended this shortly before the end of a window has seen all of it.
+const AT_ITS_END: f64 = 0.1;
+
 /// The instants of one fault, real seconds since t0.
 #[derive(Clone, Debug)]
 pub(super) struct FaultTimes<'a> {
@@ -26,6 +29,22 @@ pub(super) struct FaultTimes<'a> {
 }
 
 impl FaultTimes<'_> {
+    /// Whether a revert can take it out of the world; any other fault is over with its injection.
+    pub fn reversible(&self) -> bool {
+        self.plan.revert_at.is_some()
+    }
+
+    /// When its revert began; none unless that revert was seen to be complete: until then it is in the world.
+    pub fn leaving(&self) -> Option<f64> {
+        let reverted = self.reverted?;
+        Some(self.revert_started.map_or(reverted, |started| started.min(reverted)))
+    }
+
+    /// In the world, and nothing took it out before the run ended.
+    pub fn stays(&self) -> bool {
+        self.reversible() && self.instant().is_some() && self.reverted.is_none()
+    }
+
     /// The instant of injection: its effect may begin with the first call, so it counts from the journalled intent.
     pub fn instant(&self) -> Option<f64> {
         if self.failed.is_some() || (self.injected.is_none() && self.observed.is_none()) {
@@ -68,7 +87,7 @@ pub struct Timeline<'a> {
     pub(super) windows: BTreeMap<&'a str, Window>,
     /// Phase of each slice, by its position.
     pub(super) phases: Vec<Phase>,
-    /// End of the recording, real seconds.
+    /// End of what was measured, real seconds: reverts that fail may go on long after the load has ended.
     pub(super) end: f64,
 }
 
@@ -92,7 +111,7 @@ impl<'a> Timeline<'a> {
             faults,
             windows: BTreeMap::new(),
             phases: Vec::new(),
-            end: recording.duration.as_secs_f64(),
+            end: measured_until(recording),
         };
         timeline.windows = plan
             .experiments
@@ -111,19 +130,40 @@ impl<'a> Timeline<'a> {
         let begin = of().filter_map(FaultTimes::instant).reduce(f64::min)?;
         let last = of().filter_map(|fault| self.fault_end(fault)).reduce(f64::max)?;
         let planned = last + self.real(experiment.settle);
+        // Experiments follow one another: where this one was late, the next one ends it.
+        let next = self.next_experiment(&experiment.name, begin).unwrap_or(planned);
         Some(Window {
             begin,
-            end: planned.min(self.end).max(begin),
-            cut: self.recording.ended != Ended::Finished && planned > self.end + 1.0,
+            end: planned.min(next).min(self.end).max(begin),
+            cut: of().any(FaultTimes::stays) || self.ends_before(planned),
         })
     }
 
-    /// When a fault left the world; its injection where it cannot be reverted.
+    /// The first injection of another experiment at or after this instant, real seconds since t0.
+    pub(super) fn next_experiment(&self, experiment: &str, after: f64) -> Option<f64> {
+        let others = self.faults.iter().filter(|fault| fault.id.experiment != experiment);
+        others
+            .filter_map(FaultTimes::instant)
+            .filter(|instant| *instant >= after)
+            .reduce(f64::min)
+    }
+
+    /// The run was cut short before this instant, real seconds since t0.
+    fn ends_before(&self, planned: f64) -> bool {
+        self.recording.ended != Ended::Finished && planned > self.end + AT_ITS_END
+    }
+
+    /// The run was cut short before the end of its schedule.
+    pub(super) fn cut(&self) -> bool {
+        self.ends_before(self.real(self.plan.ends_at))
+    }
+
+    /// When a fault left the world: the end of the run where no revert was seen, its injection where there is none.
     pub(super) fn fault_end(&self, fault: &FaultTimes<'_>) -> Option<f64> {
         let instant = fault.instant()?;
-        Some(match fault.plan.revert_at {
-            // Nobody saw it go, so it was there to the end.
-            Some(_) => fault.reverted.unwrap_or(self.end),
+        Some(match fault.reverted {
+            Some(reverted) => reverted,
+            None if fault.reversible() => self.end.max(instant),
             None => instant,
         })
     }
@@ -137,7 +177,7 @@ impl<'a> Timeline<'a> {
             else {
                 continue;
             };
-            let end = if fault.plan.revert_at.is_some() {
+            let end = if fault.reversible() {
                 self.fault_end(fault).unwrap_or(window.end)
             } else if found.unrecovered {
                 window.end
@@ -182,10 +222,17 @@ impl<'a> Timeline<'a> {
             Scope::Run => slices.map(|(slice, _)| slice).collect(),
             Scope::During(phase) => slices.filter(|(_, of)| *of == phase).map(|(slice, _)| slice).collect(),
             Scope::Experiment(name) => match self.windows.get(name.as_str()) {
-                Some(window) => slices
-                    .map(|(slice, _)| slice)
-                    .filter(|slice| (slice.second as f64) < window.end && slice.second as f64 + 1.0 > window.begin)
-                    .collect(),
+                Some(window) => {
+                    // A second in which the next experiment begins is that one's.
+                    let next = self.next_experiment(name, window.begin).unwrap_or(f64::INFINITY);
+                    slices
+                        .map(|(slice, _)| slice)
+                        .filter(|slice| {
+                            let (from, to) = (slice.second as f64, slice.second as f64 + 1.0);
+                            from < window.end && to > window.begin && to <= next
+                        })
+                        .collect()
+                }
                 None => Vec::new(),
             },
         }
@@ -228,6 +275,12 @@ impl<'a> Timeline<'a> {
     }
 }
 
+fn measured_until(recording: &Recording) -> f64 {
+    let run = recording.duration.as_secs_f64();
+    let last = recording.slices.last();
+    last.map_or(run, |slice| run.min(slice.second as f64 + 1.0))
+}
+
 /// A duration of `seconds`, to the nanosecond; zero for what is negative or no number.
 pub(super) fn duration(seconds: f64) -> Duration {
     if seconds.is_nan() || seconds <= 0.0 {
@@ -268,7 +321,10 @@ fn fault_times<'a>(
                 times.not_observed = Some(reason.clone());
             }
             Event::FaultFailed { fault, error } if *fault == times.id => times.failed = Some(error.clone()),
-            Event::FaultRevertStarted { fault } if *fault == times.id => times.revert_started = Some(at),
+            // A revert that failed is tried again: the last try before it was complete is the one that did it.
+            Event::FaultRevertStarted { fault } if *fault == times.id && times.reverted.is_none() => {
+                times.revert_started = Some(at);
+            }
             Event::FaultReverted { fault } if *fault == times.id => times.reverted = Some(at),
             _ => {}
         }

@@ -92,9 +92,11 @@ pub struct FaultFindings {
     /// When its calls began, cloud time since t0; none when it never got into the world.
     #[serde(with = "seconds::option")]
     pub injected_at: Option<Duration>,
-    /// When its revert began, cloud time since t0.
+    /// When the revert that took it out of the world began, cloud time since t0.
     #[serde(with = "seconds::option")]
     pub reverted_at: Option<Duration>,
+    /// It could have been reverted and was not seen to be: it was in the world when the run ended.
+    pub in_world_at_end: bool,
     /// When its experiment ended, cloud time since t0.
     #[serde(with = "seconds::option")]
     pub experiment_ended_at: Option<Duration>,
@@ -105,7 +107,8 @@ pub struct FaultFindings {
     /// Injection to the first failed start.
     #[serde(with = "seconds::option")]
     pub onset: Option<Duration>,
-    /// First failed start to last failed finish.
+    /// First failed start to last failed start, so nothing for a single failed request; `onset` plus this is at most
+    /// `recovery`.
     #[serde(with = "seconds::option")]
     pub outage: Option<Duration>,
     /// Injection to the first success that started after the last failed start, of the slowest step.
@@ -113,8 +116,10 @@ pub struct FaultFindings {
     pub recovery: Option<Duration>,
     /// Users were still failing when the experiment ended.
     pub unrecovered: bool,
-    /// Requests that failed in the disturbance.
+    /// Users' requests that failed in the disturbance.
     pub failed: u64,
+    /// Our own probes that failed in it; no objective on errors counts them.
+    pub probes_failed: u64,
     /// The same for each step that felt it.
     pub steps: BTreeMap<String, StepFindings>,
     /// Recovery, split.
@@ -122,13 +127,17 @@ pub struct FaultFindings {
     /// Injection to a standby in sync again.
     #[serde(with = "seconds::option")]
     pub redundancy: Option<Duration>,
-    /// Injection to the group at its minimum and serving.
+    /// Injection to the group as large and healthy as just before (or as it wants to be by then, if that is less), with as
+    /// many replacements serving as were killed.
     #[serde(with = "seconds::option")]
     pub self_heal: Option<Duration>,
     /// Failed requests started after the dead instances had left the target group.
     pub late_errors: Option<u64>,
-    /// Acknowledged writes lost around it; none without a ledger.
+    /// Acknowledged writes lost around it; none without a ledger, and where nothing lost was seen but not all was read
+    /// back.
     pub lost_writes: Option<u64>,
+    /// Acknowledged writes of the run that were not read back: any of them may be lost.
+    pub unread_writes: u64,
     /// Injection to fewer than 1 % of requests going to the dead Region.
     #[serde(with = "seconds::option")]
     pub shift: Option<Duration>,
@@ -153,14 +162,17 @@ pub struct StepFindings {
     /// Injection to the first failed start.
     #[serde(with = "seconds")]
     pub onset: Duration,
-    /// First failed start to last failed finish.
+    /// First failed start to last failed start, so nothing for a single failed request; `onset` plus this is at most
+    /// `recovery`.
     #[serde(with = "seconds")]
     pub outage: Duration,
     /// Injection to the first success that started after the last failed start; none when there was none.
     #[serde(with = "seconds::option")]
     pub recovery: Option<Duration>,
-    /// Requests that failed.
+    /// Users' requests that failed.
     pub failed: u64,
+    /// Our own probes that failed.
+    pub probes_failed: u64,
 }
 
 /// The parts of a recovery, as far as events tell them apart.
@@ -189,16 +201,21 @@ pub struct ScaleOut {
     pub group: String,
     /// Instances launched.
     pub instances: Vec<String>,
-    /// End of the first minute over the target.
+    /// How many of them a fault of the run killed before they served; they are not judged.
+    pub killed: usize,
+    /// End of the first minute over the target; after an earlier scale-out, of the first since that one was in service.
     #[serde(with = "seconds::option")]
     pub breach: Option<Duration>,
-    /// The alarm went to ALARM.
+    /// The alarm went to ALARM; none where it already was, see `in_alarm_since`.
     #[serde(with = "seconds::option")]
     pub alarm: Option<Duration>,
+    /// The alarm had been in ALARM since then, raised by an earlier breach that an earlier scale-out answered.
+    #[serde(with = "seconds::option")]
+    pub in_alarm_since: Option<Duration>,
     /// The first scaling activity began.
     #[serde(with = "seconds")]
     pub activity: Duration,
-    /// The slowest instance was in service.
+    /// The slowest instance was in service: its activity had ended, or it served.
     #[serde(with = "seconds::option")]
     pub in_service: Option<Duration>,
     /// The slowest instance had served its first request.

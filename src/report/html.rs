@@ -92,10 +92,11 @@ fn data(report: &Report) -> String {
             let from = fault.injected_at?.as_secs_f64();
             let to = fault.experiment_ended_at.map_or(from, |at| at.as_secs_f64());
             let felt_until = fault.recovery.map(|recovery| from + recovery.as_secs_f64());
+            let left = fault.reverted_at.map(|at| at.as_secs_f64()).or(felt_until);
             Some(Window {
                 name: &fault.id.experiment,
                 from,
-                revert: fault.reverted_at.map(|at| at.as_secs_f64()).or(felt_until),
+                revert: if fault.in_world_at_end { Some(to) } else { left },
                 to,
             })
         })
@@ -205,6 +206,7 @@ fn fault(fault: &FaultFindings) -> Value {
             outage => format_duration(step.outage),
             recovery => step.recovery.map_or_else(|| "not recovered".to_owned(), format_duration),
             failed => format_count(step.failed),
+            probes => format_count(step.probes_failed),
         }).collect::<Vec<_>>(),
     }
 }
@@ -240,6 +242,7 @@ fn scale_outs(report: &Report) -> Vec<Value> {
                     let text = match (at, since) {
                         (Some(_), Some(since)) => format!("+{}", format_duration(since)),
                         (Some(at), None) => format_duration(*at),
+                        (None, _) if *name == "alarm" && scale_out.in_alarm_since.is_some() => "already".to_owned(),
                         (None, _) => "–".to_owned(),
                     };
                     let width = since.map_or(0.0, |since| since.as_secs_f64() / longest * 100.0);
@@ -249,7 +252,10 @@ fn scale_outs(report: &Report) -> Vec<Value> {
             context! {
                 region => scale_out.region.clone(),
                 group => scale_out.group.clone(),
-                instances => scale_out.instances.len(),
+                instances => match scale_out.killed {
+                    0 => scale_out.instances.len().to_string(),
+                    killed => format!("{} ({killed} killed)", scale_out.instances.len()),
+                },
                 cells => cells,
                 total => scale_out.total.map_or_else(|| "–".to_owned(), format_duration),
             }

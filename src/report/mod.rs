@@ -30,7 +30,7 @@ use crate::recording::{Ended, Recording};
 use crate::units::seconds;
 
 /// Version of `report.json`; grows when a field changes its meaning or goes away.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Everything a reader sees. Durations are cloud time and in seconds unless a name says otherwise.
 #[derive(Clone, Debug, Serialize)]

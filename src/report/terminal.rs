@@ -200,6 +200,9 @@ pub(super) fn scale_out_line(scale_out: &ScaleOut) -> String {
         scale_out.group,
         scale_out.instances.len()
     );
+    if scale_out.killed > 0 {
+        let _ = write!(text, "{} killed by a fault before serving, ", scale_out.killed);
+    }
     let stages = [
         ("breach", scale_out.breach),
         ("alarm", scale_out.alarm),
@@ -213,6 +216,7 @@ pub(super) fn scale_out_line(scale_out: &ScaleOut) -> String {
         parts.push(match (at, last) {
             (Some(at), None) => format!("{name} at {}", format_duration(at)),
             (Some(at), Some(before)) => format!("{name} +{}", format_duration(at.saturating_sub(before))),
+            (None, _) if name == "alarm" && scale_out.in_alarm_since.is_some() => "already in alarm".to_owned(),
             (None, _) => format!("{name} –"),
         });
         last = at.or(last);

@@ -1,5 +1,6 @@
 //! The report of one synthetic run in each of its forms.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Report, html, json, junit, terminal};
@@ -8,7 +9,7 @@ use crate::event::Event;
 use crate::judge::fixture::{EAST, Fate, Fixture, INJECTED, steady, under_test, well};
 use crate::judge::{fixture, judge};
 use crate::plan::{Fault, Plan};
-use crate::recording::{FailureKind, Recording};
+use crate::recording::{FailureKind, LedgerResult, Recording};
 
 /// A blackout of the first Region: 4.4 s of failures, users away by then, back 5 s after the revert; one scale-out.
 fn blackout() -> Fixture {
@@ -97,6 +98,22 @@ fn the_terminal_summary_reads_well() {
 }
 
 #[test]
+fn a_card_does_not_say_that_nothing_was_lost_when_nothing_was_read_back() {
+    let mut fixture = blackout();
+    let orders = LedgerResult {
+        acknowledged: BTreeMap::from([(EAST.to_owned(), 600)]),
+        unreadable: 600,
+        ..Default::default()
+    };
+    fixture.recording.ledgers.insert("orders".to_owned(), orders);
+    let report = report(&fixture.plan, &fixture.recording);
+    let text = terminal(&report, false);
+    assert!(text.contains("lost writes      unknown: 600 not read back"), "{text}");
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("is JSON");
+    assert!(value["verdict"]["faults"][0]["lost_writes"].is_null());
+}
+
+#[test]
 fn a_saved_run_gives_the_same_bytes() {
     let fixture = blackout();
     let first = json(&report(&fixture.plan, &fixture.recording));
@@ -105,7 +122,7 @@ fn a_saved_run_gives_the_same_bytes() {
         serde_json::from_str(&serde_json::to_string(&fixture.recording).expect("writes")).expect("reads");
     assert_eq!(first, json(&report(&plan, &recording)));
     let value: serde_json::Value = serde_json::from_str(&first).expect("is JSON");
-    assert_eq!(value["schema"], 1);
+    assert_eq!(value["schema"], 2);
     assert_eq!(value["verdict"]["outcome"], "missed");
     let seconds = value["series"]["cloud"].as_array().expect("an array").len();
     assert_eq!(value["series"]["p99"].as_array().expect("an array").len(), seconds);
@@ -146,4 +163,19 @@ fn junit_tells_missed_from_inconclusive() {
         "{xml}"
     );
     assert!(xml.contains("type=\"missed\"") && xml.contains("type=\"inconclusive\""));
+}
+
+#[test]
+fn junit_without_objectives_is_not_green() {
+    let mut fixture = blackout();
+    fixture.plan.objectives.clear();
+    let xml = junit(&report(&fixture.plan, &fixture.recording));
+    assert!(
+        xml.contains("tests=\"1\" skipped=\"0\" failures=\"0\" errors=\"1\""),
+        "{xml}"
+    );
+    assert!(
+        xml.contains("there are no objectives") && xml.contains("no objective to judge by"),
+        "{xml}"
+    );
 }

@@ -57,6 +57,14 @@ pub(super) fn bytes(bytes: u64) -> String {
     format!("{} MiB", format_count(bytes.div_ceil(1 << 20)))
 }
 
+fn outage(fault: &FaultFindings) -> Option<String> {
+    match (fault.failed, fault.probes_failed) {
+        (1, 0) => Some("none: 1 request failed".to_owned()),
+        (0, 1) => Some("none: 1 probe failed".to_owned()),
+        _ => fault.outage.map(format_duration),
+    }
+}
+
 /// One measurement of a fault for its card.
 pub(super) struct Fact {
     pub name: &'static str,
@@ -82,7 +90,7 @@ pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
         push("felt", Some("by no user".to_owned()), None);
     }
     push("onset", duration(fault.onset), None);
-    push("outage", duration(fault.outage), super::bounds::outage(name));
+    push("outage", outage(fault), super::bounds::outage(name));
     let recovery = if fault.unrecovered {
         Some("not before the experiment ended".to_owned())
     } else {
@@ -102,18 +110,33 @@ pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
         (fault.failed > 0).then(|| format_count(fault.failed)),
         None,
     );
+    push(
+        "failed probes",
+        (fault.probes_failed > 0).then(|| format_count(fault.probes_failed)),
+        None,
+    );
     push("self-heal", duration(fault.self_heal), super::bounds::self_heal(name));
     push("late errors", fault.late_errors.map(format_count), None);
     push("redundancy", duration(fault.redundancy), None);
     push("shift", duration(fault.shift), super::bounds::shift(name));
     push("stale share", fault.stale_share.map(format_share), None);
     push("fail-back", duration(fault.fail_back), None);
+    push(
+        "reverted",
+        fault.in_world_at_end.then(|| "not before the run ended".to_owned()),
+        None,
+    );
     push("region silent", duration(fault.region_silent), None);
     push("region answered", duration(fault.region_answered), None);
-    push(
-        "lost writes",
-        fault.lost_writes.map(format_count),
-        super::bounds::lost_writes(name),
-    );
+    push("lost writes", lost_writes(fault), super::bounds::lost_writes(name));
     facts
+}
+
+fn lost_writes(fault: &FaultFindings) -> Option<String> {
+    match (fault.lost_writes, fault.unread_writes) {
+        (Some(lost), 0) => Some(format_count(lost)),
+        (Some(lost), _) => Some(format!("{} or more", format_count(lost))),
+        (None, 0) => None,
+        (None, unread) => Some(format!("unknown: {} not read back", format_count(unread))),
+    }
 }
