@@ -75,6 +75,9 @@ pub struct Slice {
     pub intended: u64,
     /// Requests not sent because of the safety limit or a full queue.
     pub dropped: u64,
+    /// Attempts after the first one of a request.
+    #[serde(default)]
+    pub retries: u64,
     /// By step index.
     pub steps: Vec<StepSlice>,
     /// Successful requests by who served them.

@@ -10,8 +10,8 @@ use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::event::{Event, FaultId, Stamped};
 use tenfold::lab::{self, Lab, LabConfig, LabOptions};
 use tenfold::plan::{
-    Body, ClientPlan, DnsPolicy, Expect, ExperimentPlan, Fault, FaultPlan, HonestyPlan, LedgerPlan, LoadModel, Part,
-    Plan, ProbePlan, StepPlan, TargetPlan, Template, TlsPlan,
+    Body, ClientPlan, DnsPolicy, Encoding, Expect, ExperimentPlan, Fault, FaultPlan, HonestyPlan, LedgerPlan,
+    LoadModel, Part, Plan, ProbePlan, Spacing, StepPlan, TargetPlan, Template, TlsPlan,
 };
 use tenfold::recording::{Ack, ProbeSample};
 use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
@@ -127,26 +127,27 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         seed: 7,
         pace,
         target,
+        feeders: Vec::new(),
         journeys: Vec::new(),
         steps: vec![StepPlan {
             name: "order".to_owned(),
             journey: 0,
             method: "POST".to_owned(),
             path: text(&[literal("/orders")]),
-            headers: Vec::new(),
             body: Some(Body {
                 content_type: "application/json".to_owned(),
                 template: text(&[literal(r#"{"id":""#), Part::Unique, literal(r#"","item":"1"}"#)]),
-                json: true,
+                encoding: Encoding::Json,
             }),
             expect: Expect {
                 status: Some(201),
                 ..Expect::default()
             },
-            extract: Vec::new(),
             ledger: Some("orders".to_owned()),
+            ..StepPlan::default()
         }],
         model: LoadModel::Users,
+        spacing: Spacing::Even,
         stages: Vec::new(),
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
@@ -155,6 +156,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             request_timeout: Duration::from_secs(30),
             rate_limit: None,
             shards: None,
+            retries: None,
             tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },

@@ -2,6 +2,7 @@
 
 mod chaos_in_lab;
 mod command_line;
+mod example_profiles;
 mod independent_clients;
 mod load_command;
 mod moto;

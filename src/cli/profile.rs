@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{out, target};
-use crate::config::{self, Config, ConfigErrors, Sources};
+use crate::config::{self, Config, ConfigErrors, FILE_MAX, Files, Reference, Sources};
 use crate::lab::LabConfig;
 
 /// Loads the profile with its experiments and overrides.
@@ -36,7 +36,30 @@ fn load_text(profile: (String, String), path: &Path, set: &[String]) -> Result<C
         })?;
         experiments.push((found.display().to_string(), text));
     }
-    config::load(&Sources { profile, experiments }, &overrides).map_err(Failure::usage)
+    let sources = Sources {
+        profile,
+        experiments,
+        files: files(&references.files, path)?,
+    };
+    config::load(&sources, &overrides).map_err(Failure::usage)
+}
+
+fn files(references: &[Reference], profile: &Path) -> Result<Files, Failure> {
+    let mut files = Files::new();
+    for reference in references {
+        let (place, path) = (&reference.place, &reference.value);
+        let found = locate(Path::new(path), profile);
+        let unreadable = |error: std::io::Error| ConfigErrors::unreadable(place, path, &error.to_string());
+        let length = std::fs::metadata(&found)
+            .map_err(|error| Failure::usage(unreadable(error)))?
+            .len();
+        if length > FILE_MAX {
+            return Err(Failure::usage(ConfigErrors::too_long(place, path, FILE_MAX)));
+        }
+        let bytes = std::fs::read(&found).map_err(|error| Failure::usage(unreadable(error)))?;
+        files.insert(path.clone(), bytes);
+    }
+    Ok(files)
 }
 
 /// `tenfold validate`.

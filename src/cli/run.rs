@@ -12,6 +12,7 @@ use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
 use crate::cli::{out, signals, target};
 use crate::judge::judge;
+use crate::plan::Plan;
 use crate::run::chaos::RevertSummary;
 use crate::run::director::{self, Setup};
 
@@ -27,11 +28,14 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     target.watch(interrupts_tx);
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
     run_dir.save_plan(&plan)?;
+    // What is written down keeps the names of the environment's variables; only what runs has their values.
+    let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());
+    let runs = Arc::new(runs.map_err(Failure::usage)?);
     target::check_entry(&plan).await?;
 
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {
-        plan: plan.clone(),
+        plan: runs,
         clock: target.clock,
         account: target.account.clone(),
         journal: run_dir.file("journal.jsonl"),

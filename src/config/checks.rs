@@ -226,7 +226,7 @@ mod tests {
         );
         let sources = Sources {
             profile: ("x.yaml".to_owned(), text),
-            experiments: Vec::new(),
+            ..Sources::default()
         };
         let config = load(&sources, &[]).map_err(|errors| errors.to_string())?;
         let steps = config.profile.journeys[0].steps.iter();

@@ -120,6 +120,15 @@ impl ConfigErrors {
         ])
     }
 
+    /// A file that a profile refers to is longer than it may be.
+    #[must_use]
+    pub fn too_long(place: &Place, path: &str, max: u64) -> Self {
+        let mistake = Mistake::at(place, format!("{path:?} is longer than {} MiB", max >> 20));
+        Self::new(vec![
+            mistake.hint("it is kept in memory while the run lasts; use a smaller one"),
+        ])
+    }
+
     /// A file that a profile refers to is no text.
     #[must_use]
     pub fn not_text(place: &Place, path: &str) -> Self {

@@ -3,12 +3,33 @@
 
 use std::time::Duration;
 
+use super::body::{self, RequestBody};
 use super::checks::{self, Expect, Extract};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
+use super::feeder::{self, Feeder};
+use super::load::Files;
 use super::node::{Node, Value};
 use super::source::Spanned;
 use super::template::{self, Holes, Piece};
+use super::wait::{self, Wait};
+
+/// What journeys may refer to.
+pub(super) struct Given<'g> {
+    /// The feeders of the profile.
+    pub(super) feeders: &'g [Feeder],
+    /// What stands in the files that steps send.
+    pub(super) files: &'g Files,
+}
+
+impl Given<'_> {
+    fn columns(&self, feed: &[Spanned<String>]) -> Vec<String> {
+        let fed = feed
+            .iter()
+            .filter_map(|name| self.feeders.iter().find(|feeder| feeder.name == name.value));
+        fed.flat_map(Feeder::variables).collect()
+    }
+}
 
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
 
@@ -19,8 +40,12 @@ pub struct Journey {
     pub name: String,
     /// Relative weight, positive.
     pub weight: f64,
-    /// Shortest and longest think time, real time.
-    pub think: (Duration, Duration),
+    /// Think time after each pass.
+    pub think: Wait,
+    /// From the start of one pass to that of the next at least.
+    pub pacing: Option<Wait>,
+    /// Feeders of which each pass takes a row.
+    pub feed: Vec<Spanned<String>>,
     /// Requests in order.
     pub steps: Vec<Step>,
 }
@@ -38,6 +63,8 @@ pub struct Step {
     pub headers: Vec<(String, Vec<Piece>)>,
     /// Body.
     pub body: Option<RequestBody>,
+    /// Patience for its answer, cloud time; the client's when none.
+    pub timeout: Option<Duration>,
     /// What an answer must be.
     pub expect: Expect,
     /// What later steps of the journey take from the answer.
@@ -46,30 +73,27 @@ pub struct Step {
     pub ledger: Option<Spanned<String>>,
 }
 
+impl Journey {
+    /// Mean time from the start of one pass to that of the next, in seconds, answers taken as instant.
+    #[must_use]
+    pub fn cycle(&self) -> f64 {
+        self.think.mean().max(self.pacing.map_or(0.0, |pacing| pacing.mean()))
+    }
+}
+
 impl Step {
-    /// Whether it sends anything that an earlier step extracted.
+    /// Whether it sends anything that an earlier step extracted or a feeder brings.
     #[must_use]
     pub fn has_variables(&self) -> bool {
         let headers = self.headers.iter().flat_map(|(_, value)| value);
         let body = self.body.iter().flat_map(|body| &body.text);
         let mut pieces = self.path.iter().chain(headers).chain(body);
-        pieces.any(|piece| matches!(piece, Piece::Variable(_)))
+        pieces.any(Piece::is_of_a_pass)
     }
 }
 
-/// A body with its content type.
-#[derive(Clone, Debug)]
-pub struct RequestBody {
-    /// Content-Type.
-    pub content_type: String,
-    /// The text.
-    pub text: Vec<Piece>,
-    /// It is JSON whose strings hold the holes.
-    pub json: bool,
-}
-
 /// All journeys of a profile.
-pub(super) fn journeys(node: &Node, sink: &mut Sink) -> Vec<Journey> {
+pub(super) fn journeys(node: &Node, given: &Given<'_>, sink: &mut Sink) -> Vec<Journey> {
     let entries = decode::map(node, "journeys", sink);
     if entries.is_empty() && matches!(node.value, Value::Map(_)) {
         sink.push(Mistake::at(&node.place, "there are no journeys").hint("users need at least one"));
@@ -77,11 +101,11 @@ pub(super) fn journeys(node: &Node, sink: &mut Sink) -> Vec<Journey> {
     let mut names: Vec<String> = Vec::new();
     entries
         .iter()
-        .filter_map(|entry| journey(&entry.key, &entry.node, &mut names, sink))
+        .filter_map(|entry| journey(&entry.key, &entry.node, given, &mut names, sink))
         .collect()
 }
 
-fn journey(name: &str, node: &Node, names: &mut Vec<String>, sink: &mut Sink) -> Option<Journey> {
+fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, sink: &mut Sink) -> Option<Journey> {
     let mut fields = Fields::of(node, format!("journey {name:?}"), sink)?;
     let weight = fields.take("weight").and_then(|node| {
         let weight = decode::number(node, sink)?;
@@ -94,8 +118,14 @@ fn journey(name: &str, node: &Node, names: &mut Vec<String>, sink: &mut Sink) ->
     });
     let think = fields
         .take("think")
-        .and_then(|node| think(node, sink))
+        .and_then(|node| wait::wait(node, "think time", sink))
         .unwrap_or_default();
+    let pacing = fields.take("pacing").and_then(|node| wait::wait(node, "pacing", sink));
+    let feed = fields
+        .take("feed")
+        .map(|node| feeder::named(node, given.feeders, sink))
+        .unwrap_or_default();
+    let auth_node = fields.take("auth");
     let steps_node = fields.require("steps", "[{ get: / }]", sink);
     fields.finish(sink);
     let items = decode::list(steps_node?, "steps", sink);
@@ -103,15 +133,20 @@ fn journey(name: &str, node: &Node, names: &mut Vec<String>, sink: &mut Sink) ->
         sink.push(Mistake::at(&node.place, format!("journey {name:?} has no steps")).hint("add `- get: /`"));
     }
     let mut steps = Vec::new();
-    // What the steps so far have extracted.
-    let mut variables: Vec<String> = Vec::new();
+    // What feeders bring and the steps so far have extracted.
+    let mut variables: Vec<String> = given.columns(&feed);
+    let holes = Holes {
+        variables: &variables,
+        id: false,
+    };
+    let auth = auth_node.and_then(|node| body::auth(node, &holes, sink));
     for (index, item) in items.iter().enumerate() {
         let derived = if index == 0 {
             name.to_owned()
         } else {
             format!("{name}.{}", index + 1)
         };
-        let Some(step) = step(derived, item, &variables, sink) else {
+        let Some(step) = step(derived, item, &variables, auth.as_deref(), given.files, sink) else {
             continue;
         };
         if names.contains(&step.name) {
@@ -126,32 +161,20 @@ fn journey(name: &str, node: &Node, names: &mut Vec<String>, sink: &mut Sink) ->
         name: name.to_owned(),
         weight: weight.unwrap_or(1.0),
         think,
+        pacing,
+        feed,
         steps,
     })
 }
 
-fn think(node: &Node, sink: &mut Sink) -> Option<(Duration, Duration)> {
-    let text = decode::text(node, sink)?;
-    let (low, high) = text.split_once("..").unwrap_or((&text, &text));
-    let read = |text: &str| crate::units::parse_duration(text).ok();
-    match (read(low), read(high)) {
-        (Some(low), Some(high)) if low <= high => Some((low, high)),
-        (Some(_), Some(_)) => {
-            sink.push(
-                Mistake::at(&node.place, format!("{text:?} ends before it begins"))
-                    .hint(format!("write {high}..{low}")),
-            );
-            None
-        }
-        _ => {
-            let mistake = Mistake::at(&node.place, format!("{text:?} is not a think time"));
-            sink.push(mistake.hint("write one duration or two, such as 5s or 5s..25s"));
-            None
-        }
-    }
-}
-
-fn step(derived: String, node: &Node, variables: &[String], sink: &mut Sink) -> Option<Step> {
+fn step(
+    derived: String,
+    node: &Node,
+    variables: &[String],
+    auth: Option<&[Piece]>,
+    files: &Files,
+    sink: &mut Sink,
+) -> Option<Step> {
     let holes = Holes { variables, id: false };
     let mut fields = Fields::of(node, "a step", sink)?;
     let name = fields
@@ -196,7 +219,15 @@ fn step(derived: String, node: &Node, variables: &[String], sink: &mut Sink) -> 
         }
         headers.extend(template(&entry.node, &holes, sink).map(|value| (entry.key.clone(), value)));
     }
-    let body = body(&mut fields, &holes, sink);
+    let own_auth = fields.take("auth").map(|node| body::auth(node, &holes, sink));
+    let auth = own_auth.unwrap_or_else(|| auth.map(<[Piece]>::to_vec));
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    {
+        headers.extend(auth.map(|value| ("authorization".to_owned(), value)));
+    }
+    let body = body::body(&mut fields, &holes, files, sink);
     let expect = fields
         .take("expect")
         .map(|node| checks::expect(node, sink))
@@ -205,6 +236,13 @@ fn step(derived: String, node: &Node, variables: &[String], sink: &mut Sink) -> 
         .take("extract")
         .map(|node| checks::extract(node, variables, sink))
         .unwrap_or_default();
+    let timeout = fields.take("timeout").and_then(|node| {
+        let timeout = decode::duration(node, sink)?;
+        if timeout.is_zero() {
+            sink.push(Mistake::at(&node.place, "a timeout of zero fails every request"));
+        }
+        Some(timeout)
+    });
     let ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
     let unknown_method = found.is_none();
     fields.finish(sink);
@@ -220,53 +258,11 @@ fn step(derived: String, node: &Node, variables: &[String], sink: &mut Sink) -> 
         path: path?,
         headers,
         body,
+        timeout,
         expect,
         extract,
         ledger,
     })
-}
-
-fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, sink: &mut Sink) -> Option<RequestBody> {
-    let json = fields.take("json");
-    let body = fields.take("body");
-    let content_type = fields.take("content_type").and_then(|node| decode::text(node, sink));
-    if let (Some(_), Some(body)) = (json, body) {
-        sink.push(Mistake::at(&body.place, "a step has either `json` or `body`").hint("remove one of the two"));
-    }
-    if let Some(json) = json {
-        let before = sink.mistakes.len();
-        check_templates(json, holes, sink);
-        if sink.mistakes.len() > before {
-            return None;
-        }
-        // Holes stay as they are in JSON text: none of them contains a character that JSON escapes.
-        let text = json.to_json().to_string();
-        let text = template::parse(&text, holes).ok()?;
-        return Some(RequestBody {
-            content_type: content_type.unwrap_or_else(|| "application/json".to_owned()),
-            text,
-            json: true,
-        });
-    }
-    let text = template(body?, holes, sink)?;
-    Some(RequestBody {
-        content_type: content_type.unwrap_or_else(|| "text/plain; charset=utf-8".to_owned()),
-        text,
-        json: false,
-    })
-}
-
-fn check_templates(node: &Node, holes: &Holes<'_>, sink: &mut Sink) {
-    match &node.value {
-        Value::Scalar { .. } if node.is_null() => {}
-        Value::Scalar { .. } => {
-            let _ = template(node, holes, sink);
-        }
-        Value::List(items) => items.iter().for_each(|item| check_templates(item, holes, sink)),
-        Value::Map(entries) => entries
-            .iter()
-            .for_each(|entry| check_templates(&entry.node, holes, sink)),
-    }
 }
 
 /// A text with holes.

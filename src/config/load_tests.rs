@@ -35,6 +35,7 @@ fn sources(profile: &str, experiments: &[(&str, &str)]) -> Sources {
             .iter()
             .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
             .collect(),
+        ..Sources::default()
     }
 }
 
@@ -155,6 +156,7 @@ fn the_shipped_profiles_load() {
             &Sources {
                 profile: (path, text),
                 experiments,
+                ..Sources::default()
             },
             &[],
         )

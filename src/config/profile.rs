@@ -3,12 +3,18 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
-use super::journey::{self, Journey};
+use super::feeder::{self, Feeder};
+use super::journey::{self, Given, Journey};
+use super::load::Files;
 use super::nearest::suggest;
 use super::node::{Node, Value};
 use super::objective::Objective;
+use super::replay;
+use super::retry::{self, Retries};
 use super::source::{Place, Spanned};
 use super::template::{Holes, Piece};
 use crate::units::Pace;
@@ -23,10 +29,14 @@ pub struct Profile {
     pub name: String,
     /// The system under test; the lab when nothing is written.
     pub target: TargetRef,
+    /// Tables of test data in order.
+    pub feeders: Vec<Feeder>,
     /// Journeys in order.
     pub journeys: Vec<Journey>,
     /// Stages in order, at least one.
     pub stages: Vec<Stage>,
+    /// How arrivals are spaced.
+    pub spacing: Spacing,
     /// Paths of the experiments.
     pub chaos: Vec<Spanned<String>>,
     /// Objectives, those of experiments not included.
@@ -92,6 +102,17 @@ impl Load {
     }
 }
 
+/// How the arrivals of the open model are spaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spacing {
+    /// At equal distances.
+    #[default]
+    Even,
+    /// As independent users come: a Poisson process.
+    Poisson,
+}
+
 /// One ramp and hold.
 #[derive(Clone, Debug)]
 pub struct Stage {
@@ -122,6 +143,8 @@ pub struct Client {
     pub rate_limit: Option<f64>,
     /// Threads; one per core when none.
     pub shards: Option<usize>,
+    /// What is done when a request fails; none for nothing.
+    pub retries: Option<Retries>,
 }
 
 /// How acknowledged writes are read back.
@@ -156,7 +179,7 @@ pub struct Honesty {
 }
 
 /// Reads what stands in a profile's tree.
-pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> Option<Profile> {
+pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: &mut Sink) -> Option<Profile> {
     let mut fields = Fields::of(root, "the profile", sink)?;
     let name = fields
         .require("name", "my-profile", sink)
@@ -170,9 +193,25 @@ pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> O
         "{ browse: { weight: 1, think: 5s..25s, steps: [{ get: / }] } }",
         sink,
     );
-    let journeys = journeys.map(|node| journey::journeys(node, sink)).unwrap_or_default();
+    let feeders = fields
+        .take("feeders")
+        .map(|node| feeder::feeders(node, files, sink))
+        .unwrap_or_default();
+    let given = Given {
+        feeders: &feeders,
+        files,
+    };
+    let journeys = journeys
+        .map(|node| journey::journeys(node, &given, sink))
+        .unwrap_or_default();
     let stages_node = fields.require("stages", "[{ tier: 1, users: 1_000, ramp: 1m, hold: 5m }]", sink);
-    let stages = stages_node.map(|node| self::stages(node, sink)).unwrap_or_default();
+    let stages = stages_node
+        .map(|node| self::stages(node, files, sink))
+        .unwrap_or_default();
+    let spacing = fields
+        .take("spacing")
+        .and_then(|node| spacing(node, &stages, sink))
+        .unwrap_or_default();
     let chaos = fields.take("chaos").map(|node| chaos(node, sink)).unwrap_or_default();
     let objectives = fields.take("objectives").map(|node| {
         decode::list(node, "objectives", sink)
@@ -208,8 +247,10 @@ pub(super) fn profile(root: &Node, experiments: &[String], sink: &mut Sink) -> O
     Some(Profile {
         name: name?,
         target,
+        feeders,
         journeys,
         stages,
+        spacing,
         chaos,
         objectives: objectives.unwrap_or_default(),
         client,
@@ -238,10 +279,7 @@ pub(super) fn expected_rate(load: Load, journeys: &[Journey]) -> f64 {
         .iter()
         .map(|journey| journey.weight * journey.steps.len() as f64)
         .sum();
-    let think: f64 = journeys
-        .iter()
-        .map(|journey| journey.weight * (journey.think.0 + journey.think.1).as_secs_f64() / 2.0)
-        .sum();
+    let think: f64 = journeys.iter().map(|journey| journey.weight * journey.cycle()).sum();
     match load {
         Load::Users(users) if think > 0.0 => users as f64 * steps / think,
         Load::Arrivals(rate) if weights > 0.0 => rate * steps / weights,
@@ -268,7 +306,25 @@ fn rate_possible(node: &Node, first: &Stage, stages: &[Stage], journeys: &[Journ
     }
 }
 
-fn stages(node: &Node, sink: &mut Sink) -> Vec<Stage> {
+fn spacing(node: &Node, stages: &[Stage], sink: &mut Sink) -> Option<Spacing> {
+    let text = decode::text(node, sink)?;
+    let spacing = match text.as_str() {
+        "even" => Spacing::Even,
+        "poisson" => Spacing::Poisson,
+        _ => {
+            sink.push(Mistake::at(&node.place, format!("unknown spacing {text:?}")).hint("write even or poisson"));
+            return None;
+        }
+    };
+    if stages.iter().any(|stage| matches!(stage.load, Load::Users(_))) {
+        let hint =
+            "users come when they have thought; `think: exponential(10s)` makes their requests a Poisson process";
+        sink.push(Mistake::at(&node.place, "`spacing` is for `arrivals`").hint(hint));
+    }
+    Some(spacing)
+}
+
+fn stages(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Stage> {
     let items = decode::list(node, "stages", sink);
     if items.is_empty() && matches!(node.value, Value::List(_)) {
         sink.push(
@@ -276,7 +332,13 @@ fn stages(node: &Node, sink: &mut Sink) -> Vec<Stage> {
                 .hint("add `- { tier: 1, users: 1_000, ramp: 1m, hold: 5m }`"),
         );
     }
-    let stages: Vec<Stage> = items.iter().filter_map(|item| stage(item, sink)).collect();
+    let mut stages: Vec<Stage> = Vec::new();
+    for item in items {
+        match item.get("replay") {
+            Some(_) => stages.extend(replay::stages(item, files, sink)),
+            None => stages.extend(stage(item, sink)),
+        }
+    }
     not_too_long(&stages, sink);
     for stage in stages.iter().skip(1) {
         if matches!(stage.load, Load::Users(_)) != matches!(stages[0].load, Load::Users(_)) {
@@ -299,16 +361,18 @@ fn not_too_long(stages: &[Stage], sink: &mut Sink) {
     }
 }
 
+pub(super) fn tier(node: &Node, sink: &mut Sink) -> Option<u8> {
+    let tier = decode::count(node, sink)?;
+    let tier = u8::try_from(tier).ok().filter(|tier| (1..=6).contains(tier));
+    if tier.is_none() {
+        sink.push(Mistake::at(&node.place, "a tier is a number from 1 to 6"));
+    }
+    tier
+}
+
 fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
     let mut fields = Fields::of(node, "a stage", sink)?;
-    let tier = fields.require("tier", "1", sink).and_then(|node| {
-        let tier = decode::count(node, sink)?;
-        let tier = u8::try_from(tier).ok().filter(|tier| (1..=6).contains(tier));
-        if tier.is_none() {
-            sink.push(Mistake::at(&node.place, "a tier is a number from 1 to 6"));
-        }
-        tier
-    });
+    let tier = fields.require("tier", "1", sink).and_then(|node| tier(node, sink));
     let users_node = fields.take("users");
     let arrivals_node = fields.take("arrivals");
     let ramp = fields
@@ -370,6 +434,7 @@ fn client(node: Option<&Node>, sink: &mut Sink) -> Client {
         request_timeout: Duration::from_secs(30),
         rate_limit: None,
         shards: None,
+        retries: None,
     };
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
         return client;
@@ -405,6 +470,7 @@ fn client(node: Option<&Node>, sink: &mut Sink) -> Client {
     client.connect_timeout = timeout("connect_timeout", client.connect_timeout, sink);
     client.request_timeout = timeout("request_timeout", client.request_timeout, sink);
     client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
+    client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
     fields.finish(sink);
     client
 }

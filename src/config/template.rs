@@ -1,4 +1,5 @@
-//! Texts with holes: `{{ random(1, 500) }}`, `{{ unique }}` and, in a ledger's read path, `{{ id }}`.
+//! Texts with holes: `{{ random(1, 500) }}`, `{{ unique }}`, `{{ env(NAME) }}`, what was extracted or fed and, in a
+//! ledger's read path, `{{ id }}`.
 //! Only takes them apart; filling them is the generator's work.
 
 use super::nearest::suggest;
@@ -14,8 +15,26 @@ pub enum Piece {
     Unique,
     /// The acknowledged id, only where a write is read back.
     Id,
-    /// What an earlier step of the same journey extracted under this name.
+    /// What an earlier step of the same journey extracted under this name, or a column of a feeder.
     Variable(String),
+    /// A variable of the environment, which is asked for only when the run starts: it may be a secret.
+    Env(String),
+    /// What these pieces give, in Base64.
+    Base64(Vec<Piece>),
+    /// What stood in a file.
+    Bytes(Vec<u8>),
+}
+
+impl Piece {
+    /// Whether it needs what only a pass of its journey has.
+    #[must_use]
+    pub fn is_of_a_pass(&self) -> bool {
+        match self {
+            Piece::Variable(_) => true,
+            Piece::Base64(pieces) => pieces.iter().any(Piece::is_of_a_pass),
+            _ => false,
+        }
+    }
 }
 
 /// What holes can hold besides random numbers and unique ids.
@@ -80,6 +99,13 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
         (name, None) if holes.variables.iter().any(|variable| variable == name) => Ok(Piece::Variable(name.to_owned())),
         ("unique", None) => Ok(Piece::Unique),
         ("id", None) if id => Ok(Piece::Id),
+        ("env", arguments) => match arguments.map(str::trim) {
+            Some(name) if is_environment_name(name) => Ok(Piece::Env(name.to_owned())),
+            _ => Err((
+                "`env` needs the name of a variable of the environment".to_owned(),
+                "write `{{ env(API_TOKEN) }}`".to_owned(),
+            )),
+        },
         ("id", None) => Err((
             "`{{ id }}` only means something in a ledger's read path".to_owned(),
             "use `{{ unique }}` for a new id".to_owned(),
@@ -114,12 +140,16 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
     }
 }
 
+fn is_environment_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 /// The nearest name that would be known; a variable comes from an earlier step of the same journey.
 fn unknown(name: &str, holes: &Holes<'_>) -> String {
     let functions = if holes.id {
-        &["id", "random", "unique"][..]
+        &["id", "random", "unique", "env"][..]
     } else {
-        &["random", "unique"]
+        &["random", "unique", "env"]
     };
     let known = functions
         .iter()

@@ -59,20 +59,17 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         path: Template {
             parts: vec![Part::Text("/".to_owned())],
         },
-        headers: Vec::new(),
-        body: None,
-        expect: Expect::default(),
-        extract: Vec::new(),
-        ledger: None,
+        ..StepPlan::default()
     };
     let journey = |name: &str, index| JourneyPlan {
         name: name.to_owned(),
         weight: 1.0,
-        think: Think {
+        think: Wait::Uniform {
             min: secs(1.0),
             max: secs(2.0),
         },
         steps: vec![index],
+        ..JourneyPlan::default()
     };
     let region = || InventoryRegion {
         groups: BTreeMap::from([(
@@ -134,9 +131,11 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
                 regions: BTreeMap::from([(EAST.to_owned(), region()), (WEST.to_owned(), region())]),
             },
         },
+        feeders: Vec::new(),
         journeys: vec![journey("browse", 0), journey("order", 1)],
         steps: vec![step("browse", 0), step("order", 1)],
         model: LoadModel::Users,
+        spacing: Spacing::Even,
         stages: vec![StagePlan {
             tier: 2,
             level: 1000.0,
@@ -151,6 +150,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             request_timeout: secs(30.0),
             rate_limit: None,
             shards: None,
+            retries: None,
             tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
@@ -443,6 +443,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
             second,
             users: 1000,
             intended: 100,
+            retries: 0,
             steps: vec![StepSlice::default(); plan.steps.len()],
             served: BTreeMap::from([
                 (ServedBy::parse("i-1/us-east-1a/us-east-1"), 33),

@@ -38,6 +38,7 @@ pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
             .max()
             .unwrap_or(0),
         dropped_requests: slices.iter().map(|slice| slice.dropped).sum(),
+        retries: slices.iter().map(|slice| slice.retries).sum(),
         dropped_records: timeline.recording.dropped.clone(),
         spoiled: spoiled(timeline, &slices),
     }

@@ -262,6 +262,8 @@ pub struct Honesty {
     pub connections_max: u64,
     /// Requests intended and not sent.
     pub dropped_requests: u64,
+    /// Attempts after the first one of a request.
+    pub retries: u64,
     /// What the recording could not keep.
     pub dropped_records: BTreeMap<String, u64>,
     /// Why the run's measurements are not believed; none when they are.

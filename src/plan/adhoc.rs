@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Body, ClientPlan, DnsPolicy, Expect, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, StagePlan, StepPlan,
-    TargetPlan, Template, Think, TlsPlan,
+    Body, ClientPlan, DnsPolicy, Encoding, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, Spacing, StagePlan,
+    StepPlan, TargetPlan, Template, TlsPlan, Wait,
 };
 use crate::units::Pace;
 
@@ -80,11 +80,9 @@ impl AdHoc {
             body: self.body.map(|(content_type, body)| Body {
                 content_type,
                 template: text(body),
-                json: false,
+                encoding: Encoding::Plain,
             }),
-            expect: Expect::default(),
-            extract: Vec::new(),
-            ledger: None,
+            ..StepPlan::default()
         };
         Plan {
             name: "load".to_owned(),
@@ -95,17 +93,17 @@ impl AdHoc {
                 served_by: self.served_by,
                 ..TargetPlan::entry(name, self.scheme, self.host, self.port)
             },
+            feeders: Vec::new(),
             journeys: vec![JourneyPlan {
                 name: "request".to_owned(),
                 weight: 1.0,
-                think: Think {
-                    min: self.think,
-                    max: self.think,
-                },
+                think: Wait::constant(self.think),
                 steps: vec![0],
+                ..JourneyPlan::default()
             }],
             steps: vec![step],
             model,
+            spacing: Spacing::Even,
             stages: vec![StagePlan {
                 tier: 1,
                 level,
@@ -120,6 +118,7 @@ impl AdHoc {
                 request_timeout: self.timeout,
                 rate_limit: None,
                 shards: Some(self.cores),
+                retries: None,
                 tls: self.tls,
                 forced_lag: Duration::ZERO,
             },

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{
-    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, JourneyPlan,
-    LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
-    TargetPlan, Template, Think, TlsPlan,
+    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
+    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan,
+    StopCondition, TargetPlan, Template, TlsPlan,
 };
-use super::{resolve, schedule};
+use super::{feed, resolve, schedule};
 use crate::config::template::Piece;
 use crate::config::{
     Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
@@ -104,8 +105,9 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 body: step.body.as_ref().map(|body| Body {
                     content_type: body.content_type.clone(),
                     template: template(&body.text),
-                    json: body.json,
+                    encoding: body.encoding,
                 }),
+                timeout: step.timeout,
                 expect: step.expect.clone(),
                 extract: step.extract.clone(),
                 ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
@@ -114,10 +116,13 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         journeys.push(JourneyPlan {
             name: journey.name.clone(),
             weight: journey.weight,
-            think: Think {
-                min: journey.think.0,
-                max: journey.think.1,
-            },
+            think: journey.think,
+            pacing: journey.pacing,
+            feed: journey
+                .feed
+                .iter()
+                .filter_map(|name| profile.feeders.iter().position(|feeder| feeder.name == name.value))
+                .collect(),
             steps: (first..steps.len()).collect(),
         });
     }
@@ -145,6 +150,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     }
     experiments.sort_by_key(ExperimentPlan::starts_at);
     schedule::check(config, &stages, &mut mistakes);
+    feed::check(config, &stages, options.pace, &mut mistakes);
     let objectives = objectives(config, &target, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(ConfigErrors::new(mistakes).into());
@@ -156,12 +162,22 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         seed: options.seed,
         pace: options.pace,
         target,
+        feeders: profile
+            .feeders
+            .iter()
+            .map(|feeder| FeederPlan {
+                name: feeder.name.clone(),
+                order: feeder.order,
+                table: Arc::clone(&feeder.table),
+            })
+            .collect(),
         journeys,
         steps,
         model: match profile.stages.first().map(|stage| stage.load) {
             Some(Load::Arrivals(_)) => LoadModel::Arrivals,
             _ => LoadModel::Users,
         },
+        spacing: profile.spacing,
         stages,
         client: ClientPlan {
             dns: match client.dns.as_str() {
@@ -174,6 +190,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             request_timeout: client.request_timeout,
             rate_limit: client.rate_limit,
             shards: client.shards,
+            retries: client.retries.clone(),
             tls: TlsPlan::default(),
             forced_lag: profile.forced_lag,
         },
@@ -208,6 +225,9 @@ fn template(pieces: &[Piece]) -> Template {
         Piece::Unique => Part::Unique,
         Piece::Id => Part::Id,
         Piece::Variable(name) => Part::Variable(name.clone()),
+        Piece::Env(name) => Part::Env(name.clone()),
+        Piece::Base64(pieces) => Part::Base64(template(pieces)),
+        Piece::Bytes(bytes) => Part::Bytes(bytes.clone()),
     };
     Template {
         parts: pieces.iter().map(part).collect(),

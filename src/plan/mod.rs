@@ -3,6 +3,9 @@
 
 mod adhoc;
 mod build;
+mod environment;
+mod feed;
+mod in_base64;
 mod inventory;
 mod print;
 mod resolve;
@@ -11,15 +14,22 @@ mod timeline;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
+pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
+pub use crate::config::profile::Spacing;
+pub use crate::config::retry::{Retries, RetryOn};
+pub use crate::config::wait::Wait;
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
+pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
@@ -40,12 +50,18 @@ pub struct Plan {
     pub pace: Pace,
     /// The system under test.
     pub target: TargetPlan,
+    /// Tables of test data.
+    #[serde(default)]
+    pub feeders: Vec<FeederPlan>,
     /// Journeys; a step is identified by its index in [`Plan::steps`].
     pub journeys: Vec<JourneyPlan>,
     /// Every step of every journey, in order.
     pub steps: Vec<StepPlan>,
     /// Open or closed model.
     pub model: LoadModel,
+    /// How arrivals of the open model are spaced.
+    #[serde(default)]
+    pub spacing: Spacing,
     /// Stages in order; they follow one another without gap.
     pub stages: Vec<StagePlan>,
     /// How the generator behaves as a client.
@@ -144,32 +160,50 @@ pub struct Allow {
     pub share: f64,
 }
 
-/// One journey.
+/// A table of test data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FeederPlan {
+    /// Its name.
+    pub name: String,
+    /// Order of its rows.
+    pub order: RowOrder,
+    /// Its rows; not written down, for they may be many or nobody's business.
+    #[serde(skip)]
+    pub table: Arc<Table>,
+}
+
+/// One journey.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct JourneyPlan {
     /// Its name.
     pub name: String,
     /// Relative weight, positive.
     pub weight: f64,
     /// Think time after each pass, real time.
-    pub think: Think,
+    pub think: Wait,
+    /// From the start of one pass to that of the next at least, real time; users of the closed model only.
+    #[serde(default)]
+    pub pacing: Option<Wait>,
+    /// Indexes into [`Plan::feeders`]: each pass takes a row of each.
+    #[serde(default)]
+    pub feed: Vec<usize>,
     /// Indexes into [`Plan::steps`].
     pub steps: Vec<usize>,
 }
 
-/// Think time, real time.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct Think {
-    /// Shortest.
-    #[serde(with = "seconds")]
-    pub min: Duration,
-    /// Longest; uniform between.
-    #[serde(with = "seconds")]
-    pub max: Duration,
+impl JourneyPlan {
+    /// The wait that mostly decides when a user comes again.
+    #[must_use]
+    pub fn cycle(&self) -> Wait {
+        match self.pacing {
+            Some(pacing) if pacing.mean() > self.think.mean() => pacing,
+            _ => self.think,
+        }
+    }
 }
 
 /// One request of a journey.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct StepPlan {
     /// Unique over the plan: the journey's name, with `.2` and so on for further steps, or the given name.
     pub name: String,
@@ -183,6 +217,9 @@ pub struct StepPlan {
     pub headers: Vec<(String, Template)>,
     /// Body template with its content type.
     pub body: Option<Body>,
+    /// Patience for its answer (cloud time, never below 200 ms real); the client's when none.
+    #[serde(default, with = "seconds::option")]
+    pub timeout: Option<Duration>,
     /// What an answer must be.
     #[serde(default)]
     pub expect: Expect,
@@ -200,13 +237,13 @@ pub struct Body {
     pub content_type: String,
     /// The text.
     pub template: Template,
-    /// It is JSON whose strings hold the holes.
+    /// How holes are filled.
     #[serde(default)]
-    pub json: bool,
+    pub encoding: Encoding,
 }
 
 /// A compiled text with holes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Template {
     /// Pieces in order.
     pub parts: Vec<Part>,
@@ -224,8 +261,15 @@ pub enum Part {
     Unique,
     /// `{{ id }}`: only in a ledger's read path.
     Id,
-    /// `{{ name }}`: what an earlier step of the pass extracted.
+    /// `{{ name }}`: what an earlier step of the pass extracted, or a feeder brought.
     Variable(String),
+    /// `{{ env(NAME) }}`: a variable of the environment; see [`Plan::with_environment`].
+    Env(String),
+    /// What this gives, in Base64.
+    Base64(Template),
+    /// Bytes as they are.
+    #[serde(with = "in_base64")]
+    Bytes(Vec<u8>),
 }
 
 /// Open or closed model.
@@ -273,6 +317,9 @@ pub struct ClientPlan {
     pub rate_limit: Option<f64>,
     /// Shards (threads); one per core when none.
     pub shards: Option<usize>,
+    /// How failed requests are tried again; not at all when none.
+    #[serde(default)]
+    pub retries: Option<Retries>,
     /// How TLS is spoken, where the target's scheme is https.
     #[serde(default)]
     pub tls: TlsPlan,

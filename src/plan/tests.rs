@@ -82,6 +82,7 @@ fn loaded(profile: &str, overrides: &[(&str, &str)]) -> config::Config {
     let sources = Sources {
         profile: (profile.to_owned(), text),
         experiments,
+        ..Sources::default()
     };
     config::load(&sources, &overrides).unwrap_or_else(|errors| panic!("{errors}"))
 }

@@ -87,7 +87,7 @@ impl Plan {
             LoadModel::Users => self
                 .journeys
                 .iter()
-                .map(|journey| journey.weight * (journey.think.min + journey.think.max).as_secs_f64() / 2.0)
+                .map(|journey| journey.weight * journey.cycle().mean())
                 .sum(),
         };
         if passes > 0.0 { level * steps / passes } else { 0.0 }

@@ -297,6 +297,11 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
             format_count(honesty.dropped_requests),
             String::new(),
         ),
+        (
+            "requests sent again",
+            format_count(honesty.retries),
+            "the client's retries".to_owned(),
+        ),
         ("records lost", format_count(dropped), "none allowed".to_owned()),
     ]
 }

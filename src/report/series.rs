@@ -21,6 +21,8 @@ pub struct Series {
     pub ok: Vec<u64>,
     /// Requests that could not be sent.
     pub dropped: Vec<u64>,
+    /// Attempts after the first one of a request.
+    pub retries: Vec<u64>,
     /// Median latency, milliseconds.
     pub p50: Vec<Option<f64>>,
     /// 95th percentile.
@@ -65,6 +67,7 @@ impl Series {
                 .map(|slice| slice.steps.iter().map(|step| step.ok).sum())
                 .collect(),
             dropped: slices.iter().map(|slice| slice.dropped).collect(),
+            retries: slices.iter().map(|slice| slice.retries).collect(),
             ..Self::default()
         };
         for slice in slices {

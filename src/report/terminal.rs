@@ -235,10 +235,14 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
         None => paint.outcome(Outcome::Met, "yes"),
         Some(why) => paint.outcome(Outcome::Inconclusive, &format!("no: {why}")),
     };
+    let again = match honesty.retries {
+        0 => String::new(),
+        retries => format!(", {} sent again", format_count(retries)),
+    };
     line(
         out,
         &format!(
-            "  {answer}  {} requests, lag p99 {} of {}, busiest shard {} of {}, process {:.2} cores, {}, {} connections, {} not sent",
+            "  {answer}  {} requests, lag p99 {} of {}, busiest shard {} of {}, process {:.2} cores, {}, {} connections, {} not sent{again}",
             format_count(honesty.requests),
             format_duration(honesty.lag_p99),
             format_duration(honesty.lag_p99_max),

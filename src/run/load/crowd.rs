@@ -2,7 +2,7 @@
 //! Knows who is due, not what they do then.
 
 use super::curve::Curve;
-use super::users::{Journeys, Users, choices, first_think_us};
+use super::users::{Journeys, Users, choices, first_wait_us};
 use super::wheel::Wheel;
 use crate::plan::{LoadModel, Plan};
 use crate::units::Pace;
@@ -58,7 +58,7 @@ impl Crowd {
         self.users.set_level(level, |row, number| {
             let mut choices = choices(seed, number, 0);
             let journey = plan.journeys.get(journeys.pick_thinking(&mut choices));
-            let first_us = journey.map_or(0, |journey| first_think_us(&journey.think, &mut choices));
+            let first_us = journey.map_or(0, |journey| first_wait_us(&journey.cycle(), &mut choices));
             wheel.insert(row, now_us + first_us);
         });
     }
@@ -88,6 +88,11 @@ impl Crowd {
     #[inline]
     pub fn sleep(&mut self, row: u32, now_us: u64, wait_us: u64) {
         self.wheel.insert(row, now_us + wait_us);
+    }
+
+    /// The user does not come again.
+    pub fn leave(&mut self, row: u32) {
+        self.users.leave(row);
     }
 
     /// How many are present.

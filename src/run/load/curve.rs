@@ -98,23 +98,16 @@ impl Curve {
             .map(|piece| piece.start_us.max(at_us))
     }
 
-    /// How many arrivals the whole curve has.
-    #[must_use]
-    pub fn arrivals(&self) -> u64 {
-        self.pieces
-            .last()
-            .map_or(0, |piece| (piece.before + piece.integral() + 0.5).floor() as u64)
-    }
-
-    /// The instant of arrival `index` (from zero): where the integral of the rate reaches `index + 1/2`, so that
-    /// arrivals are even and never drift, however late anything was sent. None past the end of the curve.
+    /// The instant at which the integral of the rate reaches `wanted`, however late anything was sent; none past the
+    /// end of the curve.
     #[must_use]
     #[inline]
-    pub fn arrival_us(&self, index: u64) -> Option<u64> {
-        if index >= self.arrivals() {
+    pub fn instant_us(&self, wanted: f64) -> Option<u64> {
+        let last = self.pieces.last()?;
+        // An arrival in the very last instant is not lost to rounding.
+        if wanted > last.before + last.integral() + 1e-6 {
             return None;
         }
-        let wanted = index as f64 + 0.5;
         let at = self
             .pieces
             .partition_point(|piece| piece.before < wanted)
@@ -168,11 +161,10 @@ mod tests {
     #[test]
     fn arrivals_of_a_constant_rate_are_even() {
         let curve = Curve::new(&[stage(250.0, 0, 0, 4)], Pace::REAL);
-        assert_eq!(curve.arrivals(), 1000);
         for index in 0..1000 {
-            assert_eq!(curve.arrival_us(index), Some(index * 4000 + 2000));
+            assert_eq!(curve.instant_us(index as f64 + 0.5), Some(index * 4000 + 2000));
         }
-        assert_eq!(curve.arrival_us(1000), None);
+        assert_eq!(curve.instant_us(1000.5), None);
     }
 
     proptest! {
@@ -188,9 +180,9 @@ mod tests {
             }
             let curve = Curve::new(&stages, Pace::REAL);
             let mut last = 0;
-            let total = curve.arrivals();
+            let total = curve.pieces.last().map_or(0, |piece| (piece.before + piece.integral() + 0.5) as u64);
             for index in (0..total).step_by((total as usize / 50).max(1)) {
-                let at_us = curve.arrival_us(index).unwrap();
+                let at_us = curve.instant_us(index as f64 + 0.5).unwrap();
                 prop_assert!(at_us >= last);
                 last = at_us;
                 // Midpoint sums over each piece are exact for straight lines.

@@ -11,6 +11,7 @@ use super::measure::{Finished, Recorder};
 use super::passes::{Pass, Place};
 use super::pool::{Next, NoRoute, Slot};
 use super::request::{CompiledStep, Filling};
+use super::retry::Attempt;
 use super::shard::Shard;
 use super::transport::{Broken, Happened, connect_failure};
 use crate::recording::FailureKind;
@@ -94,14 +95,55 @@ impl Shard {
         };
         let region = self.region_of(pool);
         self.recorder.started(step, intended_us, now_us, Some(region));
-        self.passes[pass].region = region;
-        self.patience.push(pass, now_us);
+        self.retrying.earn();
+        self.attempt(pass, step, pool, now_us);
+        Started::UnderWay
+    }
+
+    fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
+        self.passes[pass].region = self.region_of(pool);
+        self.patience.push(step, pass, now_us);
         match self.transport.take(pool, pass) {
             Slot::Idle(connection) => self.send(pass, connection, now_us),
             Slot::New => self.connect(pass, pool, now_us),
             Slot::InLine => self.passes[pass].place = Place::InLine(pool),
         }
-        Started::UnderWay
+    }
+
+    /// Sends again what has waited for it; what cannot be sent, and all of it once the load is over, stays as it failed.
+    pub(super) fn try_again(&mut self, now_us: u64) {
+        let due_us = if self.stopping { u64::MAX } else { now_us };
+        while let Some(pass) = self.retrying.pop_due(due_us) {
+            let limiter = self.common.limiter.as_ref();
+            let refused = limiter.is_some_and(|limiter| limiter.check().is_err());
+            let pool = match self.transport.route() {
+                Ok(pool) if !refused && !self.stopping => pool,
+                _ => {
+                    self.conclude(pass, self.passes[pass].failure, now_us);
+                    continue;
+                }
+            };
+            let region = self.region_of(pool);
+            self.recorder.retried(region);
+            self.passes[pass].begin_attempt();
+            self.attempt(pass, self.step_of(pass), pool, now_us);
+        }
+    }
+
+    /// How long the client waits before it tries again, microseconds; none when it takes the failure as final.
+    fn retry_wait_us(&mut self, pass: u32, kind: FailureKind) -> Option<u64> {
+        if self.stopping {
+            return None;
+        }
+        let idempotent = self.common.steps[self.step_of(pass)].is_idempotent();
+        let state = &mut self.passes[pass];
+        let attempt = Attempt {
+            made: state.attempts,
+            kind,
+            status: state.status,
+            idempotent,
+        };
+        self.retrying.wait_us(&attempt, &mut state.choices)
     }
 
     fn connect(&mut self, pass: u32, pool: u32, now_us: u64) {
@@ -191,8 +233,8 @@ impl Shard {
         let state = &mut self.passes[pass];
         let lost = broken.kind == FailureKind::Reset && broken.silent;
         // As browsers do: an idle connection may have been closed just then (RFC 9112, section 9.3.1).
-        if broken.reused && !state.retried && (broken.unsent || (lost && compiled.is_idempotent())) {
-            state.retried = true;
+        if broken.reused && !state.resent && (broken.unsent || (lost && compiled.is_idempotent())) {
+            state.resent = true;
             state.begin_answer();
             state.sent |= !broken.unsent;
             let connection = self.transport.replace(connection);
@@ -239,11 +281,11 @@ impl Shard {
         self.end_request(pass, Ending::Failed(kind), now_us);
     }
 
-    /// Writes down how a request ended and lets its pass go on.
+    /// An attempt is over: its request is, or it is tried again.
     fn end_request(&mut self, pass: u32, ending: Ending, now_us: u64) {
-        self.patience.remove(pass);
-        self.close_seconds(now_us);
         let step = self.step_of(pass);
+        self.patience.remove(step, pass);
+        self.close_seconds(now_us);
         let state = &mut self.passes[pass];
         state.place = Place::Nowhere;
         let compiled = &self.common.steps[step];
@@ -259,6 +301,21 @@ impl Shard {
                 return;
             }
         };
+        if let Some(kind) = failure
+            && let Some(wait_us) = self.retry_wait_us(pass, kind)
+        {
+            self.passes[pass].failure = failure;
+            self.retrying.wait(pass, now_us + wait_us);
+            return;
+        }
+        self.conclude(pass, failure, now_us);
+    }
+
+    /// Writes down what became of a request, and its pass goes on.
+    pub(super) fn conclude(&mut self, pass: u32, failure: Option<FailureKind>, now_us: u64) {
+        let step = self.step_of(pass);
+        let compiled = &self.common.steps[step];
+        let state = &mut self.passes[pass];
         self.recorder.finished(&Finished {
             step,
             intended_us: state.intended_us,

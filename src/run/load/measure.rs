@@ -47,6 +47,7 @@ pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
 fn absorb(whole: &mut Slice, part: &Slice) {
     whole.intended += part.intended;
     whole.dropped += part.dropped;
+    whole.retries += part.retries;
     if whole.steps.len() < part.steps.len() {
         whole.steps.resize_with(part.steps.len(), StepSlice::default);
     }
@@ -128,6 +129,7 @@ pub struct Recorder {
     second: u64,
     intended: u64,
     dropped: u64,
+    retries: u64,
     steps: Vec<WorkingStep>,
     pulses: Vec<Cells>,
     cell: Duration,
@@ -154,6 +156,7 @@ impl Recorder {
             second: 0,
             intended: 0,
             dropped: 0,
+            retries: 0,
             steps: (0..steps).map(|_| step()).collect(),
             pulses: (0..steps).map(|_| Cells::default()).collect(),
             cell,
@@ -173,6 +176,14 @@ impl Recorder {
     /// A request was not sent because of the safety limit, a full queue or the generator's own limits.
     pub fn dropped(&mut self) {
         self.dropped += 1;
+    }
+
+    /// A request was sent once more, towards the region of this index.
+    pub fn retried(&mut self, region: usize) {
+        self.retries += 1;
+        if let Some((_, count)) = self.sent.get_mut(region) {
+            *count += 1;
+        }
     }
 
     /// The index under which requests to `region` are counted.
@@ -278,6 +289,7 @@ impl Recorder {
             users,
             intended: std::mem::take(&mut self.intended),
             dropped: std::mem::take(&mut self.dropped),
+            retries: std::mem::take(&mut self.retries),
             steps,
             served,
             sent,

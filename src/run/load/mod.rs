@@ -1,21 +1,25 @@
 //! The generator: starts requests when they are due, on one thread per shard, and measures from the due time.
 //! It knows the plan and the users' DNS; it knows neither faults nor AWS.
 
+mod arrivals;
 mod book;
 mod checks;
 mod crowd;
 mod curve;
 mod deadlines;
 mod exchange;
+mod feed;
 mod health;
 mod http1;
 mod ids;
 mod measure;
 mod passes;
+mod patience;
 mod pool;
 mod ready;
 mod request;
 mod resolver;
+mod retry;
 mod shard;
 mod stream;
 #[cfg(test)]
@@ -37,6 +41,7 @@ pub use measure::{ShardSecond, merge};
 
 pub use self::crowd::Crowd;
 use self::curve::Curve;
+use self::feed::Feeders;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
@@ -138,6 +143,7 @@ pub fn start(
         steps: steps.into(),
         curve: Arc::new(Curve::new(&plan.stages, pace)),
         shards,
+        feeders: Feeders::new(&plan),
         transport: TransportSettings {
             port: target.port,
             connections_max: client.connections_max,

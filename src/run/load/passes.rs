@@ -3,6 +3,7 @@
 
 use super::checks::{CAPTURE_MAX, Values};
 use super::users::choices;
+use crate::recording::FailureKind;
 
 /// Memory for a body that a row keeps for its next pass.
 const BODY_KEPT: usize = 16 * 1024;
@@ -38,6 +39,8 @@ pub struct Pass {
     pub journey: u32,
     /// How many steps of it are over.
     pub done: u32,
+    /// When it was due.
+    pub begun_us: u64,
     /// Choices of the requests to come.
     pub choices: fastrand::Rng,
     /// Choices of the request under way; a second attempt draws the same.
@@ -54,8 +57,12 @@ pub struct Pass {
     pub place: Place,
     /// Recorder's index of the Region it was sent to.
     pub region: usize,
-    /// A second attempt is under way; there is no third.
-    pub retried: bool,
+    /// It was sent again over a new connection because the old one may have been closed just then; only once.
+    pub resent: bool,
+    /// Attempts of the client, the one under way included.
+    pub attempts: u32,
+    /// Why the last attempt failed, while the next one is waited for.
+    pub failure: Option<FailureKind>,
     /// Some of it may have reached the target.
     pub sent: bool,
     /// Status of the answer; zero before its head.
@@ -76,7 +83,8 @@ impl Pass {
     /// A request begins; nothing of the one before it is left but the values.
     pub fn begin_request(&mut self, intended_us: u64, now_us: u64, counter: u64, variables: usize) {
         (self.intended_us, self.started_us, self.free_us) = (intended_us, now_us, None);
-        (self.retried, self.sent) = (false, false);
+        (self.resent, self.sent) = (false, false);
+        (self.attempts, self.failure) = (1, None);
         self.counter = counter;
         self.drawn = self.choices.clone();
         // Every attempt draws the same numbers; the next request draws others.
@@ -84,6 +92,13 @@ impl Pass {
         if self.values.len() != variables {
             self.values.resize_with(variables, Vec::new);
         }
+        self.begin_answer();
+    }
+
+    /// The request is made once more.
+    pub fn begin_attempt(&mut self) {
+        self.attempts += 1;
+        self.resent = false;
         self.begin_answer();
     }
 
@@ -107,6 +122,7 @@ impl Pass {
             owner,
             journey: 0,
             done: 0,
+            begun_us: 0,
             drawn: choices.clone(),
             choices,
             counter: 0,
@@ -115,7 +131,9 @@ impl Pass {
             free_us: None,
             place: Place::Nowhere,
             region: 0,
-            retried: false,
+            resent: false,
+            attempts: 0,
+            failure: None,
             sent: false,
             status: 0,
             served: 0,

@@ -3,12 +3,14 @@
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::checks::{CheckError, Checks, Values};
 use super::ids::Unique;
-use crate::plan::{Part, Plan, StepPlan, TargetPlan, Template};
+use crate::plan::{Encoding, Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
 const MEMORY: &str = "writing to memory cannot fail";
@@ -71,6 +73,8 @@ enum Piece {
     Unique,
     /// The value of this number, written as its place needs it.
     Variable(usize, Place),
+    /// What these give, in Base64.
+    Base64(Box<[Piece]>),
     /// The length of the body, which stands before it.
     BodyLength,
 }
@@ -82,6 +86,8 @@ enum Place {
     Header,
     /// Within a JSON string.
     Json,
+    /// A value of a form.
+    Form,
     /// Anywhere in a body.
     Body,
 }
@@ -92,6 +98,11 @@ impl Place {
             Place::Body => out.extend_from_slice(value),
             // A header value has no control characters (RFC 9110, section 5.5).
             Place::Header => out.extend(value.iter().filter(|byte| **byte >= b' ' && **byte != 0x7f)),
+            Place::Form => {
+                for piece in form_urlencoded::byte_serialize(value) {
+                    out.extend_from_slice(piece.as_bytes());
+                }
+            }
             // What is percent-encoded already stays as it is.
             Place::Path => {
                 for byte in value {
@@ -230,16 +241,26 @@ fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &
                     place.write(value, out);
                 }
             }
+            Piece::Base64(pieces) => {
+                let mut plain = Vec::new();
+                write(pieces, filling, 0, &mut plain);
+                out.extend_from_slice(STANDARD.encode(plain).as_bytes());
+            }
             Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
         }
     }
 }
 
-/// The names of everything a journey extracts; a value's number is its place among them.
+/// The names of everything a journey is fed and extracts; a value's number is its place among them.
 fn variables(plan: &Plan, journey: usize) -> Vec<String> {
+    let fed = plan.journeys.get(journey).into_iter().flat_map(|journey| &journey.feed);
+    let columns = fed.filter_map(|feeder| plan.feeders.get(*feeder)).flat_map(|feeder| {
+        let columns = feeder.table.columns().iter();
+        columns.map(|column| format!("{}.{column}", feeder.name))
+    });
     let steps = plan.steps.iter().filter(|step| step.journey == journey);
     let extracts = steps.flat_map(|step| &step.extract);
-    extracts.map(|extract| extract.name.clone()).collect()
+    columns.chain(extracts.map(|extract| extract.name.clone())).collect()
 }
 
 fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[String]) -> Result<Shape, StepError> {
@@ -272,7 +293,11 @@ fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[Str
         if !has("content-type") {
             pieces.text(&format!("content-type: {}\r\n", written.content_type));
         }
-        let place = if written.json { Place::Json } else { Place::Body };
+        let place = match written.encoding {
+            Encoding::Plain => Place::Body,
+            Encoding::Json => Place::Json,
+            Encoding::Form => Place::Form,
+        };
         body.template(&written.template, place);
     }
     // A method that is expected to carry a body says so when it carries none (RFC 9110, section 8.6).
@@ -358,9 +383,13 @@ impl<'a> Pieces<'a> {
     }
 
     fn text(&mut self, text: &str) {
+        self.literal(text.as_bytes());
+    }
+
+    fn literal(&mut self, literal: &[u8]) {
         match self.pieces.last_mut() {
-            Some(Piece::Bytes(bytes)) => *bytes = [&**bytes, text.as_bytes()].concat().into(),
-            _ => self.pieces.push(Piece::Bytes(text.as_bytes().into())),
+            Some(Piece::Bytes(bytes)) => *bytes = [&**bytes, literal].concat().into(),
+            _ => self.pieces.push(Piece::Bytes(literal.into())),
         }
     }
 
@@ -378,8 +407,17 @@ impl<'a> Pieces<'a> {
                     let number = self.variables.iter().position(|variable| variable == name);
                     self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
                 }
-                // Only a ledger's read path has an id; the plan allows it nowhere else.
-                Part::Id => {}
+                Part::Bytes(bytes) => self.literal(bytes),
+                Part::Base64(inner) => {
+                    let mut pieces = Pieces::new(self.variables);
+                    pieces.template(inner, Place::Body);
+                    match pieces.fixed() {
+                        Some(_) => self.text(&STANDARD.encode(pieces.bytes())),
+                        None => self.push(Piece::Base64(pieces.done())),
+                    }
+                }
+                // Only a ledger's read path has an id, and the environment is filled in before a plan is compiled.
+                Part::Id | Part::Env(_) => {}
             }
         }
     }

@@ -13,21 +13,25 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::arrivals::Arrivals;
 use super::book::Book;
 use super::crowd::Crowd;
 use super::curve::Curve;
 use super::deadlines::Deadlines;
 use super::exchange::Started;
+use super::feed::{Feeders, Rows};
 use super::health::Meter;
 use super::ids::Ids;
 use super::measure::{Recorder, ShardSecond, fold_into_next};
 use super::passes::{Owner, Pass, Passes};
+use super::patience::Patience;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
+use super::retry::Retrying;
 use super::timer::Timer;
 use super::transport::{Transport, TransportSettings};
-use super::users::{Journeys, think_us};
+use super::users::{Journeys, wait_us};
 use crate::clock::RunClock;
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Ack, Pulse};
@@ -58,6 +62,8 @@ pub struct Common {
     pub curve: Arc<Curve>,
     /// How many shards there are.
     pub shards: usize,
+    /// Test data.
+    pub feeders: Feeders,
     /// Connections.
     pub transport: TransportSettings,
     /// Header that names who served.
@@ -147,16 +153,17 @@ pub(super) struct Shard {
     pub(super) regions: Vec<usize>,
     journeys: Journeys,
     crowd: Crowd,
+    rows: Rows,
     /// Rows whose time has come and that were not started yet.
     due: VecDeque<(u64, u32)>,
-    /// Number of the next arrival in the whole run.
-    arrival: u64,
+    arrivals: Arrivals,
     pub(super) passes: Passes,
     /// How long a request may take altogether.
-    pub(super) patience: Deadlines,
+    pub(super) patience: Patience,
     /// How long a connect may take.
     pub(super) connecting: Deadlines,
     patience_us: u64,
+    pub(super) retrying: Retrying,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) book: Book,
@@ -164,7 +171,7 @@ pub(super) struct Shard {
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
-    stopping: bool,
+    pub(super) stopping: bool,
 }
 
 impl Shard {
@@ -184,10 +191,12 @@ impl Shard {
             regions: Vec::new(),
             journeys: Journeys::new(&plan.journeys),
             crowd,
+            rows: Rows::new(common.feeders.clone(), index, common.shards),
             due: VecDeque::new(),
-            arrival: index as u64,
+            arrivals: Arrivals::new(plan.spacing, plan.seed, index, common.shards),
             passes: Passes::default(),
-            patience: Deadlines::new(patience_us),
+            patience: Patience::new(&plan.steps, &plan.client, pace),
+            retrying: Retrying::new(plan.client.retries.as_ref(), pace),
             connecting: Deadlines::new(micros(common.transport.connect_timeout)),
             patience_us,
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
@@ -224,6 +233,7 @@ impl Shard {
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
+            self.try_again(now_us);
             if now_us >= self.end_us || *self.common.stop.borrow() {
                 break;
             }
@@ -265,8 +275,13 @@ impl Shard {
     async fn rest(&mut self, look_us: Option<u64>, ready: &mut Vec<Token>) -> io::Result<()> {
         let now_us = self.now_us();
         let end_us = if self.stopping { u64::MAX } else { self.end_us };
-        let until_us = [look_us, self.patience.next_us(), self.connecting.next_us()]
-            .into_iter()
+        let waits = [
+            self.patience.next_us(),
+            self.connecting.next_us(),
+            self.retrying.next_us(),
+        ];
+        let until_us = std::iter::once(look_us)
+            .chain(waits)
             .flatten()
             .fold(self.second_ends_us.min(end_us), u64::min);
         let more_is_due = until_us <= now_us;
@@ -315,12 +330,12 @@ impl Shard {
     /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
     fn start_arrivals(&mut self, now_us: u64) -> Option<u64> {
         for _ in 0..STARTS_PER_TURN {
-            let at_us = self.common.curve.arrival_us(self.arrival)?;
+            let at_us = self.arrivals.due_us(&self.common.curve)?;
             if at_us > now_us {
                 return Some(at_us);
             }
-            let number = self.arrival;
-            self.arrival += self.common.shards as u64;
+            let number = self.arrivals.number();
+            self.arrivals.advance();
             // Past anyone's patience it cannot be sent in time any more.
             if now_us - at_us > self.patience_us {
                 self.recorder.intended();
@@ -335,12 +350,27 @@ impl Shard {
 
     fn begin(&mut self, mut pass: Pass, due_us: u64) {
         let journey = self.journeys.pick(&mut pass.choices);
-        pass.journey = journey as u32;
+        (pass.journey, pass.begun_us) = (journey as u32, due_us);
         let pass = self.passes.begin(pass);
         let now_us = self.now_us();
+        let state = &mut self.passes[pass];
+        if !self.rows.fill(journey, &mut state.values, &mut state.choices) {
+            self.leave_dry(pass);
+            return;
+        }
         if self.start_request(pass, due_us, now_us) == Started::NotSent {
             self.go_on(pass, now_us, false);
         }
+    }
+
+    /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
+    fn leave_dry(&mut self, pass: u32) {
+        self.recorder.intended();
+        self.recorder.dropped();
+        if let Owner::User(row) = self.passes[pass].owner {
+            self.crowd.leave(row);
+        }
+        self.passes.end(pass);
     }
 
     /// A request of the pass is over at `now_us`: the next step, or the end of the pass.
@@ -369,9 +399,15 @@ impl Shard {
             && !self.stopping
         {
             let journey = &self.common.plan.journeys[state.journey as usize];
-            let think_us = think_us(&journey.think, &mut state.choices);
-            let wait_us = if sent { think_us } else { think_us.max(NOT_SENT_WAIT_US) };
-            self.crowd.sleep(row, now_us, wait_us);
+            let mut wait = wait_us(&journey.think, &mut state.choices);
+            if let Some(pacing) = &journey.pacing {
+                let next_us = state.begun_us + wait_us(pacing, &mut state.choices);
+                wait = wait.max(next_us.saturating_sub(now_us));
+            }
+            if !sent {
+                wait = wait.max(NOT_SENT_WAIT_US);
+            }
+            self.crowd.sleep(row, now_us, wait);
         }
         self.passes.end(pass);
     }
@@ -413,6 +449,7 @@ impl Shard {
 
     /// Lets what was started end by itself; nothing outlives its own deadline.
     async fn finish_in_flight(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
+        self.try_again(self.now_us());
         while self.passes.live() > 0 {
             self.rest(None, ready).await?;
             self.look_at(ready);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::plan::{JourneyPlan, Think};
+use crate::plan::{JourneyPlan, Wait};
 
 #[derive(Clone, Copy, Debug)]
 struct User {
@@ -84,6 +84,15 @@ impl Users {
         Some(user.pass.wrapping_add(1))
     }
 
+    /// The user of a row is gone for good.
+    pub fn leave(&mut self, row: u32) {
+        if let Some(user) = self.rows.get_mut(row as usize)
+            && std::mem::take(&mut user.present)
+        {
+            self.present -= 1;
+        }
+    }
+
     /// The number of a row in the whole run.
     #[must_use]
     #[inline]
@@ -103,23 +112,49 @@ pub fn choices(seed: u64, number: u64, pass: u32) -> fastrand::Rng {
     fastrand::Rng::with_seed(state ^ (state >> 31))
 }
 
-/// A think time, uniform between its ends, microseconds.
+/// Longest wait that is drawn; a distribution without an end is cut here.
+const WAIT_MAX_US: f64 = 24.0 * 3600.0 * 1e6;
+
+/// Draws a wait, microseconds.
 #[inline]
-pub fn think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
-    let us = |duration: Duration| duration.as_micros() as u64;
-    let (min, max) = (us(think.min), us(think.max));
-    if max > min { choices.u64(min..=max) } else { min }
+pub fn wait_us(wait: &Wait, choices: &mut fastrand::Rng) -> u64 {
+    match wait {
+        Wait::Uniform { min, max } => {
+            let (min, max) = (min.as_micros() as u64, max.as_micros() as u64);
+            if max > min { choices.u64(min..=max) } else { min }
+        }
+        Wait::Exponential { mean } => exponential_us(*mean, choices),
+        Wait::LogNormal { median, sigma } => log_normal_us(*median, 0.0, *sigma, choices),
+    }
 }
 
-/// How long a new user still thinks, microseconds. Someone met at a random moment is more likely within a long think
-/// time than a short one, so the length is drawn in proportion to itself, then a uniform part of it is left; the
-/// request rate is then the same from the first second on.
-pub fn first_think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
-    let (min, max) = (
-        think.min.as_micros() as f64,
-        think.max.as_micros().max(think.min.as_micros()) as f64,
-    );
-    let whole = (min * min + choices.f64() * (max * max - min * min)).sqrt();
+fn exponential_us(mean: Duration, choices: &mut fastrand::Rng) -> u64 {
+    // One minus a number below one is never zero, so its logarithm is finite.
+    (mean.as_micros() as f64 * -(1.0 - choices.f64()).ln()).min(WAIT_MAX_US) as u64
+}
+
+/// `shift` moves the mean of the logarithm.
+fn log_normal_us(median: Duration, shift: f64, sigma: f64, choices: &mut fastrand::Rng) -> u64 {
+    // Box and Muller's transform of two uniform numbers into a normal one.
+    let radius = (-2.0 * (1.0 - choices.f64()).ln()).sqrt();
+    let normal = radius * (std::f64::consts::TAU * choices.f64()).cos();
+    (median.as_micros() as f64 * (shift + sigma * normal).exp()).min(WAIT_MAX_US) as u64
+}
+
+/// How long a new user still waits, microseconds. Someone met at a random moment is more likely within a long wait
+/// than a short one, so the length is drawn in proportion to itself, then a uniform part of it is left; the request
+/// rate is then the same from the first second on.
+pub fn first_wait_us(wait: &Wait, choices: &mut fastrand::Rng) -> u64 {
+    let whole = match wait {
+        Wait::Uniform { min, max } => {
+            let (min, max) = (min.as_micros() as f64, max.max(min).as_micros() as f64);
+            (min * min + choices.f64() * (max * max - min * min)).sqrt()
+        }
+        // It has no memory: what is left of it is as long as the whole.
+        Wait::Exponential { mean } => return exponential_us(*mean, choices),
+        // In proportion to its length it is log-normal again, the mean of the logarithm moved by the variance.
+        Wait::LogNormal { median, sigma } => log_normal_us(*median, sigma * sigma, *sigma, choices) as f64,
+    };
     (choices.f64() * whole) as u64
 }
 
@@ -127,7 +162,7 @@ pub fn first_think_us(think: &Think, choices: &mut fastrand::Rng) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Journeys {
     cumulated: Vec<f64>,
-    /// By weight and mean think time: the share of users found thinking after each journey.
+    /// By weight and mean wait: the share of users found waiting after each journey.
     thinking: Vec<f64>,
 }
 
@@ -135,10 +170,9 @@ impl Journeys {
     /// Of these journeys.
     #[must_use]
     pub fn new(journeys: &[JourneyPlan]) -> Self {
-        let mean = |think: &Think| (think.min + think.max).as_secs_f64() / 2.0;
         Self {
             cumulated: cumulate(journeys.iter().map(|journey| journey.weight)),
-            thinking: cumulate(journeys.iter().map(|journey| journey.weight * mean(&journey.think))),
+            thinking: cumulate(journeys.iter().map(|journey| journey.weight * journey.cycle().mean())),
         }
     }
 
@@ -220,23 +254,31 @@ mod tests {
 
     #[test]
     fn the_request_rate_of_new_users_is_steady_from_the_start() {
-        let think = Think {
-            min: Duration::from_secs(1),
-            max: Duration::from_secs(9),
-        };
-        let mut seconds = [0u32; 20];
-        for number in 0..50_000 {
-            let mut choices = choices(1, number, 0);
-            let mut at_us = first_think_us(&think, &mut choices);
-            while at_us < 20_000_000 {
-                seconds[(at_us / 1_000_000) as usize] += 1;
-                at_us += think_us(&think, &mut choices);
+        let s = Duration::from_secs;
+        // Each has a mean of 5 s: 50,000 users make 10,000 requests a second.
+        let waits = [
+            Wait::Uniform { min: s(1), max: s(9) },
+            Wait::Exponential { mean: s(5) },
+            Wait::LogNormal {
+                median: s(5).mul_f64((-0.32f64).exp()),
+                sigma: 0.8,
+            },
+        ];
+        for wait in waits {
+            assert!((wait.mean() - 5.0).abs() < 1e-6, "{wait:?}");
+            let mut seconds = [0u32; 20];
+            for number in 0..50_000 {
+                let mut choices = choices(1, number, 0);
+                let mut at_us = first_wait_us(&wait, &mut choices);
+                while at_us < 20_000_000 {
+                    seconds[(at_us / 1_000_000) as usize] += 1;
+                    at_us += wait_us(&wait, &mut choices);
+                }
             }
+            assert!(
+                seconds.iter().all(|count| (9_600..10_400).contains(count)),
+                "{wait:?}: {seconds:?}"
+            );
         }
-        // 50,000 users with 5 s on average: 10,000 a second.
-        assert!(
-            seconds.iter().all(|count| (9_600..10_400).contains(count)),
-            "{seconds:?}"
-        );
     }
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -103,15 +105,19 @@ pub(super) fn status_failure(status: u16, expected: Option<u16>) -> Option<Failu
 }
 
 /// Fills a template: random numbers by `random`, `{{ unique }}` and `{{ id }}` both with `id`.
-pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) -> String {
-    let mut text = String::new();
+pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) -> Vec<u8> {
+    let mut text = Vec::new();
     for part in &template.parts {
         match part {
-            Part::Text(literal) => text.push_str(literal),
-            Part::Random(min, max) => text.push_str(&random.u64((*min).min(*max)..=*max).to_string()),
-            Part::Unique | Part::Id => text.push_str(id),
-            // The plan lets no probe use one.
-            Part::Variable(_) => {}
+            Part::Text(literal) => text.extend_from_slice(literal.as_bytes()),
+            Part::Random(min, max) => {
+                text.extend_from_slice(random.u64((*min).min(*max)..=*max).to_string().as_bytes())
+            }
+            Part::Unique | Part::Id => text.extend_from_slice(id.as_bytes()),
+            Part::Bytes(bytes) => text.extend_from_slice(bytes),
+            Part::Base64(inner) => text.extend_from_slice(STANDARD.encode(fill(inner, random, id)).as_bytes()),
+            // The plan lets no probe use one, and has its environment filled in before it runs.
+            Part::Variable(_) | Part::Env(_) => {}
         }
     }
     text
@@ -157,7 +163,7 @@ mod tests {
         };
         assert_eq!(
             fill(&template, &mut fastrand::Rng::with_seed(1), "o-1"),
-            "/orders/o-1?n=7"
+            b"/orders/o-1?n=7"
         );
     }
 }

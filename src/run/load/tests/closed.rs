@@ -105,7 +105,7 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
             template: Template {
                 parts: vec![Part::Unique],
             },
-            json: false,
+            encoding: Encoding::Plain,
         }),
         expect: Expect {
             status: Some(201),

@@ -53,7 +53,7 @@ async fn cost_per_request() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "i-1/us-east-1a/us-east-1") }).await;
     let mut plan = plan(server.address);
     plan.client.shards = Some(1);
-    plan.journeys[0].think = Think {
+    plan.journeys[0].think = Wait::Uniform {
         min: Duration::from_secs(10),
         max: Duration::from_secs(30),
     };

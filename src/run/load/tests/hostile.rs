@@ -35,7 +35,7 @@ async fn meet(method: &str, misdeed: Misdeed) -> (u64, BTreeMap<FailureKind, u64
     plan.steps[0].method = method.to_owned();
     plan.client.shards = Some(1);
     plan.client.request_timeout = Duration::from_millis(300);
-    plan.journeys[0].think = Think {
+    plan.journeys[0].think = Wait::Uniform {
         min: Duration::from_millis(20),
         max: Duration::from_millis(20),
     };

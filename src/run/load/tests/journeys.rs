@@ -77,7 +77,7 @@ fn shopping(address: SocketAddr, first: &str) -> Plan {
             variable("order"),
             Part::Text("\"}".to_owned()),
         ]),
-        json: true,
+        encoding: Encoding::Json,
     });
     pay.extract = vec![extract("state", Source::Regex("state=([a-z]+);".to_owned()))];
     let mut look = step("look", "GET", "/");
@@ -133,7 +133,7 @@ async fn a_step_that_was_not_sent_ends_the_pass_that_needs_its_answer() {
     // So many ask at once that now and then a step is refused and the next one, a moment later, is not.
     plan.client.rate_limit = Some(39.0);
     plan.stages[0].level = 20_000.0;
-    plan.journeys[0].think = Think {
+    plan.journeys[0].think = Wait::Uniform {
         min: Duration::ZERO,
         max: Duration::ZERO,
     };

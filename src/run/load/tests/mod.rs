@@ -53,17 +53,20 @@ fn plan(address: SocketAddr) -> Plan {
             edge: BTreeMap::from([(address.ip(), "us-east-1".to_owned())]),
             inventory: Inventory::default(),
         },
+        feeders: Vec::new(),
         journeys: vec![JourneyPlan {
             name: "browse".to_owned(),
             weight: 1.0,
-            think: Think {
+            think: Wait::Uniform {
                 min: Duration::from_millis(100),
                 max: Duration::from_millis(100),
             },
             steps: vec![0],
+            ..JourneyPlan::default()
         }],
         steps: vec![step("browse", "GET", "/")],
         model: LoadModel::Users,
+        spacing: Spacing::Even,
         stages: Vec::new(),
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
@@ -72,6 +75,7 @@ fn plan(address: SocketAddr) -> Plan {
             request_timeout: Duration::from_secs(5),
             rate_limit: None,
             shards: Some(2),
+            retries: None,
             tls: TlsPlan::default(),
             forced_lag: Duration::ZERO,
         },
@@ -94,11 +98,7 @@ pub(super) fn step(name: &str, method: &str, path: &str) -> StepPlan {
         journey: 0,
         method: method.to_owned(),
         path: text(path),
-        headers: Vec::new(),
-        body: None,
-        expect: Expect::default(),
-        extract: Vec::new(),
-        ledger: None,
+        ..StepPlan::default()
     }
 }
 

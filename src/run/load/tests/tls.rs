@@ -72,7 +72,7 @@ async fn https_is_verified_and_bodies_of_any_size_come_whole() {
             content_type: "text/plain".to_owned(),
             // More than any socket's buffer takes at once.
             template: text(&"y".repeat(9_000_000)),
-            json: false,
+            encoding: Encoding::Plain,
         }),
         expect: Expect {
             size: Some((9_100_000, 9_100_000)),

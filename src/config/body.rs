@@ -1,0 +1,243 @@
+//! What a step sends besides its head: `json`, `form`, `multipart`, `file` or `body`, and the `auth` of its head.
+//! Texts are encoded here once; what holes bring in is encoded where they are filled.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+
+use super::Files;
+use super::decode::{self, Fields};
+use super::error::{Mistake, Sink};
+use super::journey::template;
+use super::load;
+use super::node::{Node, Value};
+use super::template::{self, Holes, Piece};
+
+/// Between the parts of a multipart body (RFC 2046, section 5.1.1): long and unlike anything people upload.
+const BOUNDARY: &str = "----tenfold-7f3a9c51e0b84d26-part";
+
+/// How what a hole brings in has to be written within a body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// As it is.
+    #[default]
+    Plain,
+    /// Within a JSON string.
+    Json,
+    /// As a value of a form (application/x-www-form-urlencoded).
+    Form,
+}
+
+/// A body with its content type.
+#[derive(Clone, Debug)]
+pub struct RequestBody {
+    /// Content-Type.
+    pub content_type: String,
+    /// The text.
+    pub text: Vec<Piece>,
+    /// How holes are filled.
+    pub encoding: Encoding,
+}
+
+/// The body of a step, from whichever of its keys is there.
+pub(super) fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, files: &Files, sink: &mut Sink) -> Option<RequestBody> {
+    let kinds = ["json", "form", "multipart", "file", "body"];
+    let mut found: Option<(&str, &Node)> = None;
+    for kind in kinds {
+        let Some(node) = fields.take(kind) else { continue };
+        if let Some((first, _)) = found {
+            let message = format!("a step has either `{first}` or `{kind}`");
+            sink.push(Mistake::at(&node.place, message).hint("remove one of the two"));
+        }
+        found = found.or(Some((kind, node)));
+    }
+    let content_type = fields.take("content_type").and_then(|node| decode::text(node, sink));
+    let (kind, node) = found?;
+    let (usual, text, encoding) = match kind {
+        "json" => ("application/json".to_owned(), json(node, holes, sink)?, Encoding::Json),
+        "form" => (
+            "application/x-www-form-urlencoded".to_owned(),
+            form(node, holes, sink),
+            Encoding::Form,
+        ),
+        "multipart" => (
+            format!("multipart/form-data; boundary={BOUNDARY}"),
+            multipart(node, holes, files, sink),
+            Encoding::Plain,
+        ),
+        "file" => (
+            "application/octet-stream".to_owned(),
+            vec![Piece::Bytes(load::file(node, files, sink)?.to_vec())],
+            Encoding::Plain,
+        ),
+        _ => (
+            "text/plain; charset=utf-8".to_owned(),
+            template(node, holes, sink)?,
+            Encoding::Plain,
+        ),
+    };
+    if let (Some(content_type), "multipart") = (&content_type, kind) {
+        let hint = "the boundary between the parts belongs to it; leave `content_type` out";
+        sink.push(Mistake::at(&node.place, format!("{content_type:?} cannot be set for `multipart`")).hint(hint));
+    }
+    Some(RequestBody {
+        content_type: content_type.unwrap_or(usual),
+        text,
+        encoding,
+    })
+}
+
+fn json(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+    let before = sink.mistakes.len();
+    check_templates(node, holes, sink);
+    if sink.mistakes.len() > before {
+        return None;
+    }
+    // Holes stay as they are in JSON text: none of them contains a character that JSON escapes.
+    template::parse(&node.to_json().to_string(), holes).ok()
+}
+
+fn check_templates(node: &Node, holes: &Holes<'_>, sink: &mut Sink) {
+    match &node.value {
+        Value::Scalar { .. } if node.is_null() => {}
+        Value::Scalar { .. } => {
+            let _ = template(node, holes, sink);
+        }
+        Value::List(items) => items.iter().for_each(|item| check_templates(item, holes, sink)),
+        Value::Map(entries) => entries
+            .iter()
+            .for_each(|entry| check_templates(&entry.node, holes, sink)),
+    }
+}
+
+fn form(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<Piece> {
+    let encode = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let mut text = Vec::new();
+    for entry in decode::map(node, "form", sink) {
+        let Some(value) = template(&entry.node, holes, sink) else {
+            continue;
+        };
+        let separator = if text.is_empty() { "" } else { "&" };
+        text.push(Piece::Text(format!("{separator}{}=", encode(&entry.key))));
+        text.extend(value.into_iter().map(|piece| match piece {
+            Piece::Text(literal) => Piece::Text(encode(&literal)),
+            hole => hole,
+        }));
+    }
+    text
+}
+
+fn multipart(node: &Node, holes: &Holes<'_>, files: &Files, sink: &mut Sink) -> Vec<Piece> {
+    let mut text = Vec::new();
+    for entry in decode::map(node, "multipart", sink) {
+        if entry.key.contains(['"', '\r', '\n']) {
+            sink.push(Mistake::at(&entry.place, format!("{:?} cannot name a part", entry.key)));
+            continue;
+        }
+        let Some((head, content)) = part(&entry.key, &entry.node, holes, files, sink) else {
+            continue;
+        };
+        text.push(Piece::Text(format!("--{BOUNDARY}\r\n{head}\r\n\r\n")));
+        text.extend(content);
+        text.push(Piece::Text("\r\n".to_owned()));
+    }
+    text.push(Piece::Text(format!("--{BOUNDARY}--\r\n")));
+    text
+}
+
+/// The head lines and the content of one part (RFC 7578).
+fn part(name: &str, node: &Node, holes: &Holes<'_>, files: &Files, sink: &mut Sink) -> Option<(String, Vec<Piece>)> {
+    let disposition = format!("content-disposition: form-data; name=\"{name}\"");
+    if !matches!(node.value, Value::Map(_)) {
+        return Some((disposition, template(node, holes, sink)?));
+    }
+    let mut fields = Fields::of(node, format!("part {name:?}"), sink)?;
+    let file = fields.require("file", "data/photo.png", sink);
+    let mut text = |key: &'static str, sink: &mut Sink| {
+        let node = fields.take(key)?;
+        let text = decode::text(node, sink)?;
+        if text.contains(['"', '\r', '\n']) {
+            sink.push(Mistake::at(
+                &node.place,
+                format!("{text:?} cannot stand in a head line"),
+            ));
+            return None;
+        }
+        Some(text)
+    };
+    let filename = text("filename", sink);
+    let content_type = text("content_type", sink).unwrap_or_else(|| "application/octet-stream".to_owned());
+    fields.finish(sink);
+    let file = file?;
+    let content = load::file(file, files, sink)?.to_vec();
+    let path = decode::text(file, sink)?;
+    let filename = filename.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(&path).replace('"', "_"));
+    Some((
+        format!("{disposition}; filename=\"{filename}\"\r\ncontent-type: {content_type}"),
+        vec![Piece::Bytes(content)],
+    ))
+}
+
+/// The value of the Authorization header that `auth` means.
+pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+    let mut fields = Fields::of(node, "`auth`", sink)?;
+    let (basic, bearer) = (fields.take("basic"), fields.take("bearer"));
+    fields.finish(sink);
+    match (basic, bearer) {
+        (Some(node), None) => basic_auth(node, holes, sink),
+        (None, Some(node)) => {
+            let mut value = vec![Piece::Text("Bearer ".to_owned())];
+            value.extend(template(node, holes, sink)?);
+            Some(value)
+        }
+        (None, None) => {
+            let hint =
+                "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }` or `bearer: \"{{ env(TOKEN) }}\"`";
+            sink.push(Mistake::at(&node.place, "`auth` names no way").hint(hint));
+            None
+        }
+        (Some(_), Some(bearer)) => {
+            sink.push(
+                Mistake::at(&bearer.place, "`auth` has either `basic` or `bearer`").hint("remove one of the two"),
+            );
+            None
+        }
+    }
+}
+
+/// RFC 7617: the user cannot hold a colon.
+fn basic_auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+    let mut fields = Fields::of(node, "`basic`", sink)?;
+    let user_node = fields.require("user", "ann", sink);
+    let password = fields
+        .require("password", "\"{{ env(PASSWORD) }}\"", sink)
+        .and_then(|node| template(node, holes, sink));
+    fields.finish(sink);
+    let (user_node, password) = (user_node?, password?);
+    let user = template(user_node, holes, sink)?;
+    if user
+        .iter()
+        .any(|piece| matches!(piece, Piece::Text(text) if text.contains(':')))
+    {
+        sink.push(Mistake::at(
+            &user_node.place,
+            "a user of basic authentication has no `:` (RFC 7617)",
+        ));
+        return None;
+    }
+    let mut pair = user;
+    pair.push(Piece::Text(":".to_owned()));
+    pair.extend(password);
+    let text: Option<String> = pair
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    Some(match text {
+        Some(text) => vec![Piece::Text(format!("Basic {}", STANDARD.encode(text)))],
+        None => vec![Piece::Text("Basic ".to_owned()), Piece::Base64(pair)],
+    })
+}

@@ -1,0 +1,113 @@
+//! When the arrivals of one shard come: evenly, or as a Poisson process of its share of the rate.
+//! Knows no clock; the shard asks when the next one is due.
+
+use super::curve::Curve;
+use crate::plan::Spacing;
+
+/// The arrivals of one shard, one after another.
+#[derive(Debug)]
+pub struct Arrivals {
+    spacing: Spacing,
+    /// Number of the next one in the whole run.
+    number: u64,
+    shards: u64,
+    /// Where the integral of the rate has to be for it.
+    mass: f64,
+    gaps: fastrand::Rng,
+}
+
+impl Arrivals {
+    /// Those of this shard.
+    #[must_use]
+    pub fn new(spacing: Spacing, seed: u64, shard: usize, shards: usize) -> Self {
+        let mut arrivals = Self {
+            spacing,
+            number: shard as u64,
+            shards: shards as u64,
+            mass: 0.0,
+            gaps: fastrand::Rng::with_seed(seed ^ (shard as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        };
+        arrivals.place();
+        arrivals
+    }
+
+    /// Number of the next arrival in the whole run.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// When the next one is due, microseconds since t0; none past the end of the curve.
+    #[must_use]
+    #[inline]
+    pub fn due_us(&self, curve: &Curve) -> Option<u64> {
+        curve.instant_us(self.mass)
+    }
+
+    /// On to the one after it.
+    #[inline]
+    pub fn advance(&mut self) {
+        self.number += self.shards;
+        self.place();
+    }
+
+    fn place(&mut self) {
+        match self.spacing {
+            // Halfway, so that the first interval is as long as the others; from the number, so that nothing adds up.
+            Spacing::Even => self.mass = self.number as f64 + 0.5,
+            // Shards are independent processes of their share of the rate, which together are one of the whole.
+            Spacing::Poisson => self.mass -= (1.0 - self.gaps.f64()).ln() * self.shards as f64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::StagePlan;
+    use crate::units::Pace;
+    use std::time::Duration;
+
+    fn instants(spacing: Spacing, seed: u64) -> Vec<u64> {
+        let stage = StagePlan {
+            tier: 1,
+            level: 1000.0,
+            starts_at: Duration::ZERO,
+            holds_at: Duration::ZERO,
+            ends_at: Duration::from_secs(60),
+        };
+        let curve = Curve::new(&[stage], Pace::REAL);
+        let mut all = Vec::new();
+        for shard in 0..3 {
+            let mut arrivals = Arrivals::new(spacing, seed, shard, 3);
+            while let Some(at_us) = arrivals.due_us(&curve) {
+                all.push(at_us);
+                arrivals.advance();
+            }
+        }
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn even_arrivals_of_all_shards_are_even() {
+        let all = instants(Spacing::Even, 1);
+        assert_eq!(all.len(), 60_000);
+        assert!(all.windows(2).all(|pair| pair[1] - pair[0] == 1000));
+    }
+
+    #[test]
+    fn poisson_arrivals_have_the_variance_of_their_mean_and_follow_the_seed() {
+        let all = instants(Spacing::Poisson, 1);
+        assert!((59_000..61_000).contains(&all.len()), "{}", all.len());
+        let mut counts = vec![0f64; 600];
+        for at_us in &all {
+            counts[(*at_us as usize / 100_000).min(599)] += 1.0;
+        }
+        let mean = counts.iter().sum::<f64>() / 600.0;
+        let variance = counts.iter().map(|count| (count - mean).powi(2)).sum::<f64>() / 600.0;
+        assert!((0.8..1.25).contains(&(variance / mean)), "{variance} {mean}");
+        assert_eq!(all, instants(Spacing::Poisson, 1));
+        assert_ne!(all, instants(Spacing::Poisson, 2));
+    }
+}

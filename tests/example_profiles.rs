@@ -1,0 +1,309 @@
+//! Every profile in `profiles/examples` is run as a user would run it, against a server that is particular about what
+//! it gets: what is not as the profile says is answered 400, and the profile's own objectives then miss.
+
+use std::collections::{BTreeMap, HashMap};
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tempfile::TempDir;
+
+use crate::support::{machine, tenfold};
+
+/// What the server was asked, by path.
+#[derive(Default)]
+struct Seen {
+    paths: BTreeMap<String, u64>,
+    emails: BTreeMap<String, u64>,
+    flaky: HashMap<String, u32>,
+}
+
+struct Shop {
+    address: SocketAddr,
+    seen: Arc<Mutex<Seen>>,
+    _runtime: tokio::runtime::Runtime,
+}
+
+fn shop() -> Shop {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+        .expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let seen = Arc::new(Mutex::new(Seen::default()));
+    let shared = Arc::clone(&seen);
+    runtime.spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                return;
+            };
+            let seen = Arc::clone(&shared);
+            tokio::spawn(async move {
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let seen = Arc::clone(&seen);
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                        Ok::<_, Infallible>(answer(&seen, &Request::from_parts(head, body)))
+                    }
+                });
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                let _ = connection.await;
+            });
+        }
+    });
+    Shop {
+        address,
+        seen,
+        _runtime: runtime,
+    }
+}
+
+fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
+    let mut seen = seen.lock().expect("no test panics with it");
+    let path = request.uri().path();
+    *seen.paths.entry(path.to_owned()).or_default() += 1;
+    let (status, body) = match path {
+        "/login" => login(&mut seen, request.body()),
+        "/me" => me(request),
+        "/photos" => photos(request),
+        "/raw" if request.body()[..] == *PHOTO && header(request, "content-type") == "image/png" => {
+            (201, String::new())
+        }
+        "/flaky" => {
+            let query = request.uri().query().unwrap_or_default().to_owned();
+            let attempts = seen.flaky.entry(query).or_default();
+            *attempts += 1;
+            // Every third request fails once.
+            let fails = *attempts == 1 && seen.flaky.len().is_multiple_of(3);
+            (if fails { 503 } else { 200 }, String::new())
+        }
+        "/" => (200, "hello".to_owned()),
+        _ => (400, String::new()),
+    };
+    let mut answer = Response::new(Full::from(body));
+    *answer.status_mut() = status.try_into().expect("a status");
+    answer
+}
+
+const PHOTO: &[u8] = include_bytes!("../profiles/examples/data/photo.png");
+
+fn header<'r>(request: &'r Request<Bytes>, name: &str) -> &'r str {
+    let value = request.headers().get(name);
+    value.and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// The passwords of the file, so that it shows whether a form arrives as it was meant.
+fn login(seen: &mut Seen, body: &[u8]) -> (u16, String) {
+    let accounts = [
+        ("ann@example.com", "p&ss word"),
+        ("bob+shop@example.com", "50%=half"),
+        ("cem@example.com", "quo\"te"),
+        ("dan@example.com", "plain"),
+        ("eve@example.com", "ünïcode"),
+    ];
+    let form: BTreeMap<String, String> = form_urlencoded::parse(body).into_owned().collect();
+    let known = accounts
+        .iter()
+        .any(|(email, password)| form.get("email").map(String::as_str) == Some(email) && form["password"] == *password);
+    if !known {
+        return (400, format!("{form:?}"));
+    }
+    *seen.emails.entry(form["email"].clone()).or_default() += 1;
+    (200, format!("{{\"token\":\"t-{}\"}}", form["email"]))
+}
+
+fn me(request: &Request<Bytes>) -> (u16, String) {
+    match header(request, "authorization").strip_prefix("Bearer t-") {
+        Some(email) => (200, email.to_owned()),
+        None => (401, String::new()),
+    }
+}
+
+fn photos(request: &Request<Bytes>) -> (u16, String) {
+    // base64 of uploader:s3cret
+    if header(request, "authorization") != "Basic dXBsb2FkZXI6czNjcmV0" {
+        return (401, String::new());
+    }
+    let boundary = header(request, "content-type").strip_prefix("multipart/form-data; boundary=");
+    let Some(boundary) = boundary else {
+        return (400, String::new());
+    };
+    let parts = split(request.body(), format!("--{boundary}").as_bytes());
+    let [before, title, photo, end] = parts.as_slice() else {
+        return (400, format!("{} parts", parts.len()));
+    };
+    let title = String::from_utf8_lossy(title);
+    let photo_head = b"\r\ncontent-disposition: form-data; name=\"photo\"; filename=\"photo.png\"\r\ncontent-type: image/png\r\n\r\n";
+    let fine = before.is_empty()
+        && end == b"--\r\n"
+        && title.starts_with("\r\ncontent-disposition: form-data; name=\"title\"\r\n\r\nphoto ")
+        && **photo == [photo_head, PHOTO, b"\r\n"].concat();
+    (if fine { 201 } else { 400 }, String::new())
+}
+
+fn split<'b>(mut bytes: &'b [u8], separator: &[u8]) -> Vec<&'b [u8]> {
+    let mut parts = Vec::new();
+    while let Some(at) = bytes.windows(separator.len()).position(|window| window == separator) {
+        parts.push(&bytes[..at]);
+        bytes = &bytes[at + separator.len()..];
+    }
+    parts.push(bytes);
+    parts
+}
+
+/// Runs one of them; its report as JSON, and what else was said.
+fn run(name: &str, shop: &Shop) -> (Option<i32>, serde_json::Value, TempDir) {
+    let dir = TempDir::new().expect("a directory");
+    let out = dir.path().join("run");
+    let output = tenfold()
+        .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
+        .arg(format!("http://{}", shop.address))
+        .arg("--out")
+        .arg(&out)
+        .env("UPLOAD_PASSWORD", "s3cret")
+        .output()
+        .expect("tenfold runs");
+    let report = std::fs::read(out.join("report.json")).unwrap_or_default();
+    let report = serde_json::from_slice(&report).unwrap_or_default();
+    if output.status.code() != Some(0) {
+        eprintln!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    (output.status.code(), report, dir)
+}
+
+#[test]
+fn every_example_profile_has_its_test() {
+    let mut names: Vec<String> = std::fs::read_dir("profiles/examples")
+        .expect("the examples are there")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
+        .collect();
+    names.sort();
+    let tested: Vec<&str> = LOADS.iter().map(|(name, _)| *name).chain(JOURNEYS).collect();
+    let missing: Vec<&String> = names.iter().filter(|name| !tested.contains(&name.as_str())).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert_eq!(names.len(), tested.len());
+}
+
+const JOURNEYS: [&str; 3] = ["sign-in", "uploads", "retries"];
+
+/// With about how many requests each makes.
+const LOADS: [(&str, std::ops::Range<u64>); 7] = [
+    ("constant-users", 700..1_001),
+    ("ramping-users", 800..2_000),
+    ("constant-arrivals", 1_000..1_001),
+    ("ramping-arrivals", 1_500..1_900),
+    ("stairs", 1_500..1_501),
+    ("spike", 1_200..1_201),
+    ("replay", 700..701),
+];
+
+#[test]
+fn every_load_model_makes_the_requests_it_says() {
+    let _turn = machine();
+    for (name, requests) in LOADS {
+        let shop = shop();
+        let (code, _, _dir) = run(name, &shop);
+        assert_eq!(code, Some(0), "{name}");
+        let asked = shop.seen.lock().expect("no test panics with it").paths["/"];
+        assert!(requests.contains(&asked), "{name}: {asked}");
+    }
+}
+
+#[test]
+fn users_sign_in_with_the_rows_of_a_file_and_send_their_token() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, _, _dir) = run("sign-in", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    assert_eq!(seen.emails.len(), 5, "{:?}", seen.emails);
+    let (least, most) = (seen.emails.values().min(), seen.emails.values().max());
+    assert!(
+        most.zip(least).is_some_and(|(most, least)| most - least <= 3),
+        "rows come in turn: {:?}",
+        seen.emails
+    );
+    // Twenty users with a pass each half second, for three and a half seconds.
+    let signed_in = seen.paths["/login"];
+    assert!((80..=160).contains(&signed_in), "{signed_in}");
+}
+
+#[test]
+fn files_go_out_whole_and_the_password_is_written_nowhere() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, _, dir) = run("uploads", &shop);
+    assert_eq!(code, Some(0));
+    let mut files = vec![dir.path().to_owned()];
+    let mut looked = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(
+                std::fs::read_dir(&path)
+                    .expect("a directory")
+                    .map(|entry| entry.expect("a file").path()),
+            );
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        looked += 1;
+        for secret in ["s3cret", "dXBsb2FkZXI6czNjcmV0"] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{} holds {secret}", path.display());
+        }
+    }
+    assert!(looked > 3);
+}
+
+#[test]
+fn a_variable_that_is_not_set_is_said_before_anything_is_sent() {
+    let _turn = machine();
+    let shop = shop();
+    let dir = TempDir::new().expect("a directory");
+    let output = tenfold()
+        .args(["run", "profiles/examples/uploads.yaml", "--target"])
+        .arg(format!("http://{}", shop.address))
+        .arg("--out")
+        .arg(dir.path().join("run"))
+        .env_remove("UPLOAD_PASSWORD")
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("UPLOAD_PASSWORD"), "{stderr}");
+    assert!(shop.seen.lock().expect("no test panics with it").paths.is_empty());
+}
+
+#[test]
+fn retries_hide_what_passes_and_are_counted() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, report, _dir) = run("retries", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    let retried = seen.flaky.values().filter(|attempts| **attempts == 2).count() as u64;
+    assert!(retried > 20, "{retried}");
+    assert_eq!(seen.paths["/flaky"], seen.flaky.len() as u64 + retried);
+    let counted: u64 = report["series"]["retries"]
+        .as_array()
+        .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
+        .unwrap_or_default();
+    assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
