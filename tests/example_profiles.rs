@@ -205,7 +205,7 @@ const JOURNEYS: [&str; 3] = ["sign-in", "uploads", "retries"];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
-    ("constant-users", 700..1_001),
+    ("constant-users", 850..1_100),
     ("ramping-users", 800..2_000),
     ("constant-arrivals", 1_000..1_001),
     ("ramping-arrivals", 1_500..1_900),

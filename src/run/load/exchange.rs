@@ -110,14 +110,15 @@ impl Shard {
         }
     }
 
-    /// Sends again what has waited for it; what cannot be sent, and all of it once the load is over, stays as it failed.
+    /// Sends again what has waited for it; what cannot be sent, and all of it once the run is stopped, stays as it
+    /// failed.
     pub(super) fn try_again(&mut self, now_us: u64) {
-        let due_us = if self.stopping { u64::MAX } else { now_us };
+        let due_us = if self.cut { u64::MAX } else { now_us };
         while let Some(pass) = self.retrying.pop_due(due_us) {
             let limiter = self.common.limiter.as_ref();
             let refused = limiter.is_some_and(|limiter| limiter.check().is_err());
             let pool = match self.transport.route() {
-                Ok(pool) if !refused && !self.stopping => pool,
+                Ok(pool) if !refused && !self.cut => pool,
                 _ => {
                     self.conclude(pass, self.passes[pass].failure, now_us);
                     continue;
@@ -131,10 +132,7 @@ impl Shard {
     }
 
     /// How long the client waits before it tries again, microseconds; none when it takes the failure as final.
-    fn retry_wait_us(&mut self, pass: u32, kind: FailureKind) -> Option<u64> {
-        if self.stopping {
-            return None;
-        }
+    fn retry_wait_us(&mut self, pass: u32, kind: FailureKind, now_us: u64) -> Option<u64> {
         let idempotent = self.common.steps[self.step_of(pass)].is_idempotent();
         let state = &mut self.passes[pass];
         let attempt = Attempt {
@@ -143,7 +141,10 @@ impl Shard {
             status: state.status,
             idempotent,
         };
-        self.retrying.wait_us(&attempt, &mut state.choices)
+        let wait_us = self.retrying.wait_us(&attempt, &mut state.choices)?;
+        // A run does not go on for longer than one request may take after its schedule has ended.
+        let in_time = now_us + wait_us <= self.end_us + self.patience_us;
+        (in_time && !self.cut).then_some(wait_us)
     }
 
     fn connect(&mut self, pass: u32, pool: u32, now_us: u64) {
@@ -302,7 +303,7 @@ impl Shard {
             }
         };
         if let Some(kind) = failure
-            && let Some(wait_us) = self.retry_wait_us(pass, kind)
+            && let Some(wait_us) = self.retry_wait_us(pass, kind, now_us)
         {
             self.passes[pass].failure = failure;
             self.retrying.wait(pass, now_us + wait_us);

@@ -7,6 +7,9 @@ use nix::sys::resource::{UsageWho, getrusage};
 
 use crate::recording::GeneratorSlice;
 
+/// Shorter spans than this say nothing: a wake-up fills them. The last second of a run can be one.
+const SPAN_MIN: Duration = Duration::from_millis(100);
+
 /// CPU meter of one shard's thread.
 pub struct Meter {
     at: Instant,
@@ -30,7 +33,7 @@ impl Meter {
     /// What was used since the last reading.
     pub fn read(&mut self, connections: u64) -> GeneratorSlice {
         let (now, thread) = (Instant::now(), cpu(UsageWho::RUSAGE_THREAD));
-        let wall = now.duration_since(self.at).as_secs_f64().max(1e-6);
+        let wall = now.duration_since(self.at).max(SPAN_MIN).as_secs_f64();
         let mut slice = GeneratorSlice {
             cpu_busiest_shard: (thread.saturating_sub(self.thread).as_secs_f64() / wall).min(1.0),
             connections,

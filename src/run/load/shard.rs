@@ -144,7 +144,7 @@ async fn ring_for_signals(mut answers: watch::Receiver<Answer>, mut stop: watch:
 pub(super) struct Shard {
     index: usize,
     pub(super) common: Common,
-    end_us: u64,
+    pub(super) end_us: u64,
     ready: Ready,
     signal: Arc<Bell>,
     timer: Timer,
@@ -162,7 +162,7 @@ pub(super) struct Shard {
     pub(super) patience: Patience,
     /// How long a connect may take.
     pub(super) connecting: Deadlines,
-    patience_us: u64,
+    pub(super) patience_us: u64,
     pub(super) retrying: Retrying,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
@@ -171,7 +171,9 @@ pub(super) struct Shard {
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
-    pub(super) stopping: bool,
+    stopping: bool,
+    /// It ends before its schedule does.
+    pub(super) cut: bool,
 }
 
 impl Shard {
@@ -207,6 +209,7 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             stopping: false,
+            cut: false,
             common,
         })
     }
@@ -234,7 +237,8 @@ impl Shard {
             self.close_seconds(now_us);
             self.expire(now_us);
             self.try_again(now_us);
-            if now_us >= self.end_us || *self.common.stop.borrow() {
+            self.cut = now_us < self.end_us && *self.common.stop.borrow();
+            if now_us >= self.end_us || self.cut {
                 break;
             }
             let look_us = match self.common.plan.model {
@@ -243,7 +247,7 @@ impl Shard {
             };
             self.rest(look_us, &mut ready).await?;
         }
-        if !*self.common.stop.borrow() && self.common.plan.model == LoadModel::Arrivals {
+        if !self.cut && self.common.plan.model == LoadModel::Arrivals {
             // The last arrivals were due before the end, however late this thread woke.
             while self
                 .start_arrivals(self.end_us)
@@ -456,6 +460,7 @@ impl Shard {
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
+            self.try_again(now_us);
         }
         Ok(())
     }
