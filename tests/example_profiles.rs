@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -12,7 +11,13 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
+use tokio_rustls::TlsAcceptor;
 
 use crate::support::{machine, tenfold};
 
@@ -25,12 +30,18 @@ struct Seen {
 }
 
 struct Shop {
-    address: SocketAddr,
+    url: String,
     seen: Arc<Mutex<Seen>>,
     _runtime: tokio::runtime::Runtime,
 }
 
 fn shop() -> Shop {
+    shop_over(None)
+}
+
+/// Over TLS where there is an acceptor.
+fn shop_over(tls: Option<TlsAcceptor>) -> Shop {
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -47,7 +58,7 @@ fn shop() -> Shop {
             let Ok((stream, _)) = listener.accept().await else {
                 return;
             };
-            let seen = Arc::clone(&shared);
+            let (seen, tls) = (Arc::clone(&shared), tls.clone());
             tokio::spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| {
                     let seen = Arc::clone(&seen);
@@ -57,14 +68,21 @@ fn shop() -> Shop {
                         Ok::<_, Infallible>(answer(&seen, &Request::from_parts(head, body)))
                     }
                 });
-                let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                let _ = connection.await;
+                let server = hyper::server::conn::http1::Builder::new();
+                // A client that goes away is no concern of this server.
+                match tls {
+                    None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                    Some(tls) => {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            drop(server.serve_connection(TokioIo::new(stream), service).await);
+                        }
+                    }
+                }
             });
         }
     });
     Shop {
-        address,
+        url: format!("{scheme}://{address}"),
         seen,
         _runtime: runtime,
     }
@@ -90,6 +108,8 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
             (if fails { 503 } else { 200 }, String::new())
         }
         "/" => (200, "hello".to_owned()),
+        "/orders" => (201, String::new()),
+        order if order.starts_with("/orders/") => (200, String::new()),
         _ => (400, String::new()),
     };
     let mut answer = Response::new(Full::from(body));
@@ -165,13 +185,20 @@ fn split<'b>(mut bytes: &'b [u8], separator: &[u8]) -> Vec<&'b [u8]> {
 
 /// Runs one of them; its report as JSON, and what else was said.
 fn run(name: &str, shop: &Shop) -> (Option<i32>, serde_json::Value, TempDir) {
+    run_with(name, shop, &[])
+}
+
+fn run_with(name: &str, shop: &Shop, set: &[String]) -> (Option<i32>, serde_json::Value, TempDir) {
     let dir = TempDir::new().expect("a directory");
     let out = dir.path().join("run");
     let output = tenfold()
         .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
-        .arg(format!("http://{}", shop.address))
+        .arg(&shop.url)
         .arg("--out")
         .arg(&out)
+        // What is asked here is what was sent, not whether this machine had time for it.
+        .args(["--set", "honesty.lag_p99=2s"])
+        .args(set.iter().flat_map(|set| ["--set", set]))
         .env("UPLOAD_PASSWORD", "s3cret")
         .output()
         .expect("tenfold runs");
@@ -201,7 +228,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 3] = ["sign-in", "uploads", "retries"];
+const JOURNEYS: [&str; 4] = ["sign-in", "uploads", "retries", "https"];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
@@ -279,7 +306,7 @@ fn a_variable_that_is_not_set_is_said_before_anything_is_sent() {
     let dir = TempDir::new().expect("a directory");
     let output = tenfold()
         .args(["run", "profiles/examples/uploads.yaml", "--target"])
-        .arg(format!("http://{}", shop.address))
+        .arg(&shop.url)
         .arg("--out")
         .arg(dir.path().join("run"))
         .env_remove("UPLOAD_PASSWORD")
@@ -306,4 +333,92 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+/// An authority, and what it vouches for: key pairs as PEM files in a directory, and a server that asks its clients for
+/// a certificate of the same authority.
+struct Vouched {
+    dir: TempDir,
+    acceptor: TlsAcceptor,
+}
+
+impl Vouched {
+    fn new() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        let vouch = |name: &str| {
+            let key = KeyPair::generate().expect("a key");
+            let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+            (params.signed_by(&key, &authority).expect("a certificate"), key)
+        };
+        let (server, server_key) = vouch("shop.example.com");
+        let (client, client_key) = vouch("tenfold.example.com");
+        for (name, text) in [
+            ("ca.pem", authority.pem()),
+            ("client.pem", client.pem()),
+            ("client.key", client_key.serialize_pem()),
+        ] {
+            std::fs::write(dir.path().join(name), text).expect("it is written");
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).expect("an authority");
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_client_cert_verifier(clients.build().expect("a verifier"))
+            .with_single_cert(
+                vec![server.der().clone()],
+                PrivateKeyDer::try_from(server_key.serialize_der()).expect("a key"),
+            )
+            .expect("a server");
+        Self {
+            dir,
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+        }
+    }
+
+    fn set(&self, key: &str, file: &str) -> String {
+        format!("client.tls.{key}={}", self.dir.path().join(file).display())
+    }
+}
+
+#[test]
+fn https_is_verified_with_the_clients_own_certificate_and_writes_are_read_back_over_it() {
+    let _turn = machine();
+    let vouched = Vouched::new();
+    let shop = shop_over(Some(vouched.acceptor.clone()));
+    let name = "client.tls.server_name=shop.example.com".to_owned();
+    let (ca, certificate, key) = (
+        vouched.set("ca", "ca.pem"),
+        vouched.set("certificate", "client.pem"),
+        vouched.set("key", "client.key"),
+    );
+    let all = [name.clone(), ca.clone(), certificate.clone(), key.clone()];
+    let (code, report, dir) = run_with("https", &shop, &all);
+    assert_eq!(code, Some(0));
+    let why = report["verdict"]["objectives"][1]["why"].as_str().unwrap_or_default();
+    assert!(why.contains("acknowledged writes"), "{report}");
+    let plan = std::fs::read_to_string(dir.path().join("run/plan.json")).expect("the plan");
+    assert!(!plan.contains("PRIVATE KEY"), "{plan}");
+    {
+        let seen = shop.seen.lock().expect("no test panics with it");
+        let read = seen.paths.keys().filter(|path| path.starts_with("/orders/")).count();
+        assert!(read > 100, "probes and users wrote, and it was read back: {read}");
+    }
+    for (left_out, says) in [(0, "name"), (1, "authority"), (2, "certificate")] {
+        let mut less: Vec<String> = all.to_vec();
+        less.remove(left_out);
+        if left_out == 2 {
+            less.pop();
+        }
+        let (code, report, _dir) = run_with("https", &shop, &less);
+        assert_eq!(code, Some(1), "without the {says}");
+        let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
+        assert!(errors.contains_key("tls"), "without the {says}: {errors:?}");
+    }
 }

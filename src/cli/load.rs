@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use hyper::Uri;
 
 use crate::cli::args::LoadArguments;
 use crate::cli::exit::{Exit, Failure};
@@ -14,6 +13,7 @@ use crate::cli::progress;
 use crate::cli::signals::interrupts;
 use crate::cli::target::check_entry;
 use crate::clock::Clock;
+use crate::config::entry::Entry;
 use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsPlan};
 use crate::recording::Ended;
@@ -56,7 +56,12 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
 }
 
 fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
-    let (scheme, host, port, path) = split(&arguments.url)?;
+    let Entry {
+        scheme,
+        host,
+        port,
+        path,
+    } = entry(&arguments.url)?;
     let authorities = arguments.ca.as_deref().map(read_authorities).transpose()?;
     let cores = arguments.cores.map_or_else(
         || std::thread::available_parallelism().map_or(1, usize::from),
@@ -105,39 +110,13 @@ fn read_authorities(path: &Path) -> Result<String, Failure> {
     text.map_err(Failure::usage)
 }
 
-/// Scheme, host, port and path of a URL; http where it names no scheme.
-fn split(url: &str) -> Result<(String, String, u16, String), Failure> {
-    let wrong = |hint: &str| Failure::usage(anyhow!("{url:?} cannot be loaded\nhint: {hint}"));
-    let full = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
+/// A URL; http where it names no scheme.
+fn entry(url: &str) -> Result<Entry, Failure> {
+    let full = match url.contains("://") {
+        true => url.to_owned(),
+        false => format!("http://{url}"),
     };
-    let uri: Uri = full
-        .parse()
-        .map_err(|_| wrong("write e.g. http://localhost:8080/path"))?;
-    let (scheme, default_port) = match uri.scheme_str() {
-        Some("http") => ("http", 80),
-        Some("https") => ("https", 443),
-        _ => return Err(wrong("http:// and https:// are supported")),
-    };
-    let host = uri
-        .host()
-        .filter(|host| !host.is_empty())
-        .ok_or_else(|| wrong("it names no host"))?;
-    if uri
-        .authority()
-        .is_some_and(|authority| authority.as_str().contains('@'))
-    {
-        return Err(wrong("give credentials with --header 'authorization: …'"));
-    }
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    Ok((
-        scheme.to_owned(),
-        host.trim_matches(['[', ']']).to_owned(),
-        uri.port_u16().unwrap_or(default_port),
-        path.to_owned(),
-    ))
+    Entry::read(&full).map_err(Failure::usage)
 }
 
 fn split_header(header: &str) -> Result<(String, String), Failure> {

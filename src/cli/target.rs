@@ -15,6 +15,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LabChild;
 use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
+use crate::config::entry::Entry;
 use crate::config::{self, Config, TargetRef};
 use crate::plan::{self, Inventory, Plan, PlanOptions, TargetPlan};
 use crate::run::director::Interrupt;
@@ -140,8 +141,13 @@ fn from_url(url: &str, pace: Pace) -> Result<Target, Failure> {
 }
 
 fn describe_url(url: &str) -> Result<TargetPlan, Failure> {
-    let (scheme, host, port) = split_entry(url)?;
-    Ok(TargetPlan::entry(host.clone(), scheme, host, port))
+    let entry = Entry::bare(url).map_err(Failure::usage)?;
+    Ok(TargetPlan::entry(
+        entry.host.clone(),
+        entry.scheme,
+        entry.host,
+        entry.port,
+    ))
 }
 
 async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Target, Failure> {
@@ -177,33 +183,6 @@ async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Targ
         described,
         lab,
     })
-}
-
-/// Splits `http://host:port`; a path would be lost, so it is refused.
-fn split_entry(entry: &str) -> Result<(String, String, u16), Failure> {
-    let wrong = |hint: &str| Failure::usage(anyhow!("{entry:?} is not an entry\nhint: {hint}"));
-    let (scheme, rest) = entry
-        .split_once("://")
-        .ok_or_else(|| wrong("write e.g. http://shop.example.com"))?;
-    if scheme != "http" {
-        return Err(wrong("only http:// is supported in this version"));
-    }
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
-    if rest.contains(['/', '?', '#', '@']) {
-        return Err(wrong("leave the path out; it belongs to the journeys' steps"));
-    }
-    let (host, port) = match rest.rsplit_once(':') {
-        Some((host, port)) if !host.ends_with(':') => (
-            host,
-            port.parse()
-                .map_err(|_| wrong("the port is a number from 1 to 65535"))?,
-        ),
-        _ => (rest, 80),
-    };
-    if host.is_empty() {
-        return Err(wrong("write e.g. http://shop.example.com"));
-    }
-    Ok((scheme.to_owned(), host.trim_matches(['[', ']']).to_owned(), port))
 }
 
 /// Fails when nobody answers at the entry: a run would only measure that.

@@ -11,7 +11,7 @@ use super::objective_text::{SubjectKind, measure_name, subject_kind, subject_pla
 use super::overrides;
 use super::profile::{self, Profile, TargetRef};
 use super::source::{Place, Source, Spanned};
-use super::{decode, objective_text};
+use super::{decode, objective_text, tls};
 
 /// The texts of a profile and of the experiments it refers to, each with the name it goes by in messages.
 #[derive(Clone, Debug, Default)]
@@ -130,6 +130,9 @@ fn files(root: &Node, sink: &mut Sink) -> Vec<Reference> {
     let mut nodes = Vec::new();
     for entry in root.get("feeders").map(entries).unwrap_or_default() {
         nodes.extend(["csv", "json"].iter().filter_map(|key| entry.node.get(key)));
+    }
+    if let Some(tls) = root.get("client").and_then(|client| client.get("tls")) {
+        nodes.extend(tls::PATHS.iter().filter_map(|key| tls.get(key)));
     }
     if let Some(Value::List(stages)) = root.get("stages").map(|node| &node.value) {
         nodes.extend(stages.iter().filter_map(|stage| stage.get("replay")));

@@ -5,6 +5,7 @@
 pub mod body;
 pub mod checks;
 mod decode;
+pub mod entry;
 mod error;
 mod experiment;
 pub mod feeder;
@@ -21,6 +22,7 @@ pub mod retry;
 mod source;
 mod target;
 pub mod template;
+pub mod tls;
 pub mod wait;
 
 pub use error::{ConfigErrors, Mistake};

@@ -17,6 +17,7 @@ use super::replay;
 use super::retry::{self, Retries};
 use super::source::{Place, Spanned};
 use super::template::{Holes, Piece};
+use super::tls::{self, Tls};
 use crate::units::Pace;
 
 /// Longest schedule; whatever is longer was written by mistake.
@@ -145,6 +146,8 @@ pub struct Client {
     pub shards: Option<usize>,
     /// What is done when a request fails; none for nothing.
     pub retries: Option<Retries>,
+    /// How it speaks TLS, to an https target.
+    pub tls: Tls,
 }
 
 /// How acknowledged writes are read back.
@@ -219,7 +222,7 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
             .filter_map(|item| super::objective_text::objective(item, experiments, None, sink))
             .collect()
     });
-    let client = client(fields.take("client"), sink);
+    let client = client(fields.take("client"), files, sink);
     let ledgers = fields
         .take("ledgers")
         .map(|node| ledgers(node, sink))
@@ -426,7 +429,7 @@ fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
     })
 }
 
-fn client(node: Option<&Node>, sink: &mut Sink) -> Client {
+fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
     let mut client = Client {
         dns: "honour-ttl".to_owned(),
         connections: 1024,
@@ -435,6 +438,7 @@ fn client(node: Option<&Node>, sink: &mut Sink) -> Client {
         rate_limit: None,
         shards: None,
         retries: None,
+        tls: Tls::default(),
     };
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
         return client;
@@ -470,6 +474,9 @@ fn client(node: Option<&Node>, sink: &mut Sink) -> Client {
     client.connect_timeout = timeout("connect_timeout", client.connect_timeout, sink);
     client.request_timeout = timeout("request_timeout", client.request_timeout, sink);
     client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
+    if let Some(node) = fields.take("tls") {
+        client.tls = tls::tls(node, files, sink);
+    }
     client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
     fields.finish(sink);
     client

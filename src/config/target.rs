@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use super::decode::{self, Fields};
+use super::entry::Entry;
 use super::error::{ConfigErrors, Mistake, Sink};
-use super::nearest::suggest;
 use super::node::{self, Node};
 use super::source::{Place, Source};
 use crate::units::Pace;
@@ -75,13 +75,13 @@ pub struct AllowEntry {
 impl TargetFile {
     /// A target that is nothing but a URL: load only, no AWS.
     pub fn from_url(url: &str) -> Result<Self, ConfigErrors> {
-        let (scheme, host, port) = entry(url).map_err(|(message, hint)| {
+        let Entry { scheme, host, port, .. } = Entry::bare(url).map_err(|error| {
             ConfigErrors::new(vec![
                 Mistake::at(
                     &Place::start(&Source::new("--target", url)).part(0, url.chars().count()),
-                    message,
+                    error.message,
                 )
-                .hint(hint),
+                .hint(error.hint),
             ])
         })?;
         Ok(Self {
@@ -138,8 +138,8 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         .require("entry", "http://shop.example.com", sink)
         .and_then(|node| {
             let text = decode::text(node, sink)?;
-            entry(&text)
-                .map_err(|(message, hint)| sink.push(Mistake::at(&node.place, message).hint(hint)))
+            Entry::bare(&text)
+                .map_err(|error| sink.push(Mistake::at(&node.place, error.message).hint(error.hint)))
                 .ok()
         });
     let endpoint = fields.take("endpoint").and_then(|node| decode::text(node, sink));
@@ -176,7 +176,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         by.finish(sink);
     }
     fields.finish(sink);
-    let (scheme, host, port) = entry?;
+    let Entry { scheme, host, port, .. } = entry?;
     Some(TargetFile {
         name: name?,
         account: Some(account?),
@@ -245,39 +245,6 @@ fn allow(node: &Node, sink: &mut Sink) -> Option<AllowEntry> {
     let share = fields.take("share").map_or(Some(1.0), |node| decode::share(node, sink));
     fields.finish(sink);
     Some(AllowEntry { tag, share: share? })
-}
-
-/// Scheme, host and port of `http://host[:port][/]`.
-fn entry(url: &str) -> Result<(String, String, u16), (String, String)> {
-    let wrong = |message: String| (message, "write it like `http://shop.example.com:8080`".to_owned());
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return Err(wrong(format!("{url:?} is not a URL")));
-    };
-    if scheme != "http" {
-        let hint = suggest(scheme, ["http"]);
-        return Err((format!("the scheme {scheme:?} is not supported yet"), hint));
-    }
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    if !path.is_empty() {
-        return Err(wrong(format!(
-            "the entry {url:?} has a path; paths belong into the steps of the profile"
-        )));
-    }
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => match port.parse::<u16>() {
-            Ok(port) if port > 0 => (host, port),
-            _ => return Err(wrong(format!("{port:?} is no port"))),
-        },
-        None => (authority, 80),
-    };
-    let valid = !host.is_empty()
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-    if !valid {
-        return Err(wrong(format!("{host:?} is no host name")));
-    }
-    Ok((scheme.to_owned(), host.to_owned(), port))
 }
 
 #[cfg(test)]

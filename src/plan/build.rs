@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{
-    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
+    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Identity, Inventory,
     JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan,
     StopCondition, TargetPlan, Template, TlsPlan,
 };
@@ -191,7 +191,18 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             rate_limit: client.rate_limit,
             shards: client.shards,
             retries: client.retries.clone(),
-            tls: TlsPlan::default(),
+            tls: TlsPlan {
+                verify: client.tls.verify,
+                authorities: client.tls.authorities.clone(),
+                resume: client.tls.resume,
+                server_name: client.tls.server_name.clone(),
+                key_log: client.tls.key_log,
+                identity: client
+                    .tls
+                    .identity
+                    .clone()
+                    .map(|(certificates, key)| Identity { certificates, key }),
+            },
             forced_lag: profile.forced_lag,
         },
         ledgers: profile

@@ -338,6 +338,28 @@ pub struct TlsPlan {
     pub authorities: Option<String>,
     /// Sessions are resumed.
     pub resume: bool,
+    /// The name in the certificate and in the clear (SNI); the target's host when none.
+    pub server_name: Option<String>,
+    /// Keys are written to the file that SSLKEYLOGFILE names.
+    pub key_log: bool,
+    /// The client's own certificates and key, PEM; never written down.
+    #[serde(skip)]
+    pub identity: Option<Identity>,
+}
+
+/// A client's certificates and key, PEM.
+#[derive(Clone)]
+pub struct Identity {
+    /// Its certificate, then those that lead to an authority.
+    pub certificates: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
 }
 
 impl Default for TlsPlan {
@@ -346,6 +368,9 @@ impl Default for TlsPlan {
             verify: true,
             authorities: None,
             resume: true,
+            server_name: None,
+            key_log: false,
+            identity: None,
         }
     }
 }

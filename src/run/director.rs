@@ -20,6 +20,7 @@ use crate::run::observe::{self, Observe, ObserveEnd};
 use crate::run::slices::SliceBuffer;
 use crate::run::stop::{StopWatch, error_share, latency};
 use crate::run::timeline::{Due, timeline};
+use crate::run::tls::Tls;
 
 /// Events kept at most; more are counted in `Recording::dropped`.
 const EVENTS_MAX: usize = 200_000;
@@ -117,6 +118,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         }
         None => None,
     };
+    let tls = Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?;
     let load = load::start(
         plan.clone(),
         crowds,
@@ -126,8 +128,17 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         stop_rx.clone(),
     )?;
     let reader = account.as_ref().map(|(reader, _)| reader.clone());
-    let observe = observe::start(&plan, reader, run_clock, events_tx.clone(), probes_tx, &stop_rx);
+    let observe = observe::start(
+        &plan,
+        tls.as_ref(),
+        reader,
+        run_clock,
+        events_tx.clone(),
+        probes_tx,
+        &stop_rx,
+    );
     let director = Director {
+        tls,
         recorded: Recorded::default(),
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
@@ -162,6 +173,7 @@ struct Recorded {
 
 struct Director {
     plan: Arc<Plan>,
+    tls: Option<Arc<Tls>>,
     clock: RunClock,
     runner: Option<Arc<Runner>>,
     recorded: Recorded,
@@ -373,7 +385,7 @@ impl Director {
         match ended {
             // The user waits for the prompt, or nobody is there to ask.
             Ended::Interrupted | Ended::Unreachable => unread(&self.plan, acknowledged, &unknown),
-            _ => observe::read_back(&self.plan, acknowledged, &unknown).await,
+            _ => observe::read_back(&self.plan, self.tls.as_ref(), acknowledged, &unknown).await,
         }
     }
 

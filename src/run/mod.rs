@@ -7,3 +7,4 @@ pub mod observe;
 mod slices;
 mod stop;
 mod timeline;
+pub mod tls;

@@ -25,7 +25,6 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timer;
-mod tls;
 mod transport;
 mod users;
 mod wheel;
@@ -45,12 +44,12 @@ use self::feed::Feeders;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
-use self::tls::{Tls, TlsError};
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, Pulse};
+use crate::run::tls::{Tls, TlsError};
 
 /// Why the load cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -64,9 +63,6 @@ pub enum LoadError {
     /// The plan names a response header that cannot exist.
     #[error("served_by: {0:?} is not a header name")]
     ServedBy(String),
-    /// Neither `http` nor `https`.
-    #[error("the target's scheme is {0:?}; http and https are supported")]
-    Scheme(String),
     /// TLS cannot be spoken.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -124,11 +120,7 @@ pub fn start(
     stop: watch::Receiver<bool>,
 ) -> Result<Load, LoadError> {
     let target = &plan.target;
-    let tls = match target.scheme.as_str() {
-        "http" => None,
-        "https" => Some(Arc::new(Tls::new(&target.host, &plan.client.tls)?)),
-        other => return Err(LoadError::Scheme(other.to_owned())),
-    };
+    let tls = Tls::to(target, &plan.client.tls)?;
     let served_by = target.served_by.as_ref().map(|name| {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone()))?;
         Ok::<Arc<str>, LoadError>(header.as_str().into())

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
-use super::tls::Tls;
+use crate::run::tls::Tls;
 
 /// An open connection.
 pub enum Stream {

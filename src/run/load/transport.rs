@@ -15,9 +15,9 @@ use super::http1::{AtEnd, Progress, Reader, Receiver};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Bell, Ready, Token};
 use super::stream::{Stream, is_tls};
-use super::tls::Tls;
 use crate::plan::DnsPolicy;
 use crate::recording::FailureKind;
+use crate::run::tls::Tls;
 
 /// Shared by all connections of a shard; a read that fills it is followed by another.
 const BUFFER: usize = 64 * 1024;

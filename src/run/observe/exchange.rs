@@ -12,11 +12,13 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::plan::{Part, Template};
+use crate::plan::{Part, TargetPlan, Template};
 use crate::recording::FailureKind;
+use crate::run::tls::Tls;
 
 /// Answers to probes are small; a larger one is not read to its end.
 const BODY_MAX: usize = 1 << 20;
@@ -27,8 +29,24 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects within `patience`.
-    pub(super) async fn open(address: SocketAddr, patience: Duration) -> Result<Self, FailureKind> {
+    /// Connects within `patience`, the TLS handshake included where there is one.
+    pub(super) async fn open(address: SocketAddr, patience: Duration, tls: Option<&Tls>) -> Result<Self, FailureKind> {
+        let opening = async {
+            let stream = Self::connect(address, patience).await?;
+            match tls {
+                None => Self::shake_hands(stream).await,
+                Some(tls) => {
+                    let stream = tls.connector.connect(tls.name.clone(), stream).await;
+                    Self::shake_hands(stream.map_err(|_| FailureKind::Tls)?).await
+                }
+            }
+        };
+        timeout(patience, opening)
+            .await
+            .unwrap_or(Err(FailureKind::ConnectTimeout))
+    }
+
+    async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, FailureKind> {
         let stream = match timeout(patience, TcpStream::connect(address)).await {
             Err(_) => return Err(FailureKind::ConnectTimeout),
             Ok(Err(error)) => return Err(connect_failure(&error)),
@@ -36,6 +54,13 @@ impl Connection {
         };
         // Without it a small request could wait for an acknowledgement; an error only costs time.
         let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+
+    async fn shake_hands<S>(stream: S) -> Result<Self, FailureKind>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
         let (sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| failure(&error))?;
@@ -124,11 +149,10 @@ pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) ->
 }
 
 /// The Host header of the target.
-pub(super) fn host_header(host: &str, port: u16) -> String {
-    if port == 80 {
-        host.to_owned()
-    } else {
-        format!("{host}:{port}")
+pub(super) fn host_header(target: &TargetPlan) -> String {
+    match (target.scheme.as_str(), target.port) {
+        ("http", 80) | ("https", 443) => target.host.clone(),
+        (_, port) => format!("{}:{port}", target.host),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, ProbeSample};
+use crate::run::tls::Tls;
 
 /// Running observers.
 pub struct Observe {
@@ -47,6 +48,7 @@ pub struct ObserveEnd {
 /// They begin at t0 and end once `stop` says true.
 pub fn start(
     plan: &Arc<Plan>,
+    tls: Option<&Arc<Tls>>,
     reader: Option<Reader>,
     clock: RunClock,
     events: mpsc::Sender<Stamped>,
@@ -62,7 +64,7 @@ pub fn start(
     if let Some(reader) = reader {
         pollers::spawn_all(&mut observe.pollers, plan, &reader, &sink, stop);
     }
-    probe::spawn_all(&mut observe.probes, plan, clock, &probes, stop);
+    probe::spawn_all(&mut observe.probes, plan, tls, clock, &probes, stop);
     observe
 }
 

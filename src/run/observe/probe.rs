@@ -19,6 +19,7 @@ use super::exchange::{Connection, fill, host_header, status_failure};
 use crate::clock::RunClock;
 use crate::plan::{Plan, StepPlan};
 use crate::recording::{Ack, FailureKind, ProbeSample, ServedBy};
+use crate::run::tls::Tls;
 
 /// Probes of one step in flight at most; a silent target keeps each one for its whole patience.
 const IN_FLIGHT_MAX: usize = 512;
@@ -53,6 +54,7 @@ impl Over {
 pub(super) fn spawn_all(
     probes: &mut JoinSet<ProbeEnd>,
     plan: &Arc<Plan>,
+    tls: Option<&Arc<Tls>>,
     clock: RunClock,
     results: &mpsc::Sender<ProbeSample>,
     stop: &watch::Receiver<bool>,
@@ -70,6 +72,7 @@ pub(super) fn spawn_all(
             region: probe.region.clone(),
             clock,
             lookups: Arc::clone(&lookups),
+            tls: tls.cloned(),
             turn: AtomicUsize::new(0),
             ids: format!("probe-{:x}-{t0:x}-{index}-", plan.seed),
         });
@@ -84,6 +87,7 @@ struct Prober {
     region: Option<String>,
     clock: RunClock,
     lookups: Arc<Cached>,
+    tls: Option<Arc<Tls>>,
     turn: AtomicUsize,
     ids: String,
 }
@@ -204,7 +208,7 @@ impl Prober {
         let pace = self.clock.pace();
         let connect_patience = pace.patience(self.plan.client.connect_timeout);
         let socket = SocketAddr::new(address, self.plan.target.port);
-        let mut connection = match Connection::open(socket, connect_patience).await {
+        let mut connection = match Connection::open(socket, connect_patience, self.tls.as_deref()).await {
             Ok(connection) => connection,
             Err(failure) => {
                 outcome.failure = Some(failure);
@@ -241,7 +245,7 @@ impl Prober {
             .method(step.method.as_str())
             .uri(fill(&step.path, &mut random, id));
         if !step.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
-            request = request.header(HOST, host_header(&target.host, target.port));
+            request = request.header(HOST, host_header(target));
         }
         for (name, value) in &step.headers {
             request = request.header(name.as_str(), fill(value, &mut random, id));

@@ -17,6 +17,7 @@ use super::dns;
 use super::exchange::{Connection, fill, host_header};
 use crate::plan::Plan;
 use crate::recording::{Ack, LedgerResult, LostWrite};
+use crate::run::tls::Tls;
 
 /// Connections per Region.
 const CONNECTIONS: usize = 64;
@@ -31,7 +32,12 @@ const WHOLE_PATIENCE: Duration = Duration::from_secs(30);
 const READS_PER_SECOND_LEAST: u64 = 1000;
 
 /// Reads every acknowledged write back; `unknown` are the writes whose outcome their user never learned.
-pub async fn read_back(plan: &Arc<Plan>, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<String, LedgerResult> {
+pub async fn read_back(
+    plan: &Arc<Plan>,
+    tls: Option<&Arc<Tls>>,
+    acknowledged: Vec<Ack>,
+    unknown: &[Ack],
+) -> BTreeMap<String, LedgerResult> {
     let mut results: BTreeMap<String, LedgerResult> = plan
         .ledgers
         .keys()
@@ -56,6 +62,7 @@ pub async fn read_back(plan: &Arc<Plan>, acknowledged: Vec<Ack>, unknown: &[Ack]
         let edge = edge(plan, &region).await;
         let queue = Arc::new(Queue {
             plan: Arc::clone(plan),
+            tls: tls.cloned(),
             edge,
             acks,
             next: AtomicUsize::new(0),
@@ -115,6 +122,7 @@ enum Found {
 
 struct Queue {
     plan: Arc<Plan>,
+    tls: Option<Arc<Tls>>,
     edge: Vec<IpAddr>,
     acks: Vec<Ack>,
     next: AtomicUsize,
@@ -166,7 +174,7 @@ impl Queue {
         // A read path has nothing random in it but what its author wrote; the seed keeps even that the same.
         let path = fill(&ledger.read, &mut fastrand::Rng::with_seed(self.plan.seed), &ack.id);
         let request = Request::get(path)
-            .header(HOST, host_header(&target.host, target.port))
+            .header(HOST, host_header(target))
             .body(Full::new(Bytes::new()))
             .ok()?;
         let pace = self.plan.pace;
@@ -175,7 +183,7 @@ impl Queue {
             None => {
                 let address = *self.edge.get(line.address % self.edge.len().max(1))?;
                 let patience = pace.patience(self.plan.client.connect_timeout).max(READ_PATIENCE_FLOOR);
-                Connection::open(SocketAddr::new(address, target.port), patience)
+                Connection::open(SocketAddr::new(address, target.port), patience, self.tls.as_deref())
                     .await
                     .ok()?
             }

@@ -1,16 +1,16 @@
 //! TLS as a user's browser speaks it: verified against the system's authorities and those the user adds.
-//! Makes connectors; the handshake belongs to opening a connection.
+//! Makes connectors, for the load and for those who observe; the handshake belongs to opening a connection.
 
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use crate::plan::TlsPlan;
+use crate::plan::{Identity, TargetPlan, TlsPlan};
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,12 @@ pub enum TlsError {
     /// Neither the system nor the user names an authority.
     #[error("no certificate authority is known\nhint: install ca-certificates, or give a file of authorities")]
     NoAuthorities,
+    /// The client's own certificate or key.
+    #[error("the client's certificate and key cannot be used")]
+    Identity(#[source] rustls::Error),
+    /// The client's own files hold something else.
+    #[error("the client's files hold no certificate and key in PEM form")]
+    IdentityPem,
     /// The host cannot be named in TLS.
     #[error("{0:?} is neither a DNS name nor an address, so no certificate can be for it")]
     Name(String),
@@ -45,21 +51,39 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
+    /// What a target needs; none where it speaks in the clear.
+    pub fn to(target: &TargetPlan, plan: &TlsPlan) -> Result<Option<Arc<Self>>, TlsError> {
+        match target.scheme.as_str() {
+            "https" => Ok(Some(Arc::new(Self::new(&target.host, plan)?))),
+            _ => Ok(None),
+        }
+    }
+
     /// TLS to `host`. Sessions are resumed, as browsers do, unless the plan says otherwise.
-    pub fn new(host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+    fn new(host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+        let host = plan.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let builder =
             ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions()?;
-        let mut config = if plan.verify {
-            builder.with_root_certificates(authorities(plan)?).with_no_client_auth()
+        let builder = if plan.verify {
+            builder.with_root_certificates(authorities(plan)?)
         } else {
             let anyone = Arc::new(Anyone(provider));
-            builder
-                .dangerous()
-                .with_custom_certificate_verifier(anyone)
-                .with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(anyone)
         };
+        let mut config = match &plan.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                let (certificates, key) = own(identity)?;
+                builder
+                    .with_client_auth_cert(certificates, key)
+                    .map_err(TlsError::Identity)?
+            }
+        };
+        if plan.key_log {
+            config.key_log = Arc::new(rustls::KeyLogFile::new());
+        }
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if !plan.resume {
             config.resumption = rustls::client::Resumption::disabled();
@@ -69,6 +93,13 @@ impl Tls {
             name,
         })
     }
+}
+
+fn own(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificates.as_bytes()).collect();
+    let certificates = certificates.map_err(|_| TlsError::IdentityPem)?;
+    let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).map_err(|_| TlsError::IdentityPem)?;
+    Ok((certificates, key))
 }
 
 fn authorities(plan: &TlsPlan) -> Result<RootCertStore, TlsError> {
