@@ -135,6 +135,8 @@ pub enum FailureKind {
     Expectation,
     /// No TLS: a bad certificate, an alert, a record that does not verify.
     Tls,
+    /// A redirect that was not followed: one too many, or to another host.
+    Redirect,
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::header::SET_COOKIE;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -107,14 +108,42 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
             let fails = *attempts == 1 && seen.flaky.len().is_multiple_of(3);
             (if fails { 503 } else { 200 }, String::new())
         }
+        "/start" | "/hop" | "/leave" | "/loop" | "/away" => (302, String::new()),
+        "/welcome" if header(request, "cookie") == "lang=en; visit=7" => (200, "welcome".to_owned()),
+        "/cart" if request.method() == "POST" && request.body().starts_with(b"item=") => (303, String::new()),
+        "/cart/7"
+            if request.method() == "GET" && request.body().is_empty() && !header(request, "cookie").is_empty() =>
+        {
+            (200, "1 item".to_owned())
+        }
         "/" => (200, "hello".to_owned()),
         "/orders" => (201, String::new()),
         order if order.starts_with("/orders/") => (200, String::new()),
         _ => (400, String::new()),
     };
     let mut answer = Response::new(Full::from(body));
+    if let Some((location, cookie)) = leads_to(request) {
+        let headers = answer.headers_mut();
+        headers.insert("location", location.parse().expect("a location"));
+        headers.extend(cookie.map(|cookie| (SET_COOKIE, cookie.parse().expect("a cookie"))));
+    }
     *answer.status_mut() = status.try_into().expect("a status");
     answer
+}
+
+/// Where some answers send their user, and the cookie they set.
+fn leads_to(request: &Request<Bytes>) -> Option<(String, Option<&'static str>)> {
+    let host = header(request, "host");
+    Some(match request.uri().path() {
+        // A visit begins without cookies.
+        "/start" if header(request, "cookie").is_empty() => ("hop?x=1".to_owned(), Some("lang=en; Path=/")),
+        "/hop" => (format!("http://{host}/welcome"), Some("visit=7; HttpOnly")),
+        "/cart" => ("/cart/7".to_owned(), None),
+        "/leave" => ("/bye".to_owned(), None),
+        "/loop" => ("/loop".to_owned(), None),
+        "/away" => ("http://127.0.0.2:9/".to_owned(), None),
+        _ => return None,
+    })
 }
 
 const PHOTO: &[u8] = include_bytes!("../profiles/examples/data/photo.png");
@@ -228,7 +257,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 4] = ["sign-in", "uploads", "retries", "https"];
+const JOURNEYS: [&str; 5] = ["sign-in", "uploads", "retries", "https", "visits"];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
@@ -333,6 +362,46 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+#[test]
+fn visits_keep_their_cookies_and_follow_redirects_on_the_target_only() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, report, _dir) = run("visits", &shop);
+    assert_eq!(code, Some(0));
+    {
+        let seen = shop.seen.lock().expect("no test panics with it");
+        assert!(
+            seen.paths["/start"] > 100 && seen.paths["/cart/7"] > 100,
+            "{:?}",
+            seen.paths
+        );
+        assert_eq!(seen.paths["/start"], seen.paths["/hop"]);
+        assert!(!seen.paths.contains_key("/bye"));
+        // Hops are part of the request: the visit has three.
+        let intended: u64 = report["series"]["intended"]
+            .as_array()
+            .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
+            .unwrap_or_default();
+        let first = seen.paths["/start"] + seen.paths["/cart"] + seen.paths["/leave"];
+        assert_eq!(intended, first);
+    }
+    for (path, asked) in [("/loop", 6), ("/away", 1)] {
+        let shop = self::shop();
+        let (code, report, _dir) = run_with("visits", &shop, &[format!("journeys.visit.steps.0.get={path}")]);
+        assert_eq!(code, Some(1), "{path}");
+        let failed: u64 = report["series"]["errors"]["redirect"]
+            .as_array()
+            .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
+            .unwrap_or_default();
+        assert!(failed > 50, "{path}: {}", report["series"]["errors"]);
+        assert_eq!(
+            shop.seen.lock().expect("no test panics with it").paths[path],
+            failed * asked,
+            "{path}"
+        );
+    }
 }
 
 /// An authority, and what it vouches for: key pairs as PEM files in a directory, and a server that asks its clients for

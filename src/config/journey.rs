@@ -31,6 +31,9 @@ impl Given<'_> {
     }
 }
 
+/// Redirects that may be followed; browsers give up after twenty.
+const REDIRECTS_MAX: u64 = 20;
+
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
 
 /// The steps one user repeats.
@@ -44,6 +47,8 @@ pub struct Journey {
     pub think: Wait,
     /// From the start of one pass to that of the next at least.
     pub pacing: Option<Wait>,
+    /// Answers' cookies are sent back within the pass.
+    pub cookies: bool,
     /// Feeders of which each pass takes a row.
     pub feed: Vec<Spanned<String>>,
     /// Requests in order.
@@ -65,6 +70,8 @@ pub struct Step {
     pub body: Option<RequestBody>,
     /// Patience for its answer, cloud time; the client's when none.
     pub timeout: Option<Duration>,
+    /// Redirects that are followed at most.
+    pub redirects: u32,
     /// What an answer must be.
     pub expect: Expect,
     /// What later steps of the journey take from the answer.
@@ -126,6 +133,8 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         .map(|node| feeder::named(node, given.feeders, sink))
         .unwrap_or_default();
     let auth_node = fields.take("auth");
+    let cookies = fields.take("cookies").and_then(|node| decode::boolean(node, sink));
+    let redirects = fields.take("redirects").and_then(|node| redirects(node, sink));
     let steps_node = fields.require("steps", "[{ get: / }]", sink);
     fields.finish(sink);
     let items = decode::list(steps_node?, "steps", sink);
@@ -139,14 +148,17 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         variables: &variables,
         id: false,
     };
-    let auth = auth_node.and_then(|node| body::auth(node, &holes, sink));
+    let usual = Usual {
+        auth: auth_node.and_then(|node| body::auth(node, &holes, sink)),
+        redirects: redirects.unwrap_or_default(),
+    };
     for (index, item) in items.iter().enumerate() {
         let derived = if index == 0 {
             name.to_owned()
         } else {
             format!("{name}.{}", index + 1)
         };
-        let Some(step) = step(derived, item, &variables, auth.as_deref(), given.files, sink) else {
+        let Some(step) = step(derived, item, &variables, &usual, given.files, sink) else {
             continue;
         };
         if names.contains(&step.name) {
@@ -163,15 +175,31 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         think,
         pacing,
         feed,
+        cookies: cookies.unwrap_or_default(),
         steps,
     })
+}
+
+/// What the steps of a journey do where they say nothing else.
+struct Usual {
+    auth: Option<Vec<Piece>>,
+    redirects: u32,
+}
+
+fn redirects(node: &Node, sink: &mut Sink) -> Option<u32> {
+    let count = decode::count(node, sink)?;
+    if count > REDIRECTS_MAX {
+        let message = format!("at most {REDIRECTS_MAX} redirects are followed");
+        sink.push(Mistake::at(&node.place, message).hint("browsers give up after 20"));
+    }
+    u32::try_from(count).ok()
 }
 
 fn step(
     derived: String,
     node: &Node,
     variables: &[String],
-    auth: Option<&[Piece]>,
+    usual: &Usual,
     files: &Files,
     sink: &mut Sink,
 ) -> Option<Step> {
@@ -220,7 +248,7 @@ fn step(
         headers.extend(template(&entry.node, &holes, sink).map(|value| (entry.key.clone(), value)));
     }
     let own_auth = fields.take("auth").map(|node| body::auth(node, &holes, sink));
-    let auth = own_auth.unwrap_or_else(|| auth.map(<[Piece]>::to_vec));
+    let auth = own_auth.unwrap_or_else(|| usual.auth.clone());
     if !headers
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
@@ -243,6 +271,7 @@ fn step(
         }
         Some(timeout)
     });
+    let redirects = fields.take("redirects").and_then(|node| redirects(node, sink));
     let ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
     let unknown_method = found.is_none();
     fields.finish(sink);
@@ -259,6 +288,7 @@ fn step(
         headers,
         body,
         timeout,
+        redirects: redirects.unwrap_or(usual.redirects),
         expect,
         extract,
         ledger,

@@ -108,6 +108,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                     encoding: body.encoding,
                 }),
                 timeout: step.timeout,
+                redirects: step.redirects,
                 expect: step.expect.clone(),
                 extract: step.extract.clone(),
                 ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
@@ -118,6 +119,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             weight: journey.weight,
             think: journey.think,
             pacing: journey.pacing,
+            cookies: journey.cookies,
             feed: journey
                 .feed
                 .iter()

@@ -184,6 +184,9 @@ pub struct JourneyPlan {
     /// From the start of one pass to that of the next at least, real time; users of the closed model only.
     #[serde(default)]
     pub pacing: Option<Wait>,
+    /// Answers' cookies are sent back within the pass.
+    #[serde(default)]
+    pub cookies: bool,
     /// Indexes into [`Plan::feeders`]: each pass takes a row of each.
     #[serde(default)]
     pub feed: Vec<usize>,
@@ -220,6 +223,9 @@ pub struct StepPlan {
     /// Patience for its answer (cloud time, never below 200 ms real); the client's when none.
     #[serde(default, with = "seconds::option")]
     pub timeout: Option<Duration>,
+    /// Redirects within the target that are followed at most; none by default, and a redirect is then an answer.
+    #[serde(default)]
+    pub redirects: u32,
     /// What an answer must be.
     #[serde(default)]
     pub expect: Expect,

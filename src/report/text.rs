@@ -14,6 +14,7 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Protocol => "protocol",
         FailureKind::Status4xx => "4xx",
         FailureKind::Status5xx => "5xx",
+        FailureKind::Redirect => "redirect",
         FailureKind::Expectation => "expectation",
         FailureKind::Tls => "tls",
     }

@@ -7,6 +7,7 @@ use super::book::Write;
 use super::checks::Checks;
 use super::http1::{Head, Receiver};
 use super::ids::Unique;
+use super::jar;
 use super::measure::{Finished, Recorder};
 use super::passes::{Pass, Place};
 use super::pool::{Next, NoRoute, Slot};
@@ -33,6 +34,9 @@ struct Answer<'a> {
     recorder: &'a mut Recorder,
     served_by: Option<&'a str>,
     checks: Option<&'a Checks>,
+    /// The number of the pass's value that keeps its cookies.
+    jar: Option<usize>,
+    redirects: bool,
 }
 
 impl Receiver for Answer<'_> {
@@ -40,9 +44,20 @@ impl Receiver for Answer<'_> {
         self.pass.status = head.status;
         let by = self.served_by.and_then(|name| head.get(name)).unwrap_or_default();
         self.pass.served = self.recorder.server(by);
-        if let Some(checks) = self.checks {
+        if self.redirects && (300..400).contains(&head.status) {
+            self.pass.location.clear();
+            self.pass
+                .location
+                .extend_from_slice(head.get("location").unwrap_or_default());
+        }
+        let kept = self.jar.is_none_or(|jar| jar::store(&mut self.pass.values[jar], head));
+        // The head of a redirect is not the one that the step is about.
+        if let Some(checks) = self.checks
+            && !(self.redirects && (300..400).contains(&head.status))
+        {
             self.pass.head_fine = checks.head(head, &mut self.pass.values);
         }
+        self.pass.head_fine &= kept;
     }
 
     fn body(&mut self, piece: &[u8]) {
@@ -103,6 +118,10 @@ impl Shard {
     fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
         self.passes[pass].region = self.region_of(pool);
         self.patience.push(step, pass, now_us);
+        self.take_connection(pass, pool, now_us);
+    }
+
+    pub(super) fn take_connection(&mut self, pass: u32, pool: u32, now_us: u64) {
         match self.transport.take(pool, pass) {
             Slot::Idle(connection) => self.send(pass, connection, now_us),
             Slot::New => self.connect(pass, pool, now_us),
@@ -169,12 +188,34 @@ impl Shard {
                 counter: state.counter,
             },
             values: &state.values,
+            going: "",
         };
-        let request = compiled.fill(&mut filling, &mut self.scratch);
+        let request = match &state.going {
+            None => compiled.fill(&mut filling, &mut self.scratch),
+            Some((follow, path)) => compiled.fill_redirected(*follow, path, &mut filling, &mut self.scratch),
+        };
         let sent = self.transport.send(connection, pass, request, compiled.is_to_head());
         if let Err(broken) = sent {
             self.broke(pass, connection, broken, now_us);
         }
+    }
+
+    /// The path that the request of a pass asks for.
+    pub(super) fn path_of(&mut self, pass: u32) -> String {
+        let compiled = &self.common.steps[self.step_of(pass)];
+        let state = &self.passes[pass];
+        let mut filling = Filling {
+            random: &mut state.drawn.clone(),
+            unique: Unique {
+                ids: &self.ids,
+                counter: state.counter,
+            },
+            values: &state.values,
+            going: "",
+        };
+        let request = compiled.fill(&mut filling, &mut self.scratch);
+        let path = request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
+        String::from_utf8_lossy(path).into_owned()
     }
 
     /// Deals with whatever happened on a connection whose bell rang.
@@ -189,6 +230,8 @@ impl Shard {
             recorder: &mut self.recorder,
             served_by: self.common.served_by.as_deref(),
             checks: self.common.steps[step].checks.as_ref(),
+            jar: self.common.steps[step].jar,
+            redirects: self.common.steps[step].redirects_max > 0,
         };
         match self.transport.look(connection, &mut answer) {
             Happened::Nothing | Happened::GoneIdle => {}
@@ -284,6 +327,13 @@ impl Shard {
 
     /// An attempt is over: its request is, or it is tried again.
     fn end_request(&mut self, pass: u32, ending: Ending, now_us: u64) {
+        let ending = match ending {
+            Ending::Answered => match self.follow(pass, now_us) {
+                Ok(()) => return,
+                Err(otherwise) => otherwise.unwrap_or(ending),
+            },
+            ending => ending,
+        };
         let step = self.step_of(pass);
         self.patience.remove(step, pass);
         self.close_seconds(now_us);

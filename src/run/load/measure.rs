@@ -82,7 +82,7 @@ fn sum(one: &Hist, other: &Hist) -> Hist {
     }
 }
 
-const KINDS: [FailureKind; 10] = [
+const KINDS: [FailureKind; 11] = [
     FailureKind::Dns,
     FailureKind::Refused,
     FailureKind::ConnectTimeout,
@@ -93,6 +93,7 @@ const KINDS: [FailureKind; 10] = [
     FailureKind::Status5xx,
     FailureKind::Expectation,
     FailureKind::Tls,
+    FailureKind::Redirect,
 ];
 
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.

@@ -2,6 +2,7 @@
 //! that only those who do something take room; users who think are rows of the wheel.
 
 use super::checks::{CAPTURE_MAX, Values};
+use super::redirect::Follow;
 use super::users::choices;
 use crate::recording::FailureKind;
 
@@ -65,6 +66,12 @@ pub struct Pass {
     pub failure: Option<FailureKind>,
     /// Some of it may have reached the target.
     pub sent: bool,
+    /// Redirects followed.
+    pub redirects: u32,
+    /// What the request has become after a redirect, and its path.
+    pub going: Option<(Follow, String)>,
+    /// Where the answer sends its user.
+    pub location: Vec<u8>,
     /// Status of the answer; zero before its head.
     pub status: u16,
     /// Recorder's index of who served.
@@ -85,6 +92,7 @@ impl Pass {
         (self.intended_us, self.started_us, self.free_us) = (intended_us, now_us, None);
         (self.resent, self.sent) = (false, false);
         (self.attempts, self.failure) = (1, None);
+        (self.redirects, self.going) = (0, None);
         self.counter = counter;
         self.drawn = self.choices.clone();
         // Every attempt draws the same numbers; the next request draws others.
@@ -99,6 +107,7 @@ impl Pass {
     pub fn begin_attempt(&mut self) {
         self.attempts += 1;
         self.resent = false;
+        (self.redirects, self.going) = (0, None);
         self.begin_answer();
     }
 
@@ -134,6 +143,9 @@ impl Pass {
             resent: false,
             attempts: 0,
             failure: None,
+            redirects: 0,
+            going: None,
+            location: Vec::new(),
             sent: false,
             status: 0,
             served: 0,

@@ -10,6 +10,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::checks::{CheckError, Checks, Values};
 use super::ids::Unique;
+use super::redirect::Follow;
 use crate::plan::{Encoding, Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
@@ -63,6 +64,8 @@ pub struct Filling<'a> {
     pub unique: Unique<'a>,
     /// What earlier steps of the pass extracted.
     pub values: &'a Values,
+    /// Where a redirect leads.
+    pub going: &'a str,
 }
 
 /// What a request is made of.
@@ -77,6 +80,10 @@ enum Piece {
     Base64(Box<[Piece]>),
     /// The length of the body, which stands before it.
     BodyLength,
+    /// A Cookie header of the value of this number, where it has any.
+    Cookies(usize),
+    /// Where a redirect leads.
+    Going,
 }
 
 /// Where a value is put in; none of them lets it end the place it stands in.
@@ -143,6 +150,12 @@ pub struct CompiledStep {
     pub checks: Option<Checks>,
     /// How many values its journey keeps.
     pub variables: usize,
+    /// The number of the value that keeps a pass's cookies; none where it keeps none.
+    pub jar: Option<usize>,
+    /// Redirects that are followed at most.
+    pub redirects_max: u32,
+    redirected: Option<Redirected>,
+    method: Box<str>,
     /// Index of its ledger among the plan's ledgers in order.
     pub ledger: Option<u16>,
 }
@@ -162,12 +175,16 @@ impl CompiledStep {
                 method: step.method.clone(),
             })?;
             Ok(Self {
-                shape: shape(step, &method, &plan.target, &variables)?,
+                shape: shape(step, &method, Line::Own, &plan.target, &variables)?,
                 idempotent: method.is_idempotent(),
                 to_head: method == Method::HEAD,
                 expect_status: step.expect.status,
                 checks: Checks::compile(step, &variables)?,
                 variables: variables.len(),
+                jar: jar(&variables),
+                redirects_max: step.redirects,
+                redirected: redirected(step, &plan.target, &variables)?,
+                method: step.method.as_str().into(),
                 ledger: ledger(step),
             })
         };
@@ -204,10 +221,53 @@ impl CompiledStep {
         self.to_head
     }
 
+    /// Its method, upper case.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The bytes of the request that a redirect has made of it, to this path.
+    pub fn fill_redirected<'a>(
+        &'a self,
+        follow: Follow,
+        path: &str,
+        filling: &mut Filling<'_>,
+        scratch: &'a mut Scratch,
+    ) -> &'a [u8] {
+        let shape = match (&self.redirected, follow) {
+            (Some(redirected), Follow::Get) => &redirected.get,
+            (Some(redirected), Follow::Same) => &redirected.same,
+            // Only steps that follow redirects are sent to another path.
+            (None, _) => &self.shape,
+        };
+        let mut filling = Filling {
+            random: filling.random,
+            unique: filling.unique,
+            values: filling.values,
+            going: path,
+        };
+        shape.fill(&mut filling, scratch)
+    }
+
     /// The bytes of one request of this step; `scratch` holds them where they differ from time to time.
     #[inline]
     pub fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
-        let (head, body) = match &self.shape {
+        self.shape.fill(filling, scratch)
+    }
+}
+
+/// A step's requests after a redirect.
+#[derive(Clone, Debug)]
+struct Redirected {
+    get: Shape,
+    same: Shape,
+}
+
+impl Shape {
+    #[inline]
+    fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
+        let (head, body) = match self {
             Shape::Fixed(bytes) => return bytes,
             Shape::Varying { head, body } => (head, body),
         };
@@ -246,6 +306,14 @@ fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &
                 write(pieces, filling, 0, &mut plain);
                 out.extend_from_slice(STANDARD.encode(plain).as_bytes());
             }
+            Piece::Cookies(number) => {
+                if let Some(cookies) = filling.values.get(*number).filter(|cookies| !cookies.is_empty()) {
+                    out.extend_from_slice(b"cookie: ");
+                    Place::Header.write(cookies, out);
+                    out.extend_from_slice(b"\r\n");
+                }
+            }
+            Piece::Going => out.extend_from_slice(filling.going.as_bytes()),
             Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
         }
     }
@@ -260,15 +328,66 @@ fn variables(plan: &Plan, journey: usize) -> Vec<String> {
     });
     let steps = plan.steps.iter().filter(|step| step.journey == journey);
     let extracts = steps.flat_map(|step| &step.extract);
-    columns.chain(extracts.map(|extract| extract.name.clone())).collect()
+    let cookies = plan.journeys.get(journey).is_some_and(|journey| journey.cookies);
+    let jar = cookies.then(|| JAR.to_owned());
+    let extracted = extracts.map(|extract| extract.name.clone());
+    columns.chain(extracted).chain(jar).collect()
 }
 
-fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[String]) -> Result<Shape, StepError> {
+/// No variable of a user's can be called so.
+const JAR: &str = "(cookies)";
+
+fn jar(variables: &[String]) -> Option<usize> {
+    variables.iter().position(|variable| variable == JAR)
+}
+
+fn redirected(step: &StepPlan, target: &TargetPlan, variables: &[String]) -> Result<Option<Redirected>, StepError> {
+    if step.redirects == 0 {
+        return Ok(None);
+    }
+    let going = Line::Going;
+    let method = |method: &str| if method == "HEAD" { Method::HEAD } else { Method::GET };
+    let get = StepPlan {
+        body: None,
+        headers: step
+            .headers
+            .iter()
+            .filter(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"))
+            .cloned()
+            .collect(),
+        ..step.clone()
+    };
+    let same = Method::from_bytes(step.method.as_bytes()).unwrap_or(Method::GET);
+    Ok(Some(Redirected {
+        get: shape(&get, &method(&step.method), going, target, variables)?,
+        same: shape(step, &same, going, target, variables)?,
+    }))
+}
+
+/// What stands in a request's first line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Line {
+    /// The step's own path.
+    Own,
+    /// Where a redirect leads.
+    Going,
+}
+
+fn shape(
+    step: &StepPlan,
+    method: &Method,
+    line: Line,
+    target: &TargetPlan,
+    variables: &[String],
+) -> Result<Shape, StepError> {
     let mut pieces = Pieces::new(variables);
     pieces.text(method.as_str());
     pieces.text(" ");
     path(step)?;
-    pieces.template(&step.path, Place::Path);
+    match line {
+        Line::Own => pieces.template(&step.path, Place::Path),
+        Line::Going => pieces.push(Piece::Going),
+    }
     pieces.text(" HTTP/1.1\r\n");
     let has = |name: &str| step.headers.iter().any(|(header, _)| header.eq_ignore_ascii_case(name));
     if !has("host") {
@@ -280,6 +399,9 @@ fn shape(step: &StepPlan, method: &Method, target: &TargetPlan, variables: &[Str
     }
     if !has("user-agent") {
         pieces.text(concat!("user-agent: tenfold/", env!("CARGO_PKG_VERSION"), "\r\n"));
+    }
+    if let Some(jar) = jar(variables).filter(|_| !has("cookie")) {
+        pieces.push(Piece::Cookies(jar));
     }
     for (name, value) in &step.headers {
         header(step, name, value)?;
