@@ -4,6 +4,7 @@
 
 pub mod body;
 pub mod checks;
+pub mod connections;
 mod decode;
 pub mod entry;
 mod error;

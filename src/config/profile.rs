@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::connections::{self, Connections};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
@@ -22,6 +23,9 @@ use crate::units::Pace;
 
 /// Longest schedule; whatever is longer was written by mistake.
 const SCHEDULE_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+
+/// More threads than any machine has cores.
+const SHARDS_MAX: u64 = 1024;
 
 /// What the profile's author wrote, checked.
 #[derive(Clone, Debug)]
@@ -134,8 +138,8 @@ pub struct Stage {
 pub struct Client {
     /// `honour-ttl`, `pin` or `forever`.
     pub dns: String,
-    /// Per shard and address at most.
-    pub connections: usize,
+    /// How connections are kept.
+    pub connections: Connections,
     /// Cloud time.
     pub connect_timeout: Duration,
     /// Cloud time.
@@ -432,7 +436,7 @@ fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
 fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
     let mut client = Client {
         dns: "honour-ttl".to_owned(),
-        connections: 1024,
+        connections: Connections::default(),
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(30),
         rate_limit: None,
@@ -452,17 +456,7 @@ fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
         }
         client.dns = dns;
     }
-    let mut positive = |key: &'static str, max: u64, sink: &mut Sink| {
-        let node = fields.take(key)?;
-        let count = decode::count(node, sink)?;
-        if !(1..=max).contains(&count) {
-            sink.push(Mistake::at(&node.place, format!("{key} is a number from 1 to {max}")));
-            return None;
-        }
-        usize::try_from(count).ok()
-    };
-    client.connections = positive("connections", 60_000, sink).unwrap_or(client.connections);
-    client.shards = positive("shards", 1024, sink);
+    client.shards = fields.take("shards").and_then(|node| shards(node, sink));
     let mut timeout = |key: &'static str, default: Duration, sink: &mut Sink| {
         let Some(node) = fields.take(key) else { return default };
         let timeout = decode::duration(node, sink).unwrap_or(default);
@@ -473,6 +467,7 @@ fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
     };
     client.connect_timeout = timeout("connect_timeout", client.connect_timeout, sink);
     client.request_timeout = timeout("request_timeout", client.request_timeout, sink);
+    client.connections = connections::connections(&mut fields, sink);
     client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
     if let Some(node) = fields.take("tls") {
         client.tls = tls::tls(node, files, sink);
@@ -480,6 +475,18 @@ fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
     client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
     fields.finish(sink);
     client
+}
+
+fn shards(node: &Node, sink: &mut Sink) -> Option<usize> {
+    let shards = decode::count(node, sink)?;
+    if !(1..=SHARDS_MAX).contains(&shards) {
+        sink.push(Mistake::at(
+            &node.place,
+            format!("shards is a number from 1 to {SHARDS_MAX}"),
+        ));
+        return None;
+    }
+    usize::try_from(shards).ok()
 }
 
 fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Body, ClientPlan, DnsPolicy, Encoding, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, Spacing, StagePlan,
-    StepPlan, TargetPlan, Template, TlsPlan, Wait,
+    Body, ClientPlan, ConnectionUse, DnsPolicy, Encoding, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, Spacing,
+    StagePlan, StepPlan, TargetPlan, Template, TlsPlan, Wait,
 };
 use crate::units::Pace;
 
@@ -114,6 +114,10 @@ impl AdHoc {
             client: ClientPlan {
                 dns: DnsPolicy::HonourTtl,
                 connections_max: self.connections.div_ceil(self.cores.max(1)),
+                connections: ConnectionUse::Pool,
+                connection_age: None,
+                connection_idle: None,
+                sources: Vec::new(),
                 connect_timeout: self.timeout,
                 request_timeout: self.timeout,
                 rate_limit: None,

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
+pub use crate::config::connections::ConnectionUse;
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 pub use crate::config::profile::Spacing;
@@ -313,6 +314,18 @@ pub struct ClientPlan {
     pub dns: DnsPolicy,
     /// Connections per shard and address at most.
     pub connections_max: usize,
+    /// Who uses a connection.
+    #[serde(default)]
+    pub connections: ConnectionUse,
+    /// Older connections are closed after their request (cloud time, never below 200 ms real).
+    #[serde(default, with = "seconds::option")]
+    pub connection_age: Option<Duration>,
+    /// Connections that nobody used for so long are closed (cloud time, never below 200 ms real).
+    #[serde(default, with = "seconds::option")]
+    pub connection_idle: Option<Duration>,
+    /// Local addresses that connections come from in turn; the system's choice when none.
+    #[serde(default)]
+    pub sources: Vec<IpAddr>,
     /// Patience for a connect (cloud time, never below 200 ms real).
     #[serde(with = "seconds")]
     pub connect_timeout: Duration,

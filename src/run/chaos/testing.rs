@@ -314,6 +314,10 @@ pub(super) fn plan() -> Plan {
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
             connections_max: 1,
+            connections: crate::plan::ConnectionUse::Pool,
+            connection_age: None,
+            connection_idle: None,
+            sources: Vec::new(),
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(1),
             rate_limit: None,

@@ -122,7 +122,11 @@ impl Shard {
     }
 
     pub(super) fn take_connection(&mut self, pass: u32, pool: u32, now_us: u64) {
-        match self.transport.take(pool, pass) {
+        let slot = match self.owned {
+            true => self.transport.take_own(pool, self.passes[pass].own.take()),
+            false => self.transport.take(pool, pass),
+        };
+        match slot {
             Slot::Idle(connection) => self.send(pass, connection, now_us),
             Slot::New => self.connect(pass, pool, now_us),
             Slot::InLine => self.passes[pass].place = Place::InLine(pool),
@@ -238,13 +242,18 @@ impl Shard {
             Happened::Opened => {
                 self.connecting.remove(pass);
                 let now_us = self.now_us();
+                self.transport.opened(connection, now_us);
                 self.send(pass, connection, now_us);
             }
             Happened::NotOpened(error, next) => self.not_opened(pass, &error, next),
             Happened::Answered { reusable } => {
                 let now_us = self.now_us();
-                let (next, connection) = self.transport.release(connection, reusable);
-                self.give(next, connection, now_us);
+                if self.owned {
+                    self.passes[pass].own = self.transport.release_own(connection, reusable, now_us);
+                } else {
+                    let (next, connection) = self.transport.release(connection, reusable, now_us);
+                    self.give(next, connection, now_us);
+                }
                 self.end_request(pass, Ending::Answered, now_us);
             }
             Happened::Broken(broken) => {

@@ -3,6 +3,7 @@
 
 use super::checks::{CAPTURE_MAX, Values};
 use super::redirect::Follow;
+use super::transport::Own;
 use super::users::choices;
 use crate::recording::FailureKind;
 
@@ -56,6 +57,8 @@ pub struct Pass {
     pub free_us: Option<u64>,
     /// Where it is.
     pub place: Place,
+    /// The idle connection of its user's own, where users have their own.
+    pub own: Option<Own>,
     /// Recorder's index of the Region it was sent to.
     pub region: usize,
     /// It was sent again over a new connection because the old one may have been closed just then; only once.
@@ -139,6 +142,7 @@ impl Pass {
             started_us: 0,
             free_us: None,
             place: Place::Nowhere,
+            own: None,
             region: 0,
             resent: false,
             attempts: 0,

@@ -158,6 +158,11 @@ impl Pools {
         Slot::InLine
     }
 
+    /// A connection of a user's own is opened: nobody else waits for its room.
+    pub fn take_own(&mut self, pool: u32) {
+        self.pools[pool as usize].taken += 1;
+    }
+
     /// `pass` stands in line no longer; it was the first to come, so it is found at once.
     pub fn leave_line(&mut self, pool: u32, pass: u32) {
         let line = &mut self.pools[pool as usize].line;

@@ -11,7 +11,7 @@ use hyper::header::{HeaderName, HeaderValue};
 use super::checks::{CheckError, Checks, Values};
 use super::ids::Unique;
 use super::redirect::Follow;
-use crate::plan::{Encoding, Part, Plan, StepPlan, TargetPlan, Template};
+use crate::plan::{ConnectionUse, Encoding, Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
 const MEMORY: &str = "writing to memory cannot fail";
@@ -169,6 +169,7 @@ impl CompiledStep {
             u16::try_from(index).ok()
         };
         let compile = |step: &StepPlan| {
+            let step = &closing(step, plan.client.connections);
             let variables = variables(plan, step.journey);
             let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
                 step: step.name.clone(),
@@ -255,6 +256,17 @@ impl CompiledStep {
     pub fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
         self.shape.fill(filling, scratch)
     }
+}
+
+/// The step, saying that its connection is for this request alone where that is so.
+fn closing(step: &StepPlan, connections: ConnectionUse) -> StepPlan {
+    let mut step = step.clone();
+    let says = |(name, _): &(String, Template)| name.eq_ignore_ascii_case("connection");
+    if connections == ConnectionUse::PerRequest && !step.headers.iter().any(says) {
+        let parts = vec![Part::Text("close".to_owned())];
+        step.headers.push(("connection".to_owned(), Template { parts }));
+    }
+    step
 }
 
 /// A step's requests after a redirect.

@@ -30,10 +30,10 @@ use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
 use super::retry::Retrying;
 use super::timer::Timer;
-use super::transport::{Transport, TransportSettings};
+use super::transport::{Own, Transport, TransportSettings};
 use super::users::{Journeys, wait_us};
 use crate::clock::RunClock;
-use crate::plan::{LoadModel, Plan};
+use crate::plan::{ConnectionUse, LoadModel, Plan};
 use crate::recording::{Ack, Pulse};
 
 /// Seconds kept while nobody takes them; older ones are folded together.
@@ -171,6 +171,10 @@ pub(super) struct Shard {
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
+    /// Users have connections of their own.
+    pub(super) owned: bool,
+    /// Those of users who think, by row.
+    own: Vec<Option<Own>>,
     stopping: bool,
     /// It ends before its schedule does.
     pub(super) cut: bool,
@@ -208,6 +212,8 @@ impl Shard {
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
+            owned: plan.client.connections == ConnectionUse::PerUser,
+            own: Vec::new(),
             stopping: false,
             cut: false,
             common,
@@ -236,6 +242,7 @@ impl Shard {
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
+            self.transport.expire_idle(now_us);
             self.try_again(now_us);
             self.cut = now_us < self.end_us && *self.common.stop.borrow();
             if now_us >= self.end_us || self.cut {
@@ -283,6 +290,7 @@ impl Shard {
             self.patience.next_us(),
             self.connecting.next_us(),
             self.retrying.next_us(),
+            self.transport.idle_until_us(),
         ];
         let until_us = std::iter::once(look_us)
             .chain(waits)
@@ -324,10 +332,13 @@ impl Shard {
     }
 
     fn wake_user(&mut self, row: u32, due_us: u64) {
+        let own = self.own.get_mut(row as usize).and_then(Option::take);
         let Some((number, pass)) = self.crowd.begin_pass(row) else {
+            own.into_iter().for_each(|own| self.transport.give_up(own));
             return;
         };
-        let pass = Pass::new(Owner::User(row), self.common.plan.seed, number, pass);
+        let mut pass = Pass::new(Owner::User(row), self.common.plan.seed, number, pass);
+        pass.own = own;
         self.begin(pass, due_us);
     }
 
@@ -371,6 +382,9 @@ impl Shard {
     fn leave_dry(&mut self, pass: u32) {
         self.recorder.intended();
         self.recorder.dropped();
+        if let Some(own) = self.passes[pass].own.take() {
+            self.transport.give_up(own);
+        }
         if let Owner::User(row) = self.passes[pass].owner {
             self.crowd.leave(row);
         }
@@ -398,6 +412,7 @@ impl Shard {
     }
 
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
+        self.keep_own(pass);
         let state = &mut self.passes[pass];
         if let Owner::User(row) = state.owner
             && !self.stopping
@@ -414,6 +429,22 @@ impl Shard {
             self.crowd.sleep(row, now_us, wait);
         }
         self.passes.end(pass);
+    }
+
+    /// A user keeps its connection while it thinks; that of an arrival leaves with it.
+    fn keep_own(&mut self, pass: u32) {
+        let Some(own) = self.passes[pass].own.take() else {
+            return;
+        };
+        match self.passes[pass].owner {
+            Owner::User(row) => {
+                if self.own.len() <= row as usize {
+                    self.own.resize(row as usize + 1, None);
+                }
+                self.own[row as usize] = Some(own);
+            }
+            Owner::Arrival => self.transport.give_up(own),
+        }
     }
 
     /// Ends every second that has passed; an empty one is a second too.

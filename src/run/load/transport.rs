@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::ReadBuf;
 
+use super::deadlines::Deadlines;
 use super::http1::{AtEnd, Progress, Reader, Receiver};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Bell, Ready, Token};
@@ -38,6 +39,19 @@ pub struct TransportSettings {
     pub policy: DnsPolicy,
     /// None speaks in the clear.
     pub tls: Option<Arc<Tls>>,
+    /// Older connections are closed after their request, real time.
+    pub age_max: Option<Duration>,
+    /// Connections that nobody used for so long are closed, real time.
+    pub idle_max: Option<Duration>,
+    /// Local addresses to come from, in turn.
+    pub sources: Arc<[IpAddr]>,
+}
+
+/// A connection of a user's own, for as long as it is open: the same slot can be another connection later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Own {
+    connection: u32,
+    generation: u32,
 }
 
 /// What a look at a connection found.
@@ -96,6 +110,9 @@ struct Connection {
     heard: bool,
     /// The bell is told of the next byte already.
     listening: bool,
+    opened_us: u64,
+    /// How many connections this slot has had.
+    generation: u32,
 }
 
 /// The connections of one shard.
@@ -107,6 +124,11 @@ pub struct Transport {
     open: u64,
     buffer: Box<[u8]>,
     ready: Ready,
+    age_max_us: u64,
+    /// When idle connections have been so for too long; none where they may be for ever.
+    idle: Option<Deadlines>,
+    sources: Arc<[IpAddr]>,
+    turn: usize,
 }
 
 impl Transport {
@@ -121,6 +143,10 @@ impl Transport {
             open: 0,
             buffer: vec![0; BUFFER].into(),
             ready,
+            age_max_us: settings.age_max.map_or(u64::MAX, |age| age.as_micros() as u64),
+            idle: settings.idle_max.map(|idle| Deadlines::new(idle.as_micros() as u64)),
+            sources: Arc::clone(&settings.sources),
+            turn: first_turn,
         }
     }
 
@@ -160,7 +186,92 @@ impl Transport {
     /// Asks for a connection for `pass`.
     #[inline]
     pub fn take(&mut self, pool: u32, pass: u32) -> Slot {
-        self.pools.take(pool, pass)
+        let slot = self.pools.take(pool, pass);
+        if let (Slot::Idle(connection), Some(idle)) = (slot, &mut self.idle) {
+            idle.remove(connection);
+        }
+        slot
+    }
+
+    /// Asks for the connection that a user keeps, or the right to open one of its own; one to an address that has left
+    /// the answer is given up.
+    pub fn take_own(&mut self, pool: u32, own: Option<Own>) -> Slot {
+        if let Some(index) = own.and_then(|own| self.find(own)) {
+            if let Some(idle) = &mut self.idle {
+                idle.remove(index);
+            }
+            if !self.pools.is_retired(self.connections[index as usize].pool) {
+                return Slot::Idle(index);
+            }
+            self.close(index);
+        }
+        self.pools.take_own(pool);
+        Slot::New
+    }
+
+    /// The request on a user's own connection is over; none when it can carry no other.
+    pub fn release_own(&mut self, index: u32, reusable: bool, now_us: u64) -> Option<Own> {
+        if !self.is_reusable(index, reusable, now_us) {
+            self.close(index);
+            return None;
+        }
+        let connection = &mut self.connections[index as usize];
+        connection.pass = NOBODY;
+        connection.reused = true;
+        let own = Own {
+            connection: index,
+            generation: connection.generation,
+        };
+        if matches!(self.look_idle(index), Happened::GoneIdle) {
+            return None;
+        }
+        if let Some(idle) = &mut self.idle {
+            idle.push(index, now_us);
+        }
+        Some(own)
+    }
+
+    /// The user who kept it is gone.
+    pub fn give_up(&mut self, own: Own) {
+        if let Some(index) = self.find(own) {
+            self.close(index);
+        }
+    }
+
+    fn find(&self, own: Own) -> Option<u32> {
+        let connection = self.connections.get(own.connection as usize)?;
+        let same = connection.generation == own.generation && connection.pass == NOBODY;
+        (same && matches!(connection.link, Link::Open(_))).then_some(own.connection)
+    }
+
+    /// Closes what nobody has used for too long.
+    pub fn expire_idle(&mut self, now_us: u64) {
+        while let Some(index) = self.idle.as_mut().and_then(|idle| idle.pop_due(now_us)) {
+            let pool = self.connections[index as usize].pool;
+            self.pools.idle_closed(pool, index);
+            self.forget(index);
+        }
+    }
+
+    /// When to do so next.
+    #[must_use]
+    #[inline]
+    pub fn idle_until_us(&self) -> Option<u64> {
+        self.idle.as_ref()?.next_us()
+    }
+
+    /// A connection has opened at this instant.
+    pub fn opened(&mut self, index: u32, now_us: u64) {
+        self.connections[index as usize].opened_us = now_us;
+    }
+
+    fn is_reusable(&self, index: u32, reusable: bool, now_us: u64) -> bool {
+        let connection = &self.connections[index as usize];
+        reusable
+            && connection.unsent.is_empty()
+            && !connection.unflushed
+            && !self.pools.is_retired(connection.pool)
+            && now_us.saturating_sub(connection.opened_us) < self.age_max_us
     }
 
     /// `pass` waits no longer.
@@ -171,9 +282,14 @@ impl Transport {
     /// Begins to open a connection for `pass`; its bell rings when that is done.
     pub fn connect(&mut self, pool: u32, pass: u32) -> u32 {
         let address = self.pools.address(pool);
+        let source = match &*self.sources {
+            [] => None,
+            sources => sources.get(self.turn % sources.len()).copied(),
+        };
+        self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
         let connection = &mut self.connections[index as usize];
-        connection.link = Link::Opening(Box::pin(Stream::open(address, self.tls.clone())));
+        connection.link = Link::Opening(Box::pin(Stream::open(address, source, self.tls.clone())));
         (connection.pool, connection.pass) = (pool, pass);
         (connection.reused, connection.listening) = (false, false);
         connection.bell.wake_by_ref();
@@ -197,6 +313,8 @@ impl Transport {
             written: false,
             heard: false,
             listening: false,
+            opened_us: 0,
+            generation: 0,
         });
         index
     }
@@ -256,17 +374,20 @@ impl Transport {
 
     /// The request on it is over; says who may use its room now, and the connection if it can still be used.
     #[inline]
-    pub fn release(&mut self, index: u32, reusable: bool) -> (Next, Option<u32>) {
+    pub fn release(&mut self, index: u32, reusable: bool, now_us: u64) -> (Next, Option<u32>) {
+        if !self.is_reusable(index, reusable, now_us) {
+            return (self.close(index), None);
+        }
         let connection = &mut self.connections[index as usize];
         connection.pass = NOBODY;
         connection.reused = true;
         let pool = connection.pool;
-        if !reusable || !connection.unsent.is_empty() || connection.unflushed || self.pools.is_retired(pool) {
-            return (self.close(index), None);
-        }
         let next = self.pools.give_back(pool, index);
         if next == Next::Nobody && matches!(self.look_idle(index), Happened::GoneIdle) {
             return (Next::Nobody, None);
+        }
+        if let (Next::Nobody, Some(idle)) = (next, &mut self.idle) {
+            idle.push(index, now_us);
         }
         (next, Some(index))
     }
@@ -292,6 +413,10 @@ impl Transport {
         }
         connection.link = Link::None;
         connection.pass = NOBODY;
+        connection.generation = connection.generation.wrapping_add(1);
+        if let Some(idle) = &mut self.idle {
+            idle.remove(index);
+        }
         connection.reader.reset();
         connection.unsent = Vec::new();
         connection.unflushed = false;

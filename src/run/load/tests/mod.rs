@@ -2,6 +2,7 @@
 
 mod client;
 mod closed;
+mod connections;
 mod dns;
 mod honesty;
 mod hostile;
@@ -71,6 +72,10 @@ fn plan(address: SocketAddr) -> Plan {
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
             connections_max: 100,
+            connections: ConnectionUse::Pool,
+            connection_age: None,
+            connection_idle: None,
+            sources: Vec::new(),
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
             rate_limit: None,

@@ -1,0 +1,100 @@
+//! How a client keeps connections: `connections`, `max_age`, `idle` and `source_addresses` of a profile's client.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::decode::{self, Fields};
+use super::error::{Mistake, Sink};
+use super::node::Node;
+
+/// Connections of a pool at most: there are no more ports to one address.
+const POOL_MAX: u64 = 60_000;
+
+/// Who uses a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConnectionUse {
+    /// Whoever needs one next: as many as a pool has, as behind a proxy or in a service's own client.
+    #[default]
+    Pool,
+    /// One user, as long as both last, as browsers do.
+    PerUser,
+    /// One request; it is closed after its answer.
+    PerRequest,
+}
+
+/// How connections are kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connections {
+    /// Who uses one.
+    pub used_by: ConnectionUse,
+    /// Of a pool: per shard and address at most.
+    pub pool: usize,
+    /// Older ones are closed after their request, cloud time.
+    pub max_age: Option<Duration>,
+    /// Those that nobody used for so long are closed, cloud time.
+    pub idle: Option<Duration>,
+    /// Local addresses they come from in turn; the system's choice when none.
+    pub sources: Vec<IpAddr>,
+}
+
+impl Default for Connections {
+    fn default() -> Self {
+        Self {
+            used_by: ConnectionUse::Pool,
+            pool: 1024,
+            max_age: None,
+            idle: None,
+            sources: Vec::new(),
+        }
+    }
+}
+
+/// Reads them from a client's keys.
+pub(super) fn connections(fields: &mut Fields<'_>, sink: &mut Sink) -> Connections {
+    let mut connections = Connections::default();
+    if let Some(node) = fields.take("connections") {
+        used_by(node, &mut connections, sink);
+    }
+    let mut limit = |key: &'static str, sink: &mut Sink| {
+        let node = fields.take(key)?;
+        let limit = decode::duration(node, sink)?;
+        if limit.is_zero() {
+            let hint = "write `connections: per_request` for connections that carry one request";
+            sink.push(Mistake::at(&node.place, format!("a {key} of zero")).hint(hint));
+        }
+        Some(limit)
+    };
+    connections.max_age = limit("max_age", sink);
+    connections.idle = limit("idle", sink);
+    if let Some(node) = fields.take("source_addresses") {
+        for item in decode::list(node, "source_addresses", sink) {
+            let Some(text) = decode::text(item, sink) else { continue };
+            match text.parse() {
+                Ok(address) => connections.sources.push(address),
+                Err(_) => sink.push(
+                    Mistake::at(&item.place, format!("{text:?} is no address"))
+                        .hint("write addresses of this machine, such as 10.0.0.5"),
+                ),
+            }
+        }
+    }
+    connections
+}
+
+fn used_by(node: &Node, connections: &mut Connections, sink: &mut Sink) {
+    let Some(text) = decode::text(node, sink) else { return };
+    match text.as_str() {
+        "per_user" => connections.used_by = ConnectionUse::PerUser,
+        "per_request" => connections.used_by = ConnectionUse::PerRequest,
+        _ => match text.replace('_', "").parse::<u64>() {
+            Ok(pool) if (1..=POOL_MAX).contains(&pool) => connections.pool = pool as usize,
+            _ => {
+                let message = format!("connections is a number from 1 to {POOL_MAX}, per_user or per_request");
+                sink.push(Mistake::at(&node.place, message));
+            }
+        },
+    }
+}
