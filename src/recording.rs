@@ -77,6 +77,12 @@ pub struct Slice {
     pub dropped: u64,
     /// By step index.
     pub steps: Vec<StepSlice>,
+    /// How long it took to connect, microseconds, of connections opened in it: they belong to no step.
+    #[serde(default)]
+    pub connect: Hist,
+    /// The same of TLS handshakes.
+    #[serde(default)]
+    pub tls: Hist,
     /// Successful requests by who served them.
     pub served: BTreeMap<ServedBy, u64>,
     /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
@@ -92,12 +98,22 @@ pub struct StepSlice {
     pub ok: u64,
     /// Failed, by kind.
     pub failed: BTreeMap<FailureKind, u64>,
-    /// Latency (from the intended start) of all finished requests, microseconds.
+    /// Latency (from the intended start) of all finished requests, failed ones too, microseconds; what an objective on
+    /// `latency` means.
     pub latency: Hist,
+    /// The same of those that failed, so that the rest is that of successes, exactly; an older recording has none.
+    #[serde(default)]
+    pub latency_failed: Hist,
     /// Service time of all finished requests, microseconds.
     pub service_time: Hist,
     /// Lag of all started requests, microseconds.
     pub lag: Hist,
+    /// How long finished requests stood in line for a connection, microseconds; zero for those that did not.
+    #[serde(default)]
+    pub blocked: Hist,
+    /// From sending to the first byte of the answer, microseconds, of finished requests that got one.
+    #[serde(default)]
+    pub first_byte: Hist,
 }
 
 impl StepSlice {
@@ -116,9 +132,9 @@ pub enum FailureKind {
     Dns,
     /// Connection refused.
     Refused,
-    /// No connection in time.
+    /// No connection in time; see [`FailureKind::TlsTimeout`].
     ConnectTimeout,
-    /// No whole response in time.
+    /// Sent, and no byte of a response in time; of a probe, no whole response.
     Timeout,
     /// Connection reset or closed before the whole response.
     Reset,
@@ -132,6 +148,12 @@ pub enum FailureKind {
     Expectation,
     /// No TLS: a bad certificate, an alert, a record that does not verify.
     Tls,
+    /// The time ran out in the line for a connection, or most of it passed there.
+    BlockedTimeout,
+    /// Connected, and no TLS in time.
+    TlsTimeout,
+    /// The response began and was not whole in time.
+    BodyTimeout,
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.

@@ -438,6 +438,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
     ];
     let mut probes = Vec::new();
     let mut latencies: BTreeMap<(u64, usize), hdrhistogram::Histogram<u64>> = BTreeMap::new();
+    let mut of_failures = latencies.clone();
     for second in 0..LENGTH {
         slices.push(Slice {
             second,
@@ -484,11 +485,16 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 None => slice.steps[step].ok += 1,
                 Some(kind) => *slice.steps[step].failed.entry(kind).or_default() += 1,
             }
-            latencies
-                .entry((finish as u64, step))
-                .or_insert_with(Hist::working)
-                .record(((finish - start) * 1e6) as u64)
-                .expect("within bounds");
+            let took = |histograms: &mut BTreeMap<(u64, usize), hdrhistogram::Histogram<u64>>| {
+                let histogram = histograms.entry((finish as u64, step)).or_insert_with(Hist::working);
+                histogram
+                    .record(((finish - start) * 1e6) as u64)
+                    .expect("within bounds");
+            };
+            took(&mut latencies);
+            if failure.is_some() {
+                took(&mut of_failures);
+            }
             if step == 1 && index % 5 == 0 {
                 probes.push(ProbeSample {
                     direct: false,
@@ -500,6 +506,9 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 });
             }
         }
+    }
+    for ((second, step), latency) in of_failures {
+        slices[second as usize].steps[step].latency_failed = Hist::encode(&latency);
     }
     let mut lag = Hist::working();
     lag.record_n(500, 100).expect("within bounds");

@@ -4,6 +4,7 @@
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
+use super::times::Row;
 use super::{Report, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
@@ -44,6 +45,11 @@ fn page(report: &Report) -> Value {
             name => curve.fault.experiment.clone(),
             region => curve.region.clone(),
             points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), format_share(*share))).collect::<Vec<_>>(),
+        }).collect::<Vec<_>>(),
+        times => report.times.rows().iter().map(time_row).collect::<Vec<_>>(),
+        step_times => report.times.step_rows().into_iter().map(|(name, rows)| context! {
+            name => name,
+            rows => rows.iter().map(time_row).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
@@ -261,6 +267,15 @@ fn scale_outs(report: &Report) -> Vec<Value> {
             }
         })
         .collect()
+}
+
+fn time_row(row: &Row) -> Value {
+    context! {
+        name => row.name,
+        count => format_count(row.of.count),
+        figures => row.of.figures().to_vec(),
+        what => row.what.clone(),
+    }
 }
 
 fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {

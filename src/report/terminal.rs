@@ -83,6 +83,11 @@ pub fn terminal(report: &Report, color: bool) -> String {
             line(&mut out, &format!("  {}", scale_out_line(scale_out)));
         }
     }
+    let times = report.times.table();
+    if !times.is_empty() {
+        heading(&mut out, &paint, "Where the time went (real time)");
+        out.push_str(&times);
+    }
     honesty(&mut out, report, &paint);
     heading(&mut out, &paint, "Again");
     line(&mut out, &format!("  {}", report.rerun));

@@ -16,6 +16,9 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Status5xx => "5xx",
         FailureKind::Expectation => "expectation",
         FailureKind::Tls => "tls",
+        FailureKind::BlockedTimeout => "blocked timeout",
+        FailureKind::TlsTimeout => "tls timeout",
+        FailureKind::BodyTimeout => "body timeout",
     }
 }
 

@@ -13,9 +13,11 @@ mod ids;
 mod measure;
 mod passes;
 mod pool;
+mod pulses;
 mod ready;
 mod request;
 mod resolver;
+mod seconds;
 mod shard;
 mod stream;
 #[cfg(test)]
@@ -33,7 +35,7 @@ use std::thread::JoinHandle;
 use hyper::header::HeaderName;
 use tokio::sync::{mpsc, watch};
 
-pub use measure::{ShardSecond, merge};
+pub use seconds::{ShardSecond, merge};
 
 pub use self::crowd::Crowd;
 use self::curve::Curve;
@@ -186,7 +188,7 @@ impl Load {
         for shard in self.shards {
             match shard.join() {
                 Ok(Ok(part)) => {
-                    measure::merge_pulses(&mut end.pulses, part.pulses);
+                    pulses::merge_pulses(&mut end.pulses, part.pulses);
                     end.acknowledged.extend(part.acknowledged);
                     end.unknown.extend(part.unknown);
                     end.writes_over += part.writes_over;

@@ -7,6 +7,7 @@ mod honesty;
 mod hostile;
 mod journeys;
 mod open;
+mod times;
 mod tls;
 
 use std::collections::BTreeMap;
