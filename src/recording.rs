@@ -209,6 +209,54 @@ pub struct GeneratorSlice {
     pub resident_bytes: u64,
     /// Open connections.
     pub connections: u64,
+    /// Share of the machine's CPU time that its hypervisor gave to others, 0 to 1.
+    #[serde(default)]
+    pub steal: f64,
+    /// TCP segments sent by everything in this network namespace.
+    #[serde(default)]
+    pub segments_sent: u64,
+    /// Of them, sent again because no acknowledgement came.
+    #[serde(default)]
+    pub segments_resent: u64,
+    /// Descriptors in use by the process; zero where the kernel does not say.
+    #[serde(default)]
+    pub descriptors: u64,
+    /// How many it may use; zero where that is not known.
+    #[serde(default)]
+    pub descriptors_limit: u64,
+    /// Most connections to one address, open or being opened, each with a local port.
+    #[serde(default)]
+    pub ports: u64,
+    /// How many local ports there are; zero where that is not known.
+    #[serde(default)]
+    pub ports_limit: u64,
+}
+
+impl GeneratorSlice {
+    /// Adds another shard's share of the same second.
+    pub fn merge(&mut self, other: &GeneratorSlice) {
+        self.connections += other.connections;
+        self.ports += other.ports;
+        self.keep_most(other);
+    }
+
+    /// Adds an earlier second of the same shard.
+    pub fn follow(&mut self, earlier: &GeneratorSlice) {
+        self.ports = self.ports.max(earlier.ports);
+        self.keep_most(earlier);
+    }
+
+    fn keep_most(&mut self, other: &GeneratorSlice) {
+        self.cpu_busiest_shard = self.cpu_busiest_shard.max(other.cpu_busiest_shard);
+        self.cpu_process = self.cpu_process.max(other.cpu_process);
+        self.resident_bytes = self.resident_bytes.max(other.resident_bytes);
+        self.steal = self.steal.max(other.steal);
+        self.segments_sent += other.segments_sent;
+        self.segments_resent += other.segments_resent;
+        self.descriptors = self.descriptors.max(other.descriptors);
+        self.descriptors_limit = self.descriptors_limit.max(other.descriptors_limit);
+        self.ports_limit = self.ports_limit.max(other.ports_limit);
+    }
 }
 
 /// Fine-grained outcome of one step over the run: one cell per `cell` of real time, by the instant requests started.

@@ -182,6 +182,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             lag_p99_max: secs(0.1),
             cpu_max: 0.9,
             requests_min: 100,
+            ..HonestyPlan::default()
         },
         ends_at: cloud(LENGTH as f64),
     }
@@ -455,6 +456,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 cpu_process: 0.7,
                 resident_bytes: 64 << 20,
                 connections: 40,
+                ..Default::default()
             },
             ..Default::default()
         });

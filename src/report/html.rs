@@ -281,7 +281,7 @@ fn time_row(row: &Row) -> Value {
 fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
     let honesty = &report.verdict.honesty;
     let dropped: u64 = honesty.dropped_records.values().sum();
-    vec![
+    let mut rows = vec![
         (
             "lag p99 (real time)",
             format_duration(honesty.lag_p99),
@@ -302,16 +302,35 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
             String::new(),
         ),
         ("resident memory", text::bytes(honesty.resident_max), String::new()),
-        (
-            "connections (descriptors)",
-            format_count(honesty.connections_max),
-            String::new(),
-        ),
+        ("connections", format_count(honesty.connections_max), String::new()),
         (
             "requests not sent",
             format_count(honesty.dropped_requests),
             String::new(),
         ),
         ("records lost", format_count(dropped), "none allowed".to_owned()),
-    ]
+        (
+            "CPU time stolen from the machine",
+            format_share(honesty.steal_max),
+            format!(
+                "over {} in {} of seconds",
+                format_share(honesty.steal_bound),
+                format_share(honesty.steal_over)
+            ),
+        ),
+        (
+            "TCP segments sent again",
+            format_share(honesty.retransmits_run),
+            format!(
+                "{} outside faults, at most {}",
+                format_share(honesty.retransmits),
+                format_share(honesty.retransmits_bound)
+            ),
+        ),
+    ];
+    rows.extend(
+        text::resources(honesty)
+            .map(|(used, limit, what)| (what, format_count(used), format!("of {}", format_count(limit)))),
+    );
+    rows
 }

@@ -70,6 +70,14 @@ pub struct GeneratorSummary {
     pub cores: f64,
     /// Most connections open at once.
     pub connections: u64,
+    /// Highest share of the machine's CPU time stolen in a second.
+    pub steal: f64,
+    /// Share of TCP segments that were sent again.
+    pub retransmits: f64,
+    /// Most descriptors in use.
+    pub descriptors: u64,
+    /// Most local ports in use to one address.
+    pub ports: u64,
     /// Most memory resident, bytes.
     pub resident_bytes: u64,
     /// Why the figures are not to be believed; none when they are.
@@ -121,6 +129,10 @@ impl LoadSummary {
                 cpu_seconds_per_million: cpu * 1e6 / requests.max(1) as f64,
                 cores: cpu / slices.len().max(1) as f64,
                 connections: honesty.connections_max,
+                steal: honesty.steal_max,
+                retransmits: honesty.retransmits_run,
+                descriptors: honesty.descriptors_max,
+                ports: honesty.ports_max,
                 resident_bytes: honesty.resident_max,
                 spoiled: honesty.spoiled.clone(),
             },

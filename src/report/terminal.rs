@@ -255,4 +255,14 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
             format_count(honesty.dropped_requests)
         ),
     );
+    let mut machine = format!(
+        "  machine: {} of CPU time stolen at most, {} of TCP segments sent again ({} outside faults)",
+        format_share(honesty.steal_max),
+        format_share(honesty.retransmits_run),
+        format_share(honesty.retransmits)
+    );
+    for (used, limit, what) in text::resources(honesty) {
+        let _ = write!(machine, ", {} of {} {what}", format_count(used), format_count(limit));
+    }
+    line(out, &machine);
 }

@@ -10,6 +10,7 @@ mod exchange;
 mod health;
 mod http1;
 mod ids;
+mod machine;
 mod measure;
 mod passes;
 mod pool;

@@ -20,11 +20,7 @@ pub fn merge(seconds: Vec<ShardSecond>) -> Slice {
     for part in parts {
         absorb(&mut whole, &part);
         whole.users += part.users;
-        let generator = &mut whole.generator;
-        generator.cpu_busiest_shard = generator.cpu_busiest_shard.max(part.generator.cpu_busiest_shard);
-        generator.cpu_process = generator.cpu_process.max(part.generator.cpu_process);
-        generator.resident_bytes = generator.resident_bytes.max(part.generator.resident_bytes);
-        generator.connections += part.generator.connections;
+        whole.generator.merge(&part.generator);
     }
     whole
 }
@@ -32,11 +28,7 @@ pub fn merge(seconds: Vec<ShardSecond>) -> Slice {
 /// Adds an earlier second of the same shard that could not be handed over in time; nothing counted is lost.
 pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
     absorb(&mut next.slice, &earlier.slice);
-    let generator = &mut next.slice.generator;
-    generator.cpu_busiest_shard = generator
-        .cpu_busiest_shard
-        .max(earlier.slice.generator.cpu_busiest_shard);
-    generator.cpu_process = generator.cpu_process.max(earlier.slice.generator.cpu_process);
+    next.slice.generator.follow(&earlier.slice.generator);
 }
 
 fn absorb(whole: &mut Slice, part: &Slice) {

@@ -390,7 +390,7 @@ impl Shard {
             LoadModel::Users => self.crowd.present(),
             LoadModel::Arrivals => self.passes.live() as u64,
         };
-        let generator = self.meter.read(self.transport.open());
+        let generator = self.meter.read(self.transport.open(), self.transport.busiest());
         let second = self.recorder.close_second(users, generator);
         self.backlog.push_back(second);
         self.offer();

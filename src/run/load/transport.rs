@@ -135,6 +135,12 @@ impl Transport {
         self.open
     }
 
+    /// Most connections to one address, open or being opened: each takes a local port.
+    #[must_use]
+    pub fn busiest(&self) -> u64 {
+        self.pools.busiest()
+    }
+
     /// Chooses where the next request goes.
     #[inline]
     pub fn route(&mut self) -> Result<u32, NoRoute> {
