@@ -149,14 +149,23 @@ fn load_writes_an_interval_log_that_others_read_alike() {
     assert_eq!(code, 0, "{stderr}");
     let read = read_by_others(&hlog);
     assert_same(&summary["latency_ms"], &read["tags"]["request"]);
-    let unix = before.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    let unix = before
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs_f64();
     let start = read["start"].as_f64().expect("a number");
     assert!((unix..unix + 5.0).contains(&start), "{unix} {read}");
-    assert!((read["first"].as_f64().expect("a number") - start).abs() < 0.01, "{read}");
+    assert!(
+        (read["first"].as_f64().expect("a number") - start).abs() < 0.01,
+        "{read}"
+    );
 
     let (code, _, stderr) = load(&server.url, &["--for", "1s", "--hlog", "/nowhere/load.hlog"]);
     assert_eq!(code, 2, "{stderr}");
-    assert!(stderr.contains("/nowhere/load.hlog") && stderr.contains("hint:"), "{stderr}");
+    assert!(
+        stderr.contains("/nowhere/load.hlog") && stderr.contains("hint:"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -183,6 +192,42 @@ fn run_leaves_an_interval_log_with_a_tag_for_each_step() {
         assert_same(&report["times"]["steps"][step]["latency"], &read["tags"][step]);
     }
     assert_eq!(read["tags"].as_object().map(serde_json::Map::len), Some(2));
+}
+
+/// `tenfold load` with no more than these descriptors, and what it says.
+fn load_within(descriptors: u32, url: &str, options: &[&str]) -> (i32, String) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" load \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_tenfold"))
+        .arg(url)
+        .args(options)
+        .args(["--quiet", "--json"])
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or(-1), stderr)
+}
+
+#[test]
+fn load_that_lacks_descriptors_is_refused_before_its_first_request() {
+    let server = Server::start();
+    let (code, said) = load_within(200, &server.url, &["--users", "500", "--for", "1s"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("needs 500 connections at once") && said.contains("hint:"),
+        "{said}"
+    );
+
+    let options = ["--rate", "20", "--for", "1s", "--timeout", "30s"];
+    let (code, said) = load_within(200, &server.url, &options);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with("warning: ") && said.contains("600 connections"),
+        "{said}"
+    );
+
+    let (code, said) = load_within(2_000, &server.url, &options);
+    assert_eq!((code, said.as_str()), (0, ""));
 }
 
 /// A server that stands still for 1 s in 10 s makes a tenth of all requests wait, evenly from 0 to 1 s: the 99th

@@ -11,6 +11,7 @@ use hyper::Uri;
 
 use crate::cli::args::LoadArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::limits;
 use crate::cli::out;
 use crate::cli::progress;
 use crate::cli::signals::interrupts;
@@ -31,7 +32,8 @@ const CONNECTIONS: usize = 1_000;
 /// Puts load on one URL.
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
-    check_entry(&plan).await?;
+    limits::raise();
+    limits::check(&plan, &check_entry(&plan).await?)?;
     let mut hlog = arguments.hlog.as_deref().map(create).transpose()?;
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {

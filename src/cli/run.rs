@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use crate::cli::args::RunArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::limits;
 use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::report::save_reports;
@@ -20,6 +21,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
+    limits::raise();
     let (interrupts_tx, interrupts) = signals::channel();
     signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
@@ -27,7 +29,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     target.watch(interrupts_tx);
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
     run_dir.save_plan(&plan)?;
-    target::check_entry(&plan).await?;
+    limits::check(&plan, &target::check_entry(&plan).await?)?;
 
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {

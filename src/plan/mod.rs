@@ -3,6 +3,7 @@
 
 mod adhoc;
 mod build;
+mod capacity;
 mod inventory;
 mod print;
 mod resolve;
@@ -20,6 +21,7 @@ pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase,
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
+pub use capacity::{Addresses, Capacity, Limits, capacity};
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };

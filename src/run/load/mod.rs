@@ -105,7 +105,9 @@ pub async fn assemble(plan: Arc<Plan>) -> Vec<Crowd> {
     assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-fn shards(plan: &Plan) -> usize {
+/// How many shards a plan has on this machine.
+#[must_use]
+pub fn shards(plan: &Plan) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     plan.client.shards.unwrap_or_else(cores).max(1)
 }
