@@ -80,6 +80,12 @@ pub struct Slice {
     pub retries: u64,
     /// By step index.
     pub steps: Vec<StepSlice>,
+    /// How long it took to connect, microseconds, of connections opened in it: they belong to no step.
+    #[serde(default)]
+    pub connect: Hist,
+    /// The same of TLS handshakes.
+    #[serde(default)]
+    pub tls: Hist,
     /// Successful requests by who served them.
     pub served: BTreeMap<ServedBy, u64>,
     /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
@@ -95,12 +101,22 @@ pub struct StepSlice {
     pub ok: u64,
     /// Failed, by kind.
     pub failed: BTreeMap<FailureKind, u64>,
-    /// Latency (from the intended start) of all finished requests, microseconds.
+    /// Latency (from the intended start) of all finished requests, failed ones too, microseconds; what an objective on
+    /// `latency` means.
     pub latency: Hist,
+    /// The same of those that failed, so that the rest is that of successes, exactly; an older recording has none.
+    #[serde(default)]
+    pub latency_failed: Hist,
     /// Service time of all finished requests, microseconds.
     pub service_time: Hist,
     /// Lag of all started requests, microseconds.
     pub lag: Hist,
+    /// How long finished requests stood in line for a connection, microseconds; zero for those that did not.
+    #[serde(default)]
+    pub blocked: Hist,
+    /// From sending to the first byte of the answer, microseconds, of finished requests that got one.
+    #[serde(default)]
+    pub first_byte: Hist,
 }
 
 impl StepSlice {
@@ -119,9 +135,9 @@ pub enum FailureKind {
     Dns,
     /// Connection refused.
     Refused,
-    /// No connection in time.
+    /// No connection in time; see [`FailureKind::TlsTimeout`].
     ConnectTimeout,
-    /// No whole response in time.
+    /// Sent, and no byte of a response in time; of a probe, no whole response.
     Timeout,
     /// Connection reset or closed before the whole response.
     Reset,
@@ -137,6 +153,12 @@ pub enum FailureKind {
     Tls,
     /// A redirect that was not followed: one too many, or to another host.
     Redirect,
+    /// The time ran out in the line for a connection, or most of it passed there.
+    BlockedTimeout,
+    /// Connected, and no TLS in time.
+    TlsTimeout,
+    /// The response began and was not whole in time.
+    BodyTimeout,
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.
@@ -192,6 +214,54 @@ pub struct GeneratorSlice {
     pub resident_bytes: u64,
     /// Open connections.
     pub connections: u64,
+    /// Share of the machine's CPU time that its hypervisor gave to others, 0 to 1.
+    #[serde(default)]
+    pub steal: f64,
+    /// TCP segments sent by everything in this network namespace.
+    #[serde(default)]
+    pub segments_sent: u64,
+    /// Of them, sent again because no acknowledgement came.
+    #[serde(default)]
+    pub segments_resent: u64,
+    /// Descriptors in use by the process; zero where the kernel does not say.
+    #[serde(default)]
+    pub descriptors: u64,
+    /// How many it may use; zero where that is not known.
+    #[serde(default)]
+    pub descriptors_limit: u64,
+    /// Most connections to one address, open or being opened, each with a local port.
+    #[serde(default)]
+    pub ports: u64,
+    /// How many local ports there are; zero where that is not known.
+    #[serde(default)]
+    pub ports_limit: u64,
+}
+
+impl GeneratorSlice {
+    /// Adds another shard's share of the same second.
+    pub fn merge(&mut self, other: &GeneratorSlice) {
+        self.connections += other.connections;
+        self.ports += other.ports;
+        self.keep_most(other);
+    }
+
+    /// Adds an earlier second of the same shard.
+    pub fn follow(&mut self, earlier: &GeneratorSlice) {
+        self.ports = self.ports.max(earlier.ports);
+        self.keep_most(earlier);
+    }
+
+    fn keep_most(&mut self, other: &GeneratorSlice) {
+        self.cpu_busiest_shard = self.cpu_busiest_shard.max(other.cpu_busiest_shard);
+        self.cpu_process = self.cpu_process.max(other.cpu_process);
+        self.resident_bytes = self.resident_bytes.max(other.resident_bytes);
+        self.steal = self.steal.max(other.steal);
+        self.segments_sent += other.segments_sent;
+        self.segments_resent += other.segments_resent;
+        self.descriptors = self.descriptors.max(other.descriptors);
+        self.descriptors_limit = self.descriptors_limit.max(other.descriptors_limit);
+        self.ports_limit = self.ports_limit.max(other.ports_limit);
+    }
 }
 
 /// Fine-grained outcome of one step over the run: one cell per `cell` of real time, by the instant requests started.

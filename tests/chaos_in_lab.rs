@@ -181,6 +181,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             lag_p99_max: Duration::from_millis(50),
             cpu_max: 0.9,
             requests_min: 1,
+            ..HonestyPlan::default()
         },
         ends_at: Duration::ZERO,
     }

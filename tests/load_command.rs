@@ -8,7 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::support::{machine, tenfold};
+use crate::support::{machine, tenfold, venv};
 
 /// The benchmark server as a process of its own, so that it can be stopped; ends with its standard input.
 struct Server {
@@ -82,6 +82,12 @@ fn load_counts_every_request_once() {
     assert_eq!(summary["served"]["i-1/us-east-1a/us-east-1"], 1000);
     assert_eq!(summary["failed"], serde_json::json!({}));
     assert!(summary["latency_ms"]["p50"].as_f64() > Some(0.0));
+    for of_all in ["latency_ok_ms", "blocked_ms", "first_byte_ms"] {
+        assert_eq!(summary[of_all]["count"], 1000, "{of_all}: {summary}");
+    }
+    assert_eq!(summary["latency_failed_ms"], Value::Null);
+    assert!(summary["connect_ms"]["count"].as_u64() >= Some(1), "{summary}");
+    assert_eq!(summary["tls_ms"], Value::Null);
     let (code, summary, _) = load(
         &server.url,
         &["-u", "3", "--think", "10ms", "--for", "1s", "-X", "post", "-d", "x=1"],
@@ -109,6 +115,119 @@ fn load_says_what_is_wrong_and_sends_nothing() {
     let (code, _, stderr) = load("127.0.0.1:1", &["--for", "1s"]);
     assert_eq!(code, 5, "{stderr}");
     assert!(stderr.contains("hint:"), "{stderr}");
+}
+
+/// What the Python port of the Java tools reads from an interval log.
+fn read_by_others(hlog: &std::path::Path) -> Value {
+    let output = venv("python")
+        .arg("tests/independent/hlog_percentiles.py")
+        .arg(hlog)
+        .output()
+        .expect("python runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}\n{stderr}"))
+}
+
+/// Our figures are milliseconds, those of the log microseconds.
+fn assert_same(ours: &Value, theirs: &Value) {
+    assert!(ours["count"].as_u64() > Some(0), "{ours}");
+    assert_eq!(ours["count"], theirs["count"]);
+    for figure in ["p50", "p90", "p99", "p999", "max"] {
+        let micros = ours[figure].as_f64().map(|millis| (millis * 1e3).round() as u64);
+        assert_eq!(micros, theirs[figure].as_u64(), "{figure}: {ours} {theirs}");
+    }
+}
+
+#[test]
+fn load_writes_an_interval_log_that_others_read_alike() {
+    let server = Server::start();
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let hlog = dir.path().join("load.hlog");
+    let path = hlog.to_str().expect("a path in UTF-8");
+    let before = std::time::SystemTime::now();
+    let (code, summary, stderr) = load(&server.url, &["--rate", "2000", "--for", "3s", "--hlog", path]);
+    assert_eq!(code, 0, "{stderr}");
+    let read = read_by_others(&hlog);
+    assert_same(&summary["latency_ms"], &read["tags"]["request"]);
+    let unix = before
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs_f64();
+    let start = read["start"].as_f64().expect("a number");
+    assert!((unix..unix + 5.0).contains(&start), "{unix} {read}");
+    assert!(
+        (read["first"].as_f64().expect("a number") - start).abs() < 0.01,
+        "{read}"
+    );
+
+    let (code, _, stderr) = load(&server.url, &["--for", "1s", "--hlog", "/nowhere/load.hlog"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("/nowhere/load.hlog") && stderr.contains("hint:"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn run_leaves_an_interval_log_with_a_tag_for_each_step() {
+    let server = Server::start();
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let profile = dir.path().join("two.yaml");
+    let text = "name: two\njourneys:\n  browse: { think: 10ms..20ms, steps: [{ get: / }, { get: /two, name: second }] }\n\
+                stages: [{ tier: 1, users: 10, hold: 2s }]\n";
+    std::fs::write(&profile, text).expect("writes");
+    let out = dir.path().join("run");
+    let target = server.url.trim_end_matches("/hello");
+    let output = tenfold()
+        .arg("run")
+        .arg(&profile)
+        .args(["--target", target, "--json", "--quiet", "--out"])
+        .arg(&out)
+        .output()
+        .expect("tenfold runs");
+    let report: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}\n{}", String::from_utf8_lossy(&output.stderr)));
+    let read = read_by_others(&out.join("latency.hlog"));
+    for step in ["browse", "second"] {
+        assert_same(&report["times"]["steps"][step]["latency"], &read["tags"][step]);
+    }
+    assert_eq!(read["tags"].as_object().map(serde_json::Map::len), Some(2));
+}
+
+/// `tenfold load` with no more than these descriptors, and what it says.
+fn load_within(descriptors: u32, url: &str, options: &[&str]) -> (i32, String) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -n {descriptors}; exec \"$0\" load \"$@\"")])
+        .arg(env!("CARGO_BIN_EXE_tenfold"))
+        .arg(url)
+        .args(options)
+        .args(["--quiet", "--json"])
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap_or(-1), stderr)
+}
+
+#[test]
+fn load_that_lacks_descriptors_is_refused_before_its_first_request() {
+    let server = Server::start();
+    let (code, said) = load_within(200, &server.url, &["--users", "500", "--for", "1s"]);
+    assert_eq!(code, 2, "{said}");
+    assert!(
+        said.contains("needs 500 connections at once") && said.contains("hint:"),
+        "{said}"
+    );
+
+    let options = ["--rate", "20", "--for", "1s", "--timeout", "30s"];
+    let (code, said) = load_within(200, &server.url, &options);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.starts_with("warning: ") && said.contains("600 connections"),
+        "{said}"
+    );
+
+    let (code, said) = load_within(2_000, &server.url, &options);
+    assert_eq!((code, said.as_str()), (0, ""));
 }
 
 /// A server that stands still for 1 s in 10 s makes a tenth of all requests wait, evenly from 0 to 1 s: the 99th

@@ -130,6 +130,9 @@ pub(super) struct LoadArguments {
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
+    /// Write the latency of each second to this file, as an HdrHistogram interval log
+    #[arg(long, value_name = "FILE")]
+    pub(super) hlog: Option<PathBuf>,
     /// Print JSON instead of the summary
     #[arg(long)]
     pub(super) json: bool,

@@ -1,5 +1,7 @@
 //! `tenfold load`: one URL, no file.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use anyhow::{Context as _, anyhow};
 
 use crate::cli::args::LoadArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::limits;
 use crate::cli::out;
 use crate::cli::progress;
 use crate::cli::signals::interrupts;
@@ -17,7 +20,7 @@ use crate::config::entry::Entry;
 use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsPlan};
 use crate::recording::Ended;
-use crate::report::LoadSummary;
+use crate::report::{self, LoadSummary};
 use crate::run::director::{self, Setup};
 use crate::units::Pace;
 
@@ -29,7 +32,9 @@ const CONNECTIONS: usize = 1_000;
 /// Puts load on one URL.
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
-    check_entry(&plan).await?;
+    limits::raise();
+    limits::check(&plan, &check_entry(&plan).await?)?;
+    let mut hlog = arguments.hlog.as_deref().map(create).transpose()?;
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {
         plan: Arc::clone(&plan),
@@ -42,6 +47,10 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;
     shown.await.context("the progress view failed")?;
     let summary = LoadSummary::new(&plan, &recording, &judge(&plan, &recording).honesty);
+    if let Some(file) = &mut hlog {
+        let written = file.write_all(report::hlog(&plan, &recording).as_bytes());
+        written.context("cannot write the interval log")?;
+    }
     if arguments.json {
         out::line(&summary.json())?;
     } else {
@@ -103,6 +112,17 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
     };
     Ok(plan.plan())
+}
+
+/// Creates a file before the run that is to fill it, since afterwards a wrong path costs the run.
+fn create(path: &Path) -> Result<File, Failure> {
+    let file = File::create(path).with_context(|| {
+        format!(
+            "cannot create {}\nhint: --hlog names a file in a directory that exists",
+            path.display()
+        )
+    });
+    file.map_err(Failure::usage)
 }
 
 fn read_authorities(path: &Path) -> Result<String, Failure> {

@@ -4,6 +4,7 @@ mod args;
 mod exit;
 mod lab;
 mod lab_child;
+mod limits;
 mod load;
 mod out;
 mod plan;

@@ -20,7 +20,7 @@ pub(super) fn report(arguments: &ReportArguments) -> Result<Exit, Failure> {
     Ok(Exit::Met)
 }
 
-/// Writes report.json, report.html and junit.xml, and prints the summary or the JSON.
+/// Writes report.json, report.html, junit.xml and latency.hlog, and prints the summary or the JSON.
 pub(super) fn save_reports(
     run_dir: &RunDir,
     plan: &Plan,
@@ -34,6 +34,7 @@ pub(super) fn save_reports(
     run_dir.write("report.json", &json_text)?;
     let html = run_dir.write("report.html", report::html(&report))?;
     run_dir.write("junit.xml", report::junit(&report))?;
+    run_dir.write("latency.hlog", report::hlog(plan, recording))?;
     if json {
         out::print(&json_text)
     } else {

@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use crate::cli::args::RunArguments;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::limits;
 use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::report::save_reports;
@@ -21,6 +22,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
+    limits::raise();
     let (interrupts_tx, interrupts) = signals::channel();
     signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
@@ -31,7 +33,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     // What is written down keeps the names of the environment's variables; only what runs has their values.
     let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());
     let runs = Arc::new(runs.map_err(Failure::usage)?);
-    target::check_entry(&plan).await?;
+    limits::check(&plan, &target::check_entry(&plan).await?)?;
 
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {

@@ -185,13 +185,13 @@ async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Targ
     })
 }
 
-/// Fails when nobody answers at the entry: a run would only measure that.
-pub(super) async fn check_entry(plan: &Plan) -> Result<(), Failure> {
+/// Fails when nobody answers at the entry: a run would only measure that. Gives the addresses there are.
+pub(super) async fn check_entry(plan: &Plan) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = entry_addresses(plan).await.map_err(Failure::unreachable)?;
     let mut last = anyhow!("{} has no address", plan.target.host);
-    for address in addresses {
-        match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(address)).await {
-            Ok(Ok(_)) => return Ok(()),
+    for address in &addresses {
+        match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(*address)).await {
+            Ok(Ok(_)) => return Ok(addresses),
             Ok(Err(error)) => last = anyhow::Error::new(error).context(format!("cannot connect to {address}")),
             Err(_) => last = anyhow!("no connection to {address} within {REACHABLE_WITHIN:?}"),
         }

@@ -181,6 +181,14 @@ pub struct Honesty {
     pub lag_p99: Duration,
     /// Share of one core.
     pub cpu: f64,
+    /// Share of the machine's CPU time that may be stolen.
+    pub steal: f64,
+    /// Share of TCP segments that may be sent again outside faults.
+    pub retransmits: f64,
+    /// Share of the descriptors.
+    pub descriptors: f64,
+    /// Share of the local ports to one address.
+    pub ports: f64,
     /// Requests a phase needs.
     pub requests: u64,
 }
@@ -552,6 +560,10 @@ fn honesty(node: Option<&Node>, sink: &mut Sink) -> Honesty {
     let mut honesty = Honesty {
         lag_p99: Duration::from_millis(50),
         cpu: 0.95,
+        steal: 0.1,
+        retransmits: 0.05,
+        descriptors: 0.95,
+        ports: 0.95,
         requests: 100,
     };
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`honesty`", sink)) else {
@@ -561,10 +573,19 @@ fn honesty(node: Option<&Node>, sink: &mut Sink) -> Honesty {
         .take("lag_p99")
         .and_then(|node| decode::duration(node, sink))
         .unwrap_or(honesty.lag_p99);
-    honesty.cpu = fields
-        .take("cpu")
-        .and_then(|node| decode::share(node, sink))
-        .unwrap_or(honesty.cpu);
+    let shares = [
+        ("cpu", &mut honesty.cpu),
+        ("steal", &mut honesty.steal),
+        ("retransmits", &mut honesty.retransmits),
+        ("descriptors", &mut honesty.descriptors),
+        ("ports", &mut honesty.ports),
+    ];
+    for (key, bound) in shares {
+        *bound = fields
+            .take(key)
+            .and_then(|node| decode::share(node, sink))
+            .unwrap_or(*bound);
+    }
     honesty.requests = fields
         .take("requests")
         .and_then(|node| decode::count(node, sink))

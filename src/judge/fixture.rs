@@ -186,6 +186,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             lag_p99_max: secs(0.1),
             cpu_max: 0.9,
             requests_min: 100,
+            ..HonestyPlan::default()
         },
         ends_at: cloud(LENGTH as f64),
     }
@@ -442,6 +443,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
     ];
     let mut probes = Vec::new();
     let mut latencies: BTreeMap<(u64, usize), hdrhistogram::Histogram<u64>> = BTreeMap::new();
+    let mut of_failures = latencies.clone();
     for second in 0..LENGTH {
         slices.push(Slice {
             second,
@@ -459,6 +461,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 cpu_process: 0.7,
                 resident_bytes: 64 << 20,
                 connections: 40,
+                ..Default::default()
             },
             ..Default::default()
         });
@@ -489,11 +492,16 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 None => slice.steps[step].ok += 1,
                 Some(kind) => *slice.steps[step].failed.entry(kind).or_default() += 1,
             }
-            latencies
-                .entry((finish as u64, step))
-                .or_insert_with(Hist::working)
-                .record(((finish - start) * 1e6) as u64)
-                .expect("within bounds");
+            let took = |histograms: &mut BTreeMap<(u64, usize), hdrhistogram::Histogram<u64>>| {
+                let histogram = histograms.entry((finish as u64, step)).or_insert_with(Hist::working);
+                histogram
+                    .record(((finish - start) * 1e6) as u64)
+                    .expect("within bounds");
+            };
+            took(&mut latencies);
+            if failure.is_some() {
+                took(&mut of_failures);
+            }
             if step == 1 && index % 5 == 0 {
                 probes.push(ProbeSample {
                     direct: false,
@@ -505,6 +513,9 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
                 });
             }
         }
+    }
+    for ((second, step), latency) in of_failures {
+        slices[second as usize].steps[step].latency_failed = Hist::encode(&latency);
     }
     let mut lag = Hist::working();
     lag.record_n(500, 100).expect("within bounds");

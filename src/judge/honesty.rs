@@ -1,42 +1,51 @@
-//! Whether the generator can be believed: lag, CPU, what it could not send and what the recording could not keep.
+//! Whether the generator can be believed: lag, CPU and what was stolen of it, descriptors, ports, retransmits, what it
+//! could not send and what the recording could not keep.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Honesty;
 use super::timeline::Timeline;
+use super::verdict::format_share;
 use crate::plan::Phase;
-use crate::recording::{Hist, Slice};
-use crate::units::format_duration;
+use crate::recording::{GeneratorSlice, Hist, Slice};
+use crate::units::{format_count, format_duration};
 
-/// Share of seconds that may be over the CPU bound.
-const CPU_OVER_MAX: f64 = 0.2;
+/// Share of seconds that may be over a bound on CPU time.
+const OVER_MAX: f64 = 0.2;
 
 /// Share of requests that may stay unsent outside faults.
 const UNSENT_MAX: f64 = 0.01;
+
+/// TCP segments from which a share of them says something.
+const SEGMENTS_MIN: u64 = 1_000;
 
 /// The generator's health over the whole run.
 pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
     let slices: Vec<&Slice> = timeline.recording.slices.iter().collect();
     let bounds = timeline.plan.honesty;
-    let most = |of: fn(&Slice) -> f64| slices.iter().map(|slice| of(slice)).fold(0.0, f64::max);
+    let most = |of: fn(&GeneratorSlice) -> f64| slices.iter().map(|slice| of(&slice.generator)).fold(0.0, f64::max);
+    let count = |of: fn(&GeneratorSlice) -> u64| slices.iter().map(|slice| of(&slice.generator)).max().unwrap_or(0);
     Honesty {
         requests: slices.iter().map(|slice| requests(slice)).sum(),
         lag_p99: lag_p99(&slices),
         lag_p99_max: bounds.lag_p99_max,
-        cpu_max: most(|slice| slice.generator.cpu_busiest_shard),
+        cpu_max: most(|generator| generator.cpu_busiest_shard),
         cpu_bound: bounds.cpu_max,
-        cpu_over: cpu_over(timeline, &slices),
-        cpu_process_max: most(|slice| slice.generator.cpu_process),
-        resident_max: slices
-            .iter()
-            .map(|slice| slice.generator.resident_bytes)
-            .max()
-            .unwrap_or(0),
-        connections_max: slices
-            .iter()
-            .map(|slice| slice.generator.connections)
-            .max()
-            .unwrap_or(0),
+        cpu_over: over(&slices, |generator| generator.cpu_busiest_shard > bounds.cpu_max),
+        cpu_process_max: most(|generator| generator.cpu_process),
+        resident_max: count(|generator| generator.resident_bytes),
+        connections_max: count(|generator| generator.connections),
+        steal_max: most(|generator| generator.steal),
+        steal_bound: bounds.steal_max,
+        steal_over: over(&slices, |generator| generator.steal > bounds.steal_max),
+        retransmits: retransmits(&calm(timeline, &slices)).1,
+        retransmits_bound: bounds.retransmits_max,
+        retransmits_run: retransmits(&slices).1,
+        descriptors_max: count(descriptors),
+        descriptors_limit: count(|generator| generator.descriptors_limit),
+        ports_max: count(|generator| generator.ports),
+        ports_limit: count(|generator| generator.ports_limit),
         dropped_requests: slices.iter().map(|slice| slice.dropped).sum(),
         retries: slices.iter().map(|slice| slice.retries).sum(),
         dropped_records: timeline.recording.dropped.clone(),
@@ -46,42 +55,123 @@ pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
 
 /// Why what was measured in these seconds is not believed; none when it is.
 pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
-    let bounds = timeline.plan.honesty;
-    if let Some((what, count)) = timeline.recording.dropped.iter().find(|(_, count)| **count > 0) {
-        return Some(format!("the recording lost {count} {what}"));
-    }
-    let lag = lag_p99(slices);
-    if lag > bounds.lag_p99_max {
-        return Some(format!(
+    lost(timeline)
+        .or_else(|| late(timeline, slices))
+        .or_else(|| busy(timeline, slices))
+        .or_else(|| scarce(timeline, slices))
+        .or_else(|| {
+            let calm = calm(timeline, slices);
+            resent(timeline, &calm).or_else(|| unsent(&calm))
+        })
+}
+
+fn lost(timeline: &Timeline<'_>) -> Option<String> {
+    let mut dropped = timeline.recording.dropped.iter();
+    let (what, count) = dropped.find(|(_, count)| **count > 0)?;
+    Some(format!("the recording lost {count} {what}"))
+}
+
+fn late(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
+    let (lag, bound) = (lag_p99(slices), timeline.plan.honesty.lag_p99_max);
+    (lag > bound).then(|| {
+        format!(
             "p99 of lag was {}, more than {}",
             format_duration(lag),
-            format_duration(bounds.lag_p99_max)
-        ));
-    }
-    let over = cpu_over(timeline, slices);
-    if over > CPU_OVER_MAX {
-        return Some(format!(
+            format_duration(bound)
+        )
+    })
+}
+
+/// CPU time that was not there to be used, for whichever reason.
+fn busy(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
+    let bounds = timeline.plan.honesty;
+    let hot = over(slices, |generator| generator.cpu_busiest_shard > bounds.cpu_max);
+    let stolen = over(slices, |generator| generator.steal > bounds.steal_max);
+    if hot > OVER_MAX {
+        Some(format!(
             "a shard used more than {:.0}% of its core in {:.0}% of the seconds",
             bounds.cpu_max * 100.0,
-            over * 100.0
-        ));
+            hot * 100.0
+        ))
+    } else if stolen > OVER_MAX {
+        Some(format!(
+            "the machine's hypervisor took more than {} of its CPU time away in {:.0}% of the seconds",
+            format_share(bounds.steal_max),
+            stolen * 100.0
+        ))
+    } else {
+        None
     }
-    // In a fault a full queue is the target's doing; outside one it is ours.
-    let calm = timeline
-        .recording
-        .slices
-        .iter()
-        .zip(&timeline.phases)
-        .filter(|(slice, phase)| {
-            !matches!(phase, Phase::Fault | Phase::Recovery) && slices.iter().any(|of| of.second == slice.second)
-        });
-    let (unsent, intended) = calm.fold((0u64, 0u64), |(unsent, intended), (slice, _)| {
-        (unsent + slice.dropped, intended + slice.intended)
-    });
-    if unsent as f64 > UNSENT_MAX * intended as f64 {
-        return Some(format!("{unsent} of {intended} intended requests could not be sent"));
-    }
-    None
+}
+
+/// Descriptors or ports so scarce that users may have waited for ours and not for the target.
+fn scarce(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
+    type Use = fn(&GeneratorSlice) -> (u64, u64);
+    let bounds = timeline.plan.honesty;
+    let watched: [(&str, f64, Use); 2] = [
+        ("descriptors", bounds.descriptors_max, |generator| {
+            (descriptors(generator), generator.descriptors_limit)
+        }),
+        ("local ports to one address", bounds.ports_max, |generator| {
+            (generator.ports, generator.ports_limit)
+        }),
+    ];
+    watched.into_iter().find_map(|(what, bound, of)| {
+        let (used, limit) = slices
+            .iter()
+            .map(|slice| of(&slice.generator))
+            .max_by_key(|(used, _)| *used)?;
+        (limit > 0 && used as f64 > bound * limit as f64).then(|| {
+            format!(
+                "{} of {} {what} were in use, more than {}",
+                format_count(used),
+                format_count(limit),
+                format_share(bound)
+            )
+        })
+    })
+}
+
+/// What was lost on the way and sent again made users wait; whether the target's or our network lost it cannot be told.
+fn resent(timeline: &Timeline<'_>, calm: &[&Slice]) -> Option<String> {
+    let bound = timeline.plan.honesty.retransmits_max;
+    let (sent, share) = retransmits(calm);
+    (sent >= SEGMENTS_MIN && share > bound).then(|| {
+        format!(
+            "{} of the TCP segments were sent again, more than {}",
+            format_share(share),
+            format_share(bound)
+        )
+    })
+}
+
+fn unsent(calm: &[&Slice]) -> Option<String> {
+    let unsent: u64 = calm.iter().map(|slice| slice.dropped).sum();
+    let intended: u64 = calm.iter().map(|slice| slice.intended).sum();
+    (unsent as f64 > UNSENT_MAX * intended as f64)
+        .then(|| format!("{unsent} of {intended} intended requests could not be sent"))
+}
+
+/// The seconds outside faults and recoveries: in one, a full queue or a silent peer is the target's doing.
+fn calm<'a>(timeline: &Timeline<'a>, slices: &[&Slice]) -> Vec<&'a Slice> {
+    let wanted: BTreeSet<u64> = slices.iter().map(|slice| slice.second).collect();
+    let all = timeline.recording.slices.iter().zip(&timeline.phases);
+    all.filter(|(slice, phase)| !matches!(phase, Phase::Fault | Phase::Recovery) && wanted.contains(&slice.second))
+        .map(|(slice, _)| slice)
+        .collect()
+}
+
+/// TCP segments sent, and the share of them that were sent again.
+fn retransmits(slices: &[&Slice]) -> (u64, f64) {
+    let sum = |of: fn(&GeneratorSlice) -> u64| slices.iter().map(|slice| of(&slice.generator)).sum::<u64>();
+    let sent = sum(|generator| generator.segments_sent);
+    let resent = sum(|generator| generator.segments_resent);
+    (sent, resent as f64 / sent.max(1) as f64)
+}
+
+/// Each connection is one, even where the kernel does not count them.
+fn descriptors(generator: &GeneratorSlice) -> u64 {
+    generator.descriptors.max(generator.connections)
 }
 
 fn requests(slice: &Slice) -> u64 {
@@ -100,10 +190,8 @@ fn lag_p99(slices: &[&Slice]) -> Duration {
     Duration::from_micros(merged.value_at_quantile(0.99))
 }
 
-fn cpu_over(timeline: &Timeline<'_>, slices: &[&Slice]) -> f64 {
-    let over = slices
-        .iter()
-        .filter(|slice| slice.generator.cpu_busiest_shard > timeline.plan.honesty.cpu_max)
-        .count();
+/// Share of the seconds that are so.
+fn over(slices: &[&Slice], so: impl Fn(&GeneratorSlice) -> bool) -> f64 {
+    let over = slices.iter().filter(|slice| so(&slice.generator)).count();
     over as f64 / slices.len().max(1) as f64
 }

@@ -20,6 +20,8 @@ mod verdict;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
+mod honesty_tests;
+#[cfg(test)]
 mod tests;
 
 pub use timeline::Timeline;

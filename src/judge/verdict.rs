@@ -260,6 +260,26 @@ pub struct Honesty {
     pub resident_max: u64,
     /// Most open connections, each one descriptor.
     pub connections_max: u64,
+    /// Highest share of the machine's CPU time that was stolen in a second.
+    pub steal_max: f64,
+    /// Its bound.
+    pub steal_bound: f64,
+    /// Share of seconds over the bound.
+    pub steal_over: f64,
+    /// Share of TCP segments that were sent again outside faults and recoveries.
+    pub retransmits: f64,
+    /// Its bound.
+    pub retransmits_bound: f64,
+    /// The same over the whole run; a fault may well cause them, so nothing is concluded from it.
+    pub retransmits_run: f64,
+    /// Most descriptors in use, as far as the kernel says.
+    pub descriptors_max: u64,
+    /// How many there may be; zero where that was not recorded.
+    pub descriptors_limit: u64,
+    /// Most local ports in use to one address.
+    pub ports_max: u64,
+    /// How many there are; zero where that was not recorded.
+    pub ports_limit: u64,
     /// Requests intended and not sent.
     pub dropped_requests: u64,
     /// Attempts after the first one of a request.

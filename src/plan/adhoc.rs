@@ -131,10 +131,13 @@ impl AdHoc {
             experiments: Vec::new(),
             objectives: Vec::new(),
             honesty: HonestyPlan {
-                lag_p99_max: Duration::from_millis(50),
                 // Users who do not think take whatever the generator can give; only a rate has to be kept up with.
-                cpu_max: if model == LoadModel::Users { 1.0 } else { 0.95 },
+                cpu_max: match model {
+                    LoadModel::Users => 1.0,
+                    LoadModel::Arrivals => HonestyPlan::default().cpu_max,
+                },
                 requests_min: 1,
+                ..HonestyPlan::default()
             },
             ends_at: self.duration,
         }

@@ -229,6 +229,10 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         honesty: HonestyPlan {
             lag_p99_max: profile.honesty.lag_p99,
             cpu_max: profile.honesty.cpu,
+            steal_max: profile.honesty.steal,
+            retransmits_max: profile.honesty.retransmits,
+            descriptors_max: profile.honesty.descriptors,
+            ports_max: profile.honesty.ports,
             requests_min: profile.honesty.requests,
         },
         ends_at,

@@ -3,6 +3,7 @@
 
 mod adhoc;
 mod build;
+mod capacity;
 mod environment;
 mod feed;
 mod in_base64;
@@ -30,6 +31,7 @@ pub use crate::config::wait::Wait;
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
+pub use capacity::{Addresses, Capacity, Limits, capacity};
 pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
@@ -526,16 +528,39 @@ pub struct StopCondition {
     pub lasts: Duration,
 }
 
-/// Bounds on the generator itself, real time.
+/// Bounds on the generator itself, real time. Shares are 0 to 1.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default)]
 pub struct HonestyPlan {
     /// p99 of lag at most.
     #[serde(with = "seconds")]
     pub lag_p99_max: Duration,
-    /// Share of one core a shard may use at most, 0 to 1.
+    /// Share of one core a shard may use at most.
     pub cpu_max: f64,
+    /// Share of the machine's CPU time that may be stolen.
+    pub steal_max: f64,
+    /// Share of TCP segments that may be sent again outside faults.
+    pub retransmits_max: f64,
+    /// Share of the descriptors that may be in use.
+    pub descriptors_max: f64,
+    /// Share of the local ports that may be in use to one address.
+    pub ports_max: f64,
     /// Requests a phase needs at least before a share or a percentile is believed.
     pub requests_min: u64,
+}
+
+impl Default for HonestyPlan {
+    fn default() -> Self {
+        Self {
+            lag_p99_max: Duration::from_millis(50),
+            cpu_max: 0.95,
+            steal_max: 0.1,
+            retransmits_max: 0.05,
+            descriptors_max: 0.95,
+            ports_max: 0.95,
+            requests_min: 100,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
+use super::times::Row;
 use super::{Report, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
@@ -44,6 +45,11 @@ fn page(report: &Report) -> Value {
             name => curve.fault.experiment.clone(),
             region => curve.region.clone(),
             points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), format_share(*share))).collect::<Vec<_>>(),
+        }).collect::<Vec<_>>(),
+        times => report.times.rows().iter().map(time_row).collect::<Vec<_>>(),
+        step_times => report.times.step_rows().into_iter().map(|(name, rows)| context! {
+            name => name,
+            rows => rows.iter().map(time_row).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
@@ -263,10 +269,19 @@ fn scale_outs(report: &Report) -> Vec<Value> {
         .collect()
 }
 
+fn time_row(row: &Row) -> Value {
+    context! {
+        name => row.name,
+        count => format_count(row.of.count),
+        figures => row.of.figures().to_vec(),
+        what => row.what.clone(),
+    }
+}
+
 fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
     let honesty = &report.verdict.honesty;
     let dropped: u64 = honesty.dropped_records.values().sum();
-    vec![
+    let mut rows = vec![
         (
             "lag p99 (real time)",
             format_duration(honesty.lag_p99),
@@ -287,11 +302,7 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
             String::new(),
         ),
         ("resident memory", text::bytes(honesty.resident_max), String::new()),
-        (
-            "connections (descriptors)",
-            format_count(honesty.connections_max),
-            String::new(),
-        ),
+        ("connections", format_count(honesty.connections_max), String::new()),
         (
             "requests not sent",
             format_count(honesty.dropped_requests),
@@ -303,5 +314,28 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
             "the client's retries".to_owned(),
         ),
         ("records lost", format_count(dropped), "none allowed".to_owned()),
-    ]
+        (
+            "CPU time stolen from the machine",
+            format_share(honesty.steal_max),
+            format!(
+                "over {} in {} of seconds",
+                format_share(honesty.steal_bound),
+                format_share(honesty.steal_over)
+            ),
+        ),
+        (
+            "TCP segments sent again",
+            format_share(honesty.retransmits_run),
+            format!(
+                "{} outside faults, at most {}",
+                format_share(honesty.retransmits),
+                format_share(honesty.retransmits_bound)
+            ),
+        ),
+    ];
+    rows.extend(
+        text::resources(honesty)
+            .map(|(used, limit, what)| (what, format_count(used), format!("of {}", format_count(limit)))),
+    );
+    rows
 }

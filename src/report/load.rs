@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::Serialize;
+
+use super::{Distribution, Times};
 
 use crate::judge::Honesty;
 use crate::plan::{LoadModel, Plan};
-use crate::recording::{Hist, Recording, StepSlice};
-use crate::units::{format_count, format_duration};
+use crate::recording::{Recording, StepSlice};
+use crate::units::format_count;
 
 /// What an ad hoc run measured.
 #[derive(Clone, Debug, Serialize)]
@@ -37,31 +37,28 @@ pub struct LoadSummary {
     pub not_sent: u64,
     /// From the intended start, milliseconds.
     pub latency_ms: Distribution,
+    /// The same of those that succeeded.
+    pub latency_ok_ms: Option<Distribution>,
+    /// The same of those that failed.
+    pub latency_failed_ms: Option<Distribution>,
     /// From the moment a connection was free, milliseconds.
     pub service_time_ms: Distribution,
     /// How late requests started, milliseconds.
     pub lag_ms: Distribution,
+    /// Waiting for a connection, milliseconds.
+    pub blocked_ms: Option<Distribution>,
+    /// From sending to the first byte of the answer, milliseconds.
+    pub first_byte_ms: Option<Distribution>,
+    /// Connects, milliseconds.
+    pub connect_ms: Option<Distribution>,
+    /// TLS handshakes, milliseconds.
+    pub tls_ms: Option<Distribution>,
     /// Answers by who served them, where they say so.
     pub served: BTreeMap<String, u64>,
     /// The generator itself.
     pub generator: GeneratorSummary,
-}
-
-/// A distribution, from one merged histogram (error below 1 %).
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub struct Distribution {
-    /// Mean.
-    pub mean: f64,
-    /// Median.
-    pub p50: f64,
-    /// 90th percentile.
-    pub p90: f64,
-    /// 99th percentile.
-    pub p99: f64,
-    /// 99.9th percentile.
-    pub p999: f64,
-    /// Largest.
-    pub max: f64,
+    #[serde(skip)]
+    times: Times,
 }
 
 /// What the generator used.
@@ -73,6 +70,14 @@ pub struct GeneratorSummary {
     pub cores: f64,
     /// Most connections open at once.
     pub connections: u64,
+    /// Highest share of the machine's CPU time stolen in a second.
+    pub steal: f64,
+    /// Share of TCP segments that were sent again.
+    pub retransmits: f64,
+    /// Most descriptors in use.
+    pub descriptors: u64,
+    /// Most local ports in use to one address.
+    pub ports: u64,
     /// Most memory resident, bytes.
     pub resident_bytes: u64,
     /// Why the figures are not to be believed; none when they are.
@@ -97,6 +102,7 @@ impl LoadSummary {
             *served.entry(by.to_string()).or_default() += count;
         }
         let seconds = plan.ends_at.min(recording.duration).as_secs_f64();
+        let times = Times::new(plan, recording);
         let cpu: f64 = slices.iter().map(|slice| slice.generator.cpu_process).sum();
         Self {
             target: plan.target.name.clone(),
@@ -109,17 +115,28 @@ impl LoadSummary {
             ok,
             failed,
             not_sent: slices.iter().map(|slice| slice.dropped).sum(),
-            latency_ms: Distribution::of(steps().map(|step| &step.latency)),
-            service_time_ms: Distribution::of(steps().map(|step| &step.service_time)),
-            lag_ms: Distribution::of(steps().map(|step| &step.lag)),
+            latency_ms: times.all.latency.unwrap_or_default(),
+            latency_ok_ms: times.all.latency_ok,
+            latency_failed_ms: times.all.latency_failed,
+            service_time_ms: times.all.service_time.unwrap_or_default(),
+            lag_ms: times.all.lag.unwrap_or_default(),
+            blocked_ms: times.all.blocked,
+            first_byte_ms: times.all.first_byte,
+            connect_ms: times.connect,
+            tls_ms: times.tls,
             served,
             generator: GeneratorSummary {
                 cpu_seconds_per_million: cpu * 1e6 / requests.max(1) as f64,
                 cores: cpu / slices.len().max(1) as f64,
                 connections: honesty.connections_max,
+                steal: honesty.steal_max,
+                retransmits: honesty.retransmits_run,
+                descriptors: honesty.descriptors_max,
+                ports: honesty.ports_max,
                 resident_bytes: honesty.resident_max,
                 spoiled: honesty.spoiled.clone(),
             },
+            times,
         }
     }
 
@@ -156,10 +173,7 @@ impl LoadSummary {
         if self.not_sent > 0 {
             writeln!(out, "  not sent   {}", format_count(self.not_sent))?;
         }
-        writeln!(out, "                 p50      p90      p99    p99.9      max")?;
-        self.latency_ms.row(out, "latency", "from the intended start")?;
-        self.service_time_ms.row(out, "service", "from a free connection")?;
-        self.lag_ms.row(out, "lag", "of the generator")?;
+        out.push_str(&self.times.table());
         for (by, count) in &self.served {
             writeln!(out, "  served by  {by}: {}", format_count(*count))?;
         }
@@ -176,39 +190,5 @@ impl LoadSummary {
             Some(reason) => writeln!(out, "  not to be believed: {reason}"),
             None => Ok(()),
         }
-    }
-}
-
-impl Distribution {
-    fn of<'a>(parts: impl Iterator<Item = &'a Hist>) -> Self {
-        let mut merged: Histogram<u64> = Hist::working();
-        for part in parts {
-            part.add_to(&mut merged).expect("this process encoded it");
-        }
-        if merged.is_empty() {
-            return Self::default();
-        }
-        let at = |quantile| merged.value_at_quantile(quantile) as f64 / 1e3;
-        Self {
-            mean: merged.mean() / 1e3,
-            p50: at(0.5),
-            p90: at(0.9),
-            p99: at(0.99),
-            p999: at(0.999),
-            max: merged.max() as f64 / 1e3,
-        }
-    }
-
-    fn row(&self, out: &mut String, name: &str, what: &str) -> std::fmt::Result {
-        let figure = |millis: f64| format_duration(Duration::from_secs_f64(millis / 1e3));
-        writeln!(
-            out,
-            "  {name:<9} {:>8} {:>8} {:>8} {:>8} {:>8}   {what}",
-            figure(self.p50),
-            figure(self.p90),
-            figure(self.p99),
-            figure(self.p999),
-            figure(self.max)
-        )
     }
 }

@@ -2,6 +2,7 @@
 //! All of them are made from one [`Report`]; the same plan and recording give the same bytes.
 
 mod bounds;
+mod hlog;
 mod html;
 mod json;
 mod junit;
@@ -9,16 +10,19 @@ mod load;
 mod series;
 mod terminal;
 mod text;
+mod times;
 
 #[cfg(test)]
 mod tests;
 
+pub use hlog::hlog;
 pub use html::html;
 pub use json::json;
 pub use junit::junit;
-pub use load::{Distribution, GeneratorSummary, LoadSummary};
+pub use load::{GeneratorSummary, LoadSummary};
 pub use series::Series;
 pub use terminal::terminal;
+pub use times::{Distribution, RequestTimes, Times};
 
 use std::time::Duration;
 
@@ -50,6 +54,8 @@ pub struct Report {
     pub plan: PlanSummary,
     /// The judgement.
     pub verdict: Verdict,
+    /// Where the time of requests went, real milliseconds.
+    pub times: Times,
     /// Per-second values, all arrays of one length.
     pub series: Series,
     /// The command that runs it again.
@@ -130,6 +136,7 @@ impl Report {
                 duration: plan.ends_at,
             },
             verdict,
+            times: Times::new(plan, recording),
             series: Series::new(plan, recording),
             rerun: plan.rerun.clone(),
         }

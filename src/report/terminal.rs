@@ -83,6 +83,11 @@ pub fn terminal(report: &Report, color: bool) -> String {
             line(&mut out, &format!("  {}", scale_out_line(scale_out)));
         }
     }
+    let times = report.times.table();
+    if !times.is_empty() {
+        heading(&mut out, &paint, "Where the time went (real time)");
+        out.push_str(&times);
+    }
     honesty(&mut out, report, &paint);
     heading(&mut out, &paint, "Again");
     line(&mut out, &format!("  {}", report.rerun));
@@ -254,4 +259,14 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
             format_count(honesty.dropped_requests)
         ),
     );
+    let mut machine = format!(
+        "  machine: {} of CPU time stolen at most, {} of TCP segments sent again ({} outside faults)",
+        format_share(honesty.steal_max),
+        format_share(honesty.retransmits_run),
+        format_share(honesty.retransmits)
+    );
+    for (used, limit, what) in text::resources(honesty) {
+        let _ = write!(machine, ", {} of {} {what}", format_count(used), format_count(limit));
+    }
+    line(out, &machine);
 }

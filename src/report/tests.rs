@@ -146,6 +146,7 @@ fn the_page_is_whole_and_escapes_what_the_run_says() {
         "faults",
         "scale-outs",
         "convergence",
+        "times",
         "honesty",
         "again",
     ] {

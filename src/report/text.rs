@@ -1,6 +1,6 @@
 //! How values read to a person; the same words on the terminal and on the page.
 
-use crate::judge::{FaultFindings, ObjectiveVerdict, Outcome, format_share, format_value};
+use crate::judge::{FaultFindings, Honesty, ObjectiveVerdict, Outcome, format_share, format_value};
 use crate::recording::{Ended, FailureKind};
 use crate::units::{format_count, format_duration};
 
@@ -17,6 +17,9 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Redirect => "redirect",
         FailureKind::Expectation => "expectation",
         FailureKind::Tls => "tls",
+        FailureKind::BlockedTimeout => "blocked timeout",
+        FailureKind::TlsTimeout => "tls timeout",
+        FailureKind::BodyTimeout => "body timeout",
     }
 }
 
@@ -56,6 +59,15 @@ pub(super) fn ended(ended: Ended) -> &'static str {
 
 pub(super) fn bytes(bytes: u64) -> String {
     format!("{} MiB", format_count(bytes.div_ceil(1 << 20)))
+}
+
+/// What there is only so much of, as far as it was recorded: used at most, how much there is, what.
+pub(super) fn resources(honesty: &Honesty) -> impl Iterator<Item = (u64, u64, &'static str)> {
+    let all = [
+        (honesty.descriptors_max, honesty.descriptors_limit, "descriptors"),
+        (honesty.ports_max, honesty.ports_limit, "local ports to one address"),
+    ];
+    all.into_iter().filter(|(_, limit, _)| *limit > 0)
 }
 
 fn outage(fault: &FaultFindings) -> Option<String> {

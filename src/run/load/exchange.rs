@@ -102,6 +102,7 @@ impl Shard {
                     intended_us,
                     started_us: now_us,
                     served_from_us: now_us,
+                    first_byte: None,
                     finished_us: now_us,
                     failure: Some(FailureKind::Dns),
                 });
@@ -183,6 +184,7 @@ impl Shard {
         let compiled = &self.common.steps[step];
         let state = &mut self.passes[pass];
         state.free_us.get_or_insert(now_us);
+        state.sent_us = now_us;
         state.place = Place::Sent(connection);
         let mut drawn = state.drawn.clone();
         let mut filling = Filling {
@@ -238,9 +240,11 @@ impl Shard {
             redirects: self.common.steps[step].redirects_max > 0,
         };
         match self.transport.look(connection, &mut answer) {
-            Happened::Nothing | Happened::GoneIdle => {}
-            Happened::Opened => {
+            Happened::Nothing => self.heard(pass, connection),
+            Happened::GoneIdle => {}
+            Happened::Opened(took) => {
                 self.connecting.remove(pass);
+                self.recorder.opened(took);
                 let now_us = self.now_us();
                 self.transport.opened(connection, now_us);
                 self.send(pass, connection, now_us);
@@ -248,6 +252,7 @@ impl Shard {
             Happened::NotOpened(error, next) => self.not_opened(pass, &error, next),
             Happened::Answered { reusable } => {
                 let now_us = self.now_us();
+                self.passes[pass].heard_us.get_or_insert(now_us);
                 if self.owned {
                     self.passes[pass].own = self.transport.release_own(connection, reusable, now_us);
                 } else {
@@ -260,6 +265,14 @@ impl Shard {
                 let now_us = self.now_us();
                 self.broke(pass, connection, broken, now_us);
             }
+        }
+    }
+
+    /// Takes down when an answer began that is not whole yet; one that comes at once needs no second look at the clock.
+    #[inline]
+    fn heard(&mut self, pass: u32, connection: u32) {
+        if self.passes[pass].heard_us.is_none() && self.transport.has_heard(connection) {
+            self.passes[pass].heard_us = Some(self.now_us());
         }
     }
 
@@ -296,6 +309,9 @@ impl Shard {
             return;
         }
         state.sent |= !broken.unsent;
+        if !broken.silent {
+            state.heard_us.get_or_insert(now_us);
+        }
         let next = self.transport.close(connection);
         self.give(next, None, now_us);
         self.end_request(pass, Ending::Failed(broken.kind), now_us);
@@ -304,33 +320,51 @@ impl Shard {
     /// Gives up what has waited too long.
     pub(super) fn expire(&mut self, now_us: u64) {
         while let Some(pass) = self.connecting.pop_due(now_us) {
-            self.give_up(pass, now_us);
+            if let Some(stage) = self.stage(pass) {
+                self.give_up(pass, stage, now_us);
+            }
         }
         while let Some(pass) = self.patience.pop_due(now_us) {
             self.connecting.remove(pass);
-            self.give_up(pass, now_us);
+            if let Some(stage) = self.stage(pass) {
+                // Who got a connection at the last instant has not lost his time to it.
+                let most_in_line = self.passes[pass].waited_most(now_us);
+                let kind = if most_in_line {
+                    FailureKind::BlockedTimeout
+                } else {
+                    stage
+                };
+                self.give_up(pass, kind, now_us);
+            }
         }
     }
 
-    fn give_up(&mut self, pass: u32, now_us: u64) {
-        let kind = match self.passes[pass].place {
+    /// What a timeout is called where the request of the pass is now.
+    fn stage(&self, pass: u32) -> Option<FailureKind> {
+        Some(match self.passes[pass].place {
+            Place::Nowhere => return None,
+            Place::InLine(_) => FailureKind::BlockedTimeout,
+            Place::Opening(connection) if self.transport.is_handshake(connection) => FailureKind::TlsTimeout,
+            Place::Opening(_) => FailureKind::ConnectTimeout,
+            Place::Sent(_) if self.passes[pass].heard_us.is_some() => FailureKind::BodyTimeout,
+            Place::Sent(_) => FailureKind::Timeout,
+        })
+    }
+
+    fn give_up(&mut self, pass: u32, kind: FailureKind, now_us: u64) {
+        match self.passes[pass].place {
             Place::Opening(connection) => {
                 let next = self.transport.close(connection);
                 self.give(next, None, now_us);
-                FailureKind::ConnectTimeout
             }
             Place::Sent(connection) => {
                 self.passes[pass].sent = true;
                 let next = self.transport.close(connection);
                 self.give(next, None, now_us);
-                FailureKind::Timeout
             }
-            Place::InLine(pool) => {
-                self.transport.leave_line(pool, pass);
-                FailureKind::Timeout
-            }
-            Place::Nowhere => return,
-        };
+            Place::InLine(pool) => self.transport.leave_line(pool, pass),
+            Place::Nowhere => {}
+        }
         self.end_request(pass, Ending::Failed(kind), now_us);
     }
 
@@ -382,6 +416,7 @@ impl Shard {
             started_us: state.started_us,
             // Who never got a connection only waited.
             served_from_us: state.free_us.unwrap_or(now_us),
+            first_byte: state.heard_us.map(|heard_us| heard_us.saturating_sub(state.sent_us)),
             finished_us: now_us,
             failure,
         });

@@ -1,88 +1,19 @@
 //! What one shard measures: working histograms and counters of the current second, and pulses of the whole run.
-//! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`].
+//! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`]. Memory is the same however long it runs
+//! and however much is sent.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::pulses::Cells;
+use super::seconds::ShardSecond;
+use super::stream::Took;
 use crate::recording::{FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
 
-/// One shard's share of one second.
-#[derive(Clone, Debug)]
-pub struct ShardSecond {
-    /// Which shard.
-    pub shard: usize,
-    /// What it measured; sums and merged histograms over shards give the whole second.
-    pub slice: Slice,
-}
-
-/// Merges the shards of one second into what one generator would have measured.
-#[must_use]
-pub fn merge(seconds: Vec<ShardSecond>) -> Slice {
-    let mut parts = seconds.into_iter().map(|second| second.slice);
-    let mut whole = parts.next().unwrap_or_default();
-    for part in parts {
-        absorb(&mut whole, &part);
-        whole.users += part.users;
-        let generator = &mut whole.generator;
-        generator.cpu_busiest_shard = generator.cpu_busiest_shard.max(part.generator.cpu_busiest_shard);
-        generator.cpu_process = generator.cpu_process.max(part.generator.cpu_process);
-        generator.resident_bytes = generator.resident_bytes.max(part.generator.resident_bytes);
-        generator.connections += part.generator.connections;
-    }
-    whole
-}
-
-/// Adds an earlier second of the same shard that could not be handed over in time; nothing counted is lost.
-pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
-    absorb(&mut next.slice, &earlier.slice);
-    let generator = &mut next.slice.generator;
-    generator.cpu_busiest_shard = generator
-        .cpu_busiest_shard
-        .max(earlier.slice.generator.cpu_busiest_shard);
-    generator.cpu_process = generator.cpu_process.max(earlier.slice.generator.cpu_process);
-}
-
-fn absorb(whole: &mut Slice, part: &Slice) {
-    whole.intended += part.intended;
-    whole.dropped += part.dropped;
-    whole.retries += part.retries;
-    if whole.steps.len() < part.steps.len() {
-        whole.steps.resize_with(part.steps.len(), StepSlice::default);
-    }
-    for (into, step) in whole.steps.iter_mut().zip(&part.steps) {
-        into.ok += step.ok;
-        for (kind, count) in &step.failed {
-            *into.failed.entry(*kind).or_default() += count;
-        }
-        into.latency = sum(&into.latency, &step.latency);
-        into.service_time = sum(&into.service_time, &step.service_time);
-        into.lag = sum(&into.lag, &step.lag);
-    }
-    for (served, count) in &part.served {
-        *whole.served.entry(served.clone()).or_default() += count;
-    }
-    for (region, count) in &part.sent {
-        *whole.sent.entry(region.clone()).or_default() += count;
-    }
-}
-
-fn sum(one: &Hist, other: &Hist) -> Hist {
-    match (one.is_empty(), other.is_empty()) {
-        (_, true) => one.clone(),
-        (true, false) => other.clone(),
-        (false, false) => {
-            let mut both = Hist::working();
-            for part in [one, other] {
-                part.add_to(&mut both).expect("a shard encoded it in this process");
-            }
-            Hist::encode(&both)
-        }
-    }
-}
-
-const KINDS: [FailureKind; 11] = [
+/// In the order in which they are declared.
+const KINDS: [FailureKind; 14] = [
     FailureKind::Dns,
     FailureKind::Refused,
     FailureKind::ConnectTimeout,
@@ -94,6 +25,9 @@ const KINDS: [FailureKind; 11] = [
     FailureKind::Expectation,
     FailureKind::Tls,
     FailureKind::Redirect,
+    FailureKind::BlockedTimeout,
+    FailureKind::TlsTimeout,
+    FailureKind::BodyTimeout,
 ];
 
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
@@ -102,9 +36,28 @@ const SERVED_MAX: usize = 4096;
 struct WorkingStep {
     ok: u64,
     failed: [u64; KINDS.len()],
-    latency: Histogram<u64>,
+    latency_ok: Histogram<u64>,
+    latency_failed: Histogram<u64>,
     service_time: Histogram<u64>,
     lag: Histogram<u64>,
+    /// Only of those that waited; how many did not is known from the count of all.
+    blocked: Histogram<u64>,
+    first_byte: Histogram<u64>,
+}
+
+impl WorkingStep {
+    fn new() -> Self {
+        Self {
+            ok: 0,
+            failed: [0; KINDS.len()],
+            latency_ok: Hist::working(),
+            latency_failed: Hist::working(),
+            service_time: Hist::working(),
+            lag: Hist::working(),
+            blocked: Hist::working(),
+            first_byte: Hist::working(),
+        }
+    }
 }
 
 /// A finished request; instants are microseconds of real time since t0.
@@ -118,6 +71,8 @@ pub struct Finished {
     pub started_us: u64,
     /// When a connection was free for it; the difference to the start is waiting for a connection.
     pub served_from_us: u64,
+    /// How long after it was sent the first of its answer was seen, microseconds; none where nothing came.
+    pub first_byte: Option<u64>,
     /// When it was over.
     pub finished_us: u64,
     /// None for a success.
@@ -132,6 +87,8 @@ pub struct Recorder {
     dropped: u64,
     retries: u64,
     steps: Vec<WorkingStep>,
+    connect: Histogram<u64>,
+    tls: Histogram<u64>,
     pulses: Vec<Cells>,
     cell: Duration,
     cell_us: u64,
@@ -145,20 +102,15 @@ impl Recorder {
     #[must_use]
     pub fn new(shard: usize, steps: usize, run: Duration) -> Self {
         let cell = (run / 50_000).max(Duration::from_millis(10));
-        let step = || WorkingStep {
-            ok: 0,
-            failed: [0; KINDS.len()],
-            latency: Hist::working(),
-            service_time: Hist::working(),
-            lag: Hist::working(),
-        };
         Self {
             shard,
             second: 0,
             intended: 0,
             dropped: 0,
             retries: 0,
-            steps: (0..steps).map(|_| step()).collect(),
+            steps: (0..steps).map(|_| WorkingStep::new()).collect(),
+            connect: Hist::working(),
+            tls: Hist::working(),
             pulses: (0..steps).map(|_| Cells::default()).collect(),
             cell,
             cell_us: cell.as_micros() as u64,
@@ -184,6 +136,15 @@ impl Recorder {
         self.retries += 1;
         if let Some((_, count)) = self.sent.get_mut(region) {
             *count += 1;
+        }
+    }
+
+    /// A connection is open.
+    pub fn opened(&mut self, took: Took) {
+        let micros = |took: Duration| u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.connect.saturating_record(micros(took.connect));
+        if let Some(handshake) = took.tls {
+            self.tls.saturating_record(micros(handshake));
         }
     }
 
@@ -248,8 +209,19 @@ impl Recorder {
     pub fn finished(&mut self, request: &Finished) {
         let step = &mut self.steps[request.step];
         let since = |from: u64| request.finished_us.saturating_sub(from).max(1);
-        step.latency.saturating_record(since(request.intended_us));
+        let latency = match request.failure {
+            None => &mut step.latency_ok,
+            Some(_) => &mut step.latency_failed,
+        };
+        latency.saturating_record(since(request.intended_us));
         step.service_time.saturating_record(since(request.served_from_us));
+        let blocked = request.served_from_us.saturating_sub(request.started_us);
+        if blocked > 0 {
+            step.blocked.saturating_record(blocked);
+        }
+        if let Some(first_byte) = request.first_byte {
+            step.first_byte.saturating_record(first_byte.max(1));
+        }
         let cell_index = u32::try_from(request.started_us / self.cell_us).unwrap_or(u32::MAX);
         let cell = self.pulses[request.step].cell(cell_index);
         match request.failure {
@@ -292,6 +264,8 @@ impl Recorder {
             dropped: std::mem::take(&mut self.dropped),
             retries: std::mem::take(&mut self.retries),
             steps,
+            connect: take(&mut self.connect),
+            tls: take(&mut self.tls),
             served,
             sent,
             generator,
@@ -308,11 +282,12 @@ impl Recorder {
     pub fn is_dirty(&self) -> bool {
         self.intended > 0
             || self.dropped > 0
+            || !self.connect.is_empty()
             || self.sent.iter().any(|(_, count)| *count > 0)
             || self
                 .steps
                 .iter()
-                .any(|step| !step.latency.is_empty() || !step.lag.is_empty())
+                .any(|step| !step.service_time.is_empty() || !step.lag.is_empty())
     }
 
     /// The pulses of the run, by step index.
@@ -323,81 +298,45 @@ impl Recorder {
     }
 }
 
-/// Cells that are side by side in time are side by side in memory.
-const BLOCK_BITS: u32 = 6;
-
-/// The cells of one step while they are filled: blocks, made when something falls into them.
-#[derive(Default)]
-struct Cells {
-    blocks: Vec<Option<Box<[PulseCell; 1 << BLOCK_BITS]>>>,
-}
-
-impl Cells {
-    #[inline]
-    fn cell(&mut self, index: u32) -> &mut PulseCell {
-        let (block, within) = (
-            (index >> BLOCK_BITS) as usize,
-            (index & ((1 << BLOCK_BITS) - 1)) as usize,
-        );
-        if self.blocks.len() <= block {
-            self.blocks.resize_with(block + 1, || None);
-        }
-        &mut self.blocks[block].get_or_insert_with(|| Box::new([PulseCell::default(); 1 << BLOCK_BITS]))[within]
+fn take(histogram: &mut Histogram<u64>) -> Hist {
+    let hist = Hist::encode(histogram);
+    if !hist.is_empty() {
+        histogram.reset();
     }
-
-    fn into_pulse(self, cell: Duration) -> Pulse {
-        let blocks = self.blocks.into_iter().enumerate();
-        let filled = blocks.filter_map(|(number, block)| Some((number, block?)));
-        let cells = filled.flat_map(|(number, block)| {
-            let first = (number as u32) << BLOCK_BITS;
-            (first..).zip(*block)
-        });
-        Pulse {
-            cell,
-            cells: cells.filter(|(_, cell)| cell.ok + cell.failed > 0).collect(),
-        }
-    }
+    hist
 }
 
 fn take_step(step: &mut WorkingStep) -> StepSlice {
-    let take = |histogram: &mut Histogram<u64>| {
-        let hist = Hist::encode(histogram);
-        if !hist.is_empty() {
-            histogram.reset();
-        }
-        hist
-    };
     let failed = KINDS
         .iter()
         .map(|kind| (*kind, step.failed[*kind as usize]))
         .filter(|(_, count)| *count > 0);
+    let failed: BTreeMap<FailureKind, u64> = failed.collect();
+    // Most requests wait for no connection, so they are not recorded one by one.
+    let finished = step.ok + failed.values().sum::<u64>();
+    step.blocked.saturating_record_n(0, finished - step.blocked.len());
+    // One of successes becomes one of all; where nothing failed they are the same.
+    step.latency_ok
+        .add(&step.latency_failed)
+        .expect("both have the same bounds");
     let slice = StepSlice {
-        ok: step.ok,
-        failed: failed.collect(),
-        latency: take(&mut step.latency),
+        ok: std::mem::take(&mut step.ok),
+        failed,
+        latency: take(&mut step.latency_ok),
+        latency_failed: take(&mut step.latency_failed),
         service_time: take(&mut step.service_time),
         lag: take(&mut step.lag),
+        blocked: take(&mut step.blocked),
+        first_byte: take(&mut step.first_byte),
     };
-    step.ok = 0;
     step.failed = [0; KINDS.len()];
     slice
 }
 
-/// Adds the pulses of another shard.
-pub fn merge_pulses(into: &mut Vec<Pulse>, part: Vec<Pulse>) {
-    if into.is_empty() {
-        *into = part;
-        return;
-    }
-    for (into, part) in into.iter_mut().zip(part) {
-        for (index, cell) in part.cells {
-            into.cells.entry(index).or_default().merge(&cell);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pulses::merge_pulses;
+    use super::super::seconds::{fold_into_next, merge};
     use super::*;
 
     fn request(number: u64) -> Finished {
@@ -405,7 +344,8 @@ mod tests {
             step: (number % 2) as usize,
             intended_us: number * 1000,
             started_us: number * 1000 + number % 7,
-            served_from_us: number * 1000 + number % 11,
+            served_from_us: number * 1000 + number % 7 + (number % 11).saturating_sub(5),
+            first_byte: (number % 10 != 3).then_some(100 + number % 90),
             finished_us: number * 1000 + 300 + number * 13 % 5000,
             failure: (number % 10 == 3).then_some(KINDS[(number % 10) as usize]),
         }
@@ -421,6 +361,10 @@ mod tests {
             recorder.served(server);
         }
         recorder.finished(&request);
+        recorder.opened(Took {
+            connect: Duration::from_micros(number % 77),
+            tls: number.is_multiple_of(5).then_some(Duration::from_micros(1000 + number)),
+        });
     }
 
     #[test]
@@ -474,6 +418,75 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_failure_has_its_own_count() {
+        let mut recorder = Recorder::new(0, 1, Duration::ZERO);
+        for (number, kind) in KINDS.into_iter().enumerate() {
+            for _ in 0..=number {
+                recorder.finished(&Finished {
+                    step: 0,
+                    failure: Some(kind),
+                    ..request(0)
+                });
+            }
+        }
+        let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
+        let counts: Vec<u64> = KINDS.iter().map(|kind| step.failed[kind]).collect();
+        assert_eq!(counts, (1..=KINDS.len() as u64).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn latency_of_failures_is_kept_apart_and_within_that_of_all() {
+        let (mut recorder, mut all, mut failed) =
+            (Recorder::new(0, 1, Duration::ZERO), Hist::working(), Hist::working());
+        for number in 0..3000 {
+            let request = Finished {
+                step: 0,
+                ..request(number)
+            };
+            recorder.finished(&request);
+            let latency = request.finished_us - request.intended_us;
+            all.record(latency).unwrap();
+            if request.failure.is_some() {
+                failed.record(latency).unwrap();
+            }
+        }
+        let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
+        assert_eq!(step.latency, Hist::encode(&all));
+        assert_eq!(step.latency_failed, Hist::encode(&failed));
+        assert_eq!(failed.len(), step.failures());
+    }
+
+    #[test]
+    fn who_did_not_wait_counts_among_those_who_did() {
+        let mut recorder = Recorder::new(0, 1, Duration::ZERO);
+        for number in 0..100 {
+            recorder.finished(&Finished {
+                step: 0,
+                intended_us: 0,
+                started_us: 1_000,
+                served_from_us: if number < 10 { 51_000 } else { 1_000 },
+                first_byte: (number > 0).then_some(7_000),
+                finished_us: 60_000,
+                failure: None,
+            });
+        }
+        let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
+        let decoded = |hist: &Hist| {
+            let mut all = Hist::working();
+            hist.add_to(&mut all).unwrap();
+            all
+        };
+        let blocked = decoded(&step.blocked);
+        assert_eq!((blocked.len(), blocked.value_at_quantile(0.9)), (100, 0));
+        assert!(blocked.equivalent(blocked.value_at_quantile(0.91), 50_000));
+        let first_byte = decoded(&step.first_byte);
+        assert_eq!(first_byte.len(), 99);
+        assert!(first_byte.equivalent(first_byte.max(), 7_000));
+        let empty = recorder.close_second(0, GeneratorSlice::default());
+        assert!(empty.slice.steps[0].blocked.is_empty());
+    }
+
+    #[test]
     fn pulses_keep_first_and_last_instants() {
         let mut recorder = Recorder::new(0, 1, Duration::from_secs(1000));
         let mut finish = |started_us, finished_us, failure| {
@@ -482,6 +495,7 @@ mod tests {
                 intended_us: started_us,
                 started_us,
                 served_from_us: started_us,
+                first_byte: None,
                 finished_us,
                 failure,
             });

@@ -13,15 +13,18 @@ mod health;
 mod http1;
 mod ids;
 mod jar;
+mod machine;
 mod measure;
 mod passes;
 mod patience;
 mod pool;
+mod pulses;
 mod ready;
 mod redirect;
 mod request;
 mod resolver;
 mod retry;
+mod seconds;
 mod shard;
 mod stream;
 #[cfg(test)]
@@ -38,7 +41,7 @@ use std::thread::JoinHandle;
 use hyper::header::HeaderName;
 use tokio::sync::{mpsc, watch};
 
-pub use measure::{ShardSecond, merge};
+pub use seconds::{ShardSecond, merge};
 
 pub use self::crowd::Crowd;
 use self::curve::Curve;
@@ -105,7 +108,9 @@ pub async fn assemble(plan: Arc<Plan>) -> Vec<Crowd> {
     assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-fn shards(plan: &Plan) -> usize {
+/// How many shards a plan has on this machine.
+#[must_use]
+pub fn shards(plan: &Plan) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     plan.client.shards.unwrap_or_else(cores).max(1)
 }
@@ -189,7 +194,7 @@ impl Load {
         for shard in self.shards {
             match shard.join() {
                 Ok(Ok(part)) => {
-                    measure::merge_pulses(&mut end.pulses, part.pulses);
+                    pulses::merge_pulses(&mut end.pulses, part.pulses);
                     end.acknowledged.extend(part.acknowledged);
                     end.unknown.extend(part.unknown);
                     end.writes_over += part.writes_over;

@@ -55,6 +55,10 @@ pub struct Pass {
     pub started_us: u64,
     /// When a connection was free for it.
     pub free_us: Option<u64>,
+    /// When it was handed to a connection.
+    pub sent_us: u64,
+    /// When something of its answer was first seen.
+    pub heard_us: Option<u64>,
     /// Where it is.
     pub place: Place,
     /// The idle connection of its user's own, where users have their own.
@@ -117,7 +121,15 @@ impl Pass {
     /// Nothing of an answer has come.
     pub fn begin_answer(&mut self) {
         (self.status, self.served, self.head_fine, self.body_length) = (0, 0, true, 0);
+        self.heard_us = None;
         self.body.clear();
+    }
+
+    /// Most of its time so far passed in line for a connection.
+    #[must_use]
+    pub fn waited_most(&self, now_us: u64) -> bool {
+        let free_us = self.free_us.unwrap_or(now_us);
+        free_us.saturating_sub(self.started_us) > now_us.saturating_sub(free_us)
     }
 
     /// A piece of the answer's body that its step looks at.
@@ -141,6 +153,8 @@ impl Pass {
             intended_us: 0,
             started_us: 0,
             free_us: None,
+            sent_us: 0,
+            heard_us: None,
             place: Place::Nowhere,
             own: None,
             region: 0,

@@ -135,6 +135,12 @@ impl Pools {
         Some(index as u32)
     }
 
+    /// Connections of the pool that has most.
+    #[must_use]
+    pub fn busiest(&self) -> u64 {
+        self.pools.iter().map(|pool| pool.taken as u64).max().unwrap_or(0)
+    }
+
     /// The address of a pool.
     #[must_use]
     #[inline]
@@ -275,6 +281,7 @@ mod tests {
             assert_eq!(used.take(pool, 100 + pass), Slot::InLine);
         }
         assert_eq!(used.route(), Err(NoRoute::QueueFull));
+        assert_eq!(used.busiest(), 2);
         used.leave_line(pool, 101);
         assert_eq!(used.give_back(pool, 7), Next::Pass(100));
         assert_eq!(used.closed(pool), Next::Pass(102), "who gave up is passed over");

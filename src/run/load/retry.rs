@@ -118,8 +118,14 @@ fn covers(on: RetryOn, attempt: &Attempt) -> bool {
     match on {
         RetryOn::ServerError => attempt.kind == FailureKind::Status5xx,
         RetryOn::TooManyRequests => attempt.status == 429,
-        RetryOn::Timeout => attempt.kind == FailureKind::Timeout,
-        RetryOn::Connect => matches!(attempt.kind, FailureKind::Refused | FailureKind::ConnectTimeout),
+        RetryOn::Timeout => matches!(
+            attempt.kind,
+            FailureKind::Timeout | FailureKind::BlockedTimeout | FailureKind::BodyTimeout
+        ),
+        RetryOn::Connect => matches!(
+            attempt.kind,
+            FailureKind::Refused | FailureKind::ConnectTimeout | FailureKind::TlsTimeout
+        ),
         RetryOn::Reset => attempt.kind == FailureKind::Reset,
     }
 }

@@ -22,13 +22,14 @@ use super::exchange::Started;
 use super::feed::{Feeders, Rows};
 use super::health::Meter;
 use super::ids::Ids;
-use super::measure::{Recorder, ShardSecond, fold_into_next};
+use super::measure::Recorder;
 use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
 use super::retry::Retrying;
+use super::seconds::{ShardSecond, fold_into_next};
 use super::timer::Timer;
 use super::transport::{Own, Transport, TransportSettings};
 use super::users::{Journeys, wait_us};
@@ -460,7 +461,7 @@ impl Shard {
             LoadModel::Users => self.crowd.present(),
             LoadModel::Arrivals => self.passes.live() as u64,
         };
-        let generator = self.meter.read(self.transport.open());
+        let generator = self.meter.read(self.transport.open(), self.transport.busiest());
         let second = self.recorder.close_second(users, generator);
         self.backlog.push_back(second);
         self.offer();

@@ -1,13 +1,16 @@
-//! A connection's bytes, plain or through TLS. Opening it includes the TLS handshake.
+//! A connection's bytes, plain or through TLS, and how it is opened: a connect, then a TLS handshake where there is one.
 
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::Connect;
 use tokio_rustls::client::TlsStream;
 
 use crate::run::tls::Tls;
@@ -20,35 +23,105 @@ pub enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Stream {
+/// How long the stages of opening took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// The connect.
+    pub connect: Duration,
+    /// The TLS handshake, where there was one.
+    pub tls: Option<Duration>,
+}
+
+/// A connection while it is opened.
+pub struct Opening {
+    tls: Option<Arc<Tls>>,
+    stage: Stage,
+}
+
+/// The socket, and when it was asked for: with the first poll, since nothing is sent before.
+type Connecting = dyn Future<Output = io::Result<(TcpStream, Instant)>>;
+
+enum Stage {
+    Connecting(Pin<Box<Connecting>>),
+    Handshake {
+        connect: Box<Connect<TcpStream>>,
+        took: Duration,
+        since: Instant,
+    },
+}
+
+impl Opening {
     /// Connects, and shakes hands where `tls` says so. Without delay (RFC 896): a small request would otherwise wait
     /// for an acknowledgement.
-    pub async fn open(address: SocketAddr, source: Option<IpAddr>, tls: Option<Arc<Tls>>) -> io::Result<Self> {
-        let stream = match source {
-            None => TcpStream::connect(address).await?,
-            Some(source) => Self::connect_from(source, address).await?,
+    #[must_use]
+    pub fn new(address: SocketAddr, source: Option<IpAddr>, tls: Option<Arc<Tls>>) -> Self {
+        let connecting = async move {
+            let since = Instant::now();
+            let stream = match source {
+                None => TcpStream::connect(address).await?,
+                Some(source) => connect_from(source, address).await?,
+            };
+            // A socket that refuses it is still usable.
+            let _ = stream.set_nodelay(true);
+            Ok((stream, since))
         };
-        // A socket that refuses it is still usable.
-        let _ = stream.set_nodelay(true);
-        match tls {
-            None => Ok(Self::Plain(stream)),
-            Some(tls) => {
-                let stream = tls.connector.connect(tls.name.clone(), stream).await?;
-                Ok(Self::Tls(Box::new(stream)))
-            }
+        Self {
+            tls,
+            stage: Stage::Connecting(Box::pin(connecting)),
         }
     }
 
-    async fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4()?,
-            SocketAddr::V6(_) => TcpSocket::new_v6()?,
-        };
-        // Each takes a port of its own: about 28,000 connections a source address by Linux's default.
-        socket.bind(SocketAddr::new(source, 0))?;
-        socket.connect(address).await
+    /// The socket is connected; TLS is not there yet.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        matches!(self.stage, Stage::Handshake { .. })
     }
 
+    /// Goes on opening.
+    pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Stream, Took)>> {
+        loop {
+            match &mut self.stage {
+                Stage::Connecting(connecting) => {
+                    let (stream, since) = ready!(connecting.as_mut().poll(context))?;
+                    let now = Instant::now();
+                    let took = now - since;
+                    let Some(tls) = &self.tls else {
+                        let took = Took {
+                            connect: took,
+                            tls: None,
+                        };
+                        return Poll::Ready(Ok((Stream::Plain(stream), took)));
+                    };
+                    self.stage = Stage::Handshake {
+                        connect: Box::new(tls.connector.connect(tls.name.clone(), stream)),
+                        took,
+                        since: now,
+                    };
+                }
+                Stage::Handshake { connect, took, since } => {
+                    let stream = ready!(Pin::new(connect.as_mut()).poll(context))?;
+                    let took = Took {
+                        connect: *took,
+                        tls: Some(since.elapsed()),
+                    };
+                    return Poll::Ready(Ok((Stream::Tls(Box::new(stream)), took)));
+                }
+            }
+        }
+    }
+}
+
+async fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // Each takes a port of its own: about 28,000 connections a source address by Linux's default.
+    socket.bind(SocketAddr::new(source, 0))?;
+    socket.connect(address).await
+}
+
+impl Stream {
     /// Reads what has come.
     #[inline]
     pub fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -1,10 +1,8 @@
 //! The boundary to the wire: HTTP/1.1 over sockets of its own, for one shard, without a task or an allocation per
 //! request. Who waits for what, and what is measured, is the shard's matter.
 
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake as _, Waker};
 use std::time::Duration;
@@ -15,7 +13,7 @@ use super::deadlines::Deadlines;
 use super::http1::{AtEnd, Progress, Reader, Receiver};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Bell, Ready, Token};
-use super::stream::{Stream, is_tls};
+use super::stream::{Opening, Stream, Took, is_tls};
 use crate::plan::DnsPolicy;
 use crate::recording::FailureKind;
 use crate::run::tls::Tls;
@@ -60,7 +58,7 @@ pub enum Happened {
     /// Nothing yet.
     Nothing,
     /// It is open and waits for its first request.
-    Opened,
+    Opened(Took),
     /// It could not be opened, and is gone; who may open one in its room.
     NotOpened(io::Error, Next),
     /// The response is whole.
@@ -89,7 +87,7 @@ pub struct Broken {
 
 enum Link {
     None,
-    Opening(Pin<Box<dyn Future<Output = io::Result<Stream>>>>),
+    Opening(Opening),
     Open(Stream),
 }
 
@@ -161,6 +159,12 @@ impl Transport {
     #[must_use]
     pub fn open(&self) -> u64 {
         self.open
+    }
+
+    /// Most connections to one address, open or being opened: each takes a local port.
+    #[must_use]
+    pub fn busiest(&self) -> u64 {
+        self.pools.busiest()
     }
 
     /// Chooses where the next request goes.
@@ -289,9 +293,9 @@ impl Transport {
         self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
         let connection = &mut self.connections[index as usize];
-        connection.link = Link::Opening(Box::pin(Stream::open(address, source, self.tls.clone())));
+        connection.link = Link::Opening(Opening::new(address, source, self.tls.clone()));
         (connection.pool, connection.pass) = (pool, pass);
-        (connection.reused, connection.listening) = (false, false);
+        (connection.reused, connection.listening, connection.heard) = (false, false, false);
         connection.bell.wake_by_ref();
         index
     }
@@ -335,6 +339,19 @@ impl Transport {
         Ok(())
     }
 
+    /// Something of an answer has come on a connection in use.
+    #[must_use]
+    #[inline]
+    pub fn has_heard(&self, connection: u32) -> bool {
+        self.connections[connection as usize].heard
+    }
+
+    /// It is connected and shakes hands.
+    #[must_use]
+    pub fn is_handshake(&self, connection: u32) -> bool {
+        matches!(&self.connections[connection as usize].link, Link::Opening(opening) if opening.is_handshake())
+    }
+
     /// Looks at a connection whose bell rang.
     #[inline]
     pub fn look(&mut self, index: u32, receiver: &mut impl Receiver) -> Happened {
@@ -345,12 +362,12 @@ impl Transport {
             Link::None => Happened::Nothing,
             Link::Opening(opening) => {
                 let mut context = Context::from_waker(&connection.waker);
-                match opening.as_mut().poll(&mut context) {
+                match opening.poll(&mut context) {
                     Poll::Pending => Happened::Nothing,
-                    Poll::Ready(Ok(stream)) => {
+                    Poll::Ready(Ok((stream, took))) => {
                         connection.link = Link::Open(stream);
                         self.open += 1;
-                        Happened::Opened
+                        Happened::Opened(took)
                     }
                     Poll::Ready(Err(error)) => Happened::NotOpened(error, self.close(index)),
                 }
@@ -518,7 +535,10 @@ impl Connection {
 
     fn broken(&self, kind: FailureKind) -> Broken {
         Broken {
-            kind,
+            kind: match kind {
+                FailureKind::Timeout if self.heard => FailureKind::BodyTimeout,
+                kind => kind,
+            },
             silent: !self.heard,
             unsent: !self.written,
             reused: self.reused,

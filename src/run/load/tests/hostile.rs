@@ -137,7 +137,7 @@ async fn hostile_bodies_without_end_are_cut_off_and_take_no_memory() {
     };
     let (ok, failed, memory) = meet("POST", endless).await;
     // Whichever comes first: the bound of a body, or the user's patience.
-    let cut: u64 = [FailureKind::Protocol, FailureKind::Timeout]
+    let cut: u64 = [FailureKind::Protocol, FailureKind::BodyTimeout]
         .iter()
         .filter_map(|kind| failed.get(kind))
         .sum();
@@ -158,7 +158,7 @@ async fn hostile_slow_drips_are_timeouts() {
             }
         })
     };
-    fails(FailureKind::Timeout, drip).await;
+    fails(FailureKind::BodyTimeout, drip).await;
     let silent: Misdeed = |mut stream| {
         Box::pin(async move {
             let mut rest = [0; 64];

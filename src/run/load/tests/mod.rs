@@ -8,6 +8,7 @@ mod honesty;
 mod hostile;
 mod journeys;
 mod open;
+mod times;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ fn plan(address: SocketAddr) -> Plan {
             lag_p99_max: Duration::from_millis(50),
             cpu_max: 0.9,
             requests_min: 100,
+            ..HonestyPlan::default()
         },
         ends_at: Duration::ZERO,
     }

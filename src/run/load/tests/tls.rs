@@ -118,6 +118,16 @@ async fn https_with_a_certificate_nobody_vouches_for_is_a_tls_failure() {
     let ran = run(over_tls(address, unverified)).await;
     assert_eq!(ran.failed(), BTreeMap::new());
     assert!(ran.ok() > 50);
+    let timed = |of: fn(&Slice) -> &Hist| {
+        let mut all = Hist::working();
+        for slice in &ran.slices {
+            of(slice).add_to(&mut all).unwrap();
+        }
+        all
+    };
+    let (connects, handshakes) = (timed(|slice| &slice.connect), timed(|slice| &slice.tls));
+    assert!(!connects.is_empty() && connects.len() == handshakes.len());
+    assert!(connects.value_at_quantile(0.5) < handshakes.value_at_quantile(0.5));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

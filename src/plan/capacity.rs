@@ -1,0 +1,292 @@
+//! Whether descriptors and local ports suffice for a plan, said before it starts. Pure arithmetic, by Little's law:
+//! requests under way = requests a second x the time each takes, and each one under way has a connection of its own.
+//!
+//! How long answers will take is what the run is to find out. So the load is refused only where even answers within
+//! [`FASTEST`] would need more than there is, and warned of where a target that stands still, so that everyone waits for
+//! the request timeout, would.
+
+use std::time::Duration;
+
+use super::{ConnectionUse, LoadModel, Plan};
+use crate::units::{format_count, format_duration};
+
+/// An answer that is hardly ever beaten; real time.
+const FASTEST: Duration = Duration::from_millis(1);
+/// Descriptors for everything that is no connection of a user: probes, the AWS clients, files, the terminal.
+const RESERVE: u64 = 64;
+
+/// How many addresses users are sent to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// At most.
+    pub all: usize,
+    /// When the others are out of the DNS answer.
+    pub fewest: usize,
+}
+
+/// What the process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Descriptors it may have open.
+    pub descriptors: u64,
+    /// Descriptors it has open before the load.
+    pub in_use: u64,
+    /// Local ports to one address.
+    pub ports: u64,
+}
+
+/// Whether it suffices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capacity {
+    /// Whatever happens.
+    Enough,
+    /// Not if the target stands still; with the reason.
+    Doubtful(String),
+    /// Surely not; with the reason and a hint.
+    Lacking(String),
+}
+
+/// Holds the connections that `plan` means, with this many shards, against what there is.
+#[must_use]
+pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
+    let slowest = plan.pace.patience(plan.client.request_timeout);
+    let need = |answers: Duration, addresses: usize| Need::new(plan, shards, addresses.max(1), answers);
+    let sources = plan.client.sources.len().max(1);
+    let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
+    let lacking = need(FASTEST, addresses.all).beyond(room, limits, sources);
+    if let Some((needs, raise)) = lacking {
+        return Capacity::Lacking(format!(
+            "the load needs {needs}\nhint: {raise}, or ask for less with fewer users, a lower rate or fewer connections"
+        ));
+    }
+    let stalled = [addresses.all, addresses.fewest].into_iter().find_map(|addresses| {
+        let (needs, raise) = need(slowest, addresses).beyond(room, limits, sources)?;
+        Some(format!(
+            "were the target to stand still for {} of real time, the load would need {needs}; \
+             what could not be sent then would be counted and make the run inconclusive\nhint: {raise}",
+            format_duration(slowest)
+        ))
+    });
+    stalled.map_or(Capacity::Enough, Capacity::Doubtful)
+}
+
+/// Connections at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Need {
+    all: u64,
+    to_one: u64,
+}
+
+impl Need {
+    /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
+    /// connections of their own keep them while they think.
+    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration) -> Self {
+        let to_one_max = plan.client.connections_max as f64 * shards as f64;
+        let all = match (plan.client.connections, plan.model) {
+            (ConnectionUse::PerUser, LoadModel::Users) => peak(plan),
+            (ConnectionUse::PerUser, LoadModel::Arrivals) => under_way(plan, answers),
+            _ => under_way(plan, answers).min(to_one_max * addresses as f64),
+        };
+        let all = all.ceil();
+        Self {
+            all: all as u64,
+            to_one: (all / addresses as f64).ceil() as u64,
+        }
+    }
+
+    /// What is needed beyond what there is, and how to get it.
+    fn beyond(self, room: u64, limits: Limits, sources: usize) -> Option<(String, String)> {
+        if self.all > room {
+            let needed = self.all + limits.in_use + RESERVE;
+            return Some((
+                format!(
+                    "{} connections at once, and with the {} descriptors this process may have open it gets {}",
+                    format_count(self.all),
+                    format_count(limits.descriptors),
+                    format_count(room)
+                ),
+                format!("allow more with `ulimit -n {needed}`"),
+            ));
+        }
+        // Each source address has ports of its own.
+        let ports = limits.ports.saturating_mul(sources as u64);
+        (self.to_one > ports).then(|| {
+            (
+                format!(
+                    "{} connections to one address at once, and there are {} local ports",
+                    format_count(self.to_one),
+                    format_count(ports)
+                ),
+                "widen net.ipv4.ip_local_port_range, or give the client more `source_addresses`".to_owned(),
+            )
+        })
+    }
+}
+
+fn peak(plan: &Plan) -> f64 {
+    plan.stages.iter().map(|stage| stage.level).fold(0.0, f64::max)
+}
+
+/// Little's law for the highest stage, every answer taking `answers`.
+fn under_way(plan: &Plan, answers: Duration) -> f64 {
+    let level = peak(plan);
+    let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
+    if weights <= 0.0 {
+        return 0.0;
+    }
+    // A pass sends its steps one after the other, then thinks.
+    let mean = |of: fn(&super::JourneyPlan) -> f64| {
+        plan.journeys
+            .iter()
+            .map(|journey| journey.weight * of(journey))
+            .sum::<f64>()
+            / weights
+    };
+    let steps = mean(|journey| journey.steps.len() as f64);
+    let asking = steps * answers.as_secs_f64();
+    match plan.model {
+        LoadModel::Arrivals => {
+            let sent = plan.client.rate_limit.unwrap_or(f64::INFINITY);
+            (level * steps).min(sent) * answers.as_secs_f64()
+        }
+        LoadModel::Users => {
+            let thinking = mean(|journey| journey.cycle().mean());
+            if asking + thinking > 0.0 {
+                level * asking / (asking + thinking)
+            } else {
+                0.0
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{AdHoc, Amount, TlsPlan};
+
+    fn load(amount: Amount, think_ms: u64, connections: usize) -> Plan {
+        AdHoc {
+            scheme: "http".to_owned(),
+            tls: TlsPlan::default(),
+            host: "127.0.0.1".to_owned(),
+            port: 80,
+            path: "/".to_owned(),
+            method: "GET".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            amount,
+            duration: Duration::from_secs(10),
+            think: Duration::from_millis(think_ms),
+            connections,
+            cores: 2,
+            timeout: Duration::from_secs(10),
+            served_by: None,
+            seed: 1,
+        }
+        .plan()
+    }
+
+    #[test]
+    fn needs_follow_littles_law_and_the_pools() {
+        let (users, rate) = (Amount::Users, Amount::Rate);
+        // Amount, think ms, connections in all, addresses, answers ms: connections in all, and to one address.
+        let cases = [
+            (users(500), 0, 500, 1, 1, 500, 500),
+            (users(500), 0, 100, 1, 1, 100, 100),
+            (users(500), 0, 100, 4, 1, 400, 100),
+            (users(1_000), 9_000, 5_000, 1, 1_000, 100, 100),
+            (users(1_000), 9_000, 5_000, 3, 1_000, 100, 34),
+            (rate(5_000.0), 0, 60_000, 1, 1, 5, 5),
+            (rate(5_000.0), 0, 60_000, 1, 10_000, 50_000, 50_000),
+            (rate(5_000.0), 0, 1_000, 1, 10_000, 1_000, 1_000),
+        ];
+        for (amount, think, connections, addresses, answers, all, to_one) in cases {
+            let plan = load(amount, think, connections);
+            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers));
+            assert_eq!(
+                need,
+                Need { all, to_one },
+                "{amount:?} {think} {connections} {addresses} {answers}"
+            );
+        }
+        let mut own = load(users(70_000), 9_000, 100);
+        own.client.connections = ConnectionUse::PerUser;
+        let need = Need::new(&own, 2, 1, Duration::from_millis(1));
+        assert_eq!(need.all, 70_000);
+        let limits = Limits {
+            descriptors: 1_000_000,
+            in_use: 10,
+            ports: 28_000,
+        };
+        assert!(need.beyond(900_000, limits, 2).is_some());
+        assert!(need.beyond(900_000, limits, 3).is_none());
+        let mut limited = load(rate(5_000.0), 0, 60_000);
+        limited.client.rate_limit = Some(100.0);
+        assert_eq!(Need::new(&limited, 2, 1, Duration::from_secs(10)).all, 1_000);
+    }
+
+    #[test]
+    fn journeys_count_by_their_weight_and_their_steps() {
+        let mut plan = load(Amount::Users(1_000), 1_000, 10_000);
+        let mut long = plan.journeys[0].clone();
+        (long.weight, long.steps) = (3.0, vec![0, 0, 0, 0, 0]);
+        plan.journeys.push(long);
+        // Four steps on average, of a quarter of a second: as long as the thinking.
+        assert_eq!(Need::new(&plan, 2, 1, Duration::from_millis(250)).all, 500);
+    }
+
+    const ONE: Addresses = Addresses { all: 1, fewest: 1 };
+
+    fn limits(descriptors: u64, ports: u64) -> Limits {
+        Limits {
+            descriptors,
+            in_use: 10,
+            ports,
+        }
+    }
+
+    #[test]
+    fn what_cannot_suffice_is_refused_and_what_may_not_is_doubted() {
+        let busy = load(Amount::Users(500), 0, 500);
+        assert_eq!(capacity(&busy, 2, ONE, limits(574, 500)), Capacity::Enough);
+        for (limits, why) in [
+            (
+                limits(573, 500),
+                "500 connections at once, and with the 573 descriptors",
+            ),
+            (
+                limits(574, 499),
+                "500 connections to one address at once, and there are 499 local ports",
+            ),
+        ] {
+            let Capacity::Lacking(text) = capacity(&busy, 2, ONE, limits) else {
+                panic!("{limits:?}");
+            };
+            assert!(text.contains(why) && text.contains("\nhint: "), "{text}");
+        }
+        // 100/s and 10 s of patience: a thousand if nobody answers, one if all is well.
+        let calm = load(Amount::Rate(100.0), 0, 5_000);
+        assert_eq!(capacity(&calm, 2, ONE, limits(1_074, 1_000)), Capacity::Enough);
+        for (limits, why) in [
+            (limits(1_073, 1_000), "with the 1,073 descriptors"),
+            (limits(1_074, 999), "there are 999 local ports"),
+        ] {
+            let Capacity::Doubtful(text) = capacity(&calm, 2, ONE, limits) else {
+                panic!("{limits:?}");
+            };
+            assert!(text.contains(why) && text.contains("stand still for 10s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn when_a_region_is_lost_the_others_addresses_must_do() {
+        let calm = load(Amount::Rate(100.0), 0, 5_000);
+        let halved = Addresses { all: 4, fewest: 2 };
+        assert_eq!(capacity(&calm, 2, halved, limits(20_000, 500)), Capacity::Enough);
+        assert!(matches!(
+            capacity(&calm, 2, halved, limits(20_000, 499)),
+            Capacity::Doubtful(_)
+        ));
+    }
+}

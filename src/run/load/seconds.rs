@@ -1,0 +1,75 @@
+//! One second of one shard, and how the shards of a second become one slice: sums, and histograms added bucket by
+//! bucket. Measures nothing itself.
+
+use crate::recording::{Hist, Slice, StepSlice};
+
+/// One shard's share of one second.
+#[derive(Clone, Debug)]
+pub struct ShardSecond {
+    /// Which shard.
+    pub shard: usize,
+    /// What it measured; sums and merged histograms over shards give the whole second.
+    pub slice: Slice,
+}
+
+/// Merges the shards of one second into what one generator would have measured.
+#[must_use]
+pub fn merge(seconds: Vec<ShardSecond>) -> Slice {
+    let mut parts = seconds.into_iter().map(|second| second.slice);
+    let mut whole = parts.next().unwrap_or_default();
+    for part in parts {
+        absorb(&mut whole, &part);
+        whole.users += part.users;
+        whole.generator.merge(&part.generator);
+    }
+    whole
+}
+
+/// Adds an earlier second of the same shard that could not be handed over in time; nothing counted is lost.
+pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
+    absorb(&mut next.slice, &earlier.slice);
+    next.slice.generator.follow(&earlier.slice.generator);
+}
+
+fn absorb(whole: &mut Slice, part: &Slice) {
+    whole.intended += part.intended;
+    whole.dropped += part.dropped;
+    whole.retries += part.retries;
+    add(&mut whole.connect, &part.connect);
+    add(&mut whole.tls, &part.tls);
+    if whole.steps.len() < part.steps.len() {
+        whole.steps.resize_with(part.steps.len(), StepSlice::default);
+    }
+    for (into, step) in whole.steps.iter_mut().zip(&part.steps) {
+        into.ok += step.ok;
+        for (kind, count) in &step.failed {
+            *into.failed.entry(*kind).or_default() += count;
+        }
+        add(&mut into.latency, &step.latency);
+        add(&mut into.latency_failed, &step.latency_failed);
+        add(&mut into.service_time, &step.service_time);
+        add(&mut into.lag, &step.lag);
+        add(&mut into.blocked, &step.blocked);
+        add(&mut into.first_byte, &step.first_byte);
+    }
+    for (served, count) in &part.served {
+        *whole.served.entry(served.clone()).or_default() += count;
+    }
+    for (region, count) in &part.sent {
+        *whole.sent.entry(region.clone()).or_default() += count;
+    }
+}
+
+fn add(into: &mut Hist, part: &Hist) {
+    match (into.is_empty(), part.is_empty()) {
+        (_, true) => {}
+        (true, false) => into.clone_from(part),
+        (false, false) => {
+            let mut both = Hist::working();
+            for part in [&*into, part] {
+                part.add_to(&mut both).expect("a shard encoded it in this process");
+            }
+            *into = Hist::encode(&both);
+        }
+    }
+}
