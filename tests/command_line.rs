@@ -118,8 +118,8 @@ fn validate_says_what_can_be_known_without_a_target() {
     let target = target.display().to_string();
     let cases: [(&[&str], &[&str]); 8] = [
         (&["--target", "mars"], &["cannot read mars", "hint:"]),
-        (&["--target", "http://"], &["is not an entry", "hint:"]),
-        (&["--target", "ftp://shop"], &["is not an entry", "hint:"]),
+        (&["--target", "http://"], &["is no host name", "hint:"]),
+        (&["--target", "ftp://shop"], &["the scheme \"ftp\" is not supported", "hint:"]),
         (
             &["--target", &target],
             &[
@@ -391,10 +391,11 @@ fn the_lab_refuses_to_bind_to_anything_but_loopback() {
 
 #[test]
 fn every_shipped_profile_is_valid() {
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/profiles"))
-        .expect("profiles")
-        .flatten()
-    {
+    let folders = ["/profiles", "/profiles/examples"].map(|folder| env!("CARGO_MANIFEST_DIR").to_owned() + folder);
+    let entries = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("profiles").flatten());
+    for entry in entries.filter(|entry| entry.path().is_file()) {
         let path = entry.path().display().to_string();
         let (code, _, stderr) = said(&["validate", &path]);
         assert_eq!(code, 0, "{path}: {stderr}");
