@@ -88,6 +88,9 @@ pub struct Slice {
     pub tls: Hist,
     /// Successful requests by who served them.
     pub served: BTreeMap<ServedBy, u64>,
+    /// Failed requests by who answered them; where no answer says it, only by the Region of the address.
+    #[serde(default)]
+    pub served_failed: BTreeMap<ServedBy, u64>,
     /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
     pub sent: BTreeMap<String, u64>,
     /// The generator's own health in this second.

@@ -10,7 +10,7 @@ use super::{Outcome, Value, judge};
 use crate::config::objective::{Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::event::Event;
 use crate::plan::Fault;
-use crate::recording::{Ended, FailureKind, GeneratorSlice, Hist, LedgerResult, LostWrite, ProbeSample};
+use crate::recording::{Ended, FailureKind, GeneratorSlice, Hist, LedgerResult, LostWrite, ProbeSample, ServedBy};
 
 fn limit(seconds: u64) -> Limit {
     Limit::Duration(Duration::from_secs(seconds))
@@ -323,6 +323,18 @@ fn traffic_measures_take_only_their_phase() {
             Limit::Share(0.95),
             Outcome::Missed,
         ),
+        (
+            Measure::Throughput,
+            Some("region=us-east-1"),
+            Limit::Rate(95.0),
+            Outcome::Met,
+        ),
+        (
+            Measure::Throughput,
+            Some("az=us-east-1a"),
+            Limit::Rate(95.0),
+            Outcome::Missed,
+        ),
         (Measure::Latency, Some("nobody"), limit(1), Outcome::Inconclusive),
     ];
     for (measure, subject, limit, outcome) in cases {
@@ -344,6 +356,35 @@ fn traffic_measures_take_only_their_phase() {
         failover(during, down_for_three_seconds).first().outcome,
         Outcome::Missed
     );
+}
+
+#[test]
+fn errors_of_a_place_are_those_that_ended_there() {
+    let judged = |subject, failed: &[(&str, u64)]| {
+        let objective = objective("x", Measure::Errors, Some(subject), Limit::Share(0.1), under_test());
+        let mut fixture = failover(vec![objective], down_for_three_seconds);
+        for slice in &mut fixture.recording.slices {
+            let failed = failed.iter().map(|(by, count)| (ServedBy::parse(by), *count));
+            slice.served_failed = failed.collect();
+        }
+        fixture.first()
+    };
+    // 33 and 67 successes a second in two AZs of the first Region.
+    let bad = [("i-1/us-east-1a/us-east-1", 11), ("//eu-west-1", 50)];
+    for (subject, outcome, share) in [
+        ("az=us-east-1a", Outcome::Missed, Some(0.25)),
+        ("az=us-east-1b", Outcome::Met, Some(0.0)),
+        ("region=us-east-1", Outcome::Met, Some(11.0 / 111.0)),
+        ("region=eu-west-1", Outcome::Missed, Some(1.0)),
+        ("region=ap-south-1", Outcome::Inconclusive, None),
+    ] {
+        let verdict = judged(subject, &bad);
+        assert_eq!(verdict.outcome, outcome, "{subject}: {verdict:?}");
+        assert_eq!(verdict.measured, share.map(Limit::Share), "{subject}");
+    }
+    let old = judged("region=us-east-1", &[]);
+    assert_eq!(old.outcome, Outcome::Inconclusive, "{old:?}");
+    assert!(old.why.contains("does not say where"), "{old:?}");
 }
 
 #[test]

@@ -6,11 +6,14 @@ use super::Value;
 use super::objectives::Finding;
 use super::timeline::Timeline;
 use crate::plan::{Measure, Objective, Scope, Statistic};
-use crate::recording::{Hist, Slice, StepSlice};
+use crate::recording::{Hist, ServedBy, Slice, StepSlice};
 use crate::units::format_count;
 
 /// Measures one of the per-second measures.
 pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[&Slice], steps: &[usize]) -> Finding {
+    if let Some(place) = objective.subject.as_deref().and_then(Place::parse) {
+        return at_place(timeline, objective, slices, &place);
+    }
     let cells = || {
         slices
             .iter()
@@ -41,35 +44,85 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
             let ok: u64 = cells().map(|step| step.ok).sum();
             Finding::Reached(Value::Rate(ok as f64 / slices.len().max(1) as f64), of)
         }
-        Measure::Share => share(objective, slices, needed),
         _ => Finding::Unknown("this measure is not taken per second".to_owned()),
     }
 }
 
-fn share(objective: &Objective, slices: &[&Slice], needed: u64) -> Finding {
-    let subject = objective.subject.as_deref().unwrap_or_default();
-    let Some((kind, name)) = subject.split_once('=') else {
-        return Finding::Unknown("a share needs region=NAME or az=NAME".to_owned());
-    };
-    let (mut matching, mut all) = (0u64, 0u64);
-    for (served, count) in slices.iter().flat_map(|slice| &slice.served) {
-        all += count;
-        let place = if kind.trim() == "az" {
-            &served.az
-        } else {
-            &served.region
-        };
-        if place == name.trim() {
-            matching += count;
+/// A Region or an AZ.
+struct Place<'a> {
+    is_az: bool,
+    name: &'a str,
+}
+
+impl<'a> Place<'a> {
+    fn parse(subject: &'a str) -> Option<Self> {
+        let (kind, name) = subject.split_once('=')?;
+        let is_az = kind.trim() == "az";
+        (is_az || kind.trim() == "region").then_some(Self {
+            is_az,
+            name: name.trim(),
+        })
+    }
+
+    /// Requests that ended there, and all that ended anywhere known.
+    fn count<'s>(&self, ended: impl Iterator<Item = (&'s ServedBy, &'s u64)>) -> (u64, u64) {
+        ended.fold((0, 0), |(here, all), (by, count)| {
+            let at = if self.is_az { &by.az } else { &by.region };
+            (here + if at == self.name { *count } else { 0 }, all + count)
+        })
+    }
+}
+
+/// What is measured of a Region or an AZ. A request that nobody answered belongs to the Region it was sent to, and to no
+/// AZ: which one it would have reached is not known.
+fn at_place(timeline: &Timeline<'_>, objective: &Objective, slices: &[&Slice], place: &Place<'_>) -> Finding {
+    let needed = timeline.plan.honesty.requests_min.max(1);
+    let (ok, all) = place.count(slices.iter().flat_map(|slice| &slice.served));
+    let (failed, failed_all) = place.count(slices.iter().flat_map(|slice| &slice.served_failed));
+    let too_few = |count| Finding::Unknown(format!("only {} answers said who served them", format_count(count)));
+    match objective.measure {
+        Measure::Share if all < needed => too_few(all),
+        Measure::Share => Finding::Reached(
+            Value::Share(ok as f64 / all as f64),
+            format!("{} of {} answers", format_count(ok), format_count(all)),
+        ),
+        Measure::Throughput if all < needed => too_few(all),
+        Measure::Throughput => Finding::Reached(
+            Value::Rate(ok as f64 / slices.len().max(1) as f64),
+            format!(
+                "{} of {} answers in {}s",
+                format_count(ok),
+                format_count(all),
+                slices.len()
+            ),
+        ),
+        Measure::Errors if failed_all == 0 && any_failed(slices) => {
+            Finding::Unknown("the recording does not say where requests failed".to_owned())
         }
+        Measure::Errors if ok + failed < needed => Finding::Unknown(format!(
+            "only {} requests ended there{}; {} are needed",
+            format_count(ok + failed),
+            scope_text(&objective.scope),
+            format_count(needed)
+        )),
+        Measure::Errors => Finding::Reached(
+            Value::Share(failed as f64 / (ok + failed) as f64),
+            format!(
+                "{} of {} requests failed",
+                format_count(failed),
+                format_count(ok + failed)
+            ),
+        ),
+        _ => Finding::Unknown("this measure is not taken of a place".to_owned()),
     }
-    if all < needed {
-        return Finding::Unknown(format!("only {} answers said who served them", format_count(all)));
-    }
-    Finding::Reached(
-        Value::Share(matching as f64 / all as f64),
-        format!("{} of {} answers", format_count(matching), format_count(all)),
-    )
+}
+
+/// An older recording counts failures, and not by place.
+fn any_failed(slices: &[&Slice]) -> bool {
+    slices
+        .iter()
+        .flat_map(|slice| &slice.steps)
+        .any(|step| step.failures() > 0)
 }
 
 fn distribution<'a>(parts: impl Iterator<Item = &'a Hist>, statistic: Option<Statistic>, of: String) -> Finding {

@@ -51,6 +51,7 @@ fn page(report: &Report) -> Value {
             name => name,
             rows => rows.iter().map(time_row).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
+        places => places(report),
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
         rerun => report.rerun.clone(),
@@ -267,6 +268,25 @@ fn scale_outs(report: &Report) -> Vec<Value> {
             }
         })
         .collect()
+}
+
+/// Regions, then AZs; instances may be hundreds and are in report.json.
+fn places(report: &Report) -> Vec<Value> {
+    let places = &report.places;
+    let named = [("Region", &places.regions), ("AZ", &places.azs)];
+    let all = named
+        .into_iter()
+        .flat_map(|(kind, of)| of.iter().map(move |(name, ended)| (kind, name, ended)));
+    all.map(|(kind, name, ended)| {
+        context! {
+            kind => kind,
+            name => name.clone(),
+            ok => format_count(ended.ok),
+            failed => format_count(ended.failed),
+            share => format_share(ended.failed as f64 / (ended.ok + ended.failed).max(1) as f64),
+        }
+    })
+    .collect()
 }
 
 fn time_row(row: &Row) -> Value {

@@ -7,6 +7,7 @@ mod html;
 mod json;
 mod junit;
 mod load;
+mod places;
 mod series;
 mod terminal;
 mod text;
@@ -20,6 +21,7 @@ pub use html::html;
 pub use json::json;
 pub use junit::junit;
 pub use load::{GeneratorSummary, LoadSummary};
+pub use places::{Outcomes, Places};
 pub use series::Series;
 pub use terminal::terminal;
 pub use times::{Distribution, RequestTimes, Times};
@@ -56,6 +58,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Where the time of requests went, real milliseconds.
     pub times: Times,
+    /// How requests ended, by Region, AZ and instance.
+    pub places: Places,
     /// Per-second values, all arrays of one length.
     pub series: Series,
     /// The command that runs it again.
@@ -137,6 +141,7 @@ impl Report {
             },
             verdict,
             times: Times::new(plan, recording),
+            places: Places::new(recording),
             series: Series::new(plan, recording),
             rerun: plan.rerun.clone(),
         }

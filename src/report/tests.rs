@@ -147,6 +147,7 @@ fn the_page_is_whole_and_escapes_what_the_run_says() {
         "scale-outs",
         "convergence",
         "times",
+        "places",
         "honesty",
         "again",
     ] {

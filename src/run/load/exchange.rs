@@ -420,8 +420,9 @@ impl Shard {
             finished_us: now_us,
             failure,
         });
-        if failure.is_none() {
-            self.recorder.served(state.served);
+        match failure {
+            None => self.recorder.served(state.served),
+            Some(_) => self.recorder.served_badly(state.served, state.region),
         }
         if let Some(ledger) = compiled.ledger {
             let served = &self.recorder.served_by(state.served).region;

@@ -79,6 +79,21 @@ pub struct Finished {
     pub failure: Option<FailureKind>,
 }
 
+/// Who answers, and how often well and badly.
+#[derive(Default)]
+struct Served {
+    by: ServedBy,
+    ok: u64,
+    failed: u64,
+}
+
+/// A Region of addresses: requests started towards it, and those of them that nobody answered.
+struct Sent {
+    region: String,
+    started: u64,
+    failed: u64,
+}
+
 /// The measurements of one shard.
 pub struct Recorder {
     shard: usize,
@@ -93,8 +108,8 @@ pub struct Recorder {
     cell: Duration,
     cell_us: u64,
     served_index: HashMap<Box<[u8]>, usize>,
-    served: Vec<(ServedBy, u64)>,
-    sent: Vec<(String, u64)>,
+    served: Vec<Served>,
+    sent: Vec<Sent>,
 }
 
 impl Recorder {
@@ -115,7 +130,7 @@ impl Recorder {
             cell,
             cell_us: cell.as_micros() as u64,
             served_index: HashMap::new(),
-            served: vec![(ServedBy::default(), 0)],
+            served: vec![Served::default()],
             sent: Vec::new(),
         }
     }
@@ -150,10 +165,14 @@ impl Recorder {
 
     /// The index under which requests to `region` are counted.
     pub fn region(&mut self, region: &str) -> usize {
-        match self.sent.iter().position(|(known, _)| known == region) {
+        match self.sent.iter().position(|known| known.region == region) {
             Some(index) => index,
             None => {
-                self.sent.push((region.to_owned(), 0));
+                self.sent.push(Sent {
+                    region: region.to_owned(),
+                    started: 0,
+                    failed: 0,
+                });
                 self.sent.len() - 1
             }
         }
@@ -164,8 +183,8 @@ impl Recorder {
     pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, region: Option<usize>) {
         let lag = started_us.saturating_sub(intended_us);
         self.steps[step].lag.saturating_record(lag.max(1));
-        if let Some((_, count)) = region.and_then(|region| self.sent.get_mut(region)) {
-            *count += 1;
+        if let Some(sent) = region.and_then(|region| self.sent.get_mut(region)) {
+            sent.started += 1;
         }
     }
 
@@ -176,8 +195,10 @@ impl Recorder {
             Some(index) => *index,
             None if self.served.len() >= SERVED_MAX || header.is_empty() => 0,
             None => {
-                let served = ServedBy::parse(&String::from_utf8_lossy(header));
-                self.served.push((served, 0));
+                self.served.push(Served {
+                    by: ServedBy::parse(&String::from_utf8_lossy(header)),
+                    ..Served::default()
+                });
                 self.served_index.insert(header.into(), self.served.len() - 1);
                 self.served.len() - 1
             }
@@ -187,21 +208,30 @@ impl Recorder {
     /// A success was served by the server of this index.
     #[inline]
     pub fn served(&mut self, index: usize) {
-        self.served[index].1 += 1;
+        self.served[index].ok += 1;
+    }
+
+    /// A failure: of the server of this index, or, where the answer names none or there is none, of the Region that
+    /// was asked.
+    pub fn served_badly(&mut self, index: usize, region: usize) {
+        match self.sent.get_mut(region) {
+            Some(sent) if index == 0 => sent.failed += 1,
+            _ => self.served[index].failed += 1,
+        }
     }
 
     /// The Region of an index of [`Recorder::region`].
     #[must_use]
     #[inline]
     pub fn sent_to(&self, index: usize) -> &str {
-        self.sent.get(index).map_or("", |(region, _)| region)
+        self.sent.get(index).map_or("", |sent| &sent.region)
     }
 
     /// Who served, by index.
     #[must_use]
     #[inline]
     pub fn served_by(&self, index: usize) -> &ServedBy {
-        &self.served[index].0
+        &self.served[index].by
     }
 
     /// A request is over.
@@ -248,14 +278,18 @@ impl Recorder {
     /// Closes the current second and begins the next one.
     pub fn close_second(&mut self, users: u64, generator: GeneratorSlice) -> ShardSecond {
         let steps = self.steps.iter_mut().map(take_step).collect();
-        let counted = |(_, count): &&mut (ServedBy, u64)| *count > 0;
-        let mut served = BTreeMap::new();
-        for (by, count) in self.served.iter_mut().filter(counted) {
-            *served.entry(by.clone()).or_default() += std::mem::take(count);
+        let (mut served, mut served_failed, mut sent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for of in &mut self.served {
+            count(&mut served, || of.by.clone(), &mut of.ok);
+            count(&mut served_failed, || of.by.clone(), &mut of.failed);
         }
-        let mut sent = BTreeMap::new();
-        for (region, count) in self.sent.iter_mut().filter(|(_, count)| *count > 0) {
-            sent.insert(region.clone(), std::mem::take(count));
+        for of in &mut self.sent {
+            count(&mut sent, || of.region.clone(), &mut of.started);
+            let by = ServedBy {
+                region: of.region.clone(),
+                ..ServedBy::default()
+            };
+            count(&mut served_failed, || by, &mut of.failed);
         }
         let slice = Slice {
             second: self.second,
@@ -267,6 +301,7 @@ impl Recorder {
             connect: take(&mut self.connect),
             tls: take(&mut self.tls),
             served,
+            served_failed,
             sent,
             generator,
         };
@@ -283,7 +318,7 @@ impl Recorder {
         self.intended > 0
             || self.dropped > 0
             || !self.connect.is_empty()
-            || self.sent.iter().any(|(_, count)| *count > 0)
+            || self.sent.iter().any(|sent| sent.started > 0)
             || self
                 .steps
                 .iter()
@@ -295,6 +330,13 @@ impl Recorder {
     pub fn into_pulses(self) -> Vec<Pulse> {
         let cell = self.cell;
         self.pulses.into_iter().map(|cells| cells.into_pulse(cell)).collect()
+    }
+}
+
+/// Moves a count into a map, if there is one.
+fn count<K: Ord>(into: &mut BTreeMap<K, u64>, key: impl FnOnce() -> K, count: &mut u64) {
+    if *count > 0 {
+        *into.entry(key()).or_default() += std::mem::take(count);
     }
 }
 
@@ -356,9 +398,10 @@ mod tests {
         recorder.intended();
         let region = recorder.region(["us-east-1", "eu-west-1"][(number % 2) as usize]);
         recorder.started(request.step, request.intended_us, request.started_us, Some(region));
-        if request.failure.is_none() {
-            let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
-            recorder.served(server);
+        let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
+        match request.failure {
+            None => recorder.served(server),
+            Some(_) => recorder.served_badly(if number % 4 == 1 { 0 } else { server }, region),
         }
         recorder.finished(&request);
         recorder.opened(Took {

@@ -55,6 +55,9 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     for (served, count) in &part.served {
         *whole.served.entry(served.clone()).or_default() += count;
     }
+    for (served, count) in &part.served_failed {
+        *whole.served_failed.entry(served.clone()).or_default() += count;
+    }
     for (region, count) in &part.sent {
         *whole.sent.entry(region.clone()).or_default() += count;
     }

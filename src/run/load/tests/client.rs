@@ -82,6 +82,13 @@ async fn silence_is_a_timeout_and_its_pulse_says_when() {
     let address = talk(|mut stream, _| async move { while read_request(&mut stream).await {} }).await;
     let (kind, ran) = only_failure(address).await;
     assert_eq!(kind, FailureKind::Timeout);
+    let failed = ran.failed()[&FailureKind::Timeout];
+    let of_the_address = BTreeMap::from([("us-east-1".to_owned(), failed)]);
+    assert_eq!(
+        ran.served_badly(),
+        of_the_address,
+        "nobody answered, but it is known who was asked"
+    );
     let (cell, pulse) = ran.end.pulses[0].cells.iter().next().unwrap();
     let started = pulse.first_failed_started_us.unwrap();
     assert_eq!(started / 10_000, u64::from(*cell));

@@ -16,7 +16,7 @@ async fn closed_model_sends_what_users_and_think_time_say() {
     assert_eq!(ran.slices[1].users, 200);
     let connections = ran.slices[2].generator.connections;
     assert!(connections > 0 && connections <= server.connections(), "{connections}");
-    let sent: u64 = ran.slices.iter().map(|slice| slice.sent["us-east-1"]).sum();
+    let sent: u64 = ran.slices.iter().map(|slice| slice.sent.values().sum::<u64>()).sum();
     assert_eq!(sent, ran.ok());
     let served: u64 = ran
         .slices
@@ -145,6 +145,9 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
     assert_eq!(ran.failed()[&FailureKind::Expectation] as usize, of(&[200]).len());
     assert_eq!(ran.failed()[&FailureKind::Status4xx] as usize, of(&[409]).len());
     assert_eq!(ran.failed()[&FailureKind::Status5xx] as usize, of(&[503]).len());
+    let badly = ran.served_badly();
+    assert_eq!(badly.len(), 1, "the answers say who failed: {badly:?}");
+    assert_eq!(badly["eu-west-1"] as usize, of(&[200, 409, 503]).len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

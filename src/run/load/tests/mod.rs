@@ -156,6 +156,15 @@ impl Ran {
         all
     }
 
+    /// Failures by Region.
+    fn served_badly(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for (by, count) in self.slices.iter().flat_map(|slice| &slice.served_failed) {
+            *all.entry(by.region.clone()).or_default() += count;
+        }
+        all
+    }
+
     fn intended(&self) -> u64 {
         self.slices.iter().map(|slice| slice.intended).sum()
     }
