@@ -149,8 +149,8 @@ impl Recorder {
     /// A request was sent once more, towards the region of this index.
     pub fn retried(&mut self, region: usize) {
         self.retries += 1;
-        if let Some((_, count)) = self.sent.get_mut(region) {
-            *count += 1;
+        if let Some(sent) = self.sent.get_mut(region) {
+            sent.started += 1;
         }
     }
 
