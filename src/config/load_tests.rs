@@ -1,6 +1,7 @@
 //! Tests of loading: the shipped files, every mistake at once, overrides.
 
 use super::*;
+use crate::config::Honesty;
 use proptest::prelude::*;
 
 const PROFILE: &str = "\
@@ -224,4 +225,26 @@ fn a_file_listed_twice_is_not_a_name_taken_twice() {
     .expect_err("two of one name")
     .to_string();
     assert!(errors.contains("two experiments are called"), "{errors}");
+}
+
+#[test]
+fn every_bound_on_the_generator_can_be_set() {
+    let profile = format!(
+        "{PROFILE}honesty: {{ lag_p99: 9ms, cpu: 61%, steal: 62%, retransmits: 63%, descriptors: 64%, ports: 65%, requests: 7 }}\n"
+    );
+    let files = sources(&profile, &[("a.yaml", EXPERIMENT)]);
+    let config = load(&files, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let wanted = Honesty {
+        lag_p99: std::time::Duration::from_millis(9),
+        cpu: 0.61,
+        steal: 0.62,
+        retransmits: 0.63,
+        descriptors: 0.64,
+        ports: 0.65,
+        requests: 7,
+    };
+    assert_eq!(config.profile.honesty, wanted);
+    let overrides = set(&[("honesty.steal", "1%")]);
+    let config = load(&files, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.profile.honesty, Honesty { steal: 0.01, ..wanted });
 }
