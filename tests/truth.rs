@@ -30,8 +30,8 @@ fn truth_outage_start_and_recovery_agree_within_one_probe_interval() {
     print_distribution(&differences);
     assert_eq!(
         differences.len() as u64,
-        SEEDS * 4,
-        "every seed compares two onsets and two recoveries"
+        SEEDS * 6,
+        "every seed compares three onsets and three recoveries"
     );
     let outside: Vec<String> = differences
         .iter()
@@ -68,7 +68,7 @@ fn compare(seed: u64, run: &Run) -> Vec<Difference> {
             .unwrap_or_else(|| panic!("the truth has no {what} {state} after {after}"))
     };
     let real = |cloud: Duration| plan.pace.to_real(cloud).as_secs_f64();
-    let mut differences = Vec::new();
+    let mut differences = instance_loss(seed, run, bound_ms);
     for (experiment, what, onset) in [
         ("database-failover", "database", "database onset"),
         ("region-blackout", "region", "region onset"),
@@ -106,9 +106,56 @@ fn compare(seed: u64, run: &Run) -> Vec<Difference> {
     differences
 }
 
+/// The loss of instances begins for users when the first of them goes, and ends with the last: the load balancer sends
+/// nobody to one that is gone.
+fn instance_loss(seed: u64, run: &Run, bound_ms: f64) -> Vec<Difference> {
+    let (plan, recording, verdict, truth) = (run.plan(), run.recording(), run.verdict(), run.truth());
+    let findings = verdict
+        .faults
+        .iter()
+        .find(|fault| fault.id.experiment == "instance-loss")
+        .expect("the fault was judged");
+    let real = |cloud: Duration| plan.pace.to_real(cloud).as_secs_f64();
+    let injected = real(findings.injected_at.expect("it was injected"));
+    let gone: Vec<f64> = truth
+        .iter()
+        .filter(|line| line["what"] == "instance" && line["state"] == "down")
+        .filter(|line| findings.resources.iter().any(|id| line["id"] == id.as_str()))
+        .filter_map(|line| line["real"].as_f64())
+        .map(|unix| unix - recording.t0_unix)
+        .filter(|at| *at >= injected - 0.5)
+        .collect();
+    assert!(
+        gone.len() >= findings.resources.len(),
+        "the truth has every instance that was lost: {gone:?} {:?}",
+        findings.resources
+    );
+    let first = gone.iter().copied().fold(f64::INFINITY, f64::min);
+    let last = gone.iter().copied().fold(0.0, f64::max);
+    [
+        ("instance onset", findings.onset, first),
+        ("instance recovery", findings.recovery, last),
+    ]
+    .into_iter()
+    .map(|(what, measured, happened)| Difference {
+        seed,
+        what,
+        ms: (injected + real(measured.unwrap_or_else(|| panic!("seed {seed}: nobody felt it"))) - happened) * 1e3,
+        bound_ms,
+    })
+    .collect()
+}
+
 fn print_distribution(differences: &[Difference]) {
     println!("measured minus true, real ms, sorted");
-    for what in ["database onset", "database recovery", "region onset", "region recovery"] {
+    for what in [
+        "instance onset",
+        "instance recovery",
+        "database onset",
+        "database recovery",
+        "region onset",
+        "region recovery",
+    ] {
         let mut ms: Vec<f64> = differences
             .iter()
             .filter(|one| one.what == what)
