@@ -10,8 +10,8 @@ use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::event::{Event, FaultId, Stamped};
 use tenfold::lab::{self, Lab, LabConfig, LabOptions};
 use tenfold::plan::{
-    Body, ClientPlan, ConnectionUse, DnsPolicy, Encoding, Expect, ExperimentPlan, Fault, FaultPlan, HonestyPlan,
-    LedgerPlan, LoadModel, Part, Plan, ProbePlan, Spacing, StepPlan, TargetPlan, Template, TlsPlan,
+    Body, ClientPlan, Connections, DnsPolicy, Encoding, Expect, ExperimentPlan, Fault, FaultPlan, HonestyPlan,
+    LedgerPlan, LoadModel, Part, Plan, ProbePlan, Spacing, StepPlan, TargetPlan, Template, TlsSettings,
 };
 use tenfold::recording::{Ack, ProbeSample};
 use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
@@ -151,17 +151,16 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         stages: Vec::new(),
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
-            connections_max: 100,
-            connections: ConnectionUse::Pool,
-            connection_age: None,
-            connection_idle: None,
-            sources: Vec::new(),
+            connections: Connections {
+                pool: 100,
+                ..Connections::default()
+            },
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
             rate_limit: None,
             shards: None,
             retries: None,
-            tls: TlsPlan::default(),
+            tls: TlsSettings::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::from([(

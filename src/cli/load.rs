@@ -18,7 +18,7 @@ use crate::cli::target::check_entry;
 use crate::clock::Clock;
 use crate::config::entry::Entry;
 use crate::judge::judge;
-use crate::plan::{AdHoc, Amount, Plan, TlsPlan};
+use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
 use crate::recording::Ended;
 use crate::report::{self, LoadSummary};
 use crate::run::director::{self, Setup};
@@ -88,10 +88,10 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     let headers = arguments.header.iter().map(|header| split_header(header));
     let plan = AdHoc {
         scheme,
-        tls: TlsPlan {
+        tls: TlsSettings {
             verify: !arguments.insecure,
             authorities,
-            ..TlsPlan::default()
+            ..TlsSettings::default()
         },
         host,
         port,

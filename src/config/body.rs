@@ -1,15 +1,12 @@
-//! What a step sends besides its head: `json`, `form`, `multipart`, `file` or `body`, and the `auth` of its head.
+//! What a step sends besides its head: `json`, `form`, `multipart`, `file` or `body`.
 //! Texts are encoded here once; what holes bring in is encoded where they are filled.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
-use super::Files;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
+use super::files::{self, Files};
 use super::journey::template;
-use super::load;
 use super::node::{Node, Value};
 use super::template::{self, Holes, Piece};
 
@@ -68,7 +65,7 @@ pub(super) fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, files: &Files, si
         ),
         "file" => (
             "application/octet-stream".to_owned(),
-            vec![Piece::Bytes(load::file(node, files, sink)?.to_vec())],
+            vec![Piece::Bytes(files::read(node, files, sink)?.to_vec())],
             Encoding::Plain,
         ),
         _ => (
@@ -170,74 +167,11 @@ fn part(name: &str, node: &Node, holes: &Holes<'_>, files: &Files, sink: &mut Si
     let content_type = text("content_type", sink).unwrap_or_else(|| "application/octet-stream".to_owned());
     fields.finish(sink);
     let file = file?;
-    let content = load::file(file, files, sink)?.to_vec();
+    let content = files::read(file, files, sink)?.to_vec();
     let path = decode::text(file, sink)?;
     let filename = filename.unwrap_or_else(|| path.rsplit('/').next().unwrap_or(&path).replace('"', "_"));
     Some((
         format!("{disposition}; filename=\"{filename}\"\r\ncontent-type: {content_type}"),
         vec![Piece::Bytes(content)],
     ))
-}
-
-/// The value of the Authorization header that `auth` means.
-pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
-    let mut fields = Fields::of(node, "`auth`", sink)?;
-    let (basic, bearer) = (fields.take("basic"), fields.take("bearer"));
-    fields.finish(sink);
-    match (basic, bearer) {
-        (Some(node), None) => basic_auth(node, holes, sink),
-        (None, Some(node)) => {
-            let mut value = vec![Piece::Text("Bearer ".to_owned())];
-            value.extend(template(node, holes, sink)?);
-            Some(value)
-        }
-        (None, None) => {
-            let hint =
-                "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }` or `bearer: \"{{ env(TOKEN) }}\"`";
-            sink.push(Mistake::at(&node.place, "`auth` names no way").hint(hint));
-            None
-        }
-        (Some(_), Some(bearer)) => {
-            sink.push(
-                Mistake::at(&bearer.place, "`auth` has either `basic` or `bearer`").hint("remove one of the two"),
-            );
-            None
-        }
-    }
-}
-
-/// RFC 7617: the user cannot hold a colon.
-fn basic_auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
-    let mut fields = Fields::of(node, "`basic`", sink)?;
-    let user_node = fields.require("user", "ann", sink);
-    let password = fields
-        .require("password", "\"{{ env(PASSWORD) }}\"", sink)
-        .and_then(|node| template(node, holes, sink));
-    fields.finish(sink);
-    let (user_node, password) = (user_node?, password?);
-    let user = template(user_node, holes, sink)?;
-    if user
-        .iter()
-        .any(|piece| matches!(piece, Piece::Text(text) if text.contains(':')))
-    {
-        sink.push(Mistake::at(
-            &user_node.place,
-            "a user of basic authentication has no `:` (RFC 7617)",
-        ));
-        return None;
-    }
-    let mut pair = user;
-    pair.push(Piece::Text(":".to_owned()));
-    pair.extend(password);
-    let text: Option<String> = pair
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => Some(text.as_str()),
-            _ => None,
-        })
-        .collect();
-    Some(match text {
-        Some(text) => vec![Piece::Text(format!("Basic {}", STANDARD.encode(text)))],
-        None => vec![Piece::Text("Basic ".to_owned()), Piece::Base64(pair)],
-    })
 }

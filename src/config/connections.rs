@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::node::Node;
+use crate::units::seconds;
 
 /// Connections of a pool at most: there are no more ports to one address.
 const POOL_MAX: u64 = 60_000;
@@ -26,15 +27,18 @@ pub enum ConnectionUse {
 }
 
 /// How connections are kept.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Connections {
     /// Who uses one.
     pub used_by: ConnectionUse,
     /// Of a pool: per shard and address at most.
     pub pool: usize,
-    /// Older ones are closed after their request, cloud time.
+    /// Older ones are closed after their request, cloud time, never below 200 ms real.
+    #[serde(with = "seconds::option")]
     pub max_age: Option<Duration>,
-    /// Those that nobody used for so long are closed, cloud time.
+    /// Those that nobody used for so long are closed, cloud time, never below 200 ms real.
+    #[serde(with = "seconds::option")]
     pub idle: Option<Duration>,
     /// Local addresses they come from in turn; the system's choice when none.
     pub sources: Vec<IpAddr>,

@@ -124,6 +124,17 @@ pub(super) fn name(node: &Node, sink: &mut Sink) -> Option<String> {
     Some(name)
 }
 
+/// One of several words, each with its meaning.
+pub(super) fn choice<T: Copy>(node: &Node, what: &str, known: &[(&'static str, T)], sink: &mut Sink) -> Option<T> {
+    let text = text(node, sink)?;
+    let found = known.iter().find(|(word, _)| *word == text);
+    if found.is_none() {
+        let hint = suggest(&text, known.iter().map(|(word, _)| *word));
+        sink.push(Mistake::at(&node.place, format!("unknown {what} {text:?}")).hint(hint));
+    }
+    found.map(|(_, meaning)| *meaning)
+}
+
 /// Text with its place.
 pub(super) fn spanned(node: &Node, sink: &mut Sink) -> Option<Spanned<String>> {
     Some(Spanned {

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
+use super::files::{self, Files};
 use super::nearest::suggest;
 use super::node::{Node, Value};
 use super::source::{Place, Spanned};
-use super::{Files, load};
 
 /// In which order rows are taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,13 +174,7 @@ fn feeder(name: &str, node: &Node, files: &Files, sink: &mut Sink) -> Option<Fee
     let mut fields = Fields::of(node, format!("feeder {name:?}"), sink)?;
     let (csv, json) = (fields.take("csv"), fields.take("json"));
     let order = fields.take("order").map_or(Some(RowOrder::default()), |node| {
-        let text = decode::text(node, sink)?;
-        let known = ORDERS.iter().find(|(known, _)| *known == text);
-        if known.is_none() {
-            let hint = suggest(&text, ORDERS.iter().map(|(known, _)| *known));
-            sink.push(Mistake::at(&node.place, format!("unknown order {text:?}")).hint(hint));
-        }
-        known.map(|(_, order)| *order)
+        decode::choice(node, "order", &ORDERS, sink)
     });
     fields.finish(sink);
     let (path, read): (_, Read) = match (csv, json) {
@@ -196,7 +190,7 @@ fn feeder(name: &str, node: &Node, files: &Files, sink: &mut Sink) -> Option<Fee
             return None;
         }
     };
-    let bytes = load::file(path, files, sink)?;
+    let bytes = files::read(path, files, sink)?;
     let table = read(bytes)
         .map_err(|problem| sink.push(Mistake::at(&path.place, format!("cannot be read: {problem}"))))
         .ok()?;

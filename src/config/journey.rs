@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use super::auth;
 use super::body::{self, RequestBody};
 use super::checks::{self, Expect, Extract};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
-use super::load::Files;
+use super::files::Files;
 use super::node::{Node, Value};
 use super::source::Spanned;
 use super::template::{self, Holes, Piece};
@@ -149,7 +150,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         id: false,
     };
     let usual = Usual {
-        auth: auth_node.and_then(|node| body::auth(node, &holes, sink)),
+        auth: auth_node.and_then(|node| auth::auth(node, &holes, sink)),
         redirects: redirects.unwrap_or_default(),
     };
     for (index, item) in items.iter().enumerate() {
@@ -247,7 +248,7 @@ fn step(
         }
         headers.extend(template(&entry.node, &holes, sink).map(|value| (entry.key.clone(), value)));
     }
-    let own_auth = fields.take("auth").map(|node| body::auth(node, &holes, sink));
+    let own_auth = fields.take("auth").map(|node| auth::auth(node, &holes, sink));
     let auth = own_auth.unwrap_or_else(|| usual.auth.clone());
     if !headers
         .iter()

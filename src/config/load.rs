@@ -1,9 +1,8 @@
 //! From texts to a configuration: a profile and its experiments together, and what can only be checked across files.
 
-use std::collections::BTreeMap;
-
 use super::error::{ConfigErrors, Mistake, Sink};
 use super::experiment::{self, Experiment};
+use super::files::{self, Files};
 use super::nearest::suggest;
 use super::node::{self, Node, Value};
 use super::objective::{Measure, Objective};
@@ -11,7 +10,7 @@ use super::objective_text::{SubjectKind, measure_name, subject_kind, subject_pla
 use super::overrides;
 use super::profile::{self, Profile, TargetRef};
 use super::source::{Place, Source, Spanned};
-use super::{decode, objective_text, tls};
+use super::{decode, objective_text};
 
 /// The texts of a profile and of the experiments it refers to, each with the name it goes by in messages.
 #[derive(Clone, Debug, Default)]
@@ -23,12 +22,6 @@ pub struct Sources {
     /// What stands in the files of [`References::files`].
     pub files: Files,
 }
-
-/// Contents of files by the path that the profile names them with.
-pub type Files = BTreeMap<String, Vec<u8>>;
-
-/// Longest file that feeds or is sent, bytes: it is kept in memory while the run lasts.
-pub const FILE_MAX: u64 = 256 << 20;
 
 /// A path that the profile names.
 pub type Reference = Spanned<String>;
@@ -111,7 +104,7 @@ pub fn references(name: &str, text: &str, overrides: &[(String, String)]) -> Res
                 .filter(|node| !node.is_null())
                 .map(|node| profile::chaos(node, &mut sink))
                 .unwrap_or_default(),
-            files: files(&root, &mut sink),
+            files: files::named(&root, &mut sink),
             target: target
                 .and_then(|node| decode::text(node, &mut sink))
                 .map_or(TargetRef::Lab, |text| TargetRef::read(&text)),
@@ -123,72 +116,6 @@ pub fn references(name: &str, text: &str, overrides: &[(String, String)]) -> Res
         Some(references) => Ok(references),
         None => sink.finish(None),
     }
-}
-
-/// The files that feed journeys or are sent by steps.
-fn files(root: &Node, sink: &mut Sink) -> Vec<Reference> {
-    let mut nodes = Vec::new();
-    for entry in root.get("feeders").map(entries).unwrap_or_default() {
-        nodes.extend(["csv", "json"].iter().filter_map(|key| entry.node.get(key)));
-    }
-    if let Some(tls) = root.get("client").and_then(|client| client.get("tls")) {
-        nodes.extend(tls::PATHS.iter().filter_map(|key| tls.get(key)));
-    }
-    if let Some(Value::List(stages)) = root.get("stages").map(|node| &node.value) {
-        nodes.extend(stages.iter().filter_map(|stage| stage.get("replay")));
-    }
-    if let Some(journeys) = root.get("journeys") {
-        files_of_steps(journeys, &mut nodes);
-    }
-    let mut found: Vec<Reference> = Vec::new();
-    for node in nodes
-        .into_iter()
-        .filter(|node| matches!(node.value, Value::Scalar { .. }))
-    {
-        let known = |path: &Reference, found: &[Reference]| found.iter().any(|other| other.value == path.value);
-        found.extend(decode::spanned(node, sink).filter(|path| !known(path, &found)));
-    }
-    found
-}
-
-fn entries(node: &Node) -> &[node::Entry] {
-    match &node.value {
-        Value::Map(entries) => entries,
-        _ => &[],
-    }
-}
-
-/// Every `file` below journeys, except where the same word is the user's own.
-fn files_of_steps<'n>(node: &'n Node, found: &mut Vec<&'n Node>) {
-    match &node.value {
-        Value::List(items) => items.iter().for_each(|item| files_of_steps(item, found)),
-        Value::Map(entries) => {
-            for entry in entries {
-                match entry.key.as_str() {
-                    "json" | "form" | "headers" | "expect" | "extract" => {}
-                    // The names of its parts are the user's own too.
-                    "multipart" => found.extend(
-                        self::entries(&entry.node)
-                            .iter()
-                            .filter_map(|part| part.node.get("file")),
-                    ),
-                    "file" if matches!(entry.node.value, Value::Scalar { .. }) => found.push(&entry.node),
-                    _ => files_of_steps(&entry.node, found),
-                }
-            }
-        }
-        Value::Scalar { .. } => {}
-    }
-}
-
-/// What stands in the file that a node names.
-pub(super) fn file<'f>(node: &Node, files: &'f Files, sink: &mut Sink) -> Option<&'f [u8]> {
-    let path = decode::text(node, sink)?;
-    let bytes = files.get(&path);
-    if bytes.is_none() {
-        sink.push(Mistake::at(&node.place, format!("{path:?} was not read")));
-    }
-    bytes.map(Vec::as_slice)
 }
 
 /// Loads a profile with its experiments, or says everything that is wrong with them.

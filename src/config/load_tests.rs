@@ -248,3 +248,121 @@ fn every_bound_on_the_generator_can_be_set() {
     let config = load(&files, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(config.profile.honesty, Honesty { steal: 0.01, ..wanted });
 }
+
+#[test]
+fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
+    let feeders = "{ accounts: { csv: a.csv } }";
+    let step = "journeys.order.steps.0";
+    // What is set besides, what is set wrongly, and what is said.
+    let table: [(&[(&str, &str)], &str, &str, &str); 30] = [
+        (&[], "feeders", "{ accounts: {} }", "names no file"),
+        (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
+        (
+            &[],
+            "feeders",
+            "{ accounts: { csv: a.csv, json: a.csv } }",
+            "either `csv` or `json`",
+        ),
+        (&[], "feeders", "{ accounts: { json: a.csv } }", "list of objects"),
+        (&[], "feeders", "{ Accounts: { csv: a.csv } }", "cannot name a feeder"),
+        (
+            &[],
+            "feeders",
+            "{ accounts: { csv: a.csv, order: shufled } }",
+            "did you mean \"shuffled\"",
+        ),
+        (
+            &[("feeders", feeders)],
+            "journeys.order.feed",
+            "acounts",
+            "did you mean \"accounts\"",
+        ),
+        (&[], "journeys.order.feed", "accounts", "add `feeders: { accounts:"),
+        (
+            &[("feeders", feeders), ("journeys.order.feed", "accounts")],
+            "journeys.order.steps.0.post",
+            "/{{ accounts.emial }}",
+            "did you mean \"accounts.email\"",
+        ),
+        (&[], "journeys.order.think", "log_normal(1s, 9)", "not between 0 and 3"),
+        (&[], "journeys.order.pacing", "often", "is not a pacing"),
+        (&[], "journeys.order.redirects", "21", "at most 20 redirects"),
+        (&[], "journeys.order.auth", "{}", "names no way"),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ basic: { user: 'a:b', password: c } }",
+            "has no `:`",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ bearer: '{{ env() }}' }",
+            "`env` needs the name",
+        ),
+        (
+            &[],
+            step,
+            "{ post: /, json: 1, form: { a: b } }",
+            "either `json` or `form`",
+        ),
+        (
+            &[],
+            step,
+            "{ post: /, multipart: { a: b }, content_type: x/y }",
+            "cannot be set for `multipart`",
+        ),
+        (
+            &[],
+            step,
+            "{ post: /, multipart: { a: { file: none.png } } }",
+            "\"none.png\" was not read",
+        ),
+        (&[], step, "{ post: /, timeout: 0s }", "fails every request"),
+        (&[], "client.retries", "{ attempts: 1 }", "from 2 to 20"),
+        (&[], "client.retries", "{ backoff: 5s..1s }", "is not a backoff"),
+        (&[], "client.retries", "{ jitter: ful }", "did you mean \"full\""),
+        (&[], "client.retries", "{ on: [5x] }", "did you mean \"5xx\""),
+        (&[], "client.connections", "per_usr", "per_user or per_request"),
+        (&[], "client.idle", "0s", "connections: per_request"),
+        (&[], "client.source_addresses", "[here]", "\"here\" is no address"),
+        (&[], "client.tls", "{ certificate: a.csv }", "belong together"),
+        (&[], "client.tls", "{ ca: a.csv }", "no file in PEM form"),
+        (&[], "spacing", "poisson", "`spacing` is for `arrivals`"),
+        (
+            &[],
+            "stages",
+            "[{ tier: 1, replay: rates.csv, scale: 1e6 }]",
+            "more than 100_000_000",
+        ),
+    ];
+    let mut sources = sources(PROFILE, &[("a.yaml", EXPERIMENT)]);
+    sources.files = Files::from([
+        ("a.csv".to_owned(), b"email\na@x\n".to_vec()),
+        ("rates.csv".to_owned(), b"seconds,arrivals\n0,1000\n9,0\n".to_vec()),
+    ]);
+    for (besides, key, value, said) in table {
+        let wrong = set(&[besides, &[(key, value)]].concat());
+        let errors = load(&sources, &wrong).expect_err(value).to_string();
+        assert!(errors.contains(said), "{key}={value}: {said} is not in\n{errors}");
+        assert!(errors.contains("--> "), "{key}={value}: no place in\n{errors}");
+    }
+}
+
+#[test]
+fn a_profile_names_the_files_it_feeds_from_sends_and_signs_with() {
+    let overrides = set(&[
+        ("feeders", "{ a: { csv: a.csv }, b: { json: b.json } }"),
+        (
+            "journeys.order.steps",
+            "[{ post: /, json: { file: no } }, { put: /, file: c.png }, \
+             { post: /, multipart: { file: no, photo: { file: d.png } } }, { put: /2, file: c.png }]",
+        ),
+        ("client.tls", "{ ca: e.pem }"),
+        ("stages", "[{ tier: 1, replay: f.csv }]"),
+    ]);
+    let named = references("x", PROFILE, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut files: Vec<&str> = named.files.iter().map(|file| file.value.as_str()).collect();
+    files.sort_unstable();
+    assert_eq!(files, ["a.csv", "b.json", "c.png", "d.png", "e.pem", "f.csv"]);
+}

@@ -2,14 +2,17 @@
 //! Gets text and a name; opens no file and reads no environment. [`references`] tells the caller which files to read
 //! next, [`load`] takes everything together.
 
+mod auth;
 pub mod body;
 pub mod checks;
+mod client;
 pub mod connections;
 mod decode;
 pub mod entry;
 mod error;
 mod experiment;
 pub mod feeder;
+mod files;
 mod journey;
 mod load;
 mod nearest;
@@ -17,19 +20,23 @@ mod node;
 pub mod objective;
 mod objective_text;
 mod overrides;
-pub mod profile;
+mod profile;
 mod replay;
 pub mod retry;
 mod source;
+pub mod stages;
 mod target;
 pub mod template;
 pub mod tls;
 pub mod wait;
 
+pub use client::Client;
 pub use error::{ConfigErrors, Mistake};
 pub use experiment::{At, Experiment, FaultEntry, FaultKind, Stop};
+pub use files::{FILE_MAX, Files};
 pub use journey::{Journey, Step};
-pub use load::{Config, FILE_MAX, Files, Reference, References, Sources, load, references};
-pub use profile::{Client, Honesty, Ledger, Load, Probe, Profile, Stage, TargetRef};
+pub use load::{Config, Reference, References, Sources, load, references};
+pub use profile::{Honesty, Ledger, Probe, Profile, TargetRef};
 pub use source::{Place, Spanned};
+pub use stages::{Load, Stage};
 pub use target::{AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::Table;
-use super::load::{self, Files};
+use super::files::{self, Files};
 use super::node::Node;
-use super::profile::{self, Load, Stage};
+use super::stages::{self, Load, Stage, USERS_MAX};
 
 /// Rows of a recording at most: a curve has its shape long before.
 const ROWS_MAX: usize = 10_000;
@@ -21,7 +21,7 @@ pub(super) fn stages(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Stage> 
     };
     let tier = fields
         .require("tier", "1", sink)
-        .and_then(|node| profile::tier(node, sink));
+        .and_then(|node| stages::tier(node, sink));
     let path = fields.take("replay");
     let scale = fields.take("scale").map_or(Some(1.0), |node| {
         let scale = decode::number(node, sink)?;
@@ -38,7 +38,7 @@ pub(super) fn stages(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Stage> 
     let (Some(tier), Some(path), Some(scale)) = (tier, path, scale) else {
         return Vec::new();
     };
-    let Some(bytes) = load::file(path, files, sink) else {
+    let Some(bytes) = files::read(path, files, sink) else {
         return Vec::new();
     };
     let rows = match Table::from_csv(bytes).and_then(|table| rows(&table)) {
@@ -49,13 +49,19 @@ pub(super) fn stages(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Stage> 
             return Vec::new();
         }
     };
+    let load = |load: Load| match load {
+        Load::Users(users) => Load::Users((users as f64 * scale).round() as u64),
+        Load::Arrivals(rate) => Load::Arrivals(rate * scale),
+    };
+    if rows.iter().any(|(_, of)| load(*of).level() > USERS_MAX as f64) {
+        let hint = "use a smaller scale";
+        sink.push(Mistake::at(&path.place, "comes to more than 100_000_000 users or arrivals a second").hint(hint));
+        return Vec::new();
+    }
     rows.windows(2)
         .map(|pair| Stage {
             tier,
-            load: match pair[0].1 {
-                Load::Users(users) => Load::Users((users as f64 * scale).round() as u64),
-                Load::Arrivals(rate) => Load::Arrivals(rate * scale),
-            },
+            load: load(pair[0].1),
             ramp: Duration::ZERO,
             hold: pair[1].0 - pair[0].0,
             place: path.place.clone(),

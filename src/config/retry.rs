@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
-use super::nearest::suggest;
 use super::node::Node;
 use crate::units::{parse_duration, seconds};
 
@@ -74,6 +73,8 @@ const KINDS: [(&str, RetryOn); 5] = [
     ("reset", RetryOn::Reset),
 ];
 
+const JITTERS: [(&str, bool); 2] = [("full", true), ("none", false)];
+
 /// The `retries` of a client.
 pub(super) fn retries(node: &Node, sink: &mut Sink) -> Option<Retries> {
     let mut fields = Fields::of(node, "`retries`", sink)?;
@@ -91,35 +92,22 @@ pub(super) fn retries(node: &Node, sink: &mut Sink) -> Option<Retries> {
     if let Some((base, cap)) = fields.take("backoff").and_then(|node| backoff(node, sink)) {
         (retries.base, retries.cap) = (base, cap);
     }
-    if let Some(node) = fields.take("jitter")
-        && let Some(text) = decode::text(node, sink)
-    {
-        match text.as_str() {
-            "full" => retries.jitter = true,
-            "none" => retries.jitter = false,
-            _ => sink.push(Mistake::at(&node.place, format!("unknown jitter {text:?}")).hint("write full or none")),
-        }
+    if let Some(node) = fields.take("jitter") {
+        retries.jitter = decode::choice(node, "jitter", &JITTERS, sink).unwrap_or(retries.jitter);
     }
     retries.budget = fields.take("budget").and_then(|node| decode::share(node, sink));
     if let Some(node) = fields.take("on") {
         let items = decode::list(node, "on", sink);
-        retries.on = items.iter().filter_map(|item| kind(item, sink)).collect();
+        retries.on = items
+            .iter()
+            .filter_map(|item| decode::choice(item, "failure", &KINDS, sink))
+            .collect();
     }
     if let Some(node) = fields.take("non_idempotent") {
         retries.non_idempotent = decode::boolean(node, sink).unwrap_or_default();
     }
     fields.finish(sink);
     Some(retries)
-}
-
-fn kind(node: &Node, sink: &mut Sink) -> Option<RetryOn> {
-    let text = decode::text(node, sink)?;
-    let known = KINDS.iter().find(|(known, _)| *known == text);
-    if known.is_none() {
-        let hint = suggest(&text, KINDS.iter().map(|(known, _)| *known));
-        sink.push(Mistake::at(&node.place, format!("{text:?} is nothing to try again on")).hint(hint));
-    }
-    known.map(|(_, kind)| *kind)
 }
 
 fn backoff(node: &Node, sink: &mut Sink) -> Option<(Duration, Duration)> {

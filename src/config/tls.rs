@@ -1,49 +1,57 @@
 //! How the client speaks TLS: the `tls` of a profile's client. Checks that what it names is there; the handshake decides
 //! whether it is any good.
 
-use super::Files;
+use serde::{Deserialize, Serialize};
+
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
-use super::load;
+use super::files::{self, Files};
 use super::node::Node;
 
-/// TLS settings as written.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Tls {
+/// How TLS is spoken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TlsSettings {
     /// Certificates are verified.
     pub verify: bool,
     /// Authorities believed besides the system's, PEM.
     pub authorities: Option<String>,
-    /// The client's own certificates and key, PEM.
-    pub identity: Option<(String, String)>,
-    /// The name in the certificate and in the clear (SNI), where it is not the target's host.
-    pub server_name: Option<String>,
     /// Sessions are resumed.
     pub resume: bool,
+    /// The name in the certificate and in the clear (SNI); the target's host when none.
+    pub server_name: Option<String>,
     /// Keys are written to the file that SSLKEYLOGFILE names.
     pub key_log: bool,
+    /// The client's own certificates and key, PEM; never written down.
+    #[serde(skip)]
+    pub identity: Option<Identity>,
 }
 
-impl Default for Tls {
+/// A client's certificates and key, PEM.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its certificate, then those that lead to an authority.
+    pub certificates: String,
+    /// The private key.
+    pub key: String,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Default for TlsSettings {
     fn default() -> Self {
         Self {
             verify: true,
             authorities: None,
-            identity: None,
-            server_name: None,
             resume: true,
+            server_name: None,
             key_log: false,
+            identity: None,
         }
-    }
-}
-
-impl std::fmt::Debug for Tls {
-    /// Without the key.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls")
-            .field("verify", &self.verify)
-            .field("server_name", &self.server_name)
-            .finish_non_exhaustive()
     }
 }
 
@@ -51,8 +59,8 @@ impl std::fmt::Debug for Tls {
 pub(super) const PATHS: [&str; 3] = ["ca", "certificate", "key"];
 
 /// The `tls` of a client.
-pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> Tls {
-    let mut tls = Tls::default();
+pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> TlsSettings {
+    let mut tls = TlsSettings::default();
     let Some(mut fields) = Fields::of(node, "`tls`", sink) else {
         return tls;
     };
@@ -69,7 +77,8 @@ pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> Tls {
     let key = fields.take("key");
     match (certificate, key) {
         (Some(certificate), Some(key)) => {
-            tls.identity = pem(certificate, files, sink).zip(pem(key, files, sink));
+            let both = pem(certificate, files, sink).zip(pem(key, files, sink));
+            tls.identity = both.map(|(certificates, key)| Identity { certificates, key });
         }
         (None, None) => {}
         (Some(only), None) | (None, Some(only)) => {
@@ -82,7 +91,7 @@ pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> Tls {
 }
 
 fn pem(node: &Node, files: &Files, sink: &mut Sink) -> Option<String> {
-    let text = std::str::from_utf8(load::file(node, files, sink)?).unwrap_or_default();
+    let text = std::str::from_utf8(files::read(node, files, sink)?).unwrap_or_default();
     if !text.contains("-----BEGIN ") {
         let hint = "it begins with a line such as -----BEGIN CERTIFICATE-----";
         sink.push(Mistake::at(&node.place, "is no file in PEM form").hint(hint));

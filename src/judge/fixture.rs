@@ -145,17 +145,16 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         }],
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
-            connections_max: 100,
-            connections: ConnectionUse::Pool,
-            connection_age: None,
-            connection_idle: None,
-            sources: Vec::new(),
+            connections: Connections {
+                pool: 100,
+                ..Connections::default()
+            },
             connect_timeout: secs(10.0),
             request_timeout: secs(30.0),
             rate_limit: None,
             shards: None,
             retries: None,
-            tls: TlsPlan::default(),
+            tls: TlsSettings::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Body, ClientPlan, ConnectionUse, DnsPolicy, Encoding, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, Spacing,
-    StagePlan, StepPlan, TargetPlan, Template, TlsPlan, Wait,
+    Body, ClientPlan, Connections, DnsPolicy, Encoding, HonestyPlan, JourneyPlan, LoadModel, Part, Plan, Spacing,
+    StagePlan, StepPlan, TargetPlan, Template, TlsSettings, Wait,
 };
 use crate::units::Pace;
 
@@ -15,7 +15,7 @@ pub struct AdHoc {
     /// `http` or `https`.
     pub scheme: String,
     /// How TLS is spoken.
-    pub tls: TlsPlan,
+    pub tls: TlsSettings,
     /// Host name or address.
     pub host: String,
     /// Port.
@@ -113,11 +113,10 @@ impl AdHoc {
             }],
             client: ClientPlan {
                 dns: DnsPolicy::HonourTtl,
-                connections_max: self.connections.div_ceil(self.cores.max(1)),
-                connections: ConnectionUse::Pool,
-                connection_age: None,
-                connection_idle: None,
-                sources: Vec::new(),
+                connections: Connections {
+                    pool: self.connections.div_ceil(self.cores.max(1)),
+                    ..Connections::default()
+                },
                 connect_timeout: self.timeout,
                 request_timeout: self.timeout,
                 rate_limit: None,

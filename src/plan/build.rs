@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::feed::{self, FedLoad};
 use super::{
-    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Identity, Inventory,
+    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
     JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan,
-    StopCondition, TargetPlan, Template, TlsPlan,
+    StopCondition, TargetPlan, Template,
 };
-use super::{feed, resolve, schedule};
+use super::{resolve, schedule};
 use crate::config::template::Piece;
 use crate::config::{
     Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
@@ -152,7 +153,17 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     }
     experiments.sort_by_key(ExperimentPlan::starts_at);
     schedule::check(config, &stages, &mut mistakes);
-    feed::check(config, &stages, options.pace, &mut mistakes);
+    let model = match profile.stages.first().map(|stage| stage.load) {
+        Some(Load::Arrivals(_)) => LoadModel::Arrivals,
+        _ => LoadModel::Users,
+    };
+    let load = FedLoad {
+        journeys: &journeys,
+        model,
+        stages: &stages,
+        pace: options.pace,
+    };
+    feed::check(&profile.feeders, &load, &mut mistakes);
     let objectives = objectives(config, &target, &mut mistakes);
     if !mistakes.is_empty() {
         return Err(ConfigErrors::new(mistakes).into());
@@ -175,10 +186,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             .collect(),
         journeys,
         steps,
-        model: match profile.stages.first().map(|stage| stage.load) {
-            Some(Load::Arrivals(_)) => LoadModel::Arrivals,
-            _ => LoadModel::Users,
-        },
+        model,
         spacing: profile.spacing,
         stages,
         client: ClientPlan {
@@ -187,28 +195,13 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 "forever" => DnsPolicy::Forever,
                 _ => DnsPolicy::HonourTtl,
             },
-            connections_max: client.connections.pool,
-            connections: client.connections.used_by,
-            connection_age: client.connections.max_age,
-            connection_idle: client.connections.idle,
-            sources: client.connections.sources.clone(),
+            connections: client.connections.clone(),
             connect_timeout: client.connect_timeout,
             request_timeout: client.request_timeout,
             rate_limit: client.rate_limit,
             shards: client.shards,
             retries: client.retries.clone(),
-            tls: TlsPlan {
-                verify: client.tls.verify,
-                authorities: client.tls.authorities.clone(),
-                resume: client.tls.resume,
-                server_name: client.tls.server_name.clone(),
-                key_log: client.tls.key_log,
-                identity: client
-                    .tls
-                    .identity
-                    .clone()
-                    .map(|(certificates, key)| Identity { certificates, key }),
-            },
+            tls: client.tls.clone(),
             forced_lag: profile.forced_lag,
         },
         ledgers: profile

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use super::timeline::mean;
 use super::{ConnectionUse, LoadModel, Plan};
 use crate::units::{format_count, format_duration};
 
@@ -51,7 +52,7 @@ pub enum Capacity {
 pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
     let slowest = plan.pace.patience(plan.client.request_timeout);
     let need = |answers: Duration, addresses: usize| Need::new(plan, shards, addresses.max(1), answers);
-    let sources = plan.client.sources.len().max(1);
+    let sources = plan.client.connections.sources.len().max(1);
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
     let lacking = need(FASTEST, addresses.all).beyond(room, limits, sources);
     if let Some((needs, raise)) = lacking {
@@ -81,9 +82,9 @@ impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
     /// connections of their own keep them while they think.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration) -> Self {
-        let to_one_max = plan.client.connections_max as f64 * shards as f64;
-        let all = match (plan.client.connections, plan.model) {
-            (ConnectionUse::PerUser, LoadModel::Users) => peak(plan),
+        let to_one_max = plan.client.connections.pool as f64 * shards as f64;
+        let all = match (plan.client.connections.used_by, plan.model) {
+            (ConnectionUse::PerUser, LoadModel::Users) => plan.level_max(),
             (ConnectionUse::PerUser, LoadModel::Arrivals) => under_way(plan, answers),
             _ => under_way(plan, answers).min(to_one_max * addresses as f64),
         };
@@ -123,26 +124,13 @@ impl Need {
     }
 }
 
-fn peak(plan: &Plan) -> f64 {
-    plan.stages.iter().map(|stage| stage.level).fold(0.0, f64::max)
-}
-
 /// Little's law for the highest stage, every answer taking `answers`.
 fn under_way(plan: &Plan, answers: Duration) -> f64 {
-    let level = peak(plan);
-    let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
-    if weights <= 0.0 {
+    let level = plan.level_max();
+    let Some(steps) = mean(&plan.journeys, |journey| journey.steps.len() as f64) else {
         return 0.0;
-    }
-    // A pass sends its steps one after the other, then thinks.
-    let mean = |of: fn(&super::JourneyPlan) -> f64| {
-        plan.journeys
-            .iter()
-            .map(|journey| journey.weight * of(journey))
-            .sum::<f64>()
-            / weights
     };
-    let steps = mean(|journey| journey.steps.len() as f64);
+    // A pass sends its steps one after the other, then waits.
     let asking = steps * answers.as_secs_f64();
     match plan.model {
         LoadModel::Arrivals => {
@@ -150,7 +138,7 @@ fn under_way(plan: &Plan, answers: Duration) -> f64 {
             (level * steps).min(sent) * answers.as_secs_f64()
         }
         LoadModel::Users => {
-            let thinking = mean(|journey| journey.cycle().mean());
+            let thinking = mean(&plan.journeys, |journey| journey.cycle().mean()).unwrap_or_default();
             if asking + thinking > 0.0 {
                 level * asking / (asking + thinking)
             } else {
@@ -163,12 +151,12 @@ fn under_way(plan: &Plan, answers: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AdHoc, Amount, TlsPlan};
+    use crate::plan::{AdHoc, Amount, TlsSettings};
 
     fn load(amount: Amount, think_ms: u64, connections: usize) -> Plan {
         AdHoc {
             scheme: "http".to_owned(),
-            tls: TlsPlan::default(),
+            tls: TlsSettings::default(),
             host: "127.0.0.1".to_owned(),
             port: 80,
             path: "/".to_owned(),
@@ -211,7 +199,7 @@ mod tests {
             );
         }
         let mut own = load(users(70_000), 9_000, 100);
-        own.client.connections = ConnectionUse::PerUser;
+        own.client.connections.used_by = ConnectionUse::PerUser;
         let need = Need::new(&own, 2, 1, Duration::from_millis(1));
         assert_eq!(need.all, 70_000);
         let limits = Limits {

@@ -1,17 +1,24 @@
 //! Whether feeders whose rows are taken once have enough of them, estimated before anything is sent.
 
-use super::StagePlan;
+use super::timeline::mean;
+use super::{JourneyPlan, LoadModel, StagePlan};
+use crate::config::Mistake;
 use crate::config::feeder::{Feeder, RowOrder};
-use crate::config::{Config, Load, Mistake};
 use crate::units::{Pace, format_count};
 
-/// Notes the feeders that would run dry.
-pub(super) fn check(config: &Config, stages: &[StagePlan], pace: Pace, mistakes: &mut Vec<Mistake>) {
-    for feeder in &config.profile.feeders {
-        if feeder.order != RowOrder::Unique {
-            continue;
-        }
-        let (rows, needed) = (feeder.table.rows(), passes(config, feeder, stages, pace));
+/// The load that takes the rows.
+pub(super) struct FedLoad<'p> {
+    pub(super) journeys: &'p [JourneyPlan],
+    pub(super) model: LoadModel,
+    pub(super) stages: &'p [StagePlan],
+    pub(super) pace: Pace,
+}
+
+/// Notes the feeders that would run dry; journeys name them by their places.
+pub(super) fn check(feeders: &[Feeder], load: &FedLoad<'_>, mistakes: &mut Vec<Mistake>) {
+    let once = |(_, feeder): &(usize, &Feeder)| feeder.order == RowOrder::Unique;
+    for (index, feeder) in feeders.iter().enumerate().filter(once) {
+        let (rows, needed) = (feeder.table.rows(), load.passes(index));
         if needed.floor() > rows as f64 {
             let message = format!(
                 "feeder {:?} has {} rows, and about {} passes take one each: it runs dry",
@@ -25,27 +32,30 @@ pub(super) fn check(config: &Config, stages: &[StagePlan], pace: Pace, mistakes:
     }
 }
 
-/// How many passes take a row, answers taken as instant; users take one each at least.
-fn passes(config: &Config, feeder: &Feeder, stages: &[StagePlan], pace: Pace) -> f64 {
-    let journeys = &config.profile.journeys;
-    let fed = |journey: &&crate::config::Journey| journey.feed.iter().any(|name| name.value == feeder.name);
-    let weight: f64 = journeys.iter().map(|journey| journey.weight).sum();
-    let share = journeys.iter().filter(fed).map(|journey| journey.weight).sum::<f64>() / weight;
-    let cycle: f64 = journeys
-        .iter()
-        .map(|journey| journey.weight * journey.cycle())
-        .sum::<f64>()
-        / weight;
-    let (mut before, mut peak, mut level_seconds) = (0.0, 0.0f64, 0.0);
-    for stage in stages {
-        let seconds = |from, to| pace.to_real(to).as_secs_f64() - pace.to_real(from).as_secs_f64();
-        level_seconds += (before + stage.level) / 2.0 * seconds(stage.starts_at, stage.holds_at)
-            + stage.level * seconds(stage.holds_at, stage.ends_at);
-        (before, peak) = (stage.level, peak.max(stage.level));
+impl FedLoad<'_> {
+    /// How many passes take a row of this feeder, answers taken as instant; users take one each at least.
+    fn passes(&self, feeder: usize) -> f64 {
+        let fed = |journey: &JourneyPlan| f64::from(u8::from(journey.feed.contains(&feeder)));
+        let share = mean(self.journeys, fed).unwrap_or_default();
+        let cycle = mean(self.journeys, |journey| journey.cycle().mean()).unwrap_or_default();
+        let peak = self.stages.iter().map(|stage| stage.level).fold(0.0, f64::max);
+        let all = match self.model {
+            LoadModel::Arrivals => self.level_seconds(),
+            LoadModel::Users if cycle > 0.0 => (self.level_seconds() / cycle).max(peak),
+            LoadModel::Users => peak,
+        };
+        all * share
     }
-    match config.profile.stages.first().map(|stage| stage.load) {
-        Some(Load::Arrivals(_)) => level_seconds * share,
-        _ if cycle > 0.0 => (level_seconds / cycle).max(peak) * share,
-        _ => peak * share,
+
+    /// The level summed up over real time.
+    fn level_seconds(&self) -> f64 {
+        let real = |at| self.pace.to_real(at).as_secs_f64();
+        let (mut before, mut sum) = (0.0, 0.0);
+        for stage in self.stages {
+            let (ramp, hold) = (real(stage.ramp()), real(stage.hold()));
+            sum += (before + stage.level) / 2.0 * ramp + stage.level * hold;
+            before = stage.level;
+        }
+        sum
     }
 }

@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
-pub use crate::config::connections::ConnectionUse;
+pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
-pub use crate::config::profile::Spacing;
 pub use crate::config::retry::{Retries, RetryOn};
+pub use crate::config::stages::Spacing;
+pub use crate::config::tls::{Identity, TlsSettings};
 pub use crate::config::wait::Wait;
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
@@ -314,20 +315,9 @@ pub struct StagePlan {
 pub struct ClientPlan {
     /// What happens to a connection when the DNS answer no longer has its address.
     pub dns: DnsPolicy,
-    /// Connections per shard and address at most.
-    pub connections_max: usize,
-    /// Who uses a connection.
+    /// How connections are kept.
     #[serde(default)]
-    pub connections: ConnectionUse,
-    /// Older connections are closed after their request (cloud time, never below 200 ms real).
-    #[serde(default, with = "seconds::option")]
-    pub connection_age: Option<Duration>,
-    /// Connections that nobody used for so long are closed (cloud time, never below 200 ms real).
-    #[serde(default, with = "seconds::option")]
-    pub connection_idle: Option<Duration>,
-    /// Local addresses that connections come from in turn; the system's choice when none.
-    #[serde(default)]
-    pub sources: Vec<IpAddr>,
+    pub connections: Connections,
     /// Patience for a connect (cloud time, never below 200 ms real).
     #[serde(with = "seconds")]
     pub connect_timeout: Duration,
@@ -343,57 +333,10 @@ pub struct ClientPlan {
     pub retries: Option<Retries>,
     /// How TLS is spoken, where the target's scheme is https.
     #[serde(default)]
-    pub tls: TlsPlan,
+    pub tls: TlsSettings,
     /// A real delay added before each start, to force lag in tests of the honesty checks.
     #[serde(with = "seconds")]
     pub forced_lag: Duration,
-}
-
-/// How TLS is spoken.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TlsPlan {
-    /// Certificates are verified.
-    pub verify: bool,
-    /// Authorities believed besides the system's, PEM.
-    pub authorities: Option<String>,
-    /// Sessions are resumed.
-    pub resume: bool,
-    /// The name in the certificate and in the clear (SNI); the target's host when none.
-    pub server_name: Option<String>,
-    /// Keys are written to the file that SSLKEYLOGFILE names.
-    pub key_log: bool,
-    /// The client's own certificates and key, PEM; never written down.
-    #[serde(skip)]
-    pub identity: Option<Identity>,
-}
-
-/// A client's certificates and key, PEM.
-#[derive(Clone)]
-pub struct Identity {
-    /// Its certificate, then those that lead to an authority.
-    pub certificates: String,
-    /// The private key.
-    pub key: String,
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Identity")
-    }
-}
-
-impl Default for TlsPlan {
-    fn default() -> Self {
-        Self {
-            verify: true,
-            authorities: None,
-            resume: true,
-            server_name: None,
-            key_log: false,
-            identity: None,
-        }
-    }
 }
 
 /// DNS policy of the client.

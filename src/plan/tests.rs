@@ -246,3 +246,34 @@ fn a_schedule_is_checked_without_a_target() {
         assert!(errors.contains(message), "{errors}");
     }
 }
+
+#[test]
+fn a_feeder_that_would_run_dry_is_refused_before_the_run() {
+    // 50/s for 100 s of real time: 5,000 passes, half of them fed; or 40 users who come every 2 s.
+    let arrivals = "{ tier: 1, arrivals: 50/s, hold: 3000s }";
+    let users = "{ tier: 1, users: 40, hold: 3000s }";
+    for (stage, order, rows, dry) in [
+        (arrivals, "unique", 2_500, false),
+        (arrivals, "unique", 2_499, true),
+        (arrivals, "sequential", 1, false),
+        (users, "unique", 1_000, false),
+        (users, "unique", 999, true),
+    ] {
+        let text = format!(
+            "name: fed\nfeeders: {{ ids: {{ csv: ids.csv, order: {order} }} }}\n\
+             journeys: {{ a: {{ think: 2s, feed: ids, steps: [ get: '/{{{{ ids.id }}}}' ] }}, \
+             b: {{ think: 2s, steps: [ get: / ] }} }}\nstages: [{stage}]\n"
+        );
+        let ids: String = (0..rows).map(|row| format!("{row}\n")).collect();
+        let sources = Sources {
+            profile: ("fed.yaml".to_owned(), text),
+            files: config::Files::from([("ids.csv".to_owned(), format!("id\n{ids}").into_bytes())]),
+            ..Sources::default()
+        };
+        let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let built = build(&config, target(), &options());
+        let said = built.err().map(|errors| errors.to_string()).unwrap_or_default();
+        assert_eq!(said.contains("it runs dry"), dry, "{stage} {order} {rows}: {said}");
+        assert_eq!(said.contains("fed.yaml:2"), dry, "{said}");
+    }
+}

@@ -2,7 +2,14 @@
 
 use std::time::Duration;
 
-use super::{ExperimentPlan, FaultPlan, LoadModel, Plan, StagePlan};
+use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Plan, StagePlan};
+
+/// The mean over passes: journeys by their weight; none where there are none.
+pub(super) fn mean(journeys: &[JourneyPlan], of: impl Fn(&JourneyPlan) -> f64) -> Option<f64> {
+    let weights: f64 = journeys.iter().map(|journey| journey.weight).sum();
+    let sum: f64 = journeys.iter().map(|journey| journey.weight * of(journey)).sum();
+    (weights > 0.0).then(|| sum / weights)
+}
 
 impl StagePlan {
     /// How long it ramps.
@@ -77,20 +84,12 @@ impl Plan {
     /// Requests per second of real time that `level` means, answers taken as instant.
     #[must_use]
     pub fn expected_rate(&self, level: f64) -> f64 {
-        let steps: f64 = self
-            .journeys
-            .iter()
-            .map(|journey| journey.weight * journey.steps.len() as f64)
-            .sum();
-        let passes: f64 = match self.model {
-            LoadModel::Arrivals => self.journeys.iter().map(|journey| journey.weight).sum(),
-            LoadModel::Users => self
-                .journeys
-                .iter()
-                .map(|journey| journey.weight * journey.cycle().mean())
-                .sum(),
+        let steps = mean(&self.journeys, |journey| journey.steps.len() as f64).unwrap_or_default();
+        let cycle = match self.model {
+            LoadModel::Arrivals => Some(1.0),
+            LoadModel::Users => mean(&self.journeys, |journey| journey.cycle().mean()).filter(|cycle| *cycle > 0.0),
         };
-        if passes > 0.0 { level * steps / passes } else { 0.0 }
+        cycle.map_or(0.0, |cycle| level * steps / cycle)
     }
 
     /// The real time of a cloud duration at this plan's pace.

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 
-use crate::plan::{Identity, TargetPlan, TlsPlan};
+use crate::plan::{Identity, TargetPlan, TlsSettings};
 
 /// Why TLS cannot be spoken.
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     /// What a target needs; none where it speaks in the clear.
-    pub fn to(target: &TargetPlan, plan: &TlsPlan) -> Result<Option<Arc<Self>>, TlsError> {
+    pub fn to(target: &TargetPlan, plan: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
         match target.scheme.as_str() {
             "https" => Ok(Some(Arc::new(Self::new(&target.host, plan)?))),
             _ => Ok(None),
@@ -60,7 +60,7 @@ impl Tls {
     }
 
     /// TLS to `host`. Sessions are resumed, as browsers do, unless the plan says otherwise.
-    fn new(host: &str, plan: &TlsPlan) -> Result<Self, TlsError> {
+    fn new(host: &str, plan: &TlsSettings) -> Result<Self, TlsError> {
         let host = plan.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -102,7 +102,7 @@ fn own(identity: &Identity) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyD
     Ok((certificates, key))
 }
 
-fn authorities(plan: &TlsPlan) -> Result<RootCertStore, TlsError> {
+fn authorities(plan: &TlsSettings) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     // Authorities of the system that cannot be read are as good as missing; the handshake will name the lack.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

@@ -11,7 +11,7 @@ use crate::aws::{
 use crate::event::FaultId;
 use crate::plan::{
     Allow, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, HonestyPlan, Inventory, LoadModel, Plan, Role,
-    TargetPlan, TlsPlan,
+    TargetPlan, TlsSettings,
 };
 use crate::units::Pace;
 
@@ -313,17 +313,16 @@ pub(super) fn plan() -> Plan {
         stages: Vec::new(),
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
-            connections_max: 1,
-            connections: crate::plan::ConnectionUse::Pool,
-            connection_age: None,
-            connection_idle: None,
-            sources: Vec::new(),
+            connections: crate::plan::Connections {
+                pool: 1,
+                ..crate::plan::Connections::default()
+            },
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(1),
             rate_limit: None,
             shards: None,
             retries: None,
-            tls: TlsPlan::default(),
+            tls: TlsSettings::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

@@ -169,7 +169,7 @@ impl CompiledStep {
             u16::try_from(index).ok()
         };
         let compile = |step: &StepPlan| {
-            let step = &closing(step, plan.client.connections);
+            let step = &closing(step, plan.client.connections.used_by);
             let variables = variables(plan, step.journey);
             let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
                 step: step.name.clone(),

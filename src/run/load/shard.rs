@@ -213,7 +213,7 @@ impl Shard {
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
-            owned: plan.client.connections == ConnectionUse::PerUser,
+            owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             own: Vec::new(),
             stopping: false,
             cut: false,

@@ -16,15 +16,15 @@ async fn run_with(change: impl FnOnce(&mut ClientPlan)) -> (Ran, Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_user_has_its_own_connection_each_request_its_own_or_all_share_a_few() {
-    let (shared, server) = run_with(|client| client.connections_max = 1).await;
+    let (shared, server) = run_with(|client| client.connections.pool = 1).await;
     assert!(
         shared.ok() > 60 && server.connections() <= 2,
         "{}",
         server.connections()
     );
-    let (own, server) = run_with(|client| client.connections = ConnectionUse::PerUser).await;
+    let (own, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerUser).await;
     assert!(own.ok() > 60 && server.connections() == 10, "{}", server.connections());
-    let (closed, server) = run_with(|client| client.connections = ConnectionUse::PerRequest).await;
+    let (closed, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerRequest).await;
     assert_eq!(server.connections(), closed.ok());
     assert_eq!(closed.failed(), BTreeMap::new());
 }
@@ -33,7 +33,7 @@ async fn each_user_has_its_own_connection_each_request_its_own_or_all_share_a_fe
 async fn an_arrival_takes_its_connection_with_it() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let mut plan = plan(server.address);
-    plan.client.connections = ConnectionUse::PerUser;
+    plan.client.connections.used_by = ConnectionUse::PerUser;
     plan.model = LoadModel::Arrivals;
     plan.steps = vec![step("one", "GET", "/"), step("two", "GET", "/")];
     plan.journeys[0].steps = vec![0, 1];
@@ -46,8 +46,8 @@ async fn an_arrival_takes_its_connection_with_it() {
 async fn connections_grow_old_and_idle_ones_are_closed() {
     for connections in [ConnectionUse::Pool, ConnectionUse::PerUser] {
         let (aged, server) = run_with(|client| {
-            client.connections = connections;
-            client.connection_age = Some(Duration::from_millis(250));
+            client.connections.used_by = connections;
+            client.connections.max_age = Some(Duration::from_millis(250));
         })
         .await;
         assert_eq!(aged.failed(), BTreeMap::new());
@@ -60,8 +60,8 @@ async fn connections_grow_old_and_idle_ones_are_closed() {
         let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
         let mut plan = plan(server.address);
         plan.journeys[0].think = Wait::constant(Duration::from_millis(500));
-        plan.client.connections = connections;
-        plan.client.connection_idle = Some(Duration::from_millis(200));
+        plan.client.connections.used_by = connections;
+        plan.client.connections.idle = Some(Duration::from_millis(200));
         plan.client.shards = Some(1);
         stage(&mut plan, 1.0, Duration::ZERO, Duration::from_secs(2));
         let idle = run(plan).await;
@@ -85,10 +85,10 @@ async fn connections_come_from_the_addresses_given_in_turn() {
         }
     });
     let mut plan = plan(address);
-    plan.client.connections = ConnectionUse::PerRequest;
-    plan.client.sources = vec!["127.0.0.7".parse().unwrap(), "127.0.0.8".parse().unwrap()];
+    plan.client.connections.used_by = ConnectionUse::PerRequest;
+    plan.client.connections.sources = vec!["127.0.0.7".parse().unwrap(), "127.0.0.8".parse().unwrap()];
     stage(&mut plan, 4.0, Duration::ZERO, Duration::from_secs(1));
-    let sources: BTreeSet<IpAddr> = plan.client.sources.iter().copied().collect();
+    let sources: BTreeSet<IpAddr> = plan.client.connections.sources.iter().copied().collect();
     let ran = run(plan).await;
     assert!(ran.ok() > 10);
     assert_eq!(*peers.lock().unwrap(), sources);

@@ -72,17 +72,16 @@ fn plan(address: SocketAddr) -> Plan {
         stages: Vec::new(),
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
-            connections_max: 100,
-            connections: ConnectionUse::Pool,
-            connection_age: None,
-            connection_idle: None,
-            sources: Vec::new(),
+            connections: Connections {
+                pool: 100,
+                ..Connections::default()
+            },
             connect_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(5),
             rate_limit: None,
             shards: Some(2),
             retries: None,
-            tls: TlsPlan::default(),
+            tls: TlsSettings::default(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

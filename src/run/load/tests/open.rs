@@ -17,7 +17,7 @@ async fn stalled_endpoint_does_not_slow_arrivals() {
     .await;
     let mut plan = plan(server.address);
     plan.model = LoadModel::Arrivals;
-    plan.client.connections_max = 20;
+    plan.client.connections.pool = 20;
     stage(&mut plan, 500.0, Duration::ZERO, Duration::from_secs(4));
     let ran = run(plan).await;
     assert_eq!(ran.intended(), 2000);

@@ -49,7 +49,7 @@ async fn secure(name: &str) -> (SocketAddr, String) {
     (address, authority.pem())
 }
 
-fn over_tls(address: SocketAddr, tls: TlsPlan) -> Plan {
+fn over_tls(address: SocketAddr, tls: TlsSettings) -> Plan {
     let mut plan = plan(address);
     plan.target.scheme = "https".to_owned();
     plan.client.tls = tls;
@@ -62,9 +62,9 @@ async fn https_is_verified_and_bodies_of_any_size_come_whole() {
     let (address, authorities) = secure("127.0.0.1").await;
     let mut plan = over_tls(
         address,
-        TlsPlan {
+        TlsSettings {
             authorities: Some(authorities),
-            ..TlsPlan::default()
+            ..TlsSettings::default()
         },
     );
     plan.steps[0] = StepPlan {
@@ -90,9 +90,9 @@ async fn https_is_verified_and_bodies_of_any_size_come_whole() {
 async fn https_with_a_certificate_nobody_vouches_for_is_a_tls_failure() {
     let (address, _) = secure("127.0.0.1").await;
     let (_, other) = secure("127.0.0.1").await;
-    let strangers = TlsPlan {
+    let strangers = TlsSettings {
         authorities: Some(other),
-        ..TlsPlan::default()
+        ..TlsSettings::default()
     };
     let ran = run(over_tls(address, strangers)).await;
     assert_eq!(
@@ -101,9 +101,9 @@ async fn https_with_a_certificate_nobody_vouches_for_is_a_tls_failure() {
     );
 
     let (address, authorities) = secure("shop.example.com").await;
-    let wrong_name = TlsPlan {
+    let wrong_name = TlsSettings {
         authorities: Some(authorities),
-        ..TlsPlan::default()
+        ..TlsSettings::default()
     };
     let ran = run(over_tls(address, wrong_name)).await;
     assert_eq!(
@@ -111,9 +111,9 @@ async fn https_with_a_certificate_nobody_vouches_for_is_a_tls_failure() {
         (0, vec![&FailureKind::Tls])
     );
 
-    let unverified = TlsPlan {
+    let unverified = TlsSettings {
         verify: false,
-        ..TlsPlan::default()
+        ..TlsSettings::default()
     };
     let ran = run(over_tls(address, unverified)).await;
     assert_eq!(ran.failed(), BTreeMap::new());
@@ -135,9 +135,9 @@ async fn https_to_a_server_without_tls_is_a_tls_failure() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let ran = run(over_tls(
         server.address,
-        TlsPlan {
+        TlsSettings {
             verify: false,
-            ..TlsPlan::default()
+            ..TlsSettings::default()
         },
     ))
     .await;

@@ -1,0 +1,93 @@
+//! The generator as a client: a profile's `client`. What has parts of its own is read in `connections`, `retry` and `tls`.
+
+use std::time::Duration;
+
+use super::connections::{self, Connections};
+use super::decode::{self, Fields};
+use super::error::{Mistake, Sink};
+use super::files::Files;
+use super::nearest::suggest;
+use super::node::Node;
+use super::retry::{self, Retries};
+use super::tls::{self, TlsSettings};
+
+/// More threads than any machine has cores.
+const SHARDS_MAX: u64 = 1024;
+
+/// The generator as a client.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Client {
+    /// `honour-ttl`, `pin` or `forever`.
+    pub dns: String,
+    /// How connections are kept.
+    pub connections: Connections,
+    /// Cloud time.
+    pub connect_timeout: Duration,
+    /// Cloud time.
+    pub request_timeout: Duration,
+    /// Requests per second at most.
+    pub rate_limit: Option<f64>,
+    /// Threads; one per core when none.
+    pub shards: Option<usize>,
+    /// What is done when a request fails; none for nothing.
+    pub retries: Option<Retries>,
+    /// How it speaks TLS, to an https target.
+    pub tls: TlsSettings,
+}
+
+/// The `client` of a profile.
+pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
+    let mut client = Client {
+        dns: "honour-ttl".to_owned(),
+        connections: Connections::default(),
+        connect_timeout: Duration::from_secs(5),
+        request_timeout: Duration::from_secs(30),
+        rate_limit: None,
+        shards: None,
+        retries: None,
+        tls: TlsSettings::default(),
+    };
+    let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
+        return client;
+    };
+    if let Some(node) = fields.take("dns")
+        && let Some(dns) = decode::text(node, sink)
+    {
+        let known = ["honour-ttl", "pin", "forever"];
+        if !known.contains(&dns.as_str()) {
+            sink.push(Mistake::at(&node.place, format!("unknown DNS policy {dns:?}")).hint(suggest(&dns, known)));
+        }
+        client.dns = dns;
+    }
+    client.shards = fields.take("shards").and_then(|node| shards(node, sink));
+    let mut timeout = |key: &'static str, default: Duration, sink: &mut Sink| {
+        let Some(node) = fields.take(key) else { return default };
+        let timeout = decode::duration(node, sink).unwrap_or(default);
+        if timeout.is_zero() {
+            sink.push(Mistake::at(&node.place, format!("a {key} of zero fails every request")));
+        }
+        timeout
+    };
+    client.connect_timeout = timeout("connect_timeout", client.connect_timeout, sink);
+    client.request_timeout = timeout("request_timeout", client.request_timeout, sink);
+    client.connections = connections::connections(&mut fields, sink);
+    client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
+    if let Some(node) = fields.take("tls") {
+        client.tls = tls::tls(node, files, sink);
+    }
+    client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
+    fields.finish(sink);
+    client
+}
+
+fn shards(node: &Node, sink: &mut Sink) -> Option<usize> {
+    let shards = decode::count(node, sink)?;
+    if !(1..=SHARDS_MAX).contains(&shards) {
+        sink.push(Mistake::at(
+            &node.place,
+            format!("shards is a number from 1 to {SHARDS_MAX}"),
+        ));
+        return None;
+    }
+    usize::try_from(shards).ok()
+}
