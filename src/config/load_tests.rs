@@ -249,12 +249,15 @@ fn every_bound_on_the_generator_can_be_set() {
     assert_eq!(config.profile.honesty, Honesty { steal: 0.01, ..wanted });
 }
 
+/// Replacements in the profile; place, message and hint of the mistake they make.
+type Mistake<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str, &'a str);
+
 #[test]
 fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
     let feeders = "{ accounts: { csv: a.csv } }";
     let step = "journeys.order.steps.0";
     // What is set besides, what is set wrongly, and what is said.
-    let table: [(&[(&str, &str)], &str, &str, &str); 30] = [
+    let table: [Mistake; 30] = [
         (&[], "feeders", "{ accounts: {} }", "names no file"),
         (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
         (

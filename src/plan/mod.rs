@@ -4,10 +4,12 @@
 mod adhoc;
 mod build;
 mod capacity;
+mod client;
 mod environment;
 mod feed;
 mod in_base64;
 mod inventory;
+mod journey;
 mod print;
 mod resolve;
 mod schedule;
@@ -15,7 +17,6 @@ mod timeline;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -33,10 +34,12 @@ use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
 pub use capacity::{Addresses, Capacity, Limits, capacity};
+pub use client::{ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
+pub use journey::{Body, FeederPlan, JourneyPlan, Part, StepPlan, Template};
 pub use print::print;
 pub use resolve::pick_share;
 
@@ -164,124 +167,6 @@ pub struct Allow {
     pub share: f64,
 }
 
-/// A table of test data.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FeederPlan {
-    /// Its name.
-    pub name: String,
-    /// Order of its rows.
-    pub order: RowOrder,
-    /// Its rows; not written down, for they may be many or nobody's business.
-    #[serde(skip)]
-    pub table: Arc<Table>,
-}
-
-/// One journey.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct JourneyPlan {
-    /// Its name.
-    pub name: String,
-    /// Relative weight, positive.
-    pub weight: f64,
-    /// Think time after each pass, real time.
-    pub think: Wait,
-    /// From the start of one pass to that of the next at least, real time; users of the closed model only.
-    #[serde(default)]
-    pub pacing: Option<Wait>,
-    /// Answers' cookies are sent back within the pass.
-    #[serde(default)]
-    pub cookies: bool,
-    /// Indexes into [`Plan::feeders`]: each pass takes a row of each.
-    #[serde(default)]
-    pub feed: Vec<usize>,
-    /// Indexes into [`Plan::steps`].
-    pub steps: Vec<usize>,
-}
-
-impl JourneyPlan {
-    /// The wait that mostly decides when a user comes again.
-    #[must_use]
-    pub fn cycle(&self) -> Wait {
-        match self.pacing {
-            Some(pacing) if pacing.mean() > self.think.mean() => pacing,
-            _ => self.think,
-        }
-    }
-}
-
-/// One request of a journey.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct StepPlan {
-    /// Unique over the plan: the journey's name, with `.2` and so on for further steps, or the given name.
-    pub name: String,
-    /// Journey index.
-    pub journey: usize,
-    /// HTTP method, upper case.
-    pub method: String,
-    /// Path template.
-    pub path: Template,
-    /// Extra headers.
-    pub headers: Vec<(String, Template)>,
-    /// Body template with its content type.
-    pub body: Option<Body>,
-    /// Patience for its answer (cloud time, never below 200 ms real); the client's when none.
-    #[serde(default, with = "seconds::option")]
-    pub timeout: Option<Duration>,
-    /// Redirects within the target that are followed at most; none by default, and a redirect is then an answer.
-    #[serde(default)]
-    pub redirects: u32,
-    /// What an answer must be.
-    #[serde(default)]
-    pub expect: Expect,
-    /// What later steps of the journey take from the answer.
-    #[serde(default)]
-    pub extract: Vec<Extract>,
-    /// Ledger that records the acknowledged id.
-    pub ledger: Option<String>,
-}
-
-/// A body.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Body {
-    /// Content-Type.
-    pub content_type: String,
-    /// The text.
-    pub template: Template,
-    /// How holes are filled.
-    #[serde(default)]
-    pub encoding: Encoding,
-}
-
-/// A compiled text with holes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Template {
-    /// Pieces in order.
-    pub parts: Vec<Part>,
-}
-
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Part {
-    /// Literal text.
-    Text(String),
-    /// `{{ random(min, max) }}`, both ends included.
-    Random(u64, u64),
-    /// `{{ unique }}`: an id no other request of the run has; the same within one request.
-    Unique,
-    /// `{{ id }}`: only in a ledger's read path.
-    Id,
-    /// `{{ name }}`: what an earlier step of the pass extracted, or a feeder brought.
-    Variable(String),
-    /// `{{ env(NAME) }}`: a variable of the environment; see [`Plan::with_environment`].
-    Env(String),
-    /// What this gives, in Base64.
-    Base64(Template),
-    /// Bytes as they are.
-    #[serde(with = "in_base64")]
-    Bytes(Vec<u8>),
-}
-
 /// Open or closed model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -308,47 +193,6 @@ pub struct StagePlan {
     /// When it ends.
     #[serde(with = "seconds")]
     pub ends_at: Duration,
-}
-
-/// The generator as a client.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClientPlan {
-    /// What happens to a connection when the DNS answer no longer has its address.
-    pub dns: DnsPolicy,
-    /// How connections are kept.
-    #[serde(default)]
-    pub connections: Connections,
-    /// Patience for a connect (cloud time, never below 200 ms real).
-    #[serde(with = "seconds")]
-    pub connect_timeout: Duration,
-    /// Patience for a whole request (cloud time, never below 200 ms real).
-    #[serde(with = "seconds")]
-    pub request_timeout: Duration,
-    /// Requests per second of real time at most, a safety limit; what exceeds it is counted as dropped.
-    pub rate_limit: Option<f64>,
-    /// Shards (threads); one per core when none.
-    pub shards: Option<usize>,
-    /// How failed requests are tried again; not at all when none.
-    #[serde(default)]
-    pub retries: Option<Retries>,
-    /// How TLS is spoken, where the target's scheme is https.
-    #[serde(default)]
-    pub tls: TlsSettings,
-    /// A real delay added before each start, to force lag in tests of the honesty checks.
-    #[serde(with = "seconds")]
-    pub forced_lag: Duration,
-}
-
-/// DNS policy of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DnsPolicy {
-    /// Ask again when the TTL ends; give old connections up when their address left the answer.
-    HonourTtl,
-    /// Ask again for new connections only; keep old ones.
-    Pin,
-    /// Ask once.
-    Forever,
 }
 
 /// A ledger: how an acknowledged write is read back.

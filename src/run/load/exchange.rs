@@ -5,16 +5,18 @@ use std::io;
 
 use super::book::Write;
 use super::checks::Checks;
+use super::connection::{Broken, Happened, connect_failure};
 use super::http1::{Head, Receiver};
-use super::ids::Unique;
+use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
 use super::passes::{Pass, Place};
+use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
-use super::request::{CompiledStep, Filling};
+use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
-use super::transport::{Broken, Happened, connect_failure};
+
 use crate::recording::FailureKind;
 
 /// How a request ended.
@@ -28,15 +30,12 @@ pub(super) enum Ending {
     NotSent,
 }
 
-/// Takes down what the head of an answer says.
+/// Takes down what an answer says.
 struct Answer<'a> {
     pass: &'a mut Pass,
     recorder: &'a mut Recorder,
     served_by: Option<&'a str>,
-    checks: Option<&'a Checks>,
-    /// The number of the pass's value that keeps its cookies.
-    jar: Option<usize>,
-    redirects: bool,
+    step: &'a CompiledStep,
 }
 
 impl Receiver for Answer<'_> {
@@ -44,17 +43,17 @@ impl Receiver for Answer<'_> {
         self.pass.status = head.status;
         let by = self.served_by.and_then(|name| head.get(name)).unwrap_or_default();
         self.pass.served = self.recorder.server(by);
-        if self.redirects && (300..400).contains(&head.status) {
+        let kept = self
+            .step
+            .jar
+            .is_none_or(|jar| jar::store(&mut self.pass.values[jar], head));
+        if self.step.follows(head.status).is_some() {
             self.pass.location.clear();
             self.pass
                 .location
                 .extend_from_slice(head.get("location").unwrap_or_default());
-        }
-        let kept = self.jar.is_none_or(|jar| jar::store(&mut self.pass.values[jar], head));
-        // The head of a redirect is not the one that the step is about.
-        if let Some(checks) = self.checks
-            && !(self.redirects && (300..400).contains(&head.status))
-        {
+        } else if let Some(checks) = &self.step.checks {
+            // The head of a redirect that is followed is not the one that the step is about.
             self.pass.head_fine = checks.head(head, &mut self.pass.values);
         }
         self.pass.head_fine &= kept;
@@ -62,7 +61,7 @@ impl Receiver for Answer<'_> {
 
     fn body(&mut self, piece: &[u8]) {
         self.pass.body_length += piece.len() as u64;
-        if self.checks.is_some_and(Checks::needs_body) {
+        if self.step.checks.as_ref().is_some_and(Checks::needs_body) {
             self.pass.keep_body(piece);
         }
     }
@@ -186,20 +185,12 @@ impl Shard {
         state.free_us.get_or_insert(now_us);
         state.sent_us = now_us;
         state.place = Place::Sent(connection);
-        let mut drawn = state.drawn.clone();
-        let mut filling = Filling {
-            random: &mut drawn,
-            unique: Unique {
-                ids: &self.ids,
-                counter: state.counter,
-            },
-            values: &state.values,
-            going: "",
-        };
-        let request = match &state.going {
-            None => compiled.fill(&mut filling, &mut self.scratch),
-            Some((follow, path)) => compiled.fill_redirected(*follow, path, &mut filling, &mut self.scratch),
-        };
+        let follow = state.going.as_ref().map(|(follow, _)| *follow);
+        let request = compiled.fill(
+            follow,
+            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut self.scratch,
+        );
         let sent = self.transport.send(connection, pass, request, compiled.is_to_head());
         if let Err(broken) = sent {
             self.broke(pass, connection, broken, now_us);
@@ -210,16 +201,11 @@ impl Shard {
     pub(super) fn path_of(&mut self, pass: u32) -> String {
         let compiled = &self.common.steps[self.step_of(pass)];
         let state = &self.passes[pass];
-        let mut filling = Filling {
-            random: &mut state.drawn.clone(),
-            unique: Unique {
-                ids: &self.ids,
-                counter: state.counter,
-            },
-            values: &state.values,
-            going: "",
-        };
-        let request = compiled.fill(&mut filling, &mut self.scratch);
+        let request = compiled.fill(
+            None,
+            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut self.scratch,
+        );
         let path = request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         String::from_utf8_lossy(path).into_owned()
     }
@@ -235,9 +221,7 @@ impl Shard {
             pass: &mut self.passes[pass],
             recorder: &mut self.recorder,
             served_by: self.common.served_by.as_deref(),
-            checks: self.common.steps[step].checks.as_ref(),
-            jar: self.common.steps[step].jar,
-            redirects: self.common.steps[step].redirects_max > 0,
+            step: &self.common.steps[step],
         };
         match self.transport.look(connection, &mut answer) {
             Happened::Nothing => self.heard(pass, connection),
@@ -466,6 +450,19 @@ impl Shard {
                 .push(self.recorder.region(region.map_or("unknown", String::as_str)));
         }
         self.regions[pool as usize]
+    }
+}
+
+/// What fills the holes of a pass's request.
+fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+    Filling {
+        random: drawn,
+        unique: Unique {
+            ids,
+            counter: pass.counter,
+        },
+        values: &pass.values,
+        going: pass.going.as_ref().map_or("", |(_, path)| path),
     }
 }
 

@@ -4,6 +4,7 @@
 mod arrivals;
 mod book;
 mod checks;
+mod connection;
 mod crowd;
 mod curve;
 mod deadlines;
@@ -17,6 +18,7 @@ mod machine;
 mod measure;
 mod passes;
 mod patience;
+mod pieces;
 mod pool;
 mod pulses;
 mod ready;

@@ -1,9 +1,11 @@
 //! Redirects: where an answer sends the user, and the request that goes there. Within the target only: another host is
 //! not what the user of this tool allowed to be loaded.
 
+use hyper::Method;
 use url::Url;
 
 use super::exchange::Ending;
+use super::pool::NoRoute;
 use super::shard::Shard;
 use crate::plan::TargetPlan;
 use crate::recording::FailureKind;
@@ -21,8 +23,8 @@ impl Follow {
     /// What a status asks for (RFC 9110, section 15.4); none where it is no redirect. A POST becomes a GET after 301
     /// and 302, as every browser has it.
     #[must_use]
-    pub fn of(status: u16, method: &str) -> Option<Self> {
-        match (status, method) {
+    pub fn of(status: u16, method: &Method) -> Option<Self> {
+        match (status, method.as_str()) {
             (307 | 308, _) | (301..=303, "GET" | "HEAD") | (301 | 302, "PUT" | "PATCH" | "DELETE") => Some(Self::Same),
             (301..=303, _) => Some(Self::Get),
             _ => None,
@@ -53,10 +55,7 @@ impl Shard {
     pub(super) fn follow(&mut self, pass: u32, now_us: u64) -> Result<(), Option<Ending>> {
         let compiled = &self.common.steps[self.step_of(pass)];
         let state = &self.passes[pass];
-        if compiled.redirects_max == 0 {
-            return Err(None);
-        }
-        let Some(follow) = Follow::of(state.status, compiled.method()) else {
+        let Some(follow) = compiled.follows(state.status) else {
             return Err(None);
         };
         let failed = Err(Some(Ending::Failed(FailureKind::Redirect)));
@@ -70,9 +69,12 @@ impl Shard {
         let Some(there) = resolve(&self.common.plan.target, &path, &self.passes[pass].location) else {
             return failed;
         };
-        let Ok(pool) = self.transport.route() else {
-            return failed;
-        };
+        let pool = self.transport.route().map_err(|no_route| {
+            Some(match no_route {
+                NoRoute::QueueFull => Ending::NotSent,
+                NoRoute::NoAddress => Ending::Failed(FailureKind::Dns),
+            })
+        })?;
         let state = &mut self.passes[pass];
         state.redirects += 1;
         // Once without a body, it stays so.
@@ -115,16 +117,16 @@ mod tests {
     #[test]
     fn methods_follow_as_in_browsers() {
         for (status, method, expected) in [
-            (301, "GET", Some(Follow::Same)),
-            (302, "POST", Some(Follow::Get)),
-            (303, "PUT", Some(Follow::Get)),
-            (303, "HEAD", Some(Follow::Same)),
-            (307, "POST", Some(Follow::Same)),
-            (308, "PUT", Some(Follow::Same)),
-            (304, "GET", None),
-            (200, "GET", None),
+            (301, Method::GET, Some(Follow::Same)),
+            (302, Method::POST, Some(Follow::Get)),
+            (303, Method::PUT, Some(Follow::Get)),
+            (303, Method::HEAD, Some(Follow::Same)),
+            (307, Method::POST, Some(Follow::Same)),
+            (308, Method::PUT, Some(Follow::Same)),
+            (304, Method::GET, None),
+            (200, Method::GET, None),
         ] {
-            assert_eq!(Follow::of(status, method), expected, "{status} {method}");
+            assert_eq!(Follow::of(status, &method), expected, "{status} {method}");
         }
     }
 }

@@ -1,20 +1,16 @@
 //! Steps compiled for sending: everything constant is bytes already, holes are filled per request.
 //! Knows nothing of connections.
 
-use std::io::Write as _;
+use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
-use super::checks::{CheckError, Checks, Values};
-use super::ids::Unique;
+use super::checks::{CheckError, Checks};
+use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
 use crate::plan::{ConnectionUse, Encoding, Part, Plan, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
-
-const MEMORY: &str = "writing to memory cannot fail";
 
 /// A step that cannot be sent as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,79 +52,6 @@ pub enum StepError {
     },
 }
 
-/// The seeded choices and the id of one request.
-pub struct Filling<'a> {
-    /// Source of `random(min, max)`.
-    pub random: &'a mut fastrand::Rng,
-    /// `{{ unique }}`.
-    pub unique: Unique<'a>,
-    /// What earlier steps of the pass extracted.
-    pub values: &'a Values,
-    /// Where a redirect leads.
-    pub going: &'a str,
-}
-
-/// What a request is made of.
-#[derive(Clone, Debug)]
-enum Piece {
-    Bytes(Box<[u8]>),
-    Random(u64, u64),
-    Unique,
-    /// The value of this number, written as its place needs it.
-    Variable(usize, Place),
-    /// What these give, in Base64.
-    Base64(Box<[Piece]>),
-    /// The length of the body, which stands before it.
-    BodyLength,
-    /// A Cookie header of the value of this number, where it has any.
-    Cookies(usize),
-    /// Where a redirect leads.
-    Going,
-}
-
-/// Where a value is put in; none of them lets it end the place it stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Path,
-    Header,
-    /// Within a JSON string.
-    Json,
-    /// A value of a form.
-    Form,
-    /// Anywhere in a body.
-    Body,
-}
-
-impl Place {
-    fn write(self, value: &[u8], out: &mut Vec<u8>) {
-        match self {
-            Place::Body => out.extend_from_slice(value),
-            // A header value has no control characters (RFC 9110, section 5.5).
-            Place::Header => out.extend(value.iter().filter(|byte| **byte >= b' ' && **byte != 0x7f)),
-            Place::Form => {
-                for piece in form_urlencoded::byte_serialize(value) {
-                    out.extend_from_slice(piece.as_bytes());
-                }
-            }
-            // What is percent-encoded already stays as it is.
-            Place::Path => {
-                for byte in value {
-                    match byte {
-                        0..=b' ' | 0x7f.. | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' => {
-                            write!(out, "%{byte:02X}").expect(MEMORY);
-                        }
-                        plain => out.push(*plain),
-                    }
-                }
-            }
-            Place::Json => {
-                let text = serde_json::to_string(&String::from_utf8_lossy(value)).expect("a text is JSON");
-                out.extend_from_slice(&text.as_bytes()[1..text.len() - 1]);
-            }
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 enum Shape {
     /// The same bytes every time.
@@ -142,9 +65,8 @@ enum Shape {
 /// A step ready to be filled and sent.
 #[derive(Clone, Debug)]
 pub struct CompiledStep {
+    method: Method,
     shape: Shape,
-    idempotent: bool,
-    to_head: bool,
     expect_status: Option<u16>,
     /// What it wants of an answer beyond its status; none where it wants nothing more.
     pub checks: Option<Checks>,
@@ -155,7 +77,6 @@ pub struct CompiledStep {
     /// Redirects that are followed at most.
     pub redirects_max: u32,
     redirected: Option<Redirected>,
-    method: Box<str>,
     /// Index of its ledger among the plan's ledgers in order.
     pub ledger: Option<u16>,
 }
@@ -177,16 +98,14 @@ impl CompiledStep {
             })?;
             Ok(Self {
                 shape: shape(step, &method, Line::Own, &plan.target, &variables)?,
-                idempotent: method.is_idempotent(),
-                to_head: method == Method::HEAD,
                 expect_status: step.expect.status,
                 checks: Checks::compile(step, &variables)?,
                 variables: variables.len(),
                 jar: jar(&variables),
                 redirects_max: step.redirects,
-                redirected: redirected(step, &plan.target, &variables)?,
-                method: step.method.as_str().into(),
+                redirected: redirected(step, &method, &plan.target, &variables)?,
                 ledger: ledger(step),
+                method,
             })
         };
         plan.steps.iter().map(compile).collect()
@@ -212,61 +131,51 @@ impl CompiledStep {
     #[must_use]
     #[inline]
     pub fn is_idempotent(&self) -> bool {
-        self.idempotent
+        self.method.is_idempotent()
     }
 
     /// Whether it is a HEAD, whose response has no body.
     #[must_use]
     #[inline]
     pub fn is_to_head(&self) -> bool {
-        self.to_head
+        self.method == Method::HEAD
     }
 
-    /// Its method, upper case.
+    /// What its user does after an answer of this status that the step does not take as its answer; none where the
+    /// answer is the step's own.
     #[must_use]
-    pub fn method(&self) -> &str {
-        &self.method
-    }
-
-    /// The bytes of the request that a redirect has made of it, to this path.
-    pub fn fill_redirected<'a>(
-        &'a self,
-        follow: Follow,
-        path: &str,
-        filling: &mut Filling<'_>,
-        scratch: &'a mut Scratch,
-    ) -> &'a [u8] {
-        let shape = match (&self.redirected, follow) {
-            (Some(redirected), Follow::Get) => &redirected.get,
-            (Some(redirected), Follow::Same) => &redirected.same,
-            // Only steps that follow redirects are sent to another path.
-            (None, _) => &self.shape,
-        };
-        let mut filling = Filling {
-            random: filling.random,
-            unique: filling.unique,
-            values: filling.values,
-            going: path,
-        };
-        shape.fill(&mut filling, scratch)
-    }
-
-    /// The bytes of one request of this step; `scratch` holds them where they differ from time to time.
     #[inline]
-    pub fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
-        self.shape.fill(filling, scratch)
+    pub fn follows(&self, status: u16) -> Option<Follow> {
+        match self.redirects_max {
+            0 => None,
+            _ => Follow::of(status, &self.method),
+        }
+    }
+
+    /// The bytes of one request of this step, or of what redirects have made of it; `scratch` holds them where they
+    /// differ from time to time.
+    #[inline]
+    pub fn fill<'a>(&'a self, follow: Option<Follow>, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
+        let shape = match (&self.redirected, follow) {
+            (Some(redirected), Some(Follow::Get)) => &redirected.get,
+            (Some(redirected), Some(Follow::Same)) => &redirected.same,
+            // Only steps that follow redirects are sent to another path.
+            _ => &self.shape,
+        };
+        shape.fill(filling, scratch)
     }
 }
 
 /// The step, saying that its connection is for this request alone where that is so.
-fn closing(step: &StepPlan, connections: ConnectionUse) -> StepPlan {
-    let mut step = step.clone();
+fn closing(step: &StepPlan, connections: ConnectionUse) -> Cow<'_, StepPlan> {
     let says = |(name, _): &(String, Template)| name.eq_ignore_ascii_case("connection");
-    if connections == ConnectionUse::PerRequest && !step.headers.iter().any(says) {
-        let parts = vec![Part::Text("close".to_owned())];
-        step.headers.push(("connection".to_owned(), Template { parts }));
+    if connections != ConnectionUse::PerRequest || step.headers.iter().any(says) {
+        return Cow::Borrowed(step);
     }
-    step
+    let mut step = step.clone();
+    let parts = vec![Part::Text("close".to_owned())];
+    step.headers.push(("connection".to_owned(), Template { parts }));
+    Cow::Owned(step)
 }
 
 /// A step's requests after a redirect.
@@ -274,6 +183,13 @@ fn closing(step: &StepPlan, connections: ConnectionUse) -> StepPlan {
 struct Redirected {
     get: Shape,
     same: Shape,
+}
+
+/// Memory for one request at a time.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    request: Vec<u8>,
+    body: Vec<u8>,
 }
 
 impl Shape {
@@ -289,45 +205,6 @@ impl Shape {
         write(head, filling, scratch.body.len(), &mut scratch.request);
         scratch.request.extend_from_slice(&scratch.body);
         &scratch.request
-    }
-}
-
-/// Memory for one request at a time.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    request: Vec<u8>,
-    body: Vec<u8>,
-}
-
-fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, out: &mut Vec<u8>) {
-    for piece in pieces {
-        match piece {
-            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
-            Piece::Random(min, max) => {
-                let number = filling.random.u64((*min).min(*max)..=*max);
-                write!(out, "{number}").expect(MEMORY);
-            }
-            Piece::Unique => write!(out, "{}", filling.unique).expect(MEMORY),
-            Piece::Variable(number, place) => {
-                if let Some(value) = filling.values.get(*number) {
-                    place.write(value, out);
-                }
-            }
-            Piece::Base64(pieces) => {
-                let mut plain = Vec::new();
-                write(pieces, filling, 0, &mut plain);
-                out.extend_from_slice(STANDARD.encode(plain).as_bytes());
-            }
-            Piece::Cookies(number) => {
-                if let Some(cookies) = filling.values.get(*number).filter(|cookies| !cookies.is_empty()) {
-                    out.extend_from_slice(b"cookie: ");
-                    Place::Header.write(cookies, out);
-                    out.extend_from_slice(b"\r\n");
-                }
-            }
-            Piece::Going => out.extend_from_slice(filling.going.as_bytes()),
-            Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
-        }
     }
 }
 
@@ -353,26 +230,31 @@ fn jar(variables: &[String]) -> Option<usize> {
     variables.iter().position(|variable| variable == JAR)
 }
 
-fn redirected(step: &StepPlan, target: &TargetPlan, variables: &[String]) -> Result<Option<Redirected>, StepError> {
+fn redirected(
+    step: &StepPlan,
+    method: &Method,
+    target: &TargetPlan,
+    variables: &[String],
+) -> Result<Option<Redirected>, StepError> {
     if step.redirects == 0 {
         return Ok(None);
     }
-    let going = Line::Going;
-    let method = |method: &str| if method == "HEAD" { Method::HEAD } else { Method::GET };
-    let get = StepPlan {
+    let about_body = |name: &str| name.to_ascii_lowercase().starts_with("content-");
+    let headers = step.headers.iter().filter(|(name, _)| !about_body(name));
+    let bodyless = StepPlan {
+        headers: headers.cloned().collect(),
         body: None,
-        headers: step
-            .headers
-            .iter()
-            .filter(|(name, _)| !name.to_ascii_lowercase().starts_with("content-"))
-            .cloned()
-            .collect(),
-        ..step.clone()
+        name: step.name.clone(),
+        ..StepPlan::default()
     };
-    let same = Method::from_bytes(step.method.as_bytes()).unwrap_or(Method::GET);
+    let get = if *method == Method::HEAD {
+        &Method::HEAD
+    } else {
+        &Method::GET
+    };
     Ok(Some(Redirected {
-        get: shape(&get, &method(&step.method), going, target, variables)?,
-        same: shape(step, &same, going, target, variables)?,
+        get: shape(&bodyless, get, Line::Going, target, variables)?,
+        same: shape(step, method, Line::Going, target, variables)?,
     }))
 }
 
@@ -500,79 +382,4 @@ fn text_of(template: &Template) -> String {
             _ => None,
         })
         .collect()
-}
-
-/// Pieces in which neighbouring bytes are one piece.
-struct Pieces<'a> {
-    pieces: Vec<Piece>,
-    variables: &'a [String],
-}
-
-impl<'a> Pieces<'a> {
-    fn new(variables: &'a [String]) -> Self {
-        Self {
-            pieces: Vec::new(),
-            variables,
-        }
-    }
-
-    fn text(&mut self, text: &str) {
-        self.literal(text.as_bytes());
-    }
-
-    fn literal(&mut self, literal: &[u8]) {
-        match self.pieces.last_mut() {
-            Some(Piece::Bytes(bytes)) => *bytes = [&**bytes, literal].concat().into(),
-            _ => self.pieces.push(Piece::Bytes(literal.into())),
-        }
-    }
-
-    fn push(&mut self, piece: Piece) {
-        self.pieces.push(piece);
-    }
-
-    fn template(&mut self, template: &Template, place: Place) {
-        for part in &template.parts {
-            match part {
-                Part::Text(text) => self.text(text),
-                Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
-                Part::Unique => self.push(Piece::Unique),
-                Part::Variable(name) => {
-                    let number = self.variables.iter().position(|variable| variable == name);
-                    self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
-                }
-                Part::Bytes(bytes) => self.literal(bytes),
-                Part::Base64(inner) => {
-                    let mut pieces = Pieces::new(self.variables);
-                    pieces.template(inner, Place::Body);
-                    match pieces.fixed() {
-                        Some(_) => self.text(&STANDARD.encode(pieces.bytes())),
-                        None => self.push(Piece::Base64(pieces.done())),
-                    }
-                }
-                // Only a ledger's read path has an id, and the environment is filled in before a plan is compiled.
-                Part::Id | Part::Env(_) => {}
-            }
-        }
-    }
-
-    /// Its length, where it has no holes.
-    fn fixed(&self) -> Option<usize> {
-        match self.pieces.as_slice() {
-            [] => Some(0),
-            [Piece::Bytes(bytes)] => Some(bytes.len()),
-            _ => None,
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self.pieces.as_slice() {
-            [Piece::Bytes(bytes)] => bytes,
-            _ => &[],
-        }
-    }
-
-    fn done(self) -> Box<[Piece]> {
-        self.pieces.into()
-    }
 }

@@ -1,28 +1,22 @@
 //! The boundary to the wire: HTTP/1.1 over sockets of its own, for one shard, without a task or an allocation per
 //! request. Who waits for what, and what is measured, is the shard's matter.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake as _, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::ReadBuf;
-
+use super::connection::{Broken, Connection, Happened, Link, NOBODY};
 use super::deadlines::Deadlines;
-use super::http1::{AtEnd, Progress, Reader, Receiver};
+use super::http1::Receiver;
 use super::pool::{Next, NoRoute, Pools, Slot};
-use super::ready::{Bell, Ready, Token};
-use super::stream::{Opening, Stream, Took, is_tls};
+use super::ready::{Ready, Token};
+use super::stream::Opening;
 use crate::plan::DnsPolicy;
-use crate::recording::FailureKind;
 use crate::run::tls::Tls;
 
 /// Shared by all connections of a shard; a read that fills it is followed by another.
 const BUFFER: usize = 64 * 1024;
-/// Reads of one connection in a row before others get their turn, so that an endless body starves nobody.
-const READS_PER_TURN: usize = 16;
-const NOBODY: u32 = u32::MAX;
 
 /// How a shard connects.
 #[derive(Clone, Debug)]
@@ -49,67 +43,6 @@ pub struct TransportSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Own {
     connection: u32,
-    generation: u32,
-}
-
-/// What a look at a connection found.
-#[derive(Debug)]
-pub enum Happened {
-    /// Nothing yet.
-    Nothing,
-    /// It is open and waits for its first request.
-    Opened(Took),
-    /// It could not be opened, and is gone; who may open one in its room.
-    NotOpened(io::Error, Next),
-    /// The response is whole.
-    Answered {
-        /// Whether it may carry another request.
-        reusable: bool,
-    },
-    /// It broke with the response not whole; the shard closes it.
-    Broken(Broken),
-    /// It was idle and its peer closed it; it is gone, and nobody missed it.
-    GoneIdle,
-}
-
-/// How a connection broke under a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken {
-    /// What the user sees.
-    pub kind: FailureKind,
-    /// Not one byte of a response had come.
-    pub silent: bool,
-    /// Not one byte of the request had left.
-    pub unsent: bool,
-    /// It had carried a request before, so its end may have crossed this one on the way (RFC 9112, section 9.3.1).
-    pub reused: bool,
-}
-
-enum Link {
-    None,
-    Opening(Opening),
-    Open(Stream),
-}
-
-struct Connection {
-    bell: Arc<Bell>,
-    waker: Waker,
-    link: Link,
-    pool: u32,
-    pass: u32,
-    reader: Reader,
-    /// What the socket has not taken yet.
-    unsent: Vec<u8>,
-    /// Everything is written, but TLS has not sent all of it.
-    unflushed: bool,
-    to_head: bool,
-    reused: bool,
-    written: bool,
-    heard: bool,
-    /// The bell is told of the next byte already.
-    listening: bool,
-    opened_us: u64,
-    /// How many connections this slot has had.
     generation: u32,
 }
 
@@ -292,51 +225,22 @@ impl Transport {
         };
         self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
-        let connection = &mut self.connections[index as usize];
-        connection.link = Link::Opening(Opening::new(address, source, self.tls.clone()));
-        (connection.pool, connection.pass) = (pool, pass);
-        (connection.reused, connection.listening, connection.heard) = (false, false, false);
-        connection.bell.wake_by_ref();
+        let opening = Opening::new(address, source, self.tls.clone());
+        self.connections[index as usize].begin(opening, pool, pass);
         index
     }
 
     fn add(&mut self) -> u32 {
         let index = u32::try_from(self.connections.len()).expect("descriptors run out first");
         let bell = self.ready.bell(Token::Connection(index));
-        self.connections.push(Connection {
-            waker: Waker::from(Arc::clone(&bell)),
-            bell,
-            link: Link::None,
-            pool: 0,
-            pass: NOBODY,
-            reader: Reader::default(),
-            unsent: Vec::new(),
-            unflushed: false,
-            to_head: false,
-            reused: false,
-            written: false,
-            heard: false,
-            listening: false,
-            opened_us: 0,
-            generation: 0,
-        });
+        self.connections.push(Connection::new(bell));
         index
     }
 
     /// Sends `request` for `pass` over an open connection.
     #[inline]
     pub fn send(&mut self, connection: u32, pass: u32, request: &[u8], to_head: bool) -> Result<(), Broken> {
-        let connection = &mut self.connections[connection as usize];
-        connection.pass = pass;
-        connection.to_head = to_head;
-        (connection.written, connection.heard) = (false, false);
-        let written = connection.write(request)?;
-        connection.unsent.clear();
-        connection.unsent.extend_from_slice(&request[written..]);
-        if !connection.listening {
-            connection.listen(&mut self.buffer);
-        }
-        Ok(())
+        self.connections[connection as usize].send(pass, request, to_head, &mut self.buffer)
     }
 
     /// Something of an answer has come on a connection in use.
@@ -428,145 +332,10 @@ impl Transport {
         if let Link::Open(_) = connection.link {
             self.open -= 1;
         }
-        connection.link = Link::None;
-        connection.pass = NOBODY;
-        connection.generation = connection.generation.wrapping_add(1);
+        connection.reset();
         if let Some(idle) = &mut self.idle {
             idle.remove(index);
         }
-        connection.reader.reset();
-        connection.unsent = Vec::new();
-        connection.unflushed = false;
         self.free.push(index);
-    }
-}
-
-impl Connection {
-    /// Writes what the socket takes.
-    #[inline]
-    fn write(&mut self, request: &[u8]) -> Result<usize, Broken> {
-        let Link::Open(stream) = &mut self.link else {
-            return Ok(0);
-        };
-        let mut context = Context::from_waker(&self.waker);
-        let mut written = 0;
-        while written < request.len() {
-            match stream.poll_write(&mut context, &request[written..]) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(count)) => {
-                    written += count;
-                    self.written = true;
-                }
-                Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
-            }
-        }
-        self.unflushed = match stream.poll_flush(&mut context) {
-            Poll::Pending => true,
-            Poll::Ready(Ok(())) => false,
-            Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
-        };
-        Ok(written)
-    }
-
-    /// Has the bell rung when the peer says something; false if it has said something already, or is gone.
-    #[inline]
-    fn listen(&mut self, buffer: &mut [u8]) -> bool {
-        let Link::Open(stream) = &mut self.link else {
-            return false;
-        };
-        let mut context = Context::from_waker(&self.waker);
-        if self.pass == NOBODY {
-            let mut buffer = ReadBuf::new(buffer);
-            self.listening = stream.poll_read(&mut context, &mut buffer).is_pending();
-        } else {
-            match stream.poll_readable(&mut context) {
-                Poll::Pending => self.listening = true,
-                // The answer is there already, or the readiness is stale; a look will tell.
-                Poll::Ready(()) => self.bell.wake_by_ref(),
-            }
-        }
-        self.listening
-    }
-
-    /// Sends what is left to send and reads what has come.
-    #[inline]
-    fn go_on(&mut self, buffer: &mut [u8], receiver: &mut impl Receiver) -> Happened {
-        if !self.unsent.is_empty() || self.unflushed {
-            let unsent = std::mem::take(&mut self.unsent);
-            match self.write(&unsent) {
-                Ok(written) => self.unsent = unsent[written..].to_vec(),
-                Err(broken) => return Happened::Broken(broken),
-            }
-        }
-        for _ in 0..READS_PER_TURN {
-            let Link::Open(stream) = &mut self.link else {
-                return Happened::Nothing;
-            };
-            let mut context = Context::from_waker(&self.waker);
-            let mut read = ReadBuf::new(buffer);
-            let input = match stream.poll_read(&mut context, &mut read) {
-                Poll::Pending => {
-                    self.listening = true;
-                    return Happened::Nothing;
-                }
-                Poll::Ready(Err(error)) => return Happened::Broken(self.broken(io_failure(&error))),
-                Poll::Ready(Ok(())) => read.filled(),
-            };
-            if input.is_empty() {
-                return match self.reader.at_end() {
-                    AtEnd::Whole => Happened::Answered { reusable: false },
-                    AtEnd::Cut => Happened::Broken(self.broken(FailureKind::Reset)),
-                };
-            }
-            self.heard = true;
-            match self.reader.feed(input, self.to_head, receiver) {
-                Ok(Progress::More) => {}
-                Ok(Progress::Whole { used, reusable }) => {
-                    // What came unasked belongs to no request.
-                    let reusable = reusable && used == input.len();
-                    return Happened::Answered { reusable };
-                }
-                Err(_) => return Happened::Broken(self.broken(FailureKind::Protocol)),
-            }
-        }
-        self.bell.wake_by_ref();
-        Happened::Nothing
-    }
-
-    fn broken(&self, kind: FailureKind) -> Broken {
-        Broken {
-            kind: match kind {
-                FailureKind::Timeout if self.heard => FailureKind::BodyTimeout,
-                kind => kind,
-            },
-            silent: !self.heard,
-            unsent: !self.written,
-            reused: self.reused,
-        }
-    }
-}
-
-fn io_failure(error: &io::Error) -> FailureKind {
-    match error.kind() {
-        io::ErrorKind::TimedOut => FailureKind::Timeout,
-        _ if is_tls(error) => FailureKind::Tls,
-        _ => FailureKind::Reset,
-    }
-}
-
-/// What a failed connect means to the user; none where the generator itself lacks what it takes.
-#[must_use]
-pub fn connect_failure(error: &io::Error) -> Option<FailureKind> {
-    use nix::errno::Errno;
-    if is_tls(error) {
-        return Some(FailureKind::Tls);
-    }
-    match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM) => None,
-        Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Some(FailureKind::Reset),
-        Some(Errno::ETIMEDOUT | Errno::EHOSTUNREACH | Errno::ENETUNREACH | Errno::EHOSTDOWN) => {
-            Some(FailureKind::ConnectTimeout)
-        }
-        _ => Some(FailureKind::Refused),
     }
 }

@@ -8,6 +8,7 @@ mod honesty;
 mod hostile;
 mod journeys;
 mod open;
+mod redirects;
 mod times;
 mod tls;
 

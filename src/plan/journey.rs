@@ -1,0 +1,131 @@
+//! What users do, resolved: journeys, their requests, the texts of these and the test data that fills them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::in_base64;
+use crate::config::body::Encoding;
+use crate::config::checks::{Expect, Extract};
+use crate::config::feeder::{RowOrder, Table};
+use crate::config::wait::Wait;
+use crate::units::seconds;
+
+/// A table of test data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FeederPlan {
+    /// Its name.
+    pub name: String,
+    /// Order of its rows.
+    pub order: RowOrder,
+    /// Its rows; not written down, for they may be many or nobody's business.
+    #[serde(skip)]
+    pub table: Arc<Table>,
+}
+
+/// One journey.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct JourneyPlan {
+    /// Its name.
+    pub name: String,
+    /// Relative weight, positive.
+    pub weight: f64,
+    /// Think time after each pass, real time.
+    pub think: Wait,
+    /// From the start of one pass to that of the next at least, real time; users of the closed model only.
+    #[serde(default)]
+    pub pacing: Option<Wait>,
+    /// Answers' cookies are sent back within the pass.
+    #[serde(default)]
+    pub cookies: bool,
+    /// Indexes into [`Plan::feeders`]: each pass takes a row of each.
+    #[serde(default)]
+    pub feed: Vec<usize>,
+    /// Indexes into [`Plan::steps`].
+    pub steps: Vec<usize>,
+}
+
+impl JourneyPlan {
+    /// The wait that mostly decides when a user comes again.
+    #[must_use]
+    pub fn cycle(&self) -> Wait {
+        match self.pacing {
+            Some(pacing) if pacing.mean() > self.think.mean() => pacing,
+            _ => self.think,
+        }
+    }
+}
+
+/// One request of a journey.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StepPlan {
+    /// Unique over the plan: the journey's name, with `.2` and so on for further steps, or the given name.
+    pub name: String,
+    /// Journey index.
+    pub journey: usize,
+    /// HTTP method, upper case.
+    pub method: String,
+    /// Path template.
+    pub path: Template,
+    /// Extra headers.
+    pub headers: Vec<(String, Template)>,
+    /// Body template with its content type.
+    pub body: Option<Body>,
+    /// Patience for its answer (cloud time, never below 200 ms real); the client's when none.
+    #[serde(default, with = "seconds::option")]
+    pub timeout: Option<Duration>,
+    /// Redirects within the target that are followed at most; none by default, and a redirect is then an answer.
+    #[serde(default)]
+    pub redirects: u32,
+    /// What an answer must be.
+    #[serde(default)]
+    pub expect: Expect,
+    /// What later steps of the journey take from the answer.
+    #[serde(default)]
+    pub extract: Vec<Extract>,
+    /// Ledger that records the acknowledged id.
+    pub ledger: Option<String>,
+}
+
+/// A body.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Body {
+    /// Content-Type.
+    pub content_type: String,
+    /// The text.
+    pub template: Template,
+    /// How holes are filled.
+    #[serde(default)]
+    pub encoding: Encoding,
+}
+
+/// A compiled text with holes.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Template {
+    /// Pieces in order.
+    pub parts: Vec<Part>,
+}
+
+/// A piece of a template.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Literal text.
+    Text(String),
+    /// `{{ random(min, max) }}`, both ends included.
+    Random(u64, u64),
+    /// `{{ unique }}`: an id no other request of the run has; the same within one request.
+    Unique,
+    /// `{{ id }}`: only in a ledger's read path.
+    Id,
+    /// `{{ name }}`: what an earlier step of the pass extracted, or a feeder brought.
+    Variable(String),
+    /// `{{ env(NAME) }}`: a variable of the environment; see [`Plan::with_environment`].
+    Env(String),
+    /// What this gives, in Base64.
+    Base64(Template),
+    /// Bytes as they are.
+    #[serde(with = "in_base64")]
+    Bytes(Vec<u8>),
+}

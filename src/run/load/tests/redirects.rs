@@ -1,0 +1,37 @@
+//! Redirects: those that are followed are not the step's answer, and every other answer is.
+
+use super::*;
+
+fn wanting_etag(address: SocketAddr, path: &str, status: u16) -> Plan {
+    let mut plan = plan(address);
+    let mut look = step("look", "GET", path);
+    look.redirects = 3;
+    look.expect = Expect {
+        status: Some(status),
+        headers: vec![("etag".to_owned(), Wanted::Exists)],
+        ..Expect::default()
+    };
+    plan.steps = vec![look];
+    stage(&mut plan, 2.0, Duration::ZERO, Duration::from_millis(500));
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_what_is_followed_is_spared_the_checks_of_its_head() {
+    let server = serve("127.0.0.1:0", |request: Request<Bytes>| {
+        let answer = Response::builder();
+        let answer = match request.uri().path() {
+            "/moved" => answer.status(302).header("location", "/here"),
+            "/here" => answer.status(200).header("etag", "t-1"),
+            _ => answer.status(304),
+        };
+        async move { answer.body(Full::default()).unwrap() }
+    })
+    .await;
+    let followed = run(wanting_etag(server.address, "/moved", 200)).await;
+    assert_eq!(followed.failed(), BTreeMap::new());
+    assert!(followed.ok() > 0);
+    let own = run(wanting_etag(server.address, "/unchanged", 304)).await;
+    assert_eq!(own.ok(), 0);
+    assert_eq!(own.failed().keys().collect::<Vec<_>>(), [&FailureKind::Expectation]);
+}
