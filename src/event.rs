@@ -202,6 +202,27 @@ pub enum Event {
         /// Its experiment.
         experiment: String,
     },
+    /// Someone paused the load: from now on no new passes are started.
+    LoadPaused,
+    /// Someone ended a pause, a hold, or both.
+    Resumed,
+    /// Someone scaled the load: from now on the level is that of the schedule times this.
+    LoadScaled {
+        /// The factor.
+        times: f64,
+    },
+    /// Someone stopped the schedule's time.
+    ScheduleHeld,
+    /// Someone moved the schedule on to the start of a stage.
+    Skipped {
+        /// Index of that stage.
+        stage: usize,
+    },
+    /// Someone put a mark on the time axis.
+    Marked {
+        /// What they wrote.
+        text: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// The target does not exist any more.

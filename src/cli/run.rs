@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::cli::args::RunArguments;
+use crate::cli::control::Listening;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::profile;
 use crate::cli::progress;
@@ -13,6 +14,7 @@ use crate::cli::run_dir::RunDir;
 use crate::cli::{out, signals, target};
 use crate::judge::judge;
 use crate::run::chaos::RevertSummary;
+use crate::run::control::{self, Control};
 use crate::run::director::{self, Setup};
 
 /// Runs a profile.
@@ -29,6 +31,8 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     run_dir.save_plan(&plan)?;
     target::check_entry(&plan).await?;
 
+    let (control, orders) = control::control();
+    let listening = listen(&run_dir, control, arguments.quiet || arguments.json);
     let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
     let setup = Setup {
         plan: plan.clone(),
@@ -36,9 +40,11 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         account: target.account.clone(),
         journal: run_dir.file("journal.jsonl"),
         interrupts,
+        orders,
         progress,
     };
     let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
+    drop(listening);
     shown.await.context("the progress view failed")?;
     let gone = target.gone();
     target.end().await;
@@ -57,6 +63,28 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         reported => reported?,
     }
     Ok(exit)
+}
+
+/// Where the run can be steered; one that cannot goes on without.
+fn listen(run_dir: &RunDir, control: Control, quiet: bool) -> Option<Listening> {
+    let path = run_dir.path().display();
+    match Listening::in_dir(run_dir.path(), control) {
+        Ok(listening) => {
+            if !quiet {
+                out::tell(&format!(
+                    "steer it with: tenfold control {path} pause|resume|hold|skip|scale X|mark TEXT|status"
+                ));
+            }
+            Some(listening)
+        }
+        Err(error) => {
+            out::tell(&format!(
+                "warning: this run cannot be steered: cannot listen in {path}: {error}
+                 hint: a socket's path has at most 107 bytes; choose a shorter --out"
+            ));
+            None
+        }
+    }
 }
 
 fn tell_gone(how: &str, reverts: &RevertSummary) {
