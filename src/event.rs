@@ -232,6 +232,28 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// What a command to the run did, in a sentence; none for what nobody asked for.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Event::LoadPaused => Some("paused: no new passes are started; the schedule goes on".to_owned()),
+            Event::Resumed => Some("resumed".to_owned()),
+            Event::ScheduleHeld => Some("held: the schedule stands still until resume".to_owned()),
+            Event::LoadScaled { times } => Some(format!("scaled: {times} times the schedule from now on")),
+            Event::Skipped { stage } => Some(format!("skipped to stage {}", stage + 1)),
+            Event::Marked { text } => Some(format!("mark: {text}")),
+            _ => None,
+        }
+    }
+
+    /// A command that made another run of it; a mark changes nothing.
+    #[must_use]
+    pub fn steers(&self) -> bool {
+        !matches!(self, Event::Marked { .. }) && self.command().is_some()
+    }
+}
+
 /// A fault of the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FaultId {

@@ -72,7 +72,7 @@ pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<Stri
         .iter()
         .zip(&timeline.phases)
         .filter(|(slice, phase)| {
-            !matches!(phase, Phase::Fault | Phase::Recovery) && slices.iter().any(|of| of.second == slice.second)
+            !matches!(phase, Some(Phase::Fault | Phase::Recovery)) && slices.iter().any(|of| of.second == slice.second)
         });
     let (unsent, intended) = calm.fold((0u64, 0u64), |(unsent, intended), (slice, _)| {
         (unsent + slice.dropped, intended + slice.intended)

@@ -13,12 +13,15 @@ mod reach;
 mod redundancy;
 mod routing;
 mod scaling;
+mod steered;
 mod timeline;
 mod traffic;
 mod verdict;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+#[cfg(test)]
+mod steered_tests;
 #[cfg(test)]
 mod tests;
 
@@ -142,7 +145,16 @@ fn sentence(
             ),
         },
     };
-    prefix + &body
+    prefix + &body + &steered(recording)
+}
+
+/// Commands make another run of it than the plan's.
+fn steered(recording: &Recording) -> String {
+    let steers = recording.events.iter().filter(|stamped| stamped.event.steers());
+    match steers.count() {
+        0 => String::new(),
+        commands => format!(" The run was steered by {}.", count(commands, "command")),
+    }
 }
 
 fn stop_condition(recording: &Recording) -> Option<&str> {

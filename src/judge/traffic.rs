@@ -37,13 +37,32 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
                 format!("{} of {} requests failed", format_count(failed), format_count(finished)),
             )
         }
-        Measure::Throughput => {
-            let ok: u64 = cells().map(|step| step.ok).sum();
-            Finding::Reached(Value::Rate(ok as f64 / slices.len().max(1) as f64), of)
-        }
+        Measure::Throughput => throughput(timeline, slices, steps),
         Measure::Share => share(objective, slices, needed),
         _ => Finding::Unknown("this measure is not taken per second".to_owned()),
     }
+}
+
+/// A pause is no second of low throughput.
+fn throughput(timeline: &Timeline<'_>, slices: &[&Slice], steps: &[usize]) -> Finding {
+    let running: Vec<&&Slice> = slices
+        .iter()
+        .filter(|slice| !timeline.steered.paused(slice.second))
+        .collect();
+    if running.is_empty() {
+        return Finding::Unknown("the load was paused all the time".to_owned());
+    }
+    let cells = || {
+        running
+            .iter()
+            .flat_map(|slice| steps.iter().filter_map(|step| slice.steps.get(*step)))
+    };
+    let ok: u64 = cells().map(|step| step.ok).sum();
+    let finished: u64 = cells().map(|step| step.ok + step.failures()).sum();
+    Finding::Reached(
+        Value::Rate(ok as f64 / running.len() as f64),
+        format!("over {} requests in {}s", format_count(finished), running.len()),
+    )
 }
 
 fn share(objective: &Objective, slices: &[&Slice], needed: u64) -> Finding {

@@ -196,7 +196,7 @@ impl Helm {
         self.steered = self.steered.steered(&self.curve, at_us, steer);
         // A load that has ended listens no more, and has nothing left to steer.
         let _ = self.told.send(self.steered);
-        let said = said(&event).unwrap_or_default();
+        let said = event.command().unwrap_or_default();
         Ok((Some(event), said))
     }
 }
@@ -207,21 +207,8 @@ fn mark(text: &str) -> Result<(Option<Event>, String), Refusal> {
         return Err(Refusal::Mark);
     }
     let event = Event::Marked { text: text.to_owned() };
-    let said = said(&event).unwrap_or_default();
+    let said = event.command().unwrap_or_default();
     Ok((Some(event), said))
-}
-
-/// What a command did, as a sentence; none for any other event.
-pub(super) fn said(event: &Event) -> Option<String> {
-    match event {
-        Event::LoadPaused => Some("paused: no new passes are started; the schedule goes on".to_owned()),
-        Event::Resumed => Some("resumed".to_owned()),
-        Event::ScheduleHeld => Some("held: the schedule stands still until resume".to_owned()),
-        Event::LoadScaled { times } => Some(format!("scaled: {times} times the schedule from now on")),
-        Event::Skipped { stage } => Some(format!("skipped to stage {}", stage + 1)),
-        Event::Marked { text } => Some(format!("mark: {text}")),
-        _ => None,
-    }
 }
 
 impl Status {

@@ -608,6 +608,6 @@ fn note(event: &Event) -> Option<String> {
         }
         Event::Interrupted => Some("interrupted; reverting".to_owned()),
         Event::TargetGone { reason } => Some(reason.clone()),
-        other => control::said(other),
+        other => other.command(),
     }
 }
