@@ -268,3 +268,36 @@ impl std::fmt::Display for FaultId {
         write!(f, "{}[{}]", self.experiment, self.index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_back_as_written_and_only_a_mark_steers_nothing() {
+        let commands = [
+            Event::LoadPaused,
+            Event::Resumed,
+            Event::LoadScaled { times: 1.5 },
+            Event::ScheduleHeld,
+            Event::Skipped { stage: 2 },
+            Event::Marked {
+                text: "deploy".to_owned(),
+            },
+        ];
+        for event in commands {
+            let at = Duration::from_millis(1500);
+            let text = serde_json::to_string(&Stamped {
+                at,
+                event: event.clone(),
+            })
+            .unwrap();
+            let read: Stamped = serde_json::from_str(&text).unwrap();
+            assert_eq!((read.at, &read.event), (at, &event), "{text}");
+            assert_eq!(event.steers(), !text.contains("marked"), "{text}");
+        }
+        assert!(!Event::Interrupted.steers() && Event::Interrupted.command().is_none());
+        // A tenfold that does not know an event must not judge as if it had not been.
+        assert!(serde_json::from_str::<Stamped>(r#"{"at":1.0,"event":"from_the_future"}"#).is_err());
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::cli::args::RunArguments;
-use crate::cli::control::Listening;
+use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::profile;
 use crate::cli::progress;
@@ -32,8 +32,10 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     target::check_entry(&plan).await?;
 
     let (control, orders) = control::control();
-    let listening = listen(&run_dir, control, arguments.quiet || arguments.json);
-    let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
+    let quiet = arguments.quiet || arguments.json;
+    let listening = listen(&run_dir, control.clone(), quiet);
+    let keys = if quiet { None } else { Keys::listen(control) };
+    let (progress, shown) = progress::follow(&plan, quiet);
     let setup = Setup {
         plan: plan.clone(),
         clock: target.clock,
@@ -44,7 +46,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         progress,
     };
     let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
-    drop(listening);
+    drop((keys, listening));
     shown.await.context("the progress view failed")?;
     let gone = target.gone();
     target.end().await;

@@ -5,11 +5,13 @@
 //! "status":…}` for what was done and `{"error":…}` for what was not.
 
 mod client;
+mod keys;
 mod server;
 
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::client::control;
+pub(super) use self::keys::Keys;
 pub(super) use self::server::Listening;
 use crate::run::control::{Done, Refusal};
 
