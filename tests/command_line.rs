@@ -119,7 +119,10 @@ fn validate_says_what_can_be_known_without_a_target() {
     let cases: [(&[&str], &[&str]); 8] = [
         (&["--target", "mars"], &["cannot read mars", "hint:"]),
         (&["--target", "http://"], &["is no host name", "hint:"]),
-        (&["--target", "ftp://shop"], &["the scheme \"ftp\" is not supported", "hint:"]),
+        (
+            &["--target", "ftp://shop"],
+            &["the scheme \"ftp\" is not supported", "hint:"],
+        ),
         (
             &["--target", &target],
             &[

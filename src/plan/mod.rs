@@ -11,6 +11,7 @@ mod inventory;
 mod print;
 mod resolve;
 mod schedule;
+mod steering;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ pub use inventory::{
 };
 pub use print::print;
 pub use resolve::pick_share;
+pub use steering::{Steer, SteerError, Steering};
 
 /// A resolved run. All instants and durations are cloud time since t0 unless a field says real time.
 #[derive(Clone, Debug, Serialize, Deserialize)]
