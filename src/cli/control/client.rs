@@ -32,7 +32,7 @@ pub(in crate::cli) fn control(arguments: &ControlArguments) -> Result<Exit, Fail
 
 /// A factor; whether a run can be scaled by it, the run says.
 pub(in crate::cli) fn times(text: &str) -> Result<f64, String> {
-    let times = text.parse().ok().filter(|times: &f64| times.is_finite());
+    let times = text.parse::<f64>().ok().filter(|times| times.is_finite());
     times.ok_or_else(|| SteerError::Scale.to_string())
 }
 
