@@ -31,7 +31,7 @@
           c.fillStyle = css("--missed");
           c.fillRect(x(w.from), top, Math.max(1, devicePixelRatio), height);
         }
-        // Commands are dashed: what someone did stands apart from what was planned.
+        // What someone did is dashed, and stands apart from what was planned.
         c.strokeStyle = css("--dim");
         c.lineWidth = Math.max(1, devicePixelRatio);
         c.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);

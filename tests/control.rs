@@ -135,7 +135,8 @@ fn control_steers_a_run_and_the_report_says_so() {
     refused(&out, &["scale", "0"], &["above 0 and at most 100"]);
     refused(&out, &["scale", "NaN"], &["above 0 and at most 100"]);
     refused(&out, &["scale", "101"], &["above 0 and at most 100"]);
-    refused(&out, &["scale", "much"], &["invalid value"]);
+    refused(&out, &["scale", "-1"], &["above 0 and at most 100"]);
+    refused(&out, &["scale", "much"], &["above 0 and at most 100"]);
     refused(&out, &["mark", " "], &["a mark is one line"]);
     done(&out, &["mark", "deploy", "v2"], "mark: deploy v2");
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::load;
+use crate::cli::{control, load};
 use crate::units::Pace;
 
 /// Grows load on an AWS architecture tenfold at a time, breaks it at every step, and proves from the users' side
@@ -216,6 +216,7 @@ pub(super) enum ControlCommand {
     /// Multiply the level of the schedule from now on
     Scale {
         /// With this, above 0 and at most 100; 1 is the schedule's own level
+        #[arg(allow_negative_numbers = true, value_parser = control::times)]
         times: f64,
     },
     /// Put a mark on the time axis of the report

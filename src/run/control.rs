@@ -246,3 +246,7 @@ pub fn steered(paused: bool, held: bool, times: f64) -> Option<String> {
         .collect();
     (!parts.is_empty()).then(|| parts.join(", "))
 }
+
+#[cfg(test)]
+#[path = "control_tests.rs"]
+mod tests;

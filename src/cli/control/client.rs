@@ -11,6 +11,7 @@ use super::{Answer, SOCKET};
 use crate::cli::args::{ControlArguments, ControlCommand};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
+use crate::plan::SteerError;
 use crate::run::control::Command;
 
 /// How long a run may take to answer; it answers at once.
@@ -27,6 +28,12 @@ pub(in crate::cli) fn control(arguments: &ControlArguments) -> Result<Exit, Fail
         Answer::Done(done) if command == Command::Status => out::line(&done.status.line()).map(|()| Exit::Met),
         Answer::Done(done) => out::line(&done.said).map(|()| Exit::Met),
     }
+}
+
+/// A factor; whether a run can be scaled by it, the run says.
+pub(in crate::cli) fn times(text: &str) -> Result<f64, String> {
+    let times = text.parse::<f64>().ok().filter(|times| times.is_finite());
+    times.ok_or_else(|| SteerError::Scale.to_string())
 }
 
 fn command(command: &ControlCommand) -> Command {
