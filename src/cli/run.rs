@@ -87,7 +87,7 @@ fn listen(run_dir: &RunDir, control: Control, quiet: bool) -> Option<Listening> 
         }
         Err(error) => {
             out::tell(&format!(
-                "warning: this run cannot be steered: cannot listen in {path}: {error}
+                "warning: this run cannot be steered: cannot listen in {path}: {error}\n\
                  hint: a socket's path has at most 107 bytes; choose a shorter --out"
             ));
             None

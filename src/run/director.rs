@@ -13,20 +13,18 @@ use crate::aws::{Reader, Writer};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, FaultId, Stamped};
 use crate::plan::Plan;
-use crate::recording::{Ack, Ended, LedgerResult, ProbeSample, RECORDING_VERSION, Recording, Slice};
+use crate::recording::{Ended, LedgerResult, ProbeSample, Recording, Slice};
 use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
 use crate::run::control::{self, Done, Helm, Order, Orders, Status};
 use crate::run::load::{self, Load, LoadEnd, LoadError};
+use crate::run::notes::note;
 use crate::run::observe::{self, Observe, ObserveEnd};
+use crate::run::recorded::Recorded;
 use crate::run::slices::SliceBuffer;
 use crate::run::stop::{StopWatch, error_share, latency};
 use crate::run::timeline::{Due, lasts, timeline};
 use crate::run::tls::Tls;
 
-/// Events kept at most; more are counted in `Recording::dropped`.
-const EVENTS_MAX: usize = 200_000;
-/// Probe results kept at most.
-const PROBES_MAX: usize = 1_000_000;
 /// How long before t0 everything is started, so that nothing is built while the clock runs.
 const LEAD: Duration = Duration::from_millis(700);
 
@@ -157,7 +155,6 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         plan,
         clock: run_clock,
         runner,
-        events_tx,
         interrupts,
         orders,
         progress,
@@ -171,14 +168,6 @@ struct Inputs {
     events: mpsc::Receiver<Stamped>,
     probes: mpsc::Receiver<ProbeSample>,
     shards: mpsc::Receiver<load::ShardSecond>,
-}
-
-#[derive(Default)]
-struct Recorded {
-    slices: Vec<Slice>,
-    events: Vec<Stamped>,
-    probes: Vec<ProbeSample>,
-    dropped: BTreeMap<String, u64>,
 }
 
 struct Director {
@@ -198,7 +187,6 @@ struct Director {
     injections: JoinSet<()>,
     /// Faults whose time in the world ends at a real instant, whatever becomes of the schedule.
     reverts: Vec<(Duration, FaultId)>,
-    events_tx: mpsc::Sender<Stamped>,
     interrupts: mpsc::Receiver<Interrupt>,
     orders: Orders,
     progress: Box<dyn FnMut(&Progress) + Send>,
@@ -253,7 +241,7 @@ impl Director {
                     }
                 }
                 Some(event) = inputs.events.recv() => self.record(event),
-                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+                Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
                 Some(_) = self.injections.join_next() => {}
             }
         }
@@ -398,13 +386,13 @@ impl Director {
                         self.record(event);
                     }
                     while let Ok(sample) = inputs.probes.try_recv() {
-                        self.record_probe(sample);
+                        self.recorded.probe(sample);
                     }
                     return done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 }
                 Some(second) = inputs.shards.recv() => { self.take_second(second); }
                 Some(event) = inputs.events.recv() => self.record(event),
-                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+                Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
             }
         }
     }
@@ -459,19 +447,7 @@ impl Director {
         if let Some(note) = note(&stamped.event) {
             self.notes.push(note);
         }
-        if self.recorded.events.len() < EVENTS_MAX {
-            self.recorded.events.push(stamped);
-        } else {
-            *self.recorded.dropped.entry("events".to_owned()).or_default() += 1;
-        }
-    }
-
-    fn record_probe(&mut self, sample: ProbeSample) {
-        if self.recorded.probes.len() < PROBES_MAX {
-            self.recorded.probes.push(sample);
-        } else {
-            *self.recorded.dropped.entry("probes".to_owned()).or_default() += 1;
-        }
+        self.recorded.event(stamped);
     }
 
     async fn ledgers(&self, ended: Ended, load: &LoadEnd, observed: &ObserveEnd) -> BTreeMap<String, LedgerResult> {
@@ -479,7 +455,7 @@ impl Director {
         let unknown = [load.unknown.as_slice(), &observed.unknown].concat();
         match ended {
             // The user waits for the prompt, or nobody is there to ask.
-            Ended::Interrupted | Ended::Unreachable => unread(&self.plan, acknowledged, &unknown),
+            Ended::Interrupted | Ended::Unreachable => observe::unread(&self.plan, acknowledged, &unknown),
             _ => observe::read_back(&self.plan, self.tls.as_ref(), acknowledged, &unknown).await,
         }
     }
@@ -493,63 +469,25 @@ impl Director {
         reverts: RevertSummary,
     ) -> (Recording, RevertSummary) {
         let ledgers = self.ledgers(ended, &load_end, &observed).await;
-        for (what, count) in observed.dropped {
-            *self.recorded.dropped.entry(what).or_default() += count;
-        }
-        let lost = [
-            ("ledger writes", load_end.writes_over),
-            ("shards", load_end.shards_lost as u64),
-        ];
-        for (what, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
-            *self.recorded.dropped.entry(what.to_owned()).or_default() += count;
-        }
+        self.recorded.lost(observed.dropped);
+        self.recorded.lost([
+            ("ledger writes".to_owned(), load_end.writes_over),
+            ("shards".to_owned(), load_end.shards_lost as u64),
+        ]);
         for second in load_end.rest {
-            let whole = self.slices.push(second);
-            self.recorded.slices.extend(whole);
+            self.recorded.slices.extend(self.slices.push(second));
         }
-        drop(self.events_tx);
-        let mut slices = self.recorded.slices;
-        slices.extend(self.slices.finish());
-        let mut events = self.recorded.events;
-        events.sort_by_key(|stamped| stamped.at);
-        let recording = Recording {
-            version: RECORDING_VERSION,
-            recorded_by: env!("CARGO_PKG_VERSION").to_owned(),
-            t0_unix: self.clock.clock().real_unix_at(self.clock.t0()),
-            epoch_unix: self.clock.clock().epoch_unix(),
-            duration,
-            ended: if reverts.failed.is_empty() {
-                ended
-            } else {
-                Ended::Unreverted
-            },
-            slices,
-            pulses: load_end.pulses,
-            probes: self.recorded.probes,
-            ledgers,
-            events,
-            dropped: self.recorded.dropped,
+        self.recorded.slices.extend(self.slices.finish());
+        let ended = if reverts.failed.is_empty() {
+            ended
+        } else {
+            Ended::Unreverted
         };
+        let recording = self
+            .recorded
+            .recording(self.clock, duration, ended, load_end.pulses, ledgers);
         (recording, reverts)
     }
-}
-
-/// Ledgers of which nothing was read back: a loss of zero then proves nothing.
-fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<String, LedgerResult> {
-    let empty = |name: &String| (name.clone(), LedgerResult::default());
-    let mut results: BTreeMap<String, LedgerResult> = plan.ledgers.keys().map(empty).collect();
-    for write in acknowledged {
-        if let Some(result) = results.get_mut(&write.ledger) {
-            *result.acknowledged.entry(write.region).or_default() += 1;
-            result.unreadable += 1;
-        }
-    }
-    for write in unknown {
-        if let Some(result) = results.get_mut(&write.ledger) {
-            result.unknown += 1;
-        }
-    }
-    results
 }
 
 /// How many entries a skip to `to_us` goes past: they begin no more. A fault is never among them.
@@ -582,44 +520,4 @@ async fn target_gone(interrupts: &mut mpsc::Receiver<Interrupt>) -> Interrupt {
 enum ChaosRequest {
     Inject,
     Revert,
-}
-
-/// The sentence a person wants to see while the run goes on; most events have none.
-fn note(event: &Event) -> Option<String> {
-    match event {
-        Event::FaultStarted { fault, resources } => Some(format!("{fault}: injecting into {}", resources.join(", "))),
-        Event::FaultObserved { fault, evidence } => Some(format!("{fault}: in effect ({evidence})")),
-        Event::FaultNotObserved { fault, reason } => Some(format!("{fault}: no effect seen ({reason})")),
-        Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
-        Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
-        Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
-        Event::DnsChanged { name, addresses, .. } => {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            Some(format!("dns: {name} -> {}", addresses.join(" ")))
-        }
-        Event::ScalingActivity {
-            region,
-            description,
-            status,
-            ..
-        } => Some(format!("{region}: {description} ({status})")),
-        Event::AlarmChanged {
-            region, alarm, state, ..
-        } => Some(format!("{region}: alarm {alarm} is {state}")),
-        Event::DatabaseEvent {
-            region,
-            database,
-            message,
-        } => Some(format!("{region}: {database}: {message}")),
-        Event::HealthCheckChanged { endpoint, healthy, .. } => Some(format!(
-            "route 53: {endpoint} is {}",
-            if *healthy { "healthy" } else { "unhealthy" }
-        )),
-        Event::StopConditionMet { condition, experiment } => {
-            Some(format!("{experiment}: stop condition met: {condition}"))
-        }
-        Event::Interrupted => Some("interrupted; reverting".to_owned()),
-        Event::TargetGone { reason } => Some(reason.clone()),
-        other => other.command(),
-    }
 }

@@ -1,15 +1,16 @@
 //! The socket of a run: only its owner can open it, lines and clients are bounded, and what is no command gets an error
 //! for an answer and changes nothing.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::stat::{Mode, umask};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
@@ -63,12 +64,12 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Nobody else may open it, not even between its birth and a change of its mode.
+/// Nobody can open it before it listens, and by then it is its owner's alone.
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let before = umask(Mode::from_bits_truncate(0o177));
-    let bound = UnixListener::bind(path);
-    umask(before);
-    bound
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    socket.listen(CLIENTS_MAX as u32)
 }
 
 async fn accept(listener: UnixListener, control: Control) {
@@ -89,19 +90,19 @@ async fn accept(listener: UnixListener, control: Control) {
         let control = control.clone();
         clients.spawn(async move {
             // A client that breaks off is its own affair.
-            let _ = serve(stream, &control).await;
+            let _ = serve(stream, &control, IDLE).await;
             drop(place);
         });
     }
 }
 
-async fn serve(mut stream: UnixStream, control: &Control) -> io::Result<()> {
+async fn serve(mut stream: UnixStream, control: &Control, idle: Duration) -> io::Result<()> {
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read);
     loop {
         let mut request = Vec::new();
         let mut bounded = (&mut read).take(LINE_MAX);
-        let Ok(count) = timeout(IDLE, bounded.read_until(b'\n', &mut request)).await else {
+        let Ok(count) = timeout(idle, bounded.read_until(b'\n', &mut request)).await else {
             return Ok(());
         };
         if count? == 0 {

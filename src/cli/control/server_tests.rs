@@ -1,7 +1,5 @@
 //! The socket against clients of every kind.
 
-use std::os::unix::fs::PermissionsExt;
-
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -148,4 +146,34 @@ async fn a_run_that_ends_says_so() {
     assert!(run.await.unwrap_err().is_cancelled());
     let answer = ask(&mut client, b"{\"command\":\"pause\"}\n").await;
     assert_eq!(answer["error"], "the run is ending");
+}
+
+#[tokio::test]
+async fn who_says_nothing_keeps_nobody_waiting_and_two_are_answered_in_turn() {
+    let (dir, _listening, _run) = listening();
+    let mut silent = connect(&dir).await;
+    let mut half = connect(&dir).await;
+    half.get_mut().write_all(b"{\"command\":").await.unwrap();
+    let (mut one, mut other) = (connect(&dir).await, connect(&dir).await);
+    for _ in 0..3 {
+        assert_eq!(ask(&mut one, b"{\"command\":\"pause\"}\n").await["said"], "paused");
+        assert!(ask(&mut other, b"{\"command\":\"skip\"}\n").await["error"].is_string());
+    }
+    assert_eq!(
+        ask(&mut half, b"\"pause\"}\n").await["said"],
+        "paused",
+        "its line was kept"
+    );
+    drop((one, other, half));
+    assert_eq!(ask(&mut silent, b"{\"command\":\"pause\"}\n").await["said"], "paused");
+}
+
+#[tokio::test]
+async fn who_says_nothing_for_too_long_makes_room() {
+    let (mut silent, stream) = UnixStream::pair().unwrap();
+    let (control, _orders) = control();
+    serve(stream, &control, Duration::from_millis(20)).await.unwrap();
+    let mut rest = Vec::new();
+    silent.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.is_empty(), "closed without a word");
 }
