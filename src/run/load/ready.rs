@@ -12,7 +12,7 @@ pub enum Token {
     Connection(u32),
     /// The timer.
     Timer,
-    /// A new DNS answer, or the word to stop.
+    /// A new DNS answer, the word to stop, or a turn of the wheel.
     Signal,
 }
 
