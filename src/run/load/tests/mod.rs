@@ -9,6 +9,7 @@ mod hostile;
 mod journeys;
 mod open;
 mod redirects;
+mod tcp;
 mod times;
 mod tls;
 
