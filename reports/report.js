@@ -31,6 +31,16 @@
           c.fillStyle = css("--missed");
           c.fillRect(x(w.from), top, Math.max(1, devicePixelRatio), height);
         }
+        // What someone did is dashed, and stands apart from what was planned.
+        c.strokeStyle = css("--dim");
+        c.lineWidth = Math.max(1, devicePixelRatio);
+        c.setLineDash([4 * devicePixelRatio, 4 * devicePixelRatio]);
+        for (const w of data.commands) {
+          c.beginPath();
+          c.moveTo(x(w.at), top);
+          c.lineTo(x(w.at), top + height);
+          c.stroke();
+        }
         c.restore();
       }],
       draw: [(u) => {
@@ -40,6 +50,7 @@
         c.font = `600 ${11 * devicePixelRatio}px system-ui, sans-serif`;
         c.textBaseline = "top";
         c.fillStyle = css("--missed");
+        for (const w of data.commands) c.fillText((w.steers ? w.did.split(":")[0] : w.did.slice("mark: ".length)).slice(0, 24), u.valToPos(w.at / 60, "x", true) + 5 * devicePixelRatio, u.bbox.top + 18 * devicePixelRatio);
         for (const w of data.windows) c.fillText(w.name, u.valToPos(w.from / 60, "x", true) + 5 * devicePixelRatio, u.bbox.top + 4 * devicePixelRatio);
         c.restore();
       }],

@@ -202,6 +202,27 @@ pub enum Event {
         /// Its experiment.
         experiment: String,
     },
+    /// Someone paused the load: from now on no new passes are started.
+    LoadPaused,
+    /// Someone ended a pause, a hold, or both.
+    Resumed,
+    /// Someone scaled the load: from now on the level is that of the schedule times this.
+    LoadScaled {
+        /// The factor.
+        times: f64,
+    },
+    /// Someone stopped the schedule's time.
+    ScheduleHeld,
+    /// Someone moved the schedule on to the start of a stage.
+    Skipped {
+        /// Index of that stage.
+        stage: usize,
+    },
+    /// Someone put a mark on the time axis.
+    Marked {
+        /// What they wrote.
+        text: String,
+    },
     /// The user asked to stop.
     Interrupted,
     /// The target does not exist any more.
@@ -209,6 +230,28 @@ pub enum Event {
         /// How that is known.
         reason: String,
     },
+}
+
+impl Event {
+    /// What a command to the run did, in a sentence; none for what nobody asked for.
+    #[must_use]
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Event::LoadPaused => Some("paused: no new passes are started; the schedule goes on".to_owned()),
+            Event::Resumed => Some("resumed".to_owned()),
+            Event::ScheduleHeld => Some("held: the schedule stands still until resume".to_owned()),
+            Event::LoadScaled { times } => Some(format!("scaled: {times} times the schedule from now on")),
+            Event::Skipped { stage } => Some(format!("skipped to stage {}", stage + 1)),
+            Event::Marked { text } => Some(format!("mark: {text}")),
+            _ => None,
+        }
+    }
+
+    /// A command that made another run of it; a mark changes nothing.
+    #[must_use]
+    pub fn steers(&self) -> bool {
+        !matches!(self, Event::Marked { .. }) && self.command().is_some()
+    }
 }
 
 /// A fault of the plan.
@@ -223,5 +266,38 @@ pub struct FaultId {
 impl std::fmt::Display for FaultId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}[{}]", self.experiment, self.index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_read_back_as_written_and_only_a_mark_steers_nothing() {
+        let commands = [
+            Event::LoadPaused,
+            Event::Resumed,
+            Event::LoadScaled { times: 1.5 },
+            Event::ScheduleHeld,
+            Event::Skipped { stage: 2 },
+            Event::Marked {
+                text: "deploy".to_owned(),
+            },
+        ];
+        for event in commands {
+            let at = Duration::from_millis(1500);
+            let text = serde_json::to_string(&Stamped {
+                at,
+                event: event.clone(),
+            })
+            .unwrap();
+            let read: Stamped = serde_json::from_str(&text).unwrap();
+            assert_eq!((read.at, &read.event), (at, &event), "{text}");
+            assert_eq!(event.steers(), !text.contains("marked"), "{text}");
+        }
+        assert!(!Event::Interrupted.steers() && Event::Interrupted.command().is_none());
+        // A tenfold that does not know an event must not judge as if it had not been.
+        assert!(serde_json::from_str::<Stamped>(r#"{"at":1.0,"event":"from_the_future"}"#).is_err());
     }
 }

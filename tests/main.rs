@@ -2,6 +2,7 @@
 
 mod chaos_in_lab;
 mod command_line;
+mod control;
 mod example_profiles;
 mod independent_clients;
 mod load_command;

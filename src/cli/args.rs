@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::load;
+use crate::cli::{control, load};
 use crate::units::Pace;
 
 /// Grows load on an AWS architecture tenfold at a time, breaks it at every step, and proves from the users' side
@@ -35,6 +35,8 @@ pub(super) enum Command {
     Validate(ProfileArguments),
     /// Run the lab alone, for the aws CLI, boto3 and your own experiments
     Lab(LabArguments),
+    /// Steer a run that goes on: pause, resume, scale, hold, skip to the next stage, mark an event
+    Control(ControlArguments),
     /// Render a saved run again
     Report(ReportArguments),
     /// Undo what a dead run left in the world
@@ -185,6 +187,46 @@ pub(super) struct LabArguments {
     /// End when standard input ends; given by `run`, so that no lab outlives it
     #[arg(long, hide = true)]
     pub(super) until_stdin_closes: bool,
+}
+
+/// `tenfold control`.
+#[derive(Debug, Args)]
+pub(super) struct ControlArguments {
+    /// The directory of the run, as `run` printed it
+    pub(super) run_dir: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub(super) command: ControlCommand,
+    /// Print the answer as one line of JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+}
+
+/// What a run can be told.
+#[derive(Debug, Subcommand)]
+pub(super) enum ControlCommand {
+    /// Start no new passes; the schedule goes on
+    Pause,
+    /// End a pause and a hold
+    Resume,
+    /// Let the schedule stand still at the present level; faults in the world keep their own time
+    Hold,
+    /// Go to the start of the next stage
+    Skip,
+    /// Multiply the level of the schedule from now on
+    Scale {
+        /// With this, above 0 and at most 100; 1 is the schedule's own level
+        #[arg(allow_negative_numbers = true, value_parser = control::times)]
+        times: f64,
+    },
+    /// Put a mark on the time axis of the report
+    Mark {
+        /// What it says
+        #[arg(required = true)]
+        text: Vec<String>,
+    },
+    /// Say how the run is
+    Status,
 }
 
 /// `tenfold report`.

@@ -21,6 +21,7 @@ use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
 use crate::recording::Ended;
 use crate::report::{self, LoadSummary};
+use crate::run::control;
 use crate::run::director::{self, Setup};
 use crate::units::Pace;
 
@@ -42,6 +43,7 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
         account: None,
         journal: std::path::PathBuf::new(),
         interrupts: interrupts(None).context("cannot listen for signals")?,
+        orders: control::uncontrolled(),
         progress,
     };
     let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;

@@ -1,6 +1,7 @@
 //! The only door to arguments, environment, files and terminal.
 
 mod args;
+mod control;
 mod exit;
 mod lab;
 mod lab_child;
@@ -52,6 +53,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Validate(arguments) => profile::validate(&arguments),
         Command::Lab(arguments) => runtime(2)?.block_on(lab::lab(arguments)),
         Command::Report(arguments) => report::report(&arguments),
+        Command::Control(arguments) => control::control(&arguments),
         Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();

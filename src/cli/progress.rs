@@ -75,7 +75,7 @@ impl ProgressView {
                 for note in &progress.notes {
                     bar.println(format!("{} {note}", self.time(progress)));
                 }
-                bar.set_position(progress.elapsed.as_secs());
+                bar.set_position(progress.schedule.as_secs());
                 bar.set_message(line);
             }
             None => self.show_plain(progress, &line),
@@ -122,8 +122,12 @@ impl ProgressView {
         } else {
             format!("  fault {}", progress.faults.join(", "))
         };
+        let steered = match &progress.steered {
+            Some(steered) => format!(" ({steered})"),
+            None => String::new(),
+        };
         format!(
-            "tier {tier} {what}  users {}  rate {}/s  p99 {p99}  errors {errors}{faults}",
+            "tier {tier} {what}{steered}  users {}  rate {}/s  p99 {p99}  errors {errors}{faults}",
             format_count(progress.users),
             format_count(progress.rate)
         )

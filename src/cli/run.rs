@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use crate::cli::args::RunArguments;
+use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
 use crate::cli::profile;
@@ -15,6 +16,7 @@ use crate::cli::{out, signals, target};
 use crate::judge::judge;
 use crate::plan::Plan;
 use crate::run::chaos::RevertSummary;
+use crate::run::control::{self, Control};
 use crate::run::director::{self, Setup};
 
 /// Runs a profile.
@@ -35,16 +37,22 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let runs = Arc::new(runs.map_err(Failure::usage)?);
     limits::check(&plan, &target::check_entry(&plan).await?)?;
 
-    let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
+    let (control, orders) = control::control();
+    let quiet = arguments.quiet || arguments.json;
+    let listening = listen(&run_dir, control.clone(), quiet);
+    let keys = if quiet { None } else { Keys::listen(control) };
+    let (progress, shown) = progress::follow(&plan, quiet);
     let setup = Setup {
         plan: runs,
         clock: target.clock,
         account: target.account.clone(),
         journal: run_dir.file("journal.jsonl"),
         interrupts,
+        orders,
         progress,
     };
     let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
+    drop((keys, listening));
     shown.await.context("the progress view failed")?;
     let gone = target.gone();
     target.end().await;
@@ -63,6 +71,28 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         reported => reported?,
     }
     Ok(exit)
+}
+
+/// Where the run can be steered; one that cannot goes on without.
+fn listen(run_dir: &RunDir, control: Control, quiet: bool) -> Option<Listening> {
+    let path = run_dir.path().display();
+    match Listening::in_dir(run_dir.path(), control) {
+        Ok(listening) => {
+            if !quiet {
+                out::tell(&format!(
+                    "steer it with: tenfold control {path} pause|resume|hold|skip|scale X|mark TEXT|status"
+                ));
+            }
+            Some(listening)
+        }
+        Err(error) => {
+            out::tell(&format!(
+                "warning: this run cannot be steered: cannot listen in {path}: {error}\n\
+                 hint: a socket's path has at most 107 bytes; choose a shorter --out"
+            ));
+            None
+        }
+    }
 }
 
 fn tell_gone(how: &str, reverts: &RevertSummary) {

@@ -64,6 +64,19 @@ impl Wait {
             Self::LogNormal { median, sigma } => median.as_secs_f64() * (sigma * sigma / 2.0).exp(),
         }
     }
+
+    /// All but one in a thousand are at most this long.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        // The quantiles of the exponential and of the normal distribution.
+        const EXPONENTIAL: f64 = 6.908;
+        const NORMAL: f64 = 3.090;
+        match self {
+            Self::Uniform { min, max } => *max.max(min),
+            Self::Exponential { mean } => mean.mul_f64(EXPONENTIAL),
+            Self::LogNormal { median, sigma } => median.mul_f64((NORMAL * sigma).exp()),
+        }
+    }
 }
 
 /// A wait as written: `5s`, `5s..25s`, `exponential(10s)` or `log_normal(8s, 0.6)`.

@@ -156,9 +156,11 @@ fn unsent(calm: &[&Slice]) -> Option<String> {
 fn calm<'a>(timeline: &Timeline<'a>, slices: &[&Slice]) -> Vec<&'a Slice> {
     let wanted: BTreeSet<u64> = slices.iter().map(|slice| slice.second).collect();
     let all = timeline.recording.slices.iter().zip(&timeline.phases);
-    all.filter(|(slice, phase)| !matches!(phase, Phase::Fault | Phase::Recovery) && wanted.contains(&slice.second))
-        .map(|(slice, _)| slice)
-        .collect()
+    all.filter(|(slice, phase)| {
+        !matches!(phase, Some(Phase::Fault | Phase::Recovery)) && wanted.contains(&slice.second)
+    })
+    .map(|(slice, _)| slice)
+    .collect()
 }
 
 /// TCP segments sent, and the share of them that were sent again.

@@ -13,6 +13,7 @@ mod reach;
 mod redundancy;
 mod routing;
 mod scaling;
+mod steered;
 mod timeline;
 mod traffic;
 mod verdict;
@@ -21,6 +22,8 @@ mod verdict;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod honesty_tests;
+#[cfg(test)]
+mod steered_tests;
 #[cfg(test)]
 mod tests;
 
@@ -144,7 +147,16 @@ fn sentence(
             ),
         },
     };
-    prefix + &body
+    prefix + &body + &steered(recording)
+}
+
+/// Commands make another run of it than the plan's.
+fn steered(recording: &Recording) -> String {
+    let steers = recording.events.iter().filter(|stamped| stamped.event.steers());
+    match steers.count() {
+        0 => String::new(),
+        commands => format!(" The run was steered by {}.", count(commands, "command")),
+    }
 }
 
 fn stop_condition(recording: &Recording) -> Option<&str> {

@@ -76,7 +76,24 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but the run ended before this was over", verdict.why);
     }
+    if let Some(why) = unplanned(timeline, objective)
+        && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
+    {
+        verdict.outcome = Outcome::Inconclusive;
+        verdict.why = format!("{}, but {why}", verdict.why);
+    }
     verdict
+}
+
+/// Why an experiment was not the planned one; what the control plane alone shows does not depend on the load.
+fn unplanned(timeline: &Timeline<'_>, objective: &Objective) -> Option<String> {
+    let Scope::Experiment(name) = &objective.scope else {
+        return None;
+    };
+    let window = timeline.windows.get(name.as_str())?;
+    let seconds = timeline.steered.unplanned(window.begin, window.end);
+    (seconds > 0 && objective.measure != Measure::Redundancy)
+        .then(|| format!("the load was paused or scaled in {seconds}s of the experiment"))
 }
 
 fn unproven(timeline: &Timeline<'_>, objective: &Objective) -> Option<String> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::FaultFindings;
+use super::steered::Steered;
 use crate::event::{Event, FaultId};
 use crate::plan::{ExperimentPlan, FaultPlan, Phase, Plan, Scope};
 use crate::recording::{Ended, Recording, Slice};
@@ -85,8 +86,9 @@ pub struct Timeline<'a> {
     pub(super) recording: &'a Recording,
     pub(super) faults: Vec<FaultTimes<'a>>,
     pub(super) windows: BTreeMap<&'a str, Window>,
-    /// Phase of each slice, by its position.
-    pub(super) phases: Vec<Phase>,
+    /// Phase of each slice, by its position; none where the load was not the plan's.
+    pub(super) phases: Vec<Option<Phase>>,
+    pub(super) steered: Steered,
     /// End of what was measured, real seconds: reverts that fail may go on long after the load has ended.
     pub(super) end: f64,
 }
@@ -111,6 +113,7 @@ impl<'a> Timeline<'a> {
             faults,
             windows: BTreeMap::new(),
             phases: Vec::new(),
+            steered: Steered::new(plan, recording),
             end: measured_until(recording),
         };
         timeline.windows = plan
@@ -155,7 +158,7 @@ impl<'a> Timeline<'a> {
 
     /// The run was cut short before the end of its schedule.
     pub(super) fn cut(&self) -> bool {
-        self.ends_before(self.real(self.plan.ends_at))
+        self.ends_before(self.steered.end(self.plan))
     }
 
     /// When a fault left the world: the end of the run where no revert was seen, its injection where there is none.
@@ -193,7 +196,10 @@ impl<'a> Timeline<'a> {
             .iter()
             .map(|slice| {
                 let second = slice.second as f64;
-                if windows.iter().any(|(from, to)| overlaps(second, *from, *to)) {
+                if self.steered.scaled(slice.second) {
+                    return None;
+                }
+                Some(if windows.iter().any(|(from, to)| overlaps(second, *from, *to)) {
                     Phase::Fault
                 } else if self
                     .windows
@@ -201,16 +207,11 @@ impl<'a> Timeline<'a> {
                     .any(|window| overlaps(second, window.begin, window.end))
                 {
                     Phase::Recovery
-                } else if self
-                    .plan
-                    .stages
-                    .iter()
-                    .any(|stage| self.real(stage.holds_at) <= second && second + 1.0 <= self.real(stage.ends_at))
-                {
+                } else if self.steered.steady(self.plan, slice.second) {
                     Phase::Steady
                 } else {
                     Phase::Ramp
-                }
+                })
             })
             .collect();
     }
@@ -219,8 +220,11 @@ impl<'a> Timeline<'a> {
     pub(super) fn slices(&self, scope: &Scope) -> Vec<&'a Slice> {
         let slices = self.recording.slices.iter().zip(&self.phases);
         match scope {
-            Scope::Run => slices.map(|(slice, _)| slice).collect(),
-            Scope::During(phase) => slices.filter(|(_, of)| *of == phase).map(|(slice, _)| slice).collect(),
+            Scope::Run => slices.filter(|(_, of)| of.is_some()).map(|(slice, _)| slice).collect(),
+            Scope::During(phase) => slices
+                .filter(|(_, of)| **of == Some(*phase))
+                .map(|(slice, _)| slice)
+                .collect(),
             Scope::Experiment(name) => match self.windows.get(name.as_str()) {
                 Some(window) => {
                     // A second in which the next experiment begins is that one's.

@@ -40,12 +40,33 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
                 format!("{} of {} requests failed", format_count(failed), format_count(finished)),
             )
         }
-        Measure::Throughput => {
-            let ok: u64 = cells().map(|step| step.ok).sum();
-            Finding::Reached(Value::Rate(ok as f64 / slices.len().max(1) as f64), of)
-        }
+        Measure::Throughput => throughput(timeline, slices, steps),
         _ => Finding::Unknown("this measure is not taken per second".to_owned()),
     }
+}
+
+/// A pause is no second of low throughput.
+fn running<'a>(timeline: &Timeline<'_>, slices: &[&'a Slice]) -> Vec<&'a Slice> {
+    let paused = |slice: &&&Slice| timeline.steered.paused(slice.second);
+    slices.iter().filter(|slice| !paused(slice)).copied().collect()
+}
+
+fn throughput(timeline: &Timeline<'_>, slices: &[&Slice], steps: &[usize]) -> Finding {
+    let running = running(timeline, slices);
+    if running.is_empty() {
+        return Finding::Unknown("the load was paused all the time".to_owned());
+    }
+    let cells = || {
+        running
+            .iter()
+            .flat_map(|slice| steps.iter().filter_map(|step| slice.steps.get(*step)))
+    };
+    let ok: u64 = cells().map(|step| step.ok).sum();
+    let finished: u64 = cells().map(|step| step.ok + step.failures()).sum();
+    Finding::Reached(
+        Value::Rate(ok as f64 / running.len() as f64),
+        format!("over {} requests in {}s", format_count(finished), running.len()),
+    )
 }
 
 /// A Region or an AZ.
@@ -88,12 +109,12 @@ fn at_place(timeline: &Timeline<'_>, objective: &Objective, slices: &[&Slice], p
         ),
         Measure::Throughput if all < needed => too_few(all),
         Measure::Throughput => Finding::Reached(
-            Value::Rate(ok as f64 / slices.len().max(1) as f64),
+            Value::Rate(ok as f64 / running(timeline, slices).len().max(1) as f64),
             format!(
                 "{} of {} answers in {}s",
                 format_count(ok),
                 format_count(all),
-                slices.len()
+                running(timeline, slices).len()
             ),
         ),
         Measure::Errors if failed_all == 0 && any_failed(slices) => {

@@ -13,6 +13,7 @@ mod journey;
 mod print;
 mod resolve;
 mod schedule;
+mod steering;
 mod timeline;
 
 use std::collections::BTreeMap;
@@ -43,6 +44,7 @@ pub use inventory::{
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, StepPlan, Template};
 pub use print::print;
 pub use resolve::pick_share;
+pub use steering::{Steer, SteerError, Steering};
 
 /// A resolved run. All instants and durations are cloud time since t0 unless a field says real time.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -54,7 +54,9 @@ fn page(report: &Report) -> Value {
         places => places(report),
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
+        commands => report.commands.iter().map(|command| (format_duration(command.at), command.did.clone())).collect::<Vec<_>>(),
         rerun => report.rerun.clone(),
+        not_the_same => text::not_the_same(report),
         tenfold => report.tenfold.clone(),
         data => Value::from_safe_string(data(report)),
         style => Value::from_safe_string(STYLE.to_owned()),
@@ -90,6 +92,7 @@ fn data(report: &Report) -> String {
         stages: &'a [super::StageSummary],
         windows: Vec<Window<'a>>,
         convergence: &'a [crate::judge::Convergence],
+        commands: &'a [super::CommandSummary],
     }
     let windows = report
         .verdict
@@ -115,6 +118,7 @@ fn data(report: &Report) -> String {
         stages: &report.plan.stages,
         windows,
         convergence: &report.verdict.convergence,
+        commands: &report.commands,
     })
     .replace('<', "\\u003c")
 }

@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::event::Stamped;
 use crate::judge::Verdict;
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Ended, Recording};
@@ -62,8 +63,22 @@ pub struct Report {
     pub places: Places,
     /// Per-second values, all arrays of one length.
     pub series: Series,
-    /// The command that runs it again.
+    /// What the run was told while it went on, in order of time.
+    pub commands: Vec<CommandSummary>,
+    /// The command that runs it again; not the same run where `commands` steered it.
     pub rerun: String,
+}
+
+/// A command to the run that took effect.
+#[derive(Clone, Debug, Serialize)]
+pub struct CommandSummary {
+    /// When.
+    #[serde(with = "seconds")]
+    pub at: Duration,
+    /// What it did.
+    pub did: String,
+    /// It made another run of it than the plan's; a mark does not.
+    pub steers: bool,
 }
 
 /// The plan, as far as a reader needs it.
@@ -143,7 +158,19 @@ impl Report {
             times: Times::new(plan, recording),
             places: Places::new(recording),
             series: Series::new(plan, recording),
+            commands: commands(plan, recording),
             rerun: plan.rerun.clone(),
         }
     }
+}
+
+fn commands(plan: &Plan, recording: &Recording) -> Vec<CommandSummary> {
+    let summary = |stamped: &Stamped| {
+        Some(CommandSummary {
+            at: plan.pace.to_cloud(stamped.at),
+            did: stamped.event.command()?,
+            steers: stamped.event.steers(),
+        })
+    };
+    recording.events.iter().filter_map(summary).collect()
 }

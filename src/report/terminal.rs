@@ -83,6 +83,15 @@ pub fn terminal(report: &Report, color: bool) -> String {
             line(&mut out, &format!("  {}", scale_out_line(scale_out)));
         }
     }
+    if !report.commands.is_empty() {
+        heading(&mut out, &paint, "Commands (cloud time)");
+        for command in &report.commands {
+            line(
+                &mut out,
+                &format!("  {}  {}", pad_left(&format_duration(command.at), 7), command.did),
+            );
+        }
+    }
     let times = report.times.table();
     if !times.is_empty() {
         heading(&mut out, &paint, "Where the time went (real time)");
@@ -91,6 +100,9 @@ pub fn terminal(report: &Report, color: bool) -> String {
     honesty(&mut out, report, &paint);
     heading(&mut out, &paint, "Again");
     line(&mut out, &format!("  {}", report.rerun));
+    if let Some(why) = text::not_the_same(report) {
+        line(&mut out, &format!("  {}", paint.dim(&why)));
+    }
     out
 }
 

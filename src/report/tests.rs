@@ -98,6 +98,40 @@ fn the_terminal_summary_reads_well() {
 }
 
 #[test]
+fn a_steered_run_says_so_and_lists_its_commands() {
+    let fixture = blackout();
+    let untouched = report(&fixture.plan, &fixture.recording);
+    let told = |report: &Report| (terminal(report, false), html(report));
+    for text in <[String; 2]>::from(told(&untouched)) {
+        assert!(!text.contains("Commands") && !text.contains("does not make the same one"));
+    }
+    let mut fixture = fixture;
+    fixture.event(
+        4.0,
+        Event::Marked {
+            text: "<i>deploy".to_owned(),
+        },
+    );
+    let marked = told(&report(&fixture.plan, &fixture.recording));
+    assert!(marked.0.contains("     2m  mark: <i>deploy"), "{}", marked.0);
+    assert!(marked.1.contains("id=\"commands\"") && !marked.1.contains("<i>deploy"));
+    assert!(
+        !marked.0.contains("does not make the same one"),
+        "a mark changes nothing"
+    );
+    fixture.event(8.0, Event::ScheduleHeld);
+    fixture.event(10.0, Event::Resumed);
+    let steered = report(&fixture.plan, &fixture.recording);
+    for text in <[String; 2]>::from(told(&steered)) {
+        assert!(text.contains("steered by 2 commands while it went on"), "{text}");
+    }
+    let value: serde_json::Value = serde_json::from_str(&json(&steered)).expect("is JSON");
+    assert_eq!(value["commands"][1]["at"], 240.0);
+    assert_eq!(value["commands"][1]["steers"], true);
+    assert_eq!(value["commands"].as_array().map(Vec::len), Some(3));
+}
+
+#[test]
 fn a_card_does_not_say_that_nothing_was_lost_when_nothing_was_read_back() {
     let mut fixture = blackout();
     let orders = LedgerResult {

@@ -1,5 +1,6 @@
 //! How values read to a person; the same words on the terminal and on the page.
 
+use super::Report;
 use crate::judge::{FaultFindings, Honesty, ObjectiveVerdict, Outcome, format_share, format_value};
 use crate::recording::{Ended, FailureKind};
 use crate::units::{format_count, format_duration};
@@ -152,4 +153,19 @@ fn lost_writes(fault: &FaultFindings) -> Option<String> {
         (None, 0) => None,
         (None, unread) => Some(format!("unknown: {} not read back", format_count(unread))),
     }
+}
+
+/// Why the command alone does not make the same run; none where it does.
+pub(super) fn not_the_same(report: &Report) -> Option<String> {
+    let commands = report.commands.iter().filter(|command| command.steers).count();
+    (commands > 0).then(|| {
+        format!(
+            "This run was steered by {} while it went on; the command alone does not make the same one.",
+            if commands == 1 {
+                "a command".to_owned()
+            } else {
+                format!("{} commands", format_count(commands as u64))
+            }
+        )
+    })
 }

@@ -13,19 +13,18 @@ use crate::aws::{Reader, Writer};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, FaultId, Stamped};
 use crate::plan::Plan;
-use crate::recording::{Ack, Ended, LedgerResult, ProbeSample, RECORDING_VERSION, Recording, Slice};
+use crate::recording::{Ended, LedgerResult, ProbeSample, Recording, Slice};
 use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
+use crate::run::control::{self, Done, Helm, Order, Orders, Status};
 use crate::run::load::{self, Load, LoadEnd, LoadError};
+use crate::run::notes::note;
 use crate::run::observe::{self, Observe, ObserveEnd};
+use crate::run::recorded::Recorded;
 use crate::run::slices::SliceBuffer;
 use crate::run::stop::{StopWatch, error_share, latency};
-use crate::run::timeline::{Due, timeline};
+use crate::run::timeline::{Due, lasts, timeline};
 use crate::run::tls::Tls;
 
-/// Events kept at most; more are counted in `Recording::dropped`.
-const EVENTS_MAX: usize = 200_000;
-/// Probe results kept at most.
-const PROBES_MAX: usize = 1_000_000;
 /// How long before t0 everything is started, so that nothing is built while the clock runs.
 const LEAD: Duration = Duration::from_millis(700);
 
@@ -41,6 +40,8 @@ pub struct Setup {
     pub journal: PathBuf,
     /// A message for each reason to end early.
     pub interrupts: mpsc::Receiver<Interrupt>,
+    /// Commands that steer it.
+    pub orders: Orders,
     /// Told about each second.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
 }
@@ -59,6 +60,10 @@ pub enum Interrupt {
 pub struct Progress {
     /// Real time since t0.
     pub elapsed: Duration,
+    /// Where the schedule is: real time too, the same while nobody steers it.
+    pub schedule: Duration,
+    /// How the run differs from its schedule; none where it does not.
+    pub steered: Option<String>,
     /// Stage index and whether it holds.
     pub stage: usize,
     /// Whether the stage holds.
@@ -96,6 +101,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         account,
         journal,
         interrupts,
+        orders,
         progress,
     } = setup;
     let crowds = load::assemble(plan.clone()).await;
@@ -104,6 +110,11 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let (probes_tx, probes) = mpsc::channel(8192);
     let (shards_tx, shards) = mpsc::channel(1024);
     let (stop_tx, stop_rx) = watch::channel(false);
+    let (helm, steered) = Helm::new(&plan);
+    let signals = load::Signals {
+        stop: stop_rx.clone(),
+        steered,
+    };
 
     let runner = match &account {
         Some((_, writer)) => {
@@ -119,14 +130,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         None => None,
     };
     let tls = Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?;
-    let load = load::start(
-        plan.clone(),
-        crowds,
-        run_clock,
-        shards_tx,
-        events_tx.clone(),
-        stop_rx.clone(),
-    )?;
+    let load = load::start(plan.clone(), crowds, run_clock, shards_tx, events_tx.clone(), signals)?;
     let reader = account.as_ref().map(|(reader, _)| reader.clone());
     let observe = observe::start(
         &plan,
@@ -143,13 +147,16 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
         stage: (0, false),
+        helm,
+        last: (0, 0),
         notes: Vec::new(),
         injections: JoinSet::new(),
+        reverts: Vec::new(),
         plan,
         clock: run_clock,
         runner,
-        events_tx,
         interrupts,
+        orders,
         progress,
     };
     Ok(director
@@ -163,14 +170,6 @@ struct Inputs {
     shards: mpsc::Receiver<load::ShardSecond>,
 }
 
-#[derive(Default)]
-struct Recorded {
-    slices: Vec<Slice>,
-    events: Vec<Stamped>,
-    probes: Vec<ProbeSample>,
-    dropped: BTreeMap<String, u64>,
-}
-
 struct Director {
     plan: Arc<Plan>,
     tls: Option<Arc<Tls>>,
@@ -180,11 +179,16 @@ struct Director {
     stops: StopWatch,
     slices: SliceBuffer,
     stage: (usize, bool),
+    helm: Helm,
+    /// Users and rate of the last second.
+    last: (u64, u64),
     notes: Vec<String>,
     /// Injections and reverts under way; each waits for its effect, so they run beside the loop.
     injections: JoinSet<()>,
-    events_tx: mpsc::Sender<Stamped>,
+    /// Faults whose time in the world ends at a real instant, whatever becomes of the schedule.
+    reverts: Vec<(Duration, FaultId)>,
     interrupts: mpsc::Receiver<Interrupt>,
+    orders: Orders,
     progress: Box<dyn FnMut(&Progress) + Send>,
 }
 
@@ -197,6 +201,8 @@ impl Director {
         stop_tx: watch::Sender<bool>,
     ) -> (Recording, RevertSummary) {
         let ended = self.follow_timeline(&mut inputs).await;
+        // Who waits for an answer now, and who asks later, is told that the run is ending.
+        self.orders = control::uncontrolled();
         let (ended, reverts) = self.revert_all(ended, &mut inputs).await;
         let duration = self.clock.elapsed();
         // Receivers gone means everything has stopped by itself, which is what is asked for.
@@ -210,16 +216,24 @@ impl Director {
         let schedule = timeline(&self.plan);
         let mut next = 0;
         loop {
-            let (at, due) = &schedule[next];
+            let (at_us, due) = &schedule[next];
+            let at = self.helm.steering().real_us(*at_us).map(Duration::from_micros);
+            let revert_at = self.reverts.iter().map(|(at, _)| *at).min();
             tokio::select! {
                 biased;
                 Some(interrupt) = self.interrupts.recv() => return self.interrupted(interrupt),
-                () = self.clock.sleep_until(*at) => {
+                () = sleep_until(self.clock, revert_at) => self.revert_due(revert_at),
+                () = sleep_until(self.clock, at) => {
                     if *due == Due::End {
                         return Ended::Finished;
                     }
-                    self.begin(due.clone());
+                    self.begin(due.clone(), at.unwrap_or_default());
                     next += 1;
+                }
+                Some(order) = self.orders.recv() => {
+                    if let Some(to_us) = self.obey(order) {
+                        next += passed(&schedule[next..], to_us);
+                    }
                 }
                 Some(second) = inputs.shards.recv() => {
                     if self.take_second(second) {
@@ -227,7 +241,7 @@ impl Director {
                     }
                 }
                 Some(event) = inputs.events.recv() => self.record(event),
-                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+                Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
                 Some(_) = self.injections.join_next() => {}
             }
         }
@@ -246,7 +260,67 @@ impl Director {
         }
     }
 
-    fn begin(&mut self, due: Due) {
+    /// Does what a command asks for, and answers it; where the schedule goes on, if it was to skip.
+    fn obey(&mut self, order: Order) -> Option<u64> {
+        let at = self.clock.elapsed();
+        let in_world = self.in_world();
+        let at_us = at.as_micros() as u64;
+        let taken = self.helm.take(&self.plan, at_us, &order.command, &in_world);
+        let mut skipped_to = None;
+        let answer = taken.map(|(event, said)| {
+            if let Some(event) = event {
+                if matches!(event, Event::Skipped { .. }) {
+                    skipped_to = Some(self.helm.steering().schedule_us(at_us));
+                }
+                self.record(Stamped { at, event });
+            }
+            let status = self.status();
+            Done { said, status }
+        });
+        if let Err(refusal) = &answer {
+            self.notes
+                .push(format!("refused: {}", refusal.to_string().replace('\n', "; ")));
+        }
+        // Who asked may have gone meanwhile; what was done stays done.
+        let _ = order.answer.send(answer);
+        skipped_to
+    }
+
+    fn in_world(&self) -> Vec<String> {
+        let faults = self.runner.as_ref().map(|runner| runner.in_world()).unwrap_or_default();
+        faults.iter().map(|fault| fault.experiment.clone()).collect()
+    }
+
+    fn status(&self) -> Status {
+        let elapsed = self.clock.elapsed();
+        let steering = self.helm.steering();
+        let schedule = Duration::from_micros(steering.schedule_us(elapsed.as_micros() as u64));
+        Status {
+            elapsed: elapsed.as_secs_f64(),
+            schedule: self.plan.pace.to_cloud(schedule).as_secs_f64(),
+            ends_at: self.plan.ends_at.as_secs_f64(),
+            stage: self.stage.0 + 1,
+            stages: self.plan.stages.len(),
+            holding: self.stage.1,
+            users: self.last.0,
+            rate: self.last.1,
+            paused: steering.paused(),
+            held: steering.held(),
+            times: steering.times(),
+            faults: self.in_world(),
+        }
+    }
+
+    fn revert_due(&mut self, at: Option<Duration>) {
+        let due = |(of, _): &mut (Duration, FaultId)| Some(*of) == at;
+        let faults: Vec<_> = self.reverts.extract_if(.., due).collect();
+        for (_, fault) in faults {
+            self.spawn_chaos(fault, ChaosRequest::Revert);
+        }
+    }
+
+    /// Begins what was due at the real instant `at`.
+    fn begin(&mut self, due: Due, at: Duration) {
         match due {
             Due::Ramp(stage) => {
                 self.stage = (stage, false);
@@ -256,8 +330,12 @@ impl Director {
                 self.stage = (stage, true);
                 self.record_now(Event::HoldStarted { stage });
             }
-            Due::Inject(fault) => self.spawn_chaos(fault, ChaosRequest::Inject),
-            Due::Revert(fault) => self.spawn_chaos(fault, ChaosRequest::Revert),
+            Due::Inject(fault) => {
+                if let Some(lasts) = lasts(&self.plan, &fault) {
+                    self.reverts.push((at + lasts, fault.clone()));
+                }
+                self.spawn_chaos(fault, ChaosRequest::Inject);
+            }
             Due::End => {}
         }
     }
@@ -308,13 +386,13 @@ impl Director {
                         self.record(event);
                     }
                     while let Ok(sample) = inputs.probes.try_recv() {
-                        self.record_probe(sample);
+                        self.recorded.probe(sample);
                     }
                     return done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 }
                 Some(second) = inputs.shards.recv() => { self.take_second(second); }
                 Some(event) = inputs.events.recv() => self.record(event),
-                Some(sample) = inputs.probes.recv() => self.record_probe(sample),
+                Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
             }
         }
     }
@@ -323,7 +401,8 @@ impl Director {
     fn take_second(&mut self, second: load::ShardSecond) -> bool {
         let mut stopped = false;
         for slice in self.slices.push(second) {
-            if let Some(stop) = self.stops.observe(&slice) {
+            let schedule_us = self.helm.steering().schedule_us(slice.second * 1_000_000);
+            if let Some(stop) = self.stops.observe(&slice, schedule_us / 1_000_000) {
                 self.record_now(Event::StopConditionMet {
                     condition: stop.condition,
                     experiment: stop.experiment,
@@ -338,16 +417,20 @@ impl Director {
 
     fn tell_progress(&mut self, slice: &Slice) {
         let finished = slice.steps.iter().map(|step| step.ok + step.failures()).sum();
-        let faults = self.runner.as_ref().map(|runner| runner.in_world()).unwrap_or_default();
+        self.last = (slice.users, finished);
+        let steering = self.helm.steering();
+        let elapsed = Duration::from_secs(slice.second + 1);
         let progress = Progress {
-            elapsed: Duration::from_secs(slice.second + 1),
+            elapsed,
+            schedule: Duration::from_micros(steering.schedule_us(elapsed.as_micros() as u64)),
+            steered: control::steered(steering.paused(), steering.held(), steering.times()),
             stage: self.stage.0,
             holding: self.stage.1,
             users: slice.users,
             rate: finished,
             p99: latency(slice, None),
             errors: error_share(slice),
-            faults: faults.iter().map(|fault| fault.experiment.clone()).collect(),
+            faults: self.in_world(),
             notes: std::mem::take(&mut self.notes),
         };
         (self.progress)(&progress);
@@ -364,19 +447,7 @@ impl Director {
         if let Some(note) = note(&stamped.event) {
             self.notes.push(note);
         }
-        if self.recorded.events.len() < EVENTS_MAX {
-            self.recorded.events.push(stamped);
-        } else {
-            *self.recorded.dropped.entry("events".to_owned()).or_default() += 1;
-        }
-    }
-
-    fn record_probe(&mut self, sample: ProbeSample) {
-        if self.recorded.probes.len() < PROBES_MAX {
-            self.recorded.probes.push(sample);
-        } else {
-            *self.recorded.dropped.entry("probes".to_owned()).or_default() += 1;
-        }
+        self.recorded.event(stamped);
     }
 
     async fn ledgers(&self, ended: Ended, load: &LoadEnd, observed: &ObserveEnd) -> BTreeMap<String, LedgerResult> {
@@ -384,7 +455,7 @@ impl Director {
         let unknown = [load.unknown.as_slice(), &observed.unknown].concat();
         match ended {
             // The user waits for the prompt, or nobody is there to ask.
-            Ended::Interrupted | Ended::Unreachable => unread(&self.plan, acknowledged, &unknown),
+            Ended::Interrupted | Ended::Unreachable => observe::unread(&self.plan, acknowledged, &unknown),
             _ => observe::read_back(&self.plan, self.tls.as_ref(), acknowledged, &unknown).await,
         }
     }
@@ -398,63 +469,39 @@ impl Director {
         reverts: RevertSummary,
     ) -> (Recording, RevertSummary) {
         let ledgers = self.ledgers(ended, &load_end, &observed).await;
-        for (what, count) in observed.dropped {
-            *self.recorded.dropped.entry(what).or_default() += count;
-        }
-        let lost = [
-            ("ledger writes", load_end.writes_over),
-            ("shards", load_end.shards_lost as u64),
-        ];
-        for (what, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
-            *self.recorded.dropped.entry(what.to_owned()).or_default() += count;
-        }
+        self.recorded.lost(observed.dropped);
+        self.recorded.lost([
+            ("ledger writes".to_owned(), load_end.writes_over),
+            ("shards".to_owned(), load_end.shards_lost as u64),
+        ]);
         for second in load_end.rest {
-            let whole = self.slices.push(second);
-            self.recorded.slices.extend(whole);
+            self.recorded.slices.extend(self.slices.push(second));
         }
-        drop(self.events_tx);
-        let mut slices = self.recorded.slices;
-        slices.extend(self.slices.finish());
-        let mut events = self.recorded.events;
-        events.sort_by_key(|stamped| stamped.at);
-        let recording = Recording {
-            version: RECORDING_VERSION,
-            recorded_by: env!("CARGO_PKG_VERSION").to_owned(),
-            t0_unix: self.clock.clock().real_unix_at(self.clock.t0()),
-            epoch_unix: self.clock.clock().epoch_unix(),
-            duration,
-            ended: if reverts.failed.is_empty() {
-                ended
-            } else {
-                Ended::Unreverted
-            },
-            slices,
-            pulses: load_end.pulses,
-            probes: self.recorded.probes,
-            ledgers,
-            events,
-            dropped: self.recorded.dropped,
+        self.recorded.slices.extend(self.slices.finish());
+        let ended = if reverts.failed.is_empty() {
+            ended
+        } else {
+            Ended::Unreverted
         };
+        let recording = self
+            .recorded
+            .recording(self.clock, duration, ended, load_end.pulses, ledgers);
         (recording, reverts)
     }
 }
 
-/// Ledgers of which nothing was read back: a loss of zero then proves nothing.
-fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<String, LedgerResult> {
-    let empty = |name: &String| (name.clone(), LedgerResult::default());
-    let mut results: BTreeMap<String, LedgerResult> = plan.ledgers.keys().map(empty).collect();
-    for write in acknowledged {
-        if let Some(result) = results.get_mut(&write.ledger) {
-            *result.acknowledged.entry(write.region).or_default() += 1;
-            result.unreadable += 1;
-        }
+/// How many entries a skip to `to_us` goes past: they begin no more. A fault is never among them.
+fn passed(schedule: &[(u64, Due)], to_us: u64) -> usize {
+    let passed = |(at_us, due): &&(u64, Due)| *at_us < to_us && matches!(due, Due::Ramp(_) | Due::Hold(_));
+    schedule.iter().take_while(passed).count()
+}
+
+/// Waits until a real instant, for ever where there is none.
+async fn sleep_until(clock: RunClock, at: Option<Duration>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
     }
-    for write in unknown {
-        if let Some(result) = results.get_mut(&write.ledger) {
-            result.unknown += 1;
-        }
-    }
-    results
 }
 
 /// Waits until the target is gone, for ever where it stays; the user has asked to stop already, and more of it changes
@@ -473,44 +520,4 @@ async fn target_gone(interrupts: &mut mpsc::Receiver<Interrupt>) -> Interrupt {
 enum ChaosRequest {
     Inject,
     Revert,
-}
-
-/// The sentence a person wants to see while the run goes on; most events have none.
-fn note(event: &Event) -> Option<String> {
-    match event {
-        Event::FaultStarted { fault, resources } => Some(format!("{fault}: injecting into {}", resources.join(", "))),
-        Event::FaultObserved { fault, evidence } => Some(format!("{fault}: in effect ({evidence})")),
-        Event::FaultNotObserved { fault, reason } => Some(format!("{fault}: no effect seen ({reason})")),
-        Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
-        Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
-        Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
-        Event::DnsChanged { name, addresses, .. } => {
-            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            Some(format!("dns: {name} -> {}", addresses.join(" ")))
-        }
-        Event::ScalingActivity {
-            region,
-            description,
-            status,
-            ..
-        } => Some(format!("{region}: {description} ({status})")),
-        Event::AlarmChanged {
-            region, alarm, state, ..
-        } => Some(format!("{region}: alarm {alarm} is {state}")),
-        Event::DatabaseEvent {
-            region,
-            database,
-            message,
-        } => Some(format!("{region}: {database}: {message}")),
-        Event::HealthCheckChanged { endpoint, healthy, .. } => Some(format!(
-            "route 53: {endpoint} is {}",
-            if *healthy { "healthy" } else { "unhealthy" }
-        )),
-        Event::StopConditionMet { condition, experiment } => {
-            Some(format!("{experiment}: stop condition met: {condition}"))
-        }
-        Event::Interrupted => Some("interrupted; reverting".to_owned()),
-        Event::TargetGone { reason } => Some(reason.clone()),
-        _ => None,
-    }
 }

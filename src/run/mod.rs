@@ -1,9 +1,12 @@
 //! Making it happen: load, faults and observation on one clock; the director owns the run's state.
 
 pub mod chaos;
+pub mod control;
 pub mod director;
 pub mod load;
+mod notes;
 pub mod observe;
+mod recorded;
 mod slices;
 mod stop;
 mod timeline;

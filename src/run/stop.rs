@@ -49,9 +49,12 @@ impl StopWatch {
         Self { watches }
     }
 
-    /// Takes the next slice; says which condition has now held for its whole time.
-    pub fn observe(&mut self, slice: &Slice) -> Option<Stop> {
-        self.watches.iter_mut().find_map(|watch| watch.observe(slice))
+    /// Takes the next slice, with the second of the schedule it belongs to; says which condition has now held for its
+    /// whole time.
+    pub fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
+        self.watches
+            .iter_mut()
+            .find_map(|watch| watch.observe(slice, schedule_second))
     }
 }
 
@@ -75,8 +78,8 @@ impl Watch {
         }
     }
 
-    fn observe(&mut self, slice: &Slice) -> Option<Stop> {
-        if slice.second < self.active_from || slice.second > self.active_until {
+    fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
+        if schedule_second < self.active_from || schedule_second > self.active_until {
             self.recent.clear();
             return None;
         }

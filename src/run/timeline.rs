@@ -1,4 +1,5 @@
 //! The schedule of a run as a list of instants, taken from the plan. Decides nothing: the director acts on it.
+//! Reverts are not in it: a fault leaves the world when its own time is over, whatever the schedule is steered to.
 
 use std::time::Duration;
 
@@ -14,15 +15,14 @@ pub enum Due {
     Hold(usize),
     /// A fault is to be injected.
     Inject(FaultId),
-    /// A fault is to be reverted.
-    Revert(FaultId),
     /// The schedule ends.
     End,
 }
 
-/// Everything that is due, in order of real time since t0; what is due together keeps the plan's order.
+/// Everything that is due, in order of the schedule's time (real microseconds since t0 where nobody steers it); what is
+/// due together keeps the plan's order.
 #[must_use]
-pub fn timeline(plan: &Plan) -> Vec<(Duration, Due)> {
+pub fn timeline(plan: &Plan) -> Vec<(u64, Due)> {
     let mut entries = Vec::new();
     for (index, stage) in plan.stages.iter().enumerate() {
         entries.push((stage.starts_at, Due::Ramp(index)));
@@ -34,16 +34,24 @@ pub fn timeline(plan: &Plan) -> Vec<(Duration, Due)> {
                 experiment: experiment.name.clone(),
                 index,
             };
-            entries.push((fault.at, Due::Inject(id.clone())));
-            if let Some(revert_at) = fault.revert_at {
-                entries.push((revert_at, Due::Revert(id)));
-            }
+            entries.push((fault.at, Due::Inject(id)));
         }
     }
     entries.push((plan.ends_at, Due::End));
     entries.sort_by_key(|(at, _)| *at);
     entries
         .into_iter()
-        .map(|(at, due)| (plan.pace.to_real(at), due))
+        .map(|(at, due)| (plan.schedule_us(at), due))
         .collect()
+}
+
+/// How long a fault stays in the world, real time; none for one that is irreversible.
+#[must_use]
+pub fn lasts(plan: &Plan, id: &FaultId) -> Option<Duration> {
+    let experiment = plan
+        .experiments
+        .iter()
+        .find(|experiment| experiment.name == id.experiment)?;
+    let fault = experiment.faults.get(id.index)?;
+    Some(plan.wall(fault.revert_at?.saturating_sub(fault.at)))
 }

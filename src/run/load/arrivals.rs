@@ -1,7 +1,6 @@
 //! When the arrivals of one shard come: evenly, or as a Poisson process of its share of the rate.
-//! Knows no clock; the shard asks when the next one is due.
+//! Says where the integral of the rate has to be for each; when that is, the curve and its steering say.
 
-use super::curve::Curve;
 use crate::plan::Spacing;
 
 /// The arrivals of one shard, one after another.
@@ -37,11 +36,11 @@ impl Arrivals {
         self.number
     }
 
-    /// When the next one is due, microseconds since t0; none past the end of the curve.
+    /// Where the integral of the rate has to be for the next arrival.
     #[must_use]
     #[inline]
-    pub fn due_us(&self, curve: &Curve) -> Option<u64> {
-        curve.instant_us(self.mass)
+    pub fn mass(&self) -> f64 {
+        self.mass
     }
 
     /// On to the one after it.
@@ -65,6 +64,7 @@ impl Arrivals {
 mod tests {
     use super::*;
     use crate::plan::StagePlan;
+    use crate::run::load::curve::Curve;
     use crate::units::Pace;
     use std::time::Duration;
 
@@ -80,7 +80,7 @@ mod tests {
         let mut all = Vec::new();
         for shard in 0..3 {
             let mut arrivals = Arrivals::new(spacing, seed, shard, 3);
-            while let Some(at_us) = arrivals.due_us(&curve) {
+            while let Some(at_us) = curve.instant_us(arrivals.mass()) {
                 all.push(at_us);
                 arrivals.advance();
             }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::plan::StagePlan;
 use crate::units::Pace;
 
+/// Arrivals by which the integral may miss a number of theirs at the very end, after rounding.
+const REACHED: f64 = 1e-3;
+
 /// A straight piece: from `start_us` to `end_us` (real time since t0) the level goes from `from` to `to`.
 #[derive(Clone, Copy, Debug)]
 struct Piece {
@@ -108,11 +111,33 @@ impl Curve {
         if wanted > last.before + last.integral() + 1e-6 {
             return None;
         }
+        self.reaches(wanted)
+    }
+
+    /// The integral of the level (per second) from t0 to `at_us`; past the end of the curve nothing is added.
+    #[must_use]
+    pub fn integral(&self, at_us: u64) -> f64 {
+        let index = self.pieces.partition_point(|piece| piece.start_us <= at_us);
+        let Some(piece) = index.checked_sub(1).map(|index| &self.pieces[index]) else {
+            return 0.0;
+        };
+        let until_us = at_us.min(piece.end_us);
+        let seconds = (until_us - piece.start_us) as f64 / 1e6;
+        piece.before + (piece.from + self.level(until_us)) / 2.0 * seconds
+    }
+
+    /// When the integral gets to `wanted`, which lies above zero; none where it never does.
+    #[must_use]
+    #[inline]
+    pub fn reaches(&self, wanted: f64) -> Option<u64> {
         let at = self
             .pieces
             .partition_point(|piece| piece.before < wanted)
             .checked_sub(1)?;
         let piece = &self.pieces[at];
+        if wanted > piece.before + piece.integral() + REACHED {
+            return None;
+        }
         let rest = wanted - piece.before;
         let slope = (piece.to - piece.from) / piece.seconds();
         // The stable root of slope/2 x^2 + from x = rest; the plain one loses precision where the slope is small.
@@ -156,6 +181,25 @@ mod tests {
         assert_eq!(curve.next_change(12_000_000), Some(20_000_000));
         assert_eq!(curve.next_change(31_000_000), None);
         assert_eq!(curve.peak(), 1000.0);
+    }
+
+    #[test]
+    fn the_integral_and_the_instant_that_reaches_it_are_inverse() {
+        let curve = Curve::new(&[stage(100.0, 0, 10, 20), stage(300.0, 20, 20, 30)], Pace::REAL);
+        for (at_us, integral) in [
+            (0, 0.0),
+            (5_000_000, 125.0),
+            (10_000_000, 500.0),
+            (20_000_000, 1500.0),
+            (30_000_000, 4500.0),
+        ] {
+            assert!((curve.integral(at_us) - integral).abs() < 1e-6, "{at_us}");
+            if at_us > 0 {
+                assert_eq!(curve.reaches(integral), Some(at_us));
+            }
+        }
+        assert_eq!(curve.integral(99_000_000), 4500.0);
+        assert_eq!(curve.reaches(4501.0), None);
     }
 
     #[test]

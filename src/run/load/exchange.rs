@@ -169,7 +169,7 @@ impl Shard {
         };
         let wait_us = self.retrying.wait_us(&attempt, &mut state.choices)?;
         // A run does not go on for longer than one request may take after its schedule has ended.
-        let in_time = now_us + wait_us <= self.end_us + self.patience_us;
+        let in_time = now_us + wait_us <= self.end_us.saturating_add(self.patience_us);
         (in_time && !self.cut).then_some(wait_us)
     }
 

@@ -31,6 +31,7 @@ mod retry;
 mod seconds;
 mod shard;
 mod spoken;
+mod steered;
 mod stream;
 mod tcp;
 #[cfg(test)]
@@ -50,11 +51,12 @@ use tokio::sync::{mpsc, watch};
 pub use seconds::{ShardSecond, merge};
 
 pub use self::crowd::Crowd;
-use self::curve::Curve;
+pub use self::curve::Curve;
 use self::feed::Feeders;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
+pub use self::steered::Steered;
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
 use crate::event::Stamped;
@@ -87,6 +89,15 @@ pub enum LoadError {
 pub struct Load {
     shards: Vec<JoinHandle<io::Result<ShardEnd>>>,
     resolver: Resolver,
+}
+
+/// What the load is told while it runs.
+#[derive(Clone, Debug)]
+pub struct Signals {
+    /// True ends it early.
+    pub stop: watch::Receiver<bool>,
+    /// How the schedule is steered.
+    pub steered: watch::Receiver<Steered>,
 }
 
 /// What is left when the load is over.
@@ -122,15 +133,15 @@ pub fn shards(plan: &Plan) -> usize {
 }
 
 /// Starts the load, a shard for each of the crowds. Call it before t0: threads, connections' bookkeeping and the first
-/// DNS answer are then ready when the schedule begins. It ends by itself at the end of the plan, or early once `stop`
-/// says true.
+/// DNS answer are then ready when the schedule begins. It ends by itself at the end of the schedule as it is steered, or
+/// early once it is told to stop.
 pub fn start(
     plan: Arc<Plan>,
     crowds: Vec<Crowd>,
     clock: RunClock,
     seconds: mpsc::Sender<ShardSecond>,
     events: mpsc::Sender<Stamped>,
-    stop: watch::Receiver<bool>,
+    signals: Signals,
 ) -> Result<Load, LoadError> {
     let target = &plan.target;
     let doors = door::doors(&plan)?;
@@ -162,7 +173,8 @@ pub fn start(
         limiter: client.rate_limit.and_then(shard::limiter).map(Arc::new),
         seconds,
         answers: resolver.answers(),
-        stop,
+        stop: signals.stop,
+        steered: signals.steered,
         writes_max: book::WRITES_MAX / shards,
         plan: Arc::clone(&plan),
     };

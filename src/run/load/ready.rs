@@ -14,7 +14,7 @@ pub enum Token {
     Lane(u32),
     /// The timer.
     Timer,
-    /// A new DNS answer, or the word to stop.
+    /// A new DNS answer, the word to stop, or a turn of the wheel.
     Signal,
 }
 

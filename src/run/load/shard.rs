@@ -31,6 +31,7 @@ use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
 use super::retry::Retrying;
 use super::seconds::{ShardSecond, fold_into_next};
+use super::steered::Steered;
 use super::timer::Timer;
 use super::transport::{Own, Transport, TransportSettings};
 use super::users::{Journeys, wait_us};
@@ -48,8 +49,11 @@ const NOT_SENT_WAIT_US: u64 = 1_000;
 const RAMP_TICK_US: u64 = 5_000;
 /// Requests started in a row before answers are looked at again.
 const STARTS_PER_TURN: usize = 256;
-/// What is due this soon waits for one wake-up together: a timer's interrupt costs more than a request.
+/// What is due, or answered, this soon after another waits for one look together: a wake-up costs more than a request.
 const SLACK_US: u64 = 50;
+
+/// Users who think for less wait for their answers.
+const NAP_THINK: f64 = 0.01;
 
 /// What all shards share.
 #[derive(Clone)]
@@ -78,6 +82,8 @@ pub struct Common {
     pub answers: watch::Receiver<Answer>,
     /// True ends the load early.
     pub stop: watch::Receiver<bool>,
+    /// How the schedule is steered.
+    pub steered: watch::Receiver<Steered>,
     /// Writes kept per shard.
     pub writes_max: usize,
 }
@@ -108,11 +114,14 @@ pub fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
 
 /// Runs a shard on the current thread, inside its runtime, until the load is over.
 pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<ShardEnd> {
+    // Timers otherwise fire up to 50 us late (PR_SET_TIMERSLACK in prctl(2)); where that is refused, they do.
+    let _ = nix::sys::prctl::set_timerslack(1);
     let ready = Ready::default();
     let mut shard = Shard::new(index, common, crowd, ready)?;
     let signals = tokio::spawn(ring_for_signals(
         shard.common.answers.clone(),
         shard.common.stop.clone(),
+        shard.common.steered.clone(),
         Waker::from(Arc::clone(&shard.signal)),
     ));
     // Its turns are bounded by its own means; tokio's would make sockets look idle that are not.
@@ -130,12 +139,18 @@ pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<Shard
     })
 }
 
-/// Wakes the shard for a new DNS answer and for the word to stop.
-async fn ring_for_signals(mut answers: watch::Receiver<Answer>, mut stop: watch::Receiver<bool>, waker: Waker) {
+/// Wakes the shard for a new DNS answer, for the word to stop and for a turn of the wheel.
+async fn ring_for_signals(
+    mut answers: watch::Receiver<Answer>,
+    mut stop: watch::Receiver<bool>,
+    mut steered: watch::Receiver<Steered>,
+    waker: Waker,
+) {
     loop {
         tokio::select! {
             Ok(()) = answers.changed() => {}
             Ok(()) = stop.changed() => {}
+            Ok(()) = steered.changed() => {}
             // Nobody is left who could tell anything.
             else => return,
         }
@@ -146,7 +161,9 @@ async fn ring_for_signals(mut answers: watch::Receiver<Answer>, mut stop: watch:
 pub(super) struct Shard {
     index: usize,
     pub(super) common: Common,
+    /// When the schedule ends; not before it goes on, where it is held.
     pub(super) end_us: u64,
+    steered: Steered,
     ready: Ready,
     signal: Arc<Bell>,
     timer: Timer,
@@ -175,6 +192,10 @@ pub(super) struct Shard {
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
+    /// When it last looked at its sockets.
+    looked_us: u64,
+    /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
+    naps: bool,
     /// Users have connections of their own.
     pub(super) owned: bool,
     /// Those of users who think, by row.
@@ -194,6 +215,7 @@ impl Shard {
         Ok(Self {
             index,
             end_us: micros(end),
+            steered: Steered::default(),
             timer: Timer::new(&ready)?,
             transport: Transport::new(&common.transport, index, ready.clone()),
             signal: ready.bell(Token::Signal),
@@ -217,6 +239,8 @@ impl Shard {
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
+            looked_us: 0,
+            naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             own: Vec::new(),
             stopping: false,
@@ -286,6 +310,29 @@ impl Shard {
         self.signal.hush();
         let answer = Arc::clone(&self.common.answers.borrow_and_update());
         self.transport.set_answer(&answer);
+        let steered = *self.common.steered.borrow_and_update();
+        if steered != self.steered && !self.stopping {
+            self.steer(steered);
+        }
+    }
+
+    fn steer(&mut self, steered: Steered) {
+        if self.common.plan.model == LoadModel::Arrivals {
+            self.start_arrivals_before(&steered);
+        }
+        self.steered = steered;
+        let plan = &self.common.plan;
+        let end_us = self.steered.steering.real_us(plan.schedule_us(plan.ends_at));
+        self.end_us = end_us.unwrap_or(u64::MAX);
+    }
+
+    /// What was due before the schedule was steered anew is started, or counted, however late this thread woke.
+    fn start_arrivals_before(&mut self, steered: &Steered) {
+        let since_us = steered.steering.since_us();
+        while steered.is_past(self.arrivals.mass()) {
+            let due_us = self.steered.arrival_us(&self.common.curve, self.arrivals.mass());
+            self.start_arrival(due_us.map_or(since_us, |due_us| due_us.min(since_us)), self.now_us());
+        }
     }
 
     /// Sleeps until something rings; at `look_us`, at a deadline or at the end of the second the timer does.
@@ -303,7 +350,12 @@ impl Shard {
             .flatten()
             .fold(self.second_ends_us.min(end_us), u64::min);
         let more_is_due = until_us <= now_us;
-        if more_is_due {
+        let rested_us = now_us.saturating_sub(self.looked_us);
+        let naps = !more_is_due && self.naps && rested_us < SLACK_US;
+        if naps {
+            std::thread::sleep(Duration::from_micros(SLACK_US - rested_us));
+        }
+        if more_is_due || naps {
             // More is due than one turn starts; the sockets get theirs first.
             tokio::task::yield_now().await;
         } else {
@@ -311,30 +363,42 @@ impl Shard {
         }
         let list = &self.ready;
         std::future::poll_fn(|context| match list.poll(context, ready) {
-            Poll::Pending if !more_is_due => Poll::Pending,
+            Poll::Pending if !more_is_due && !naps => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await;
+        self.looked_us = self.now_us();
         Ok(())
     }
 
     /// Starts what is due and says when to look again.
     fn wake_users(&mut self, now_us: u64) -> Option<u64> {
-        let level = self.common.curve.level(now_us);
-        self.crowd.set_level(level, now_us, &self.common.plan, &self.journeys);
-        self.crowd.advance(now_us, &mut self.due);
+        let steering = self.steered.steering;
+        let level = self.common.curve.level(steering.schedule_us(now_us)) * steering.times();
+        let awake_us = steering.awake_us(now_us);
+        self.crowd.set_level(level, awake_us, &self.common.plan, &self.journeys);
+        if steering.paused() {
+            return self.ramp_us(now_us);
+        }
+        self.crowd.advance(awake_us, &mut self.due);
         for _ in 0..STARTS_PER_TURN {
             let Some((due_us, row)) = self.due.pop_front() else {
-                let ramp_us = self
-                    .common
-                    .curve
-                    .next_change(now_us)
-                    .map(|at_us| at_us.max(now_us + RAMP_TICK_US));
-                return [ramp_us, self.crowd.next_look_us()].into_iter().flatten().min();
+                let look_us = self.crowd.next_look_us().map(|at_us| steering.real_of_awake_us(at_us));
+                return [self.ramp_us(now_us), look_us].into_iter().flatten().min();
             };
-            self.wake_user(row, due_us);
+            self.wake_user(row, steering.real_of_awake_us(due_us));
         }
         Some(now_us)
+    }
+
+    /// When the number of users changes next; never while the schedule is held.
+    fn ramp_us(&self, now_us: u64) -> Option<u64> {
+        let steering = self.steered.steering;
+        if steering.held() {
+            return None;
+        }
+        let change_us = self.common.curve.next_change(steering.schedule_us(now_us))?;
+        Some(steering.real_us(change_us)?.max(now_us + RAMP_TICK_US))
     }
 
     fn wake_user(&mut self, row: u32, due_us: u64) {
@@ -351,22 +415,26 @@ impl Shard {
     /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
     fn start_arrivals(&mut self, now_us: u64) -> Option<u64> {
         for _ in 0..STARTS_PER_TURN {
-            let at_us = self.arrivals.due_us(&self.common.curve)?;
+            let at_us = self.steered.arrival_us(&self.common.curve, self.arrivals.mass())?;
             if at_us > now_us {
                 return Some(at_us);
             }
-            let number = self.arrivals.number();
-            self.arrivals.advance();
-            // Past anyone's patience it cannot be sent in time any more.
-            if now_us - at_us > self.patience_us {
-                self.recorder.intended();
-                self.recorder.dropped();
-                continue;
-            }
-            let pass = Pass::new(Owner::Arrival, self.common.plan.seed, number, 0);
-            self.begin(pass, at_us);
+            self.start_arrival(at_us, now_us);
         }
         Some(now_us)
+    }
+
+    fn start_arrival(&mut self, due_us: u64, now_us: u64) {
+        let number = self.arrivals.number();
+        self.arrivals.advance();
+        // Past anyone's patience it cannot be sent in time any more.
+        if now_us.saturating_sub(due_us) > self.patience_us {
+            self.recorder.intended();
+            self.recorder.dropped();
+            return;
+        }
+        let pass = Pass::new(Owner::Arrival, self.common.plan.seed, number, 0);
+        self.begin(pass, due_us);
     }
 
     fn begin(&mut self, mut pass: Pass, due_us: u64) {
@@ -432,7 +500,7 @@ impl Shard {
             if !sent {
                 wait = wait.max(NOT_SENT_WAIT_US);
             }
-            self.crowd.sleep(row, now_us, wait);
+            self.crowd.sleep(row, self.steered.steering.awake_us(now_us), wait);
         }
         self.passes.end(pass);
     }
@@ -520,6 +588,11 @@ impl Shard {
         }
         rest.into()
     }
+}
+
+/// Whether all starts of a plan come by the clock: users who do not think come again with each answer.
+fn naps(plan: &Plan) -> bool {
+    plan.model == LoadModel::Arrivals || plan.journeys.iter().all(|journey| journey.cycle().mean() > NAP_THINK)
 }
 
 /// Blocks the thread at times, so that tests can see what lag does to a verdict.

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 pub use inventory::{edge, inventory};
-pub use read_back::read_back;
+pub use read_back::{read_back, unread};
 
 use self::control_plane::Sink;
 use crate::aws::Reader;

@@ -31,6 +31,24 @@ const READ_PATIENCE_FLOOR: Duration = Duration::from_secs(1);
 const WHOLE_PATIENCE: Duration = Duration::from_secs(30);
 const READS_PER_SECOND_LEAST: u64 = 1000;
 
+/// Ledgers of which nothing was read back: a loss of zero then proves nothing.
+pub fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<String, LedgerResult> {
+    let empty = |name: &String| (name.clone(), LedgerResult::default());
+    let mut results: BTreeMap<String, LedgerResult> = plan.ledgers.keys().map(empty).collect();
+    for write in acknowledged {
+        if let Some(result) = results.get_mut(&write.ledger) {
+            *result.acknowledged.entry(write.region).or_default() += 1;
+            result.unreadable += 1;
+        }
+    }
+    for write in unknown {
+        if let Some(result) = results.get_mut(&write.ledger) {
+            result.unknown += 1;
+        }
+    }
+    results
+}
+
 /// Reads every acknowledged write back; `unknown` are the writes whose outcome their user never learned.
 pub async fn read_back(
     plan: &Arc<Plan>,

@@ -31,7 +31,7 @@ async fn seconds_nobody_takes_are_folded_and_come_back_whole() {
     let (seconds_tx, mut seconds_rx) = mpsc::channel(1);
     let (events_tx, _events_rx) = mpsc::channel(1);
     let (_stop, stopped) = watch::channel(false);
-    let load = start(plan, crowds, clock, seconds_tx, events_tx, stopped).unwrap();
+    let load = start(plan, crowds, clock, seconds_tx, events_tx, unsteered(stopped)).unwrap();
     let end = load.join().await;
     let mut seconds = end.rest;
     while let Some(second) = seconds_rx.recv().await {

@@ -9,6 +9,7 @@ mod hostile;
 mod journeys;
 mod open;
 mod redirects;
+mod steered;
 mod tcp;
 mod times;
 mod tls;
@@ -28,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::{LoadEnd, ShardSecond, assemble, merge, start};
+use super::{LoadEnd, ShardSecond, Signals, Steered, assemble, merge, start};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, Stamped};
 use crate::plan::*;
@@ -197,7 +198,18 @@ async fn run(plan: Plan) -> Ran {
     run_until(plan, stopped).await
 }
 
+/// Signals of a load that is stopped like this and that nobody steers.
+fn unsteered(stop: watch::Receiver<bool>) -> Signals {
+    let (_, steered) = watch::channel(Steered::default());
+    Signals { stop, steered }
+}
+
 async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {
+    run_with(plan, unsteered(stopped), |_, _| {}).await
+}
+
+/// Runs a plan and tells `after` of each second of the first shard, with the real time since t0, as soon as it is over.
+async fn run_with(plan: Plan, signals: Signals, mut after: impl FnMut(u64, Duration)) -> Ran {
     let plan = Arc::new(plan);
     let crowds = assemble(Arc::clone(&plan)).await;
     let clock = RunClock::new(
@@ -206,10 +218,13 @@ async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {
     );
     let (seconds_tx, mut seconds_rx) = mpsc::channel(64);
     let (events_tx, mut events_rx) = mpsc::channel(64);
-    let load = start(plan, crowds, clock, seconds_tx, events_tx, stopped).unwrap();
+    let load = start(plan, crowds, clock, seconds_tx, events_tx, signals).unwrap();
     let receive = async {
         let mut parts: BTreeMap<u64, Vec<ShardSecond>> = BTreeMap::new();
         while let Some(second) = seconds_rx.recv().await {
+            if second.shard == 0 {
+                after(second.slice.second, clock.elapsed());
+            }
             parts.entry(second.slice.second).or_default().push(second);
         }
         parts

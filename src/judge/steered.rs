@@ -1,0 +1,129 @@
+//! The schedule as it was steered, put together again from the recording: which seconds were the plan's own load, and
+//! which held it. It judges nothing itself.
+//!
+//! The rule:
+//! - Phases follow the steered schedule: a hold that was held longer is steady for longer, and a ramp that was held
+//!   stays a ramp. The second of a skip belongs to no hold.
+//! - A second in which the load was scaled counts nowhere: no profile asked for that load. Users who are too many after
+//!   a scale leave after their think time, so such seconds last until the longest one is over.
+//! - A paused second keeps its phase, for what ends in it was started by the planned load, and a pause must not hide
+//!   what fails. Only throughput leaves it out, which would measure the pause.
+//! - An experiment in whose window the load was paused or scaled was another experiment: what it finds is inconclusive,
+//!   except a write that was lost.
+
+use crate::event::Event;
+use crate::plan::{LoadModel, Plan, Steer, Steering};
+use crate::recording::Recording;
+
+/// Microseconds by which an instant of the schedule may miss a whole second, after rounding.
+const ROUNDED_US: u64 = 2;
+
+/// How the schedule was steered from one instant on.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    from_us: u64,
+    steering: Steering,
+    /// Until then there are users of an earlier, higher scale.
+    settled_us: u64,
+}
+
+/// Every turn of a run, in order of time; the first is the plan's own.
+#[derive(Clone, Debug)]
+pub(super) struct Steered {
+    turns: Vec<Turn>,
+}
+
+impl Steered {
+    pub fn new(plan: &Plan, recording: &Recording) -> Self {
+        let mut last = Turn {
+            from_us: 0,
+            steering: Steering::default(),
+            settled_us: 0,
+        };
+        let mut turns = vec![last];
+        for stamped in &recording.events {
+            let Some(steer) = steer(plan, &stamped.event) else {
+                continue;
+            };
+            let from_us = stamped.at.as_micros() as u64;
+            if let Steer::Scale(times) = steer
+                && times < last.steering.times()
+            {
+                last.settled_us = from_us + leaving_us(plan);
+            }
+            last.steering = last.steering.steered(from_us, steer);
+            last.from_us = from_us;
+            turns.push(last);
+        }
+        Self { turns }
+    }
+
+    /// What was in force in a whole real second, each with the part of it.
+    fn in_second(&self, second: u64) -> impl Iterator<Item = (&Turn, u64, u64)> {
+        let (from_us, to_us) = (second * 1_000_000, (second + 1) * 1_000_000);
+        let ends = self.turns.iter().skip(1).map(|turn| turn.from_us).chain([u64::MAX]);
+        self.turns.iter().zip(ends).filter_map(move |(turn, end_us)| {
+            let (begin_us, end_us) = (turn.from_us.max(from_us), end_us.min(to_us));
+            (begin_us < end_us).then_some((turn, begin_us, end_us))
+        })
+    }
+
+    /// No new passes were started in a part of the second.
+    pub fn paused(&self, second: u64) -> bool {
+        self.in_second(second).any(|(turn, ..)| turn.steering.paused())
+    }
+
+    /// The level was another than the schedule's in a part of the second.
+    pub fn scaled(&self, second: u64) -> bool {
+        self.in_second(second)
+            .any(|(turn, begin_us, _)| turn.steering.times() != 1.0 || begin_us < turn.settled_us)
+    }
+
+    /// The schedule was within one stage's hold all through the second.
+    pub fn steady(&self, plan: &Plan, second: u64) -> bool {
+        plan.stages.iter().any(|stage| {
+            let (holds_us, ends_us) = (plan.schedule_us(stage.holds_at), plan.schedule_us(stage.ends_at));
+            self.in_second(second).all(|(turn, begin_us, end_us)| {
+                let steering = &turn.steering;
+                holds_us <= steering.schedule_us(begin_us) && steering.schedule_us(end_us) <= ends_us + ROUNDED_US
+            })
+        })
+    }
+
+    /// When the steered schedule ends, real seconds; never where it was held to the end.
+    pub fn end(&self, plan: &Plan) -> f64 {
+        let last = self.turns.last().and_then(|turn| {
+            let end_us = turn.steering.real_us(plan.schedule_us(plan.ends_at))?;
+            Some(end_us as f64 / 1e6)
+        });
+        last.unwrap_or(f64::INFINITY)
+    }
+
+    /// Whole seconds within these real seconds in which the load was not the plan's.
+    pub fn unplanned(&self, from: f64, to: f64) -> usize {
+        let seconds = from.max(0.0) as u64..to.max(0.0).ceil() as u64;
+        seconds
+            .filter(|second| self.paused(*second) || self.scaled(*second))
+            .count()
+    }
+}
+
+fn steer(plan: &Plan, event: &Event) -> Option<Steer> {
+    Some(match event {
+        Event::LoadPaused => Steer::Pause,
+        Event::Resumed => Steer::Resume,
+        Event::ScheduleHeld => Steer::Hold,
+        Event::LoadScaled { times } => Steer::Scale(*times),
+        Event::Skipped { stage } => Steer::Skip(plan.schedule_us(plan.stages.get(*stage)?.starts_at)),
+        _ => return None,
+    })
+}
+
+/// How long users that are too many stay at most: real time.
+fn leaving_us(plan: &Plan) -> u64 {
+    let waits = plan.journeys.iter().map(|journey| journey.cycle().longest());
+    match plan.model {
+        LoadModel::Users => waits.max().map_or(0, |wait| wait.as_micros() as u64),
+        LoadModel::Arrivals => 0,
+    }
+}

@@ -1,0 +1,43 @@
+//! What a person is told of an event while the run goes on.
+
+use crate::event::Event;
+
+/// The sentence a person wants to see while the run goes on; most events have none.
+pub(super) fn note(event: &Event) -> Option<String> {
+    match event {
+        Event::FaultStarted { fault, resources } => Some(format!("{fault}: injecting into {}", resources.join(", "))),
+        Event::FaultObserved { fault, evidence } => Some(format!("{fault}: in effect ({evidence})")),
+        Event::FaultNotObserved { fault, reason } => Some(format!("{fault}: no effect seen ({reason})")),
+        Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
+        Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
+        Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
+        Event::DnsChanged { name, addresses, .. } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            Some(format!("dns: {name} -> {}", addresses.join(" ")))
+        }
+        Event::ScalingActivity {
+            region,
+            description,
+            status,
+            ..
+        } => Some(format!("{region}: {description} ({status})")),
+        Event::AlarmChanged {
+            region, alarm, state, ..
+        } => Some(format!("{region}: alarm {alarm} is {state}")),
+        Event::DatabaseEvent {
+            region,
+            database,
+            message,
+        } => Some(format!("{region}: {database}: {message}")),
+        Event::HealthCheckChanged { endpoint, healthy, .. } => Some(format!(
+            "route 53: {endpoint} is {}",
+            if *healthy { "healthy" } else { "unhealthy" }
+        )),
+        Event::StopConditionMet { condition, experiment } => {
+            Some(format!("{experiment}: stop condition met: {condition}"))
+        }
+        Event::Interrupted => Some("interrupted; reverting".to_owned()),
+        Event::TargetGone { reason } => Some(reason.clone()),
+        other => other.command(),
+    }
+}
