@@ -1,5 +1,4 @@
-//! What this process may use: descriptors and local ports, read in one place, and held against a plan before anything
-//! is sent. The arithmetic is the plan's.
+//! What this process may use, held against a plan before anything is sent. The arithmetic is the plan's.
 
 use std::net::SocketAddr;
 
@@ -8,10 +7,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::cli::exit::Failure;
 use crate::cli::out;
-use crate::plan::{Addresses, Capacity, Limits, Plan, capacity};
+use crate::plan::{Addresses, Capacity, Plan, capacity};
 use crate::run::load;
-
-const PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 /// Lets this process, and the lab it may start, open as many files as the user is allowed to.
 pub(super) fn raise() {
@@ -25,7 +22,7 @@ pub(super) fn raise() {
 
 /// Refuses what cannot be sent from here, and warns of what may not be.
 pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
-    match capacity(plan, load::shards(plan), addresses(plan, entry), limits()) {
+    match capacity(plan, load::shards(plan), addresses(plan, entry), load::limits()) {
         Capacity::Enough => Ok(()),
         Capacity::Doubtful(why) => {
             out::tell(&format!("warning: {why}"));
@@ -42,19 +39,5 @@ fn addresses(plan: &Plan, entry: &[SocketAddr]) -> Addresses {
     Addresses {
         all: entry.len(),
         fewest: fewest.unwrap_or(entry.len()),
-    }
-}
-
-fn limits() -> Limits {
-    let range = std::fs::read_to_string(PORT_RANGE).unwrap_or_default();
-    let ends: Vec<u64> = range.split_whitespace().flat_map(str::parse).collect();
-    Limits {
-        descriptors: getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft),
-        in_use: std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64),
-        // Where the range cannot be read, nothing is said of ports.
-        ports: match ends.as_slice() {
-            [first, last] if first <= last => last - first + 1,
-            _ => u64::MAX,
-        },
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Honesty;
 use super::timeline::Timeline;
 use super::verdict::format_share;
-use crate::plan::Phase;
+use crate::plan::{Phase, Plan};
 use crate::recording::{GeneratorSlice, Hist, Slice};
 use crate::units::{format_count, format_duration};
 
@@ -25,7 +25,8 @@ pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
     let slices: Vec<&Slice> = timeline.recording.slices.iter().collect();
     let bounds = timeline.plan.honesty;
     let most = |of: fn(&GeneratorSlice) -> f64| slices.iter().map(|slice| of(&slice.generator)).fold(0.0, f64::max);
-    let count = |of: fn(&GeneratorSlice) -> u64| slices.iter().map(|slice| of(&slice.generator)).max().unwrap_or(0);
+    let count =
+        |of: &dyn Fn(&GeneratorSlice) -> u64| slices.iter().map(|slice| of(&slice.generator)).max().unwrap_or(0);
     Honesty {
         requests: slices.iter().map(|slice| requests(slice)).sum(),
         lag_p99: lag_p99(&slices),
@@ -34,18 +35,18 @@ pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
         cpu_bound: bounds.cpu_max,
         cpu_over: over(&slices, |generator| generator.cpu_busiest_shard > bounds.cpu_max),
         cpu_process_max: most(|generator| generator.cpu_process),
-        resident_max: count(|generator| generator.resident_bytes),
-        connections_max: count(|generator| generator.connections),
+        resident_max: count(&|generator| generator.resident_bytes),
+        connections_max: count(&|generator| generator.connections),
         steal_max: most(|generator| generator.steal),
         steal_bound: bounds.steal_max,
         steal_over: over(&slices, |generator| generator.steal > bounds.steal_max),
         retransmits: retransmits(&calm(timeline, &slices)).1,
         retransmits_bound: bounds.retransmits_max,
         retransmits_run: retransmits(&slices).1,
-        descriptors_max: count(descriptors),
-        descriptors_limit: count(|generator| generator.descriptors_limit),
-        ports_max: count(|generator| generator.ports),
-        ports_limit: count(|generator| generator.ports_limit),
+        descriptors_max: count(&descriptors),
+        descriptors_limit: count(&|generator| generator.descriptors_limit),
+        ports_max: count(&|generator| generator.ports),
+        ports_limit: count(&|generator| ports_limit(timeline.plan, generator)),
         dropped_requests: slices.iter().map(|slice| slice.dropped).sum(),
         retries: slices.iter().map(|slice| slice.retries).sum(),
         dropped_records: timeline.recording.dropped.clone(),
@@ -106,14 +107,14 @@ fn busy(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
 
 /// Descriptors or ports so scarce that users may have waited for ours and not for the target.
 fn scarce(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
-    type Use = fn(&GeneratorSlice) -> (u64, u64);
-    let bounds = timeline.plan.honesty;
-    let watched: [(&str, f64, Use); 2] = [
-        ("descriptors", bounds.descriptors_max, |generator| {
+    let (plan, bounds) = (timeline.plan, timeline.plan.honesty);
+    type Use<'a> = &'a dyn Fn(&GeneratorSlice) -> (u64, u64);
+    let watched: [(&str, f64, Use<'_>); 2] = [
+        ("descriptors", bounds.descriptors_max, &|generator| {
             (descriptors(generator), generator.descriptors_limit)
         }),
-        ("local ports to one address", bounds.ports_max, |generator| {
-            (generator.ports, generator.ports_limit)
+        ("local ports to one address", bounds.ports_max, &|generator| {
+            (generator.ports, ports_limit(plan, generator))
         }),
     ];
     watched.into_iter().find_map(|(what, bound, of)| {
@@ -130,6 +131,12 @@ fn scarce(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
             )
         })
     })
+}
+
+/// Each source address has ports of its own.
+fn ports_limit(plan: &Plan, generator: &GeneratorSlice) -> u64 {
+    let sources = plan.client.connections.sources.len().max(1) as u64;
+    generator.ports_limit.saturating_mul(sources)
 }
 
 /// What was lost on the way and sent again made users wait; whether the target's or our network lost it cannot be told.

@@ -3,7 +3,7 @@
 use super::fixture::{Fixture, LENGTH, well};
 use super::{Honesty, Outcome, judge};
 use crate::judge::fixture::{objective, steady};
-use crate::plan::{Fault, Limit, Measure};
+use crate::plan::{Fault, Limit, Measure, Plan};
 use crate::recording::{GeneratorSlice, Hist, Recording, Slice};
 
 /// Healthy, with limits that are known; the fault lasts from second 20 to 35, and its experiment to 50.
@@ -84,6 +84,21 @@ fn honesty_ends_beyond_each_bound_and_says_which() {
         let spoiled = honesty.spoiled.unwrap_or_default();
         assert!(spoiled.contains(why), "{why}: {spoiled:?}");
     }
+}
+
+#[test]
+fn honesty_counts_the_ports_of_every_source_address() {
+    let mut fixture = healthy();
+    for slice in &mut fixture.recording.slices {
+        slice.generator.ports = 490;
+    }
+    let spoiled = |plan: &Plan| judge(plan, &fixture.recording).honesty.spoiled;
+    assert!(spoiled(&fixture.plan).is_some());
+    let mut plan = fixture.plan.clone();
+    plan.client.connections.sources = ["127.0.0.2", "127.0.0.3"]
+        .map(|ip| ip.parse().expect("an address"))
+        .to_vec();
+    assert_eq!(spoiled(&plan), None);
 }
 
 #[test]

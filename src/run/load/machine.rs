@@ -1,16 +1,26 @@
 //! What the kernel says of the machine and of the process's limits: stolen CPU time, TCP segments sent again,
-//! descriptors and local ports. Read once a second; judges nothing.
+//! descriptors and local ports. Judges nothing.
 
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::plan::Limits;
 use crate::recording::GeneratorSlice;
 
 /// Reads the machine; remembers the counters of the last reading.
 pub struct Machine {
     cpu: Cpu,
     tcp: Tcp,
-    descriptors_limit: u64,
-    ports_limit: u64,
+    limits: Limits,
+}
+
+/// What this process may use, and uses already. Unlimited where the kernel does not say.
+#[must_use]
+pub fn limits() -> Limits {
+    Limits {
+        descriptors: getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft),
+        in_use: std::fs::read_dir("/proc/self/fd").map_or(0, |open| open.count() as u64),
+        ports: ports(&read("/proc/sys/net/ipv4/ip_local_port_range")).unwrap_or(u64::MAX),
+    }
 }
 
 /// CPU time of the whole machine since it started, in ticks.
@@ -34,8 +44,7 @@ impl Machine {
         Self {
             cpu: cpu(&read("/proc/stat")),
             tcp: tcp(&read("/proc/net/snmp")),
-            descriptors_limit: getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(soft, _)| soft),
-            ports_limit: ports(&read("/proc/sys/net/ipv4/ip_local_port_range")),
+            limits: limits(),
         }
     }
 
@@ -48,12 +57,16 @@ impl Machine {
         slice.segments_resent = tcp.resent.saturating_sub(self.tcp.resent);
         (self.cpu, self.tcp) = (cpu, tcp);
         slice.descriptors = descriptors();
-        slice.descriptors_limit = self.descriptors_limit;
-        slice.ports_limit = self.ports_limit;
+        slice.descriptors_limit = known(self.limits.descriptors);
+        slice.ports_limit = known(self.limits.ports);
     }
 }
 
-/// What cannot be read is not known, which is not zero to whoever judges: limits of zero are no limits.
+/// To whoever judges a limit of zero is none.
+fn known(limit: u64) -> u64 {
+    if limit == u64::MAX { 0 } else { limit }
+}
+
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
@@ -91,11 +104,11 @@ fn tcp(snmp: &str) -> Tcp {
 
 /// How many ports lie between the two of `ip_local_port_range`, both included: as many connections may go to one
 /// address and port.
-fn ports(range: &str) -> u64 {
+fn ports(range: &str) -> Option<u64> {
     let ends: Vec<u64> = range.split_whitespace().flat_map(str::parse).collect();
     match ends.as_slice() {
-        [first, last] if first <= last => last - first + 1,
-        _ => 0,
+        [first, last] if first <= last => Some(last - first + 1),
+        _ => None,
     }
 }
 
@@ -110,7 +123,7 @@ mod tests {
         assert_eq!(cpu(stat), Cpu { all, steal: 5_317 });
         let snmp = "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm InSegs OutSegs RetransSegs InErrs\nTcp: 1 10 250 3 0\n";
         assert_eq!(tcp(snmp), Tcp { sent: 250, resent: 3 });
-        assert_eq!(ports("32768\t60999\n"), 28_232);
+        assert_eq!(ports("32768\t60999\n"), Some(28_232));
         assert_eq!((cpu(""), tcp(""), ports("")), Default::default());
     }
 

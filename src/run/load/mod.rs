@@ -53,6 +53,7 @@ pub use seconds::{ShardSecond, merge};
 pub use self::crowd::Crowd;
 pub use self::curve::Curve;
 use self::feed::Feeders;
+pub use self::machine::limits;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
