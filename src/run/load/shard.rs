@@ -46,8 +46,11 @@ const NOT_SENT_WAIT_US: u64 = 1_000;
 const RAMP_TICK_US: u64 = 5_000;
 /// Requests started in a row before answers are looked at again.
 const STARTS_PER_TURN: usize = 256;
-/// What is due this soon waits for one wake-up together: a timer's interrupt costs more than a request.
+/// What is due, or answered, this soon after another waits for one look together: a wake-up costs more than a request.
 const SLACK_US: u64 = 50;
+
+/// Users who think for less wait for their answers.
+const NAP_THINK: f64 = 0.01;
 
 /// What all shards share.
 #[derive(Clone)]
@@ -106,6 +109,8 @@ pub fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
 
 /// Runs a shard on the current thread, inside its runtime, until the load is over.
 pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Result<ShardEnd> {
+    // Timers otherwise fire up to 50 us late (PR_SET_TIMERSLACK in prctl(2)); where that is refused, they do.
+    let _ = nix::sys::prctl::set_timerslack(1);
     let ready = Ready::default();
     let mut shard = Shard::new(index, common, sources, ready)?;
     let signals = tokio::spawn(ring_for_signals(
@@ -180,6 +185,10 @@ pub(super) struct Shard {
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
+    /// When it last looked at its sockets.
+    looked_us: u64,
+    /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
+    naps: bool,
     /// Users have connections of their own.
     pub(super) owned: bool,
     stopping: bool,
@@ -218,6 +227,8 @@ impl Shard {
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
+            looked_us: 0,
+            naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,
             cut: false,
@@ -359,7 +370,12 @@ impl Shard {
             .flatten()
             .fold(self.second_ends_us.min(end_us), u64::min);
         let more_is_due = until_us <= now_us;
-        if more_is_due {
+        let rested_us = now_us.saturating_sub(self.looked_us);
+        let naps = !more_is_due && self.naps && rested_us < SLACK_US;
+        if naps {
+            std::thread::sleep(Duration::from_micros(SLACK_US - rested_us));
+        }
+        if more_is_due || naps {
             // More is due than one turn starts; the sockets get theirs first.
             tokio::task::yield_now().await;
         } else {
@@ -367,10 +383,11 @@ impl Shard {
         }
         let list = &self.ready;
         std::future::poll_fn(|context| match list.poll(context, ready) {
-            Poll::Pending if !more_is_due => Poll::Pending,
+            Poll::Pending if !more_is_due && !naps => Poll::Pending,
             _ => Poll::Ready(()),
         })
         .await;
+        self.looked_us = self.now_us();
         Ok(())
     }
 
@@ -608,6 +625,13 @@ impl Shard {
         }
         rest.into()
     }
+}
+
+/// Whether all starts of a plan come by the clock: users who do not think come again with each answer.
+fn naps(plan: &Plan) -> bool {
+    let thinks = |index: &usize| plan.journeys[*index].cycle().mean() > NAP_THINK;
+    let loads = plan.each_load();
+    (loads.iter()).all(|load| load.model == LoadModel::Arrivals || load.journeys.iter().all(thinks))
 }
 
 /// Blocks the thread at times, so that tests can see what lag does to a verdict.

@@ -1,38 +1,102 @@
-//! A hierarchical timing wheel over row numbers: who is due next, in constant time for millions of rows.
+//! A timing wheel over row numbers: who is due next, in constant time for millions of rows.
 //! Due times stay exact to the microsecond, so that lag is measured and not rounded away; waiting is not its work.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
-/// Rows per slot are chained through the rows themselves, so a scheduled row costs 16 bytes and no allocation.
-const NONE: u32 = u32::MAX;
 /// A tick is 1,024 us.
 const TICK_BITS: u32 = 10;
-const SLOT_BITS: u32 = 6;
-const SLOTS: usize = 1 << SLOT_BITS;
-/// 8 levels of 64 slots over 1 ms ticks reach beyond any run.
-const LEVELS: usize = 8;
+/// A span of the wheel is 2^18 ticks, 268 s: most users are due within this one or the next, and are never moved.
+const SPAN_BITS: u32 = 18;
+const WORDS: usize = 1 << (SPAN_BITS - 6);
+/// Rows of a later span that are brought to their slots at each look, so that a million of them hold nobody up.
+const MOVED_PER_LOOK: usize = 64;
+
+/// Rows of a slot are chained through the rows themselves, so a scheduled row costs 16 bytes and no allocation.
+/// A link is the row's number plus one, so that a slot's memory is all zeros until it is used.
+type Link = u32;
+const END: Link = 0;
 
 #[derive(Clone, Copy, Debug)]
 struct Row {
     due_us: u64,
-    next: u32,
+    next: Link,
 }
 
 /// Not all zeros, or the memory would only be promised.
-const UNUSED: Row = Row { due_us: 0, next: NONE };
+const UNUSED: Row = Row {
+    due_us: u64::MAX,
+    next: END,
+};
 
+/// The slots of a span, one a tick, and which of them hold rows.
 #[derive(Clone, Debug)]
-struct Level {
-    heads: [u32; SLOTS],
-    occupied: u64,
+struct Span {
+    heads: Vec<Link>,
+    occupied: Vec<u64>,
+    /// Which words of `occupied` are not zero, and which words of this one.
+    words: [u64; WORDS / 64],
+    blocks: u64,
+}
+
+impl Span {
+    fn new() -> Self {
+        Self {
+            heads: vec![END; 1 << SPAN_BITS],
+            occupied: vec![0; WORDS],
+            words: [0; WORDS / 64],
+            blocks: 0,
+        }
+    }
+
+    /// The first slot with a row.
+    #[inline]
+    fn first(&self) -> Option<usize> {
+        if self.blocks == 0 {
+            return None;
+        }
+        let block = self.blocks.trailing_zeros() as usize;
+        let word = block * 64 + self.words[block].trailing_zeros() as usize;
+        Some(word * 64 + self.occupied[word].trailing_zeros() as usize)
+    }
+
+    /// Puts `link` before the slot's rows and gives the link to these.
+    #[inline]
+    fn push(&mut self, slot: usize, link: Link) -> Link {
+        let word = slot / 64;
+        self.occupied[word] |= 1 << (slot % 64);
+        self.words[word / 64] |= 1 << (word % 64);
+        self.blocks |= 1 << (word / 64);
+        std::mem::replace(&mut self.heads[slot], link)
+    }
+
+    /// Empties a slot.
+    #[inline]
+    fn take(&mut self, slot: usize) -> Link {
+        let word = slot / 64;
+        self.occupied[word] &= !(1 << (slot % 64));
+        if self.occupied[word] == 0 {
+            self.words[word / 64] &= !(1 << (word % 64));
+            if self.words[word / 64] == 0 {
+                self.blocks &= !(1 << (word / 64));
+            }
+        }
+        std::mem::replace(&mut self.heads[slot], END)
+    }
 }
 
 /// Rows waiting for their due time. A row is in the wheel at most once.
 #[derive(Clone, Debug)]
 pub struct Wheel {
     rows: Vec<Row>,
-    levels: Vec<Level>,
+    /// Rows due in the current span, after the current tick.
+    current: Span,
+    /// Rows due in the span after it.
+    following: Span,
+    /// Rows due in the following span that still have to be brought to their slots.
+    moving: Link,
+    /// Rows due in spans after that, by span.
+    later: BTreeMap<u64, Link>,
     /// Rows due in the current tick or before it, in order.
     near: BinaryHeap<Reverse<(u64, u32)>>,
     /// The tick up to which slots were emptied.
@@ -43,13 +107,12 @@ impl Wheel {
     /// An empty wheel at time zero with room for `rows` rows.
     #[must_use]
     pub fn new(rows: usize) -> Self {
-        let level = Level {
-            heads: [NONE; SLOTS],
-            occupied: 0,
-        };
         Self {
             rows: vec![UNUSED; rows],
-            levels: vec![level; LEVELS],
+            current: Span::new(),
+            following: Span::new(),
+            moving: END,
+            later: BTreeMap::new(),
             near: BinaryHeap::new(),
             tick: 0,
         }
@@ -69,13 +132,16 @@ impl Wheel {
     /// Moves every row due at `now_us` or before into `out`, in order of due time.
     #[inline]
     pub fn advance(&mut self, now_us: u64, out: &mut impl Extend<(u64, u32)>) {
+        self.move_rows(MOVED_PER_LOOK);
         let target = now_us >> TICK_BITS;
         while self.tick < target {
-            match self.next_slot_tick() {
-                Some(tick) if tick <= target => {
-                    self.tick = tick;
-                    self.cascade();
+            let span = self.tick >> SPAN_BITS;
+            match self.current.first() {
+                Some(slot) if (span << SPAN_BITS) + slot as u64 <= target => {
+                    self.tick = (span << SPAN_BITS) + slot as u64;
+                    self.empty(slot);
                 }
+                None if span < target >> SPAN_BITS => self.turn(target >> SPAN_BITS),
                 _ => self.tick = target,
             }
         }
@@ -92,10 +158,15 @@ impl Wheel {
     #[must_use]
     #[inline]
     pub fn next_look_us(&self) -> Option<u64> {
-        match self.near.peek() {
-            Some(&Reverse((due_us, _))) => Some(due_us),
-            None => self.next_slot_tick().map(|tick| tick << TICK_BITS),
+        if let Some(&Reverse((due_us, _))) = self.near.peek() {
+            return Some(due_us);
         }
+        let span = self.tick >> SPAN_BITS;
+        let tick = match self.current.first() {
+            Some(slot) => (span << SPAN_BITS) + slot as u64,
+            None => self.next_span(span)? << SPAN_BITS,
+        };
+        Some(tick << TICK_BITS)
     }
 
     #[inline]
@@ -106,49 +177,66 @@ impl Wheel {
             self.near.push(Reverse((due_us, row)));
             return;
         }
-        let differing = 63 - (tick ^ self.tick).leading_zeros();
-        let level = ((differing / SLOT_BITS) as usize).min(LEVELS - 1);
-        let slot = (tick >> (level as u32 * SLOT_BITS)) as usize & (SLOTS - 1);
-        let level = &mut self.levels[level];
-        self.rows[row as usize].next = level.heads[slot];
-        level.heads[slot] = row;
-        level.occupied |= 1 << slot;
+        let (span, slot) = (tick >> SPAN_BITS, tick as usize & ((1 << SPAN_BITS) - 1));
+        let link = row + 1;
+        self.rows[row as usize].next = match span - (self.tick >> SPAN_BITS) {
+            0 => self.current.push(slot, link),
+            1 => self.following.push(slot, link),
+            _ => std::mem::replace(self.later.entry(span).or_insert(END), link),
+        };
     }
 
-    /// The earliest tick at which a slot must be emptied: a row's own tick on the lowest level, the start of its
-    /// slot's span above.
-    fn next_slot_tick(&self) -> Option<u64> {
-        // A row sits on the level of the highest digit in which its tick differs from the current one, so the lowest
-        // occupied level holds the earliest rows, and only slots after the current digit are occupied.
-        self.levels.iter().enumerate().find_map(|(number, level)| {
-            (level.occupied != 0).then(|| {
-                let shift = number as u32 * SLOT_BITS;
-                let slot = u64::from(level.occupied.trailing_zeros());
-                let span_start = self.tick >> (shift + SLOT_BITS) << (shift + SLOT_BITS);
-                span_start + (slot << shift)
-            })
-        })
+    /// Rows of a slot whose tick has come.
+    #[inline]
+    fn empty(&mut self, slot: usize) {
+        let mut link = self.current.take(slot);
+        while link != END {
+            let row = self.rows[link as usize - 1];
+            self.near.push(Reverse((row.due_us, link - 1)));
+            link = row.next;
+        }
     }
 
-    /// Empties the slots that begin at the current tick, from the top so that rows fall through the levels.
-    fn cascade(&mut self) {
-        for number in (0..LEVELS).rev() {
-            let shift = number as u32 * SLOT_BITS;
-            if self.tick & ((1u64 << shift) - 1) != 0 {
-                continue;
+    /// The span after `span` in which the next row is due.
+    fn next_span(&self, span: u64) -> Option<u64> {
+        match self.moving {
+            END if self.following.blocks == 0 => self.later.keys().next().copied(),
+            _ => Some(span + 1),
+        }
+    }
+
+    /// Goes on to the next span with rows, but not past `last`; the current one is empty.
+    fn turn(&mut self, last: u64) {
+        let span = self.tick >> SPAN_BITS;
+        let next = self.next_span(span).map_or(last, |next| next.min(last));
+        if next == span + 1 {
+            self.move_rows(usize::MAX);
+            std::mem::swap(&mut self.current, &mut self.following);
+        }
+        self.tick = next << SPAN_BITS;
+        if self.current.first() == Some(0) {
+            self.empty(0);
+        }
+        let mut link = self.later.remove(&next).unwrap_or(END);
+        while link != END {
+            let row = link - 1;
+            link = self.rows[row as usize].next;
+            self.place(row);
+        }
+        self.moving = self.later.remove(&(next + 1)).unwrap_or(END);
+    }
+
+    /// Brings some rows of the following span to their slots.
+    #[inline]
+    fn move_rows(&mut self, most: usize) {
+        for _ in 0..most {
+            if self.moving == END {
+                return;
             }
-            let slot = (self.tick >> shift) as usize & (SLOTS - 1);
-            let level = &mut self.levels[number];
-            if level.occupied & (1 << slot) == 0 {
-                continue;
-            }
-            level.occupied &= !(1 << slot);
-            let mut row = std::mem::replace(&mut level.heads[slot], NONE);
-            while row != NONE {
-                let next = self.rows[row as usize].next;
-                self.place(row);
-                row = next;
-            }
+            let link = self.moving;
+            let row = &mut self.rows[link as usize - 1];
+            let slot = (row.due_us >> TICK_BITS) as usize & ((1 << SPAN_BITS) - 1);
+            self.moving = std::mem::replace(&mut row.next, self.following.push(slot, link));
         }
     }
 }
@@ -176,6 +264,32 @@ mod tests {
         assert_eq!(wheel.next_look_us(), None);
     }
 
+    #[test]
+    fn rows_of_later_spans_are_brought_over_a_few_at_a_time() {
+        let span_us = 1u64 << (SPAN_BITS + TICK_BITS);
+        let due_us = |row: u64| 2 * span_us + row * 1_000;
+        let mut wheel = Wheel::new(200);
+        for row in 0..200 {
+            wheel.insert(row, due_us(u64::from(row)));
+        }
+        let mut out = Vec::new();
+        assert_eq!(wheel.next_look_us(), Some(2 * span_us));
+        wheel.advance(span_us, &mut out);
+        let waiting = |wheel: &Wheel| {
+            std::iter::successors(Some(wheel.moving), |link| {
+                (*link != END).then(|| wheel.rows[*link as usize - 1].next)
+            })
+            .count()
+                - 1
+        };
+        assert_eq!(waiting(&wheel), 200);
+        wheel.advance(span_us + 1, &mut out);
+        assert_eq!(waiting(&wheel), 200 - MOVED_PER_LOOK);
+        wheel.advance(due_us(150), &mut out);
+        assert!(out.iter().map(|(at_us, _)| *at_us).is_sorted());
+        assert_eq!((out.len(), waiting(&wheel)), (151, 0));
+    }
+
     #[derive(Clone, Debug)]
     enum Op {
         Insert(u64),
@@ -185,8 +299,8 @@ mod tests {
 
     fn op() -> impl Strategy<Value = Op> {
         prop_oneof![
-            4 => prop_oneof![0u64..3_000, 0u64..200_000, 0u64..90_000_000, 0u64..20_000_000_000].prop_map(Op::Insert),
-            2 => prop_oneof![0u64..2_000, 0u64..100_000, 0u64..5_000_000, 0u64..9_000_000_000].prop_map(Op::Advance),
+            4 => prop_oneof![0u64..3_000, 0u64..200_000, 0u64..90_000_000, 0u64..20_000_000_000, 0u64..400_000_000_000].prop_map(Op::Insert),
+            2 => prop_oneof![0u64..2_000, 0u64..100_000, 0u64..5_000_000, 0u64..9_000_000_000, 0u64..400_000_000_000].prop_map(Op::Advance),
             1 => Just(Op::Look),
         ]
     }
