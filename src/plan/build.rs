@@ -92,6 +92,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             StepPlan {
                 name: step.name.clone(),
                 journey: index,
+                protocol: step.protocol.clone(),
                 method: step.method.clone(),
                 path: template(&step.path),
                 headers: step
