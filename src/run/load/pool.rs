@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::plan::DnsPolicy;
 
 /// Requests that may wait for a connection to one address; the next one is dropped and counted.
-pub const QUEUE_MAX: usize = 10_000;
+pub const QUEUE_MAX: usize = 100_000;
 
 /// Why a request has nowhere to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
