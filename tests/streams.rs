@@ -113,6 +113,6 @@ fn example_websocket_sessions_are_opened_talked_in_and_closed() {
     assert_eq!((&seen["said"], &seen["pings"]), (&seen["sessions"], &seen["sessions"]));
     let stranger = ["journeys.chat.auth={ bearer: other }".to_owned()];
     let (report, seen) = Servers::start().run("websocket", &stranger, 1);
-    let kinds: Vec<&String> = errors(&report).keys().collect();
-    assert_eq!((kinds, &seen["sessions"]), (vec!["4xx"], &Value::from(0)));
+    assert!(errors(&report).keys().eq(["4xx"]), "{:?}", errors(&report));
+    assert_eq!(seen["sessions"], 0);
 }

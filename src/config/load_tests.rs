@@ -380,7 +380,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
         (
             &[],
             step,
-            "{ websocket: /, steps: [{ receive: any, expect: { status: 1 } }] }",
+            "{ websocket: /, steps: [{ receive: any, expect: { status: 200 } }] }",
             "a message has neither status",
         ),
         (

@@ -51,6 +51,8 @@ pub enum WebSocketStep {
     Receive(Wanted),
     /// Sends a ping and waits for its pong.
     Ping,
+    /// Stays for so long, cloud time, and answers pings; messages are passed over.
+    Stay(Duration),
     /// Closes it, and waits until the server has done so too.
     Close,
 }
@@ -60,7 +62,7 @@ impl Protocol {
     #[must_use]
     pub fn stays(&self) -> Duration {
         match self {
-            Self::Events(EventsUntil::For(length)) => *length,
+            Self::Events(EventsUntil::For(length)) | Self::WebSocket(WebSocketStep::Stay(length)) => *length,
             _ => Duration::ZERO,
         }
     }

@@ -15,7 +15,7 @@ const SWITCHING_PROTOCOLS: u16 = 101;
 /// What stands for a method where there is none.
 const METHOD: &str = "WEBSOCKET";
 /// What a session's step may be.
-const KINDS: [&str; 6] = ["send", "send_json", "send_hex", "receive", "ping", "close"];
+const KINDS: [&str; 7] = ["send", "send_json", "send_hex", "receive", "ping", "stay", "close"];
 
 /// Makes `step`, a GET, one of server-sent events.
 pub(super) fn events(mut step: Step, until: Option<&Node>, at: &Node, sink: &mut Sink) -> Step {
@@ -149,6 +149,7 @@ fn doing(kind: &str, what: &Node, step: &mut Step, holes: &Holes<'_>, sink: &mut
             Encoding::Plain,
             WebSocketStep::SendBinary,
         ),
+        "stay" => return decode::duration(what, sink).map(WebSocketStep::Stay),
         "receive" => return message(what, sink).map(WebSocketStep::Receive),
         plain => {
             if !decode::boolean(what, sink)? {

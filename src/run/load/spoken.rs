@@ -44,6 +44,7 @@ impl Spoken {
                 WebSocketStep::SendBinary => Talk::SendBinary,
                 WebSocketStep::Receive(wanted) => Talk::Receive(Test::compile(step, wanted)?),
                 WebSocketStep::Ping => Talk::Ping,
+                WebSocketStep::Stay(length) => Talk::Stay(pace.patience(*length)),
                 WebSocketStep::Close => Talk::Close,
             }),
         })

@@ -1,8 +1,11 @@
 //! WebSocket sessions (RFC 6455), spoken by tungstenite over a lent connection. Each thing a user does in a session is an
 //! exchange of its own; between them the session waits for its pass.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
@@ -38,6 +41,8 @@ pub enum Talk {
     Receive(Test),
     /// Sends a ping and waits for its pong.
     Ping,
+    /// Stays for so long, real time.
+    Stay(Duration),
     /// Closes it.
     Close,
 }
@@ -79,7 +84,8 @@ fn handshake(head: &[u8]) -> Option<Request<()>> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut parsed = httparse::Request::new(&mut fields);
     parsed.parse(head).ok()?;
-    let mut request = Request::get(parsed.path?);
+    // Only the path is sent; the library wants to be sure that a WebSocket is meant.
+    let mut request = Request::get(format!("ws://target{}", parsed.path?));
     for field in parsed.headers.iter() {
         request = request.header(field.name, field.value);
     }
@@ -102,6 +108,7 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
         Talk::SendBinary => send(&mut session, Message::Binary(message.into())).await,
         Talk::Receive(test) => receive(&mut session, &test).await,
         Talk::Ping => ping(&mut session).await,
+        Talk::Stay(length) => stay(&mut session, length).await,
         Talk::Close => {
             return match close(&mut session).await {
                 Ok(()) => Told::default(),
@@ -150,6 +157,15 @@ async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
             return Ok(Captured::default());
         }
     }
+}
+
+/// A server that ends the session meanwhile has failed its user.
+async fn stay(session: &mut Session, length: Duration) -> Result<Captured, FailureKind> {
+    let leaves_at = Instant::now() + length;
+    while let Ok(message) = timeout_at(leaves_at, next(session)).await {
+        message?;
+    }
+    Ok(Captured::default())
 }
 
 /// Messages that are still on their way are passed over.
