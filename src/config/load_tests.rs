@@ -257,7 +257,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
     let feeders = "{ accounts: { csv: a.csv } }";
     let step = "journeys.order.steps.0";
     // What is set besides, what is set wrongly, and what is said.
-    let table: [Mistake; 47] = [
+    let table: [Mistake; 48] = [
         (&[], "feeders", "{ accounts: {} }", "names no file"),
         (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
         (
@@ -355,6 +355,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
             "[{ step: ping }]",
             "does not speak HTTP",
         ),
+        (&[], step, "{ tcp: { send: a }, ledger: orders }", "is not acknowledged"),
         (&[], step, "{ sse: / }", "when its user has seen enough"),
         (&[], step, "{ sse: /, until: { events: 0 } }", "left for one reason"),
         (

@@ -130,7 +130,6 @@ fn talk(session: &str, node: &Node, before: &[Step], variables: &[String], sink:
             .map(|node| extract(node, variables, sink))
             .unwrap_or_default();
     }
-    step.ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
     fields.finish(sink);
     step.protocol = Protocol::WebSocket(doing);
     Some(step)

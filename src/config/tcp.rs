@@ -67,6 +67,10 @@ pub(super) fn step(
         (None, Some(node)) => self::hex(node, sink).map(|bytes| vec![Piece::Bytes(bytes)]),
         (None, None) => None,
     };
+    if let (Some(ledger), None) = (&step.ledger, until_node) {
+        let message = "what nobody answers is not acknowledged";
+        sink.push(Mistake::at(&ledger.place, message).hint("add `until`, or remove `ledger`"));
+    }
     step.body = text.map(|text| RequestBody {
         content_type: String::new(),
         text,

@@ -194,6 +194,8 @@ pub struct Kept {
     pub session: Session,
     /// The slot of the connection it is spoken over.
     pub connection: u32,
+    /// Recorder's index of who serves it.
+    pub served: usize,
     /// That of its line.
     pub ear: Arc<Ear>,
 }

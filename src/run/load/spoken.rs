@@ -103,6 +103,7 @@ impl Shard {
             let kept = Kept {
                 session,
                 connection,
+                served: self.passes[pass].served,
                 ear,
             };
             self.lane.keep(pass, kept);
@@ -156,10 +157,13 @@ impl Shard {
         let Kept {
             session,
             connection,
+            served,
             ear,
         } = kept;
         let state = &mut self.passes[pass];
         (state.free_us, state.sent_us, state.place) = (Some(now_us), now_us, Place::Sent(connection));
+        // Only the handshake says it.
+        state.served = served;
         self.recorder
             .started(step, state.intended_us, now_us, Some(state.region));
         self.patience.push(step, pass, now_us);

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures_util::{SinkExt as _, StreamExt as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -173,7 +173,7 @@ fn talk(name: &str, doing: WebSocketStep, message: &str) -> StepPlan {
 }
 
 /// Opens, says hello, waits for an answer that has `hello` in it, pings, and closes.
-fn session() -> Vec<StepPlan> {
+pub(in crate::run::load::tests) fn session() -> Vec<StepPlan> {
     let mut open = step("open", "GET", "/chat");
     open.protocol = Protocol::WebSocket(WebSocketStep::Open);
     open.expect.status = Some(101);
@@ -193,22 +193,28 @@ fn session() -> Vec<StepPlan> {
     ]
 }
 
-/// A server that answers each text with noise and with that text as JSON.
-fn polite(stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-    Box::pin(async move {
-        let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
-            return;
-        };
-        while let Some(Ok(message)) = socket.next().await {
-            if let Message::Text(text) = message {
-                let answer = format!("{{\"hello\":\"{text}\"}}");
-                for message in [Message::Ping("?".into()), Message::text("noise"), Message::text(answer)] {
-                    if socket.send(message).await.is_err() {
-                        return;
-                    }
-                }
+/// Answers each text with noise and with that text as JSON.
+pub(in crate::run::load::tests) async fn hold_a_session<S>(
+    stream: S,
+) -> Result<(), tokio_tungstenite::tungstenite::Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut socket = tokio_tungstenite::accept_async(stream).await?;
+    while let Some(message) = socket.next().await {
+        if let Message::Text(text) = message? {
+            let answer = format!("{{\"hello\":\"{text}\"}}");
+            for message in [Message::Ping("?".into()), Message::text("noise"), Message::text(answer)] {
+                socket.send(message).await?;
             }
         }
+    }
+    Ok(())
+}
+
+fn polite(stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let _ = hold_a_session(stream).await;
     })
 }
 
@@ -324,7 +330,11 @@ async fn hostile_websocket_servers_fail_each_by_its_name() {
     let talking: [(&str, Deed, FailureKind); 7] = [
         ("closes", shakes_hands!(b"\x88\x02\x03\xe8", stays), FailureKind::Reset),
         ("goes away", shakes_hands!(b"", closes), FailureKind::Reset),
-        ("garbage", shakes_hands!(b"\xff\xff\xff", stays), FailureKind::Protocol),
+        (
+            "garbage",
+            shakes_hands!(b"\xff\xffwhat is this?", stays),
+            FailureKind::Protocol,
+        ),
         (
             "masks",
             shakes_hands!(b"\x81\x82\0\0\0\0hi", stays),
