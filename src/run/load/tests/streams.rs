@@ -265,9 +265,10 @@ async fn a_session_left_open_ends_with_its_pass_and_one_that_is_gone_ends_its_pa
         (received, failed.keys().collect::<Vec<_>>()),
         (0, vec![&FailureKind::Expectation])
     );
+    let (opened, closed) = (of_step(&ran, 0).0, of_step(&ran, 5).0);
     assert!(
-        of_step(&ran, 5).0 > 10,
-        "an answer that is not as expected does not end the session"
+        opened >= 2 && closed + 1 >= opened,
+        "an answer that is not as expected does not end the session: {opened} {closed}"
     );
 }
 
