@@ -43,11 +43,14 @@ async def prices(request):
     if request.headers.get("accept") not in seen["accept"]:
         seen["accept"].append(request.headers.get("accept"))
     await answer.write(b": welcome\n\n")
-    for number in range(1, 4):
-        await asyncio.sleep(0.01)
-        price = json.dumps({"item": request.query["item"], "price": number})
-        await answer.write(f"event: price\nid: {number}\ndata: {price}\n\n".encode())
-    await answer.write(b"event: closing\r\ndata: {\r\ndata: \"left\": 0}\r\n\r\n")
+    try:
+        for number in range(1, 4):
+            await asyncio.sleep(0.01)
+            price = json.dumps({"item": request.query["item"], "price": number})
+            await answer.write(f"event: price\nid: {number}\ndata: {price}\n\n".encode())
+        await answer.write(b"event: closing\r\ndata: {\r\ndata: \"left\": 0}\r\n\r\n")
+    except ConnectionResetError:
+        pass  # Its user has seen enough.
     return answer
 
 
