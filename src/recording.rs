@@ -245,16 +245,17 @@ impl GeneratorSlice {
     pub fn merge(&mut self, other: &GeneratorSlice) {
         self.connections += other.connections;
         self.ports += other.ports;
-        self.keep_most(other);
+        self.merge_machine(other);
     }
 
     /// Adds an earlier second of the same shard.
     pub fn follow(&mut self, earlier: &GeneratorSlice) {
         self.ports = self.ports.max(earlier.ports);
-        self.keep_most(earlier);
+        self.merge_machine(earlier);
     }
 
-    fn keep_most(&mut self, other: &GeneratorSlice) {
+    /// What adds up alike for shards and for seconds: what was sent is summed, of everything else the most is kept.
+    fn merge_machine(&mut self, other: &GeneratorSlice) {
         self.cpu_busiest_shard = self.cpu_busiest_shard.max(other.cpu_busiest_shard);
         self.cpu_process = self.cpu_process.max(other.cpu_process);
         self.resident_bytes = self.resident_bytes.max(other.resident_bytes);

@@ -217,21 +217,7 @@ impl Fixture {
             experiment: "test".to_owned(),
             index: 0,
         };
-        fixture.event(
-            INJECTED,
-            Event::FaultStarted {
-                fault: id.clone(),
-                resources: vec!["i-1".to_owned()],
-            },
-        );
-        fixture.event(INJECTED, Event::FaultInjected { fault: id.clone() });
-        fixture.event(
-            INJECTED + 0.1,
-            Event::FaultObserved {
-                fault: id.clone(),
-                evidence: "seen".to_owned(),
-            },
-        );
+        fixture.fault_observed(INJECTED, INJECTED + 0.1, &id, "i-1");
         if fixture.plan.experiments[0].faults[0].revert_at.is_some() {
             fixture.event(INJECTED + 15.0, Event::FaultRevertStarted { fault: id.clone() });
             fixture.event(INJECTED + 15.1, Event::FaultReverted { fault: id });
@@ -248,18 +234,23 @@ impl Fixture {
             experiment: "next".to_owned(),
             index: 0,
         };
+        self.fault_observed(at, at, &fault, "i-2");
+    }
+
+    /// A fault started and injected at one instant, and seen to work at another.
+    fn fault_observed(&mut self, injected: f64, observed: f64, fault: &FaultId, resource: &str) {
         self.event(
-            at,
+            injected,
             Event::FaultStarted {
                 fault: fault.clone(),
-                resources: vec!["i-2".to_owned()],
+                resources: vec![resource.to_owned()],
             },
         );
-        self.event(at, Event::FaultInjected { fault: fault.clone() });
+        self.event(injected, Event::FaultInjected { fault: fault.clone() });
         self.event(
-            at,
+            observed,
             Event::FaultObserved {
-                fault,
+                fault: fault.clone(),
                 evidence: "seen".to_owned(),
             },
         );

@@ -1,6 +1,6 @@
 //! What one shard measures: working histograms and counters of the current second, and pulses of the whole run.
-//! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`]. Memory is the same however long it runs
-//! and however much is sent.
+//! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`]. Memory is bounded however long it runs
+//! and however much is sent: pulses grow with the run, up to a fixed number of cells a step.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;

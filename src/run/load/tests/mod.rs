@@ -46,19 +46,14 @@ fn plan(address: SocketAddr) -> Plan {
         seed: 42,
         pace: Pace::REAL,
         target: TargetPlan {
-            name: "test".to_owned(),
-            scheme: "http".to_owned(),
-            host: address.ip().to_string(),
-            port: address.port(),
-            resolver: None,
-            endpoint: None,
-            account: None,
-            regions: Vec::new(),
-            roles: BTreeMap::new(),
-            allow: None,
             served_by: Some("x-served-by".to_owned()),
             edge: BTreeMap::from([(address.ip(), "us-east-1".to_owned())]),
-            inventory: Inventory::default(),
+            ..TargetPlan::entry(
+                "test".to_owned(),
+                "http".to_owned(),
+                address.ip().to_string(),
+                address.port(),
+            )
         },
         feeders: Vec::new(),
         journeys: vec![JourneyPlan {
