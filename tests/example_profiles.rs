@@ -251,7 +251,12 @@ fn every_example_profile_has_its_test() {
         .filter_map(|name| name.strip_suffix(".yaml").map(str::to_owned))
         .collect();
     names.sort();
-    let tested: Vec<&str> = LOADS.iter().map(|(name, _)| *name).chain(JOURNEYS).collect();
+    let tested: Vec<&str> = LOADS
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(JOURNEYS)
+        .chain(crate::streams::EXAMPLES)
+        .collect();
     let missing: Vec<&String> = names.iter().filter(|name| !tested.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
     assert_eq!(names.len(), tested.len());

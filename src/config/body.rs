@@ -85,7 +85,8 @@ pub(super) fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, files: &Files, si
     })
 }
 
-fn json(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+/// JSON with holes in its texts.
+pub(super) fn json(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
     let before = sink.mistakes.len();
     check_templates(node, holes, sink);
     if sink.mistakes.len() > before {

@@ -151,7 +151,8 @@ fn source(node: &Node, sink: &mut Sink) -> Option<Source> {
     }
 }
 
-fn wanted(node: &Node, sink: &mut Sink) -> Option<Wanted> {
+/// What a text must be.
+pub(super) fn wanted(node: &Node, sink: &mut Sink) -> Option<Wanted> {
     if !matches!(node.value, Value::Map(_)) {
         return decode::text(node, sink).map(Wanted::Is);
     }

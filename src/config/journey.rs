@@ -13,6 +13,7 @@ use super::files::Files;
 use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::source::Spanned;
+use super::streams;
 use super::tcp;
 use super::template::{self, Holes, Piece};
 use super::wait::{self, Wait};
@@ -36,6 +37,9 @@ impl Given<'_> {
 
 /// Redirects that may be followed; browsers give up after twenty.
 const REDIRECTS_MAX: u64 = 20;
+
+/// Opened with a GET, and read for longer than an answer.
+const STREAMS: [&str; 2] = ["sse", "websocket"];
 
 const METHODS: [&str; 6] = ["get", "post", "put", "patch", "delete", "head"];
 
@@ -163,16 +167,15 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         } else {
             format!("{name}.{}", index + 1)
         };
-        let Some(step) = step(derived, item, &variables, &usual, given.files, sink) else {
-            continue;
-        };
-        if names.contains(&step.name) {
-            let hint = "give the step another `name`";
-            sink.push(Mistake::at(&item.place, format!("two steps are called {:?}", step.name)).hint(hint));
+        for step in step(derived, item, &variables, &usual, given.files, sink) {
+            if names.contains(&step.name) {
+                let hint = "give the step another `name`";
+                sink.push(Mistake::at(&item.place, format!("two steps are called {:?}", step.name)).hint(hint));
+            }
+            names.push(step.name.clone());
+            variables.extend(step.extract.iter().map(|extract| extract.name.clone()));
+            steps.push(step);
         }
-        names.push(step.name.clone());
-        variables.extend(step.extract.iter().map(|extract| extract.name.clone()));
-        steps.push(step);
     }
     Some(Journey {
         name: name.to_owned(),
@@ -207,18 +210,20 @@ fn step(
     usual: &Usual,
     files: &Files,
     sink: &mut Sink,
-) -> Option<Step> {
+) -> Vec<Step> {
     let holes = Holes { variables, id: false };
-    let mut fields = Fields::of(node, "a step", sink)?;
+    let Some(mut fields) = Fields::of(node, "a step", sink) else {
+        return Vec::new();
+    };
     let name = fields
         .take("name")
         .and_then(|node| decode::text(node, sink))
         .unwrap_or(derived);
     if let Some(node) = fields.take("tcp") {
-        return tcp::step(name, node, fields, variables, sink);
+        return tcp::step(name, node, fields, variables, sink).into_iter().collect();
     }
     let mut found: Option<(&str, &Node)> = None;
-    for method in METHODS {
+    for method in METHODS.into_iter().chain(STREAMS) {
         let Some(path) = fields.take(method) else { continue };
         if let Some((first, _)) = found {
             sink.push(Mistake::at(
@@ -263,7 +268,17 @@ fn step(
     {
         headers.extend(auth.map(|value| ("authorization".to_owned(), value)));
     }
-    let body = body::body(&mut fields, &holes, files, sink);
+    let stream = found.filter(|(method, _)| STREAMS.contains(method));
+    // The GET that opens a stream has no body.
+    let body = match stream {
+        None => body::body(&mut fields, &holes, files, sink),
+        Some(_) => None,
+    };
+    let (until, session) = match stream {
+        Some(("sse", _)) => (fields.take("until"), None),
+        Some(_) => (None, fields.take("steps")),
+        None => (None, None),
+    };
     let expect = fields
         .take("expect")
         .map(|node| checks::expect(node, sink))
@@ -273,29 +288,48 @@ fn step(
         .map(|node| checks::extract(node, variables, sink))
         .unwrap_or_default();
     let timeout = timeout(&mut fields, sink);
-    let redirects = fields.take("redirects").and_then(|node| redirects(node, sink));
+    let redirects = match stream {
+        None => fields.take("redirects").and_then(|node| redirects(node, sink)),
+        // Browsers follow none when they open a WebSocket; a stream that moves is an answer to look at.
+        Some(_) => None,
+    };
     let ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
     let unknown_method = found.is_none();
     fields.finish(sink);
     if unknown_method {
-        sink.push(
-            Mistake::at(&node.place, "the step sends nothing")
-                .hint(format!("add one of {}: /path, or tcp: {{ .. }}", METHODS.join(", "))),
-        );
+        sink.push(Mistake::at(&node.place, "the step sends nothing").hint(format!(
+            "add one of {}, {}: /path, or tcp: {{ .. }}",
+            METHODS.join(", "),
+            STREAMS.join(", ")
+        )));
     }
-    Some(Step {
+    let (Some((method, at)), Some(path)) = (found, path) else {
+        return Vec::new();
+    };
+    let step = Step {
         name,
         protocol: Protocol::Http,
-        method: found?.0.to_uppercase(),
-        path: path?,
+        method: match stream {
+            None => method.to_uppercase(),
+            Some(_) => "GET".to_owned(),
+        },
+        path,
         headers,
         body,
         timeout,
-        redirects: redirects.unwrap_or(usual.redirects),
+        redirects: match stream {
+            None => redirects.unwrap_or(usual.redirects),
+            Some(_) => 0,
+        },
         expect,
         extract,
         ledger,
-    })
+    };
+    match method {
+        "sse" => vec![streams::events(step, until, at, sink)],
+        "websocket" => streams::websocket(step, session, at, variables, sink),
+        _ => vec![step],
+    }
 }
 
 /// The `timeout` of a step.

@@ -257,7 +257,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
     let feeders = "{ accounts: { csv: a.csv } }";
     let step = "journeys.order.steps.0";
     // What is set besides, what is set wrongly, and what is said.
-    let table: [Mistake; 38] = [
+    let table: [Mistake; 48] = [
         (&[], "feeders", "{ accounts: {} }", "names no file"),
         (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
         (
@@ -354,6 +354,41 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
             "probes",
             "[{ step: ping }]",
             "does not speak HTTP",
+        ),
+        (&[], step, "{ tcp: { send: a }, ledger: orders }", "is not acknowledged"),
+        (&[], step, "{ sse: / }", "when its user has seen enough"),
+        (&[], step, "{ sse: /, until: { events: 0 } }", "left for one reason"),
+        (
+            &[],
+            step,
+            "{ sse: /, until: { events: 1 }, json: 1 }",
+            "unknown key \"json\"",
+        ),
+        (&[], step, "{ websocket: / }", "has no steps"),
+        (
+            &[],
+            step,
+            "{ websocket: /, steps: [recieve] }",
+            "did you mean \"receive\"",
+        ),
+        (
+            &[],
+            step,
+            "{ websocket: /, steps: [{ send: a, ping: true }] }",
+            "does one thing",
+        ),
+        (&[], step, "{ websocket: /, steps: [{ close: false }] }", "does nothing"),
+        (
+            &[],
+            step,
+            "{ websocket: /, steps: [{ receive: any, expect: { status: 200 } }] }",
+            "a message has neither status",
+        ),
+        (
+            &[],
+            step,
+            "{ websocket: /, steps: [{ send: '{{ user }}' }, { receive: any, extract: { user: { json: $.u } } }] }",
+            "variable \"user\"",
         ),
         (&[], "client.retries", "{ attempts: 1 }", "from 2 to 20"),
         (&[], "client.retries", "{ backoff: 5s..1s }", "is not a backoff"),

@@ -27,6 +27,7 @@ mod replay;
 pub mod retry;
 mod source;
 pub mod stages;
+mod streams;
 mod target;
 mod tcp;
 pub mod template;

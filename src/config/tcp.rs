@@ -1,12 +1,13 @@
 //! Steps over raw TCP: `tcp: { port, tls, send, send_hex, until, close }`.
 
 use super::body::{Encoding, RequestBody};
-use super::checks::{self, Source};
+use super::checks;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::journey::{self, Step};
 use super::node::{Node, Value};
 use super::protocol::{Protocol, TcpStep, TcpUntil};
+use super::streams;
 use super::template::{Holes, Piece};
 
 /// Bytes of an answer at most; a longer one fails.
@@ -30,18 +31,11 @@ pub(super) fn step(
     };
     if let Some(node) = fields.take("expect") {
         step.expect = checks::expect(node, sink);
-        if step.expect.status.is_some() || !step.expect.headers.is_empty() {
-            let hint = "check `body`, `json`, `size` or `within`";
-            sink.push(Mistake::at(&node.place, "an answer over TCP has neither status nor headers").hint(hint));
-        }
+        streams::bodily(&step.expect, "an answer over TCP", node, sink);
     }
     if let Some(node) = fields.take("extract") {
         step.extract = checks::extract(node, variables, sink);
-        let of_head = |from: &Source| matches!(from, Source::Header(_) | Source::Cookie(_));
-        if step.extract.iter().any(|extract| of_head(&extract.from)) {
-            let hint = "extract by `regex` or `json`";
-            sink.push(Mistake::at(&node.place, "an answer over TCP has no headers").hint(hint));
-        }
+        streams::without_head(&step.extract, "an answer over TCP", node, sink);
     }
     fields.finish(sink);
     let mut fields = Fields::of(node, "`tcp`", sink)?;
@@ -73,6 +67,10 @@ pub(super) fn step(
         (None, Some(node)) => self::hex(node, sink).map(|bytes| vec![Piece::Bytes(bytes)]),
         (None, None) => None,
     };
+    if let (Some(ledger), None) = (&step.ledger, until_node) {
+        let message = "what nobody answers is not acknowledged";
+        sink.push(Mistake::at(&ledger.place, message).hint("add `until`, or remove `ledger`"));
+    }
     step.body = text.map(|text| RequestBody {
         content_type: String::new(),
         text,
@@ -117,7 +115,8 @@ fn until(node: &Node, sink: &mut Sink) -> Option<TcpUntil> {
     }
 }
 
-fn hex(node: &Node, sink: &mut Sink) -> Option<Vec<u8>> {
+/// Bytes as two digits each.
+pub(super) fn hex(node: &Node, sink: &mut Sink) -> Option<Vec<u8>> {
     let text = decode::text(node, sink)?;
     let digits: Vec<u32> = text
         .chars()

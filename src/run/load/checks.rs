@@ -25,9 +25,12 @@ pub struct CheckError {
     pub problem: String,
 }
 
+/// What a text must be, compiled.
 #[derive(Clone, Debug)]
-enum Test {
+pub enum Test {
+    /// Anything.
     Exists,
+    /// Exactly this.
     Is(String),
     /// A pattern, or a text that is looked for as one.
     Matches(Regex),
@@ -195,7 +198,14 @@ fn text(value: &Value) -> Vec<u8> {
 }
 
 impl Test {
-    fn holds(&self, value: &[u8]) -> bool {
+    /// What `step` wants of a text.
+    pub fn compile(step: &StepPlan, wanted: &Wanted) -> Result<Self, CheckError> {
+        Compiler(step).test(wanted)
+    }
+
+    /// Whether this value is as wanted.
+    #[must_use]
+    pub fn holds(&self, value: &[u8]) -> bool {
         match self {
             Test::Exists => true,
             Test::Is(wanted) => value == wanted.as_bytes(),

@@ -16,8 +16,7 @@ use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
-use super::spoken;
-use crate::plan::Protocol;
+use super::spoken::{self, Spoken};
 use crate::recording::FailureKind;
 
 /// How a request ended.
@@ -90,6 +89,9 @@ impl Shard {
             self.recorder.dropped();
             return Started::NotSent;
         }
+        if self.common.steps[step].spoken.is_in_session() {
+            return self.go_on_in_session(pass, step, now_us);
+        }
         let pool = match self.transport.route(door) {
             Ok(pool) => pool,
             Err(NoRoute::QueueFull) => {
@@ -159,7 +161,12 @@ impl Shard {
 
     /// How long the client waits before it tries again, microseconds; none when it takes the failure as final.
     fn retry_wait_us(&mut self, pass: u32, kind: FailureKind, now_us: u64) -> Option<u64> {
-        let idempotent = self.common.steps[self.step_of(pass)].is_idempotent();
+        let compiled = &self.common.steps[self.step_of(pass)];
+        if compiled.spoken.is_in_session() {
+            // Its session is gone, or has gone on.
+            return None;
+        }
+        let idempotent = compiled.is_idempotent();
         let state = &mut self.passes[pass];
         let attempt = Attempt {
             made: state.attempts,
@@ -194,8 +201,8 @@ impl Shard {
             &mut filling(state, &self.ids, &mut state.drawn.clone()),
             &mut self.scratch,
         );
-        let sent = match &compiled.protocol {
-            Protocol::Http => self.transport.send(connection, pass, request, compiled.is_to_head()),
+        let sent = match &compiled.spoken {
+            Spoken::Http => self.transport.send(connection, pass, request, compiled.is_to_head()),
             other => {
                 if let Some(stream) = self.transport.lend(connection, pass) {
                     spoken::start(&mut self.lane, pass, stream, self.common.clock, request, other);
@@ -208,15 +215,20 @@ impl Shard {
         }
     }
 
-    /// The path that the request of a pass asks for.
-    pub(super) fn path_of(&mut self, pass: u32) -> String {
+    /// What the step of a pass sends, as it was before any redirect.
+    pub(super) fn request_of(&mut self, pass: u32) -> &[u8] {
         let compiled = &self.common.steps[self.step_of(pass)];
         let state = &self.passes[pass];
-        let request = compiled.fill(
+        compiled.fill(
             None,
             &mut filling(state, &self.ids, &mut state.drawn.clone()),
             &mut self.scratch,
-        );
+        )
+    }
+
+    /// The path that the request of a pass asks for.
+    pub(super) fn path_of(&mut self, pass: u32) -> String {
+        let request = self.request_of(pass);
         let path = request.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
         String::from_utf8_lossy(path).into_owned()
     }
@@ -278,7 +290,7 @@ impl Shard {
     }
 
     /// The first in line gets a connection, or the right to open one.
-    fn give(&mut self, next: Next, connection: Option<u32>, now_us: u64) {
+    pub(super) fn give(&mut self, next: Next, connection: Option<u32>, now_us: u64) {
         let Next::Pass(pass) = next else { return };
         match (connection, self.passes[pass].place) {
             (Some(connection), _) => self.send(pass, connection, now_us),
@@ -373,7 +385,7 @@ impl Shard {
     }
 
     /// An attempt is over: its request is, or it is tried again.
-    fn end_request(&mut self, pass: u32, ending: Ending, now_us: u64) {
+    pub(super) fn end_request(&mut self, pass: u32, ending: Ending, now_us: u64) {
         let ending = match ending {
             Ending::Answered => match self.follow(pass, now_us) {
                 Ok(()) => return,
@@ -455,10 +467,11 @@ impl Shard {
         }
     }
 
-    /// Whether the steps to come would send what this one was to bring.
+    /// Whether the steps to come would send what this one was to bring, or go on in a session that is gone.
     pub(super) fn needs_answer(&self, pass: u32) -> bool {
-        let checks = &self.common.steps[self.step_of(pass)].checks;
-        checks.as_ref().is_some_and(Checks::keeps)
+        let compiled = &self.common.steps[self.step_of(pass)];
+        let session_is_gone = || matches!(compiled.spoken, Spoken::WebSocket(_)) && !self.lane.has_session(pass);
+        compiled.checks.as_ref().is_some_and(Checks::keeps) || session_is_gone()
     }
 
     /// The recorder's index of the Region that a pool's address belongs to.

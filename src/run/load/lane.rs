@@ -3,6 +3,7 @@
 //! connecting, pools, lines and patience are the same for every protocol; it knows neither passes nor measurements, and
 //! tells what it found.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::checks::CAPTURE_MAX;
 use super::ready::{Bell, Ready, Token};
 use super::stream::Stream;
+use super::websocket::Session;
 use crate::clock::RunClock;
 use crate::recording::FailureKind;
 
@@ -34,8 +36,12 @@ pub struct Told {
     pub body: Captured,
     /// Why there is no whole answer; none when there is one.
     pub failure: Option<FailureKind>,
+    /// When what the step came for began to come, microseconds since t0; none where that is the first byte.
+    pub heard_us: Option<u64>,
     /// The connection, where it can carry another exchange.
     pub line: Option<Line>,
+    /// The session, where it goes on.
+    pub session: Option<Session>,
 }
 
 impl Told {
@@ -89,6 +95,12 @@ impl Ear {
     pub fn heard_us(&self) -> Option<u64> {
         let heard_us = self.heard_us.load(Ordering::Relaxed);
         (heard_us != UNHEARD).then_some(heard_us)
+    }
+
+    /// Another exchange begins on the same line.
+    fn begin(&self) {
+        self.heard_us.store(UNHEARD, Ordering::Relaxed);
+        self.written.store(false, Ordering::Relaxed);
     }
 
     /// Some of the request has left.
@@ -169,10 +181,23 @@ impl AsyncWrite for Line {
     }
 }
 
-/// The exchanges of one shard, by the row of their pass.
+/// The exchanges of one shard, by the row of their pass, and the sessions that last from one exchange to the next.
 pub struct Lane {
     ready: Ready,
     rows: Vec<Option<Row>>,
+    kept: HashMap<u32, Kept>,
+}
+
+/// A session while nobody speaks in it.
+pub struct Kept {
+    /// Itself.
+    pub session: Session,
+    /// The slot of the connection it is spoken over.
+    pub connection: u32,
+    /// Recorder's index of who serves it.
+    pub served: usize,
+    /// That of its line.
+    pub ear: Arc<Ear>,
 }
 
 struct Row {
@@ -189,7 +214,31 @@ impl Lane {
         Self {
             ready,
             rows: Vec::new(),
+            kept: HashMap::new(),
         }
+    }
+
+    /// Keeps a session of `pass` until its next exchange.
+    pub fn keep(&mut self, pass: u32, kept: Kept) {
+        self.kept.insert(pass, kept);
+    }
+
+    /// The session of `pass`, for its next exchange or its end.
+    #[inline]
+    pub fn resume(&mut self, pass: u32) -> Option<Kept> {
+        // Hardly any load has sessions.
+        if self.kept.is_empty() {
+            return None;
+        }
+        let kept = self.kept.remove(&pass)?;
+        kept.ear.begin();
+        Some(kept)
+    }
+
+    /// Whether a session of `pass` is kept.
+    #[must_use]
+    pub fn has_session(&self, pass: u32) -> bool {
+        self.kept.contains_key(&pass)
     }
 
     /// Begins an exchange of `pass`, which has none under way; `ear` is that of its line.

@@ -9,6 +9,7 @@ mod crowd;
 mod curve;
 mod deadlines;
 mod door;
+mod events;
 mod exchange;
 mod feed;
 mod health;
@@ -40,6 +41,7 @@ mod tests;
 mod timer;
 mod transport;
 mod users;
+mod websocket;
 mod wheel;
 
 use std::io;

@@ -19,9 +19,8 @@ impl Patience {
     pub fn new(steps: &[StepPlan], client: &ClientPlan, pace: Pace) -> Self {
         let mut lengths: Vec<u64> = Vec::new();
         let of_step = steps.iter().map(|step| {
-            let length = pace
-                .patience(step.timeout.unwrap_or(client.request_timeout))
-                .as_micros() as u64;
+            let patience = step.timeout.unwrap_or(client.request_timeout) + step.protocol.stays();
+            let length = pace.patience(patience).as_micros() as u64;
             let known = lengths.iter().position(|known| *known == length);
             let list = known.unwrap_or_else(|| {
                 lengths.push(length);

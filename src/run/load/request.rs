@@ -10,6 +10,7 @@ use super::checks::{CheckError, Checks};
 use super::door::door_of;
 use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
+use super::spoken::Spoken;
 use crate::plan::{ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 
@@ -68,7 +69,7 @@ enum Shape {
 pub struct CompiledStep {
     method: Method,
     /// What it speaks.
-    pub protocol: Protocol,
+    pub spoken: Spoken,
     /// The way that its connections take.
     pub door: u32,
     shape: Shape,
@@ -110,7 +111,7 @@ impl CompiledStep {
                 redirects_max: step.redirects,
                 redirected: redirected(step, &method, &plan.target, &variables)?,
                 ledger: ledger(step),
-                protocol: step.protocol.clone(),
+                spoken: Spoken::compile(step, plan.pace)?,
                 door: door_of(plan, step),
                 method,
             })
@@ -180,9 +181,14 @@ fn closing(step: &StepPlan, connections: ConnectionUse) -> Cow<'_, StepPlan> {
         return Cow::Borrowed(step);
     }
     let mut step = step.clone();
-    if let Protocol::Tcp(tcp) = &mut step.protocol {
-        tcp.close = true;
-        return Cow::Owned(step);
+    match &mut step.protocol {
+        Protocol::Http => {}
+        Protocol::Tcp(tcp) => {
+            tcp.close = true;
+            return Cow::Owned(step);
+        }
+        // Nobody uses the connection of a stream again.
+        Protocol::Events(_) | Protocol::WebSocket(_) => return Cow::Owned(step),
     }
     let parts = vec![Part::Text("close".to_owned())];
     step.headers.push(("connection".to_owned(), Template { parts }));
@@ -295,7 +301,7 @@ fn shape(
     target: &TargetPlan,
     variables: &[String],
 ) -> Result<Shape, StepError> {
-    if let Protocol::Tcp(_) = step.protocol {
+    if step.protocol.is_in_session() || matches!(step.protocol, Protocol::Tcp(_)) {
         return Ok(bare(step, variables));
     }
     let mut pieces = Pieces::new(variables);

@@ -548,6 +548,7 @@ impl Shard {
     }
 
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
+        self.leave_session(pass, now_us);
         self.keep_own(pass);
         let state = &mut self.passes[pass];
         match state.owner {

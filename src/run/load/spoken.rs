@@ -3,25 +3,76 @@
 
 use std::sync::Arc;
 
+use super::checks::{CheckError, Test};
 use super::connection::Broken;
-use super::exchange::Answer;
+use super::exchange::{Answer, Ending, Started};
 use super::http1::{Head, Receiver as _};
-use super::lane::{Ear, Lane, Line, Told};
+use super::lane::{Ear, Kept, Lane, Line, Told};
 use super::passes::Place;
 use super::shard::Shard;
 use super::stream::Stream;
-use super::tcp;
+use super::websocket::{self, Session, Talk};
+use super::{events, tcp};
 use crate::clock::RunClock;
-use crate::plan::Protocol;
+use crate::plan::{EventsUntil, Protocol, StepPlan, TcpStep, WebSocketStep};
+use crate::units::Pace;
+
+/// The protocol of a step, ready to be spoken.
+#[derive(Clone, Debug)]
+pub enum Spoken {
+    /// By the transport itself.
+    Http,
+    /// Bytes over TCP.
+    Tcp(TcpStep),
+    /// Server-sent events; times are real.
+    Events(EventsUntil),
+    /// In a session.
+    WebSocket(Talk),
+}
+
+impl Spoken {
+    /// What `step` speaks.
+    pub fn compile(step: &StepPlan, pace: Pace) -> Result<Self, CheckError> {
+        Ok(match &step.protocol {
+            Protocol::Http => Self::Http,
+            Protocol::Tcp(tcp) => Self::Tcp(tcp.clone()),
+            Protocol::Events(EventsUntil::For(length)) => Self::Events(EventsUntil::For(pace.patience(*length))),
+            Protocol::Events(until) => Self::Events(until.clone()),
+            Protocol::WebSocket(doing) => Self::WebSocket(match doing {
+                WebSocketStep::Open => Talk::Open,
+                WebSocketStep::SendText => Talk::SendText,
+                WebSocketStep::SendBinary => Talk::SendBinary,
+                WebSocketStep::Receive(wanted) => Talk::Receive(Test::compile(step, wanted)?),
+                WebSocketStep::Ping => Talk::Ping,
+                WebSocketStep::Stay(length) => Talk::Stay(pace.patience(*length)),
+                WebSocketStep::Close => Talk::Close,
+            }),
+        })
+    }
+
+    /// Whether it belongs to a session that an earlier step opened.
+    #[must_use]
+    #[inline]
+    pub fn is_in_session(&self) -> bool {
+        match self {
+            Self::WebSocket(talk) => !matches!(talk, Talk::Open),
+            _ => false,
+        }
+    }
+}
 
 /// Begins the exchange of `pass` over `stream`.
-pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock, request: &[u8], protocol: &Protocol) {
+pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock, request: &[u8], spoken: &Spoken) {
     let ear = Arc::new(Ear::default());
     let line = Line::new(stream, Arc::clone(&ear), clock);
-    match protocol {
+    let request = request.to_vec();
+    match spoken {
         // The transport speaks it itself.
-        Protocol::Http => {}
-        Protocol::Tcp(step) => lane.start(pass, ear, tcp::exchange(line, request.to_vec(), step.clone())),
+        Spoken::Http => {}
+        Spoken::Tcp(step) => lane.start(pass, ear, tcp::exchange(line, request, step.clone())),
+        Spoken::Events(until) => lane.start(pass, ear, events::exchange(line, request, until.clone(), clock)),
+        // All others have a session.
+        Spoken::WebSocket(_) => lane.start(pass, ear, websocket::open(line, request)),
     }
 }
 
@@ -35,18 +86,30 @@ impl Shard {
             return;
         };
         let now_us = self.now_us();
-        self.passes[pass].heard_us = ear.heard_us();
+        self.passes[pass].heard_us = told.heard_us.or(ear.heard_us());
         if let Some(kind) = told.failure {
             let broken = Broken {
                 kind,
                 silent: ear.heard_us().is_none(),
                 unsent: !ear.has_written(),
-                reused: self.transport.is_reused(connection),
+                // A session's connection carried its handshake, and cannot be replaced.
+                reused: self.transport.is_reused(connection) && !self.is_in_session(pass),
             };
             self.broke(pass, connection, broken, now_us);
             return;
         }
-        let line = self.take_down(pass, told);
+        let (line, session) = self.take_down(pass, told);
+        if let Some(session) = session {
+            let kept = Kept {
+                session,
+                connection,
+                served: self.passes[pass].served,
+                ear,
+            };
+            self.lane.keep(pass, kept);
+            self.end_request(pass, Ending::Answered, now_us);
+            return;
+        }
         let reusable = line.is_some();
         if let Some(line) = line {
             self.transport.take_back(connection, line.into_stream());
@@ -55,7 +118,7 @@ impl Shard {
     }
 
     /// What the exchange found, as checks and records want it.
-    fn take_down(&mut self, pass: u32, told: Told) -> Option<Line> {
+    fn take_down(&mut self, pass: u32, told: Told) -> (Option<Line>, Option<Session>) {
         let step = self.step_of(pass);
         let mut answer = Answer {
             pass: &mut self.passes[pass],
@@ -75,7 +138,50 @@ impl Shard {
         }
         answer.body(&told.body.bytes);
         answer.pass.body_length = told.body.length;
-        told.line
+        (told.line, told.session)
+    }
+
+    /// Whether the pass is at a step of a session that an earlier one opened.
+    #[inline]
+    pub(super) fn is_in_session(&self, pass: u32) -> bool {
+        self.common.steps[self.step_of(pass)].spoken.is_in_session()
+    }
+
+    /// Goes on in the session of a pass with the step it is at, whose request has begun; without one there is nothing
+    /// to send.
+    pub(super) fn go_on_in_session(&mut self, pass: u32, step: usize, now_us: u64) -> Started {
+        let Some(kept) = self.lane.resume(pass) else {
+            self.recorder.dropped();
+            return Started::NotSent;
+        };
+        let Kept {
+            session,
+            connection,
+            served,
+            ear,
+        } = kept;
+        let state = &mut self.passes[pass];
+        (state.free_us, state.sent_us, state.place) = (Some(now_us), now_us, Place::Sent(connection));
+        // Only the handshake says it.
+        state.served = served;
+        self.recorder
+            .started(step, state.intended_us, now_us, Some(state.region));
+        self.patience.push(step, pass, now_us);
+        let message = self.request_of(pass).to_vec();
+        if let Spoken::WebSocket(talk) = &self.common.steps[step].spoken {
+            self.lane
+                .start(pass, ear, websocket::talk(session, talk.clone(), message));
+        }
+        Started::UnderWay
+    }
+
+    /// The pass needs its session no longer, if it has one; the connection is closed with it.
+    #[inline]
+    pub(super) fn leave_session(&mut self, pass: u32, now_us: u64) {
+        if let Some(kept) = self.lane.resume(pass) {
+            let next = self.transport.close(kept.connection);
+            self.give(next, None, now_us);
+        }
     }
 
     /// When something of an answer came to the exchange of a pass that is under way.

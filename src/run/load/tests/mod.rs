@@ -11,6 +11,7 @@ mod loads;
 mod open;
 mod redirects;
 mod steered;
+mod streams;
 mod tcp;
 mod times;
 mod tls;

@@ -38,7 +38,7 @@ fn echo(stream: TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>
     })
 }
 
-fn tcp(name: &str, port: Option<u16>, send: &[Part], until: TcpUntil) -> StepPlan {
+pub(in crate::run::load::tests) fn tcp(name: &str, port: Option<u16>, send: &[Part], until: TcpUntil) -> StepPlan {
     StepPlan {
         protocol: Protocol::Tcp(TcpStep {
             port,

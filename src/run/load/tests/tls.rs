@@ -4,12 +4,15 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::*;
 
-/// An HTTPS server with a certificate for `name`, and the authority that signed it, in PEM.
-async fn secure(name: &str) -> (SocketAddr, String) {
+/// Whoever has a certificate for `name`, and the authority that signed it, in PEM.
+fn vouched(name: &str) -> (TlsAcceptor, String) {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -25,7 +28,12 @@ async fn secure(name: &str) -> (SocketAddr, String) {
             PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
         )
         .unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    (TlsAcceptor::from(Arc::new(config)), authority.pem())
+}
+
+/// An HTTPS server with a certificate for `name`, and the authority that signed it, in PEM.
+async fn secure(name: &str) -> (SocketAddr, String) {
+    let (acceptor, authority) = vouched(name);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -46,7 +54,7 @@ async fn secure(name: &str) -> (SocketAddr, String) {
             });
         }
     });
-    (address, authority.pem())
+    (address, authority)
 }
 
 fn over_tls(address: SocketAddr, tls: TlsSettings) -> Plan {
@@ -145,4 +153,68 @@ async fn https_to_a_server_without_tls_is_a_tls_failure() {
         (ran.ok(), ran.failed().keys().collect::<Vec<_>>()),
         (0, vec![&FailureKind::Tls])
     );
+}
+
+/// A TLS server that does `talk` with every connection, and the authority that signed its certificate, in PEM.
+async fn talks<T>(talk: fn(TlsStream<TcpStream>) -> T) -> (SocketAddr, String)
+where
+    T: Future<Output = ()> + Send + 'static,
+{
+    let (acceptor, authority) = vouched("127.0.0.1");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                if let Ok(stream) = acceptor.accept(stream).await {
+                    talk(stream).await;
+                }
+            });
+        }
+    });
+    (address, authority)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_tcp_and_websocket_go_through_tls_too() {
+    let (address, authority) = talks(|mut stream| async move {
+        let mut line = [0; 3];
+        while stream.read_exact(&mut line).await.is_ok() {
+            stream.write_all(&line).await.unwrap();
+        }
+    })
+    .await;
+    let authorities = |authority| TlsSettings {
+        authorities: Some(authority),
+        ..TlsSettings::default()
+    };
+    let mut plan = over_tls(address, authorities(authority));
+    // The target speaks in the clear, this step does not.
+    plan.target.scheme = "http".to_owned();
+    plan.steps[0] = super::tcp::tcp(
+        "line",
+        None,
+        &[Part::Text("ab\n".to_owned())],
+        TcpUntil::Delimiter("\n".to_owned()),
+    );
+    plan.steps[0].expect.body = vec![Wanted::Is("ab".to_owned())];
+    if let Protocol::Tcp(tcp) = &mut plan.steps[0].protocol {
+        tcp.tls = true;
+    }
+    let ran = run(plan).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(ran.ok() > 100, "{}", ran.ok());
+
+    let (address, authority) = talks(|stream| async move {
+        let _ = super::streams::hold_a_session(stream).await;
+    })
+    .await;
+    let mut plan = over_tls(address, authorities(authority));
+    plan.steps = super::streams::session();
+    plan.journeys[0].steps = (0..plan.steps.len()).collect();
+    let ran = run(plan).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(ran.ok() > 100, "{}", ran.ok());
 }

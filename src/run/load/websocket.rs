@@ -1,0 +1,209 @@
+//! WebSocket sessions (RFC 6455), spoken by tungstenite over a lent connection. Each thing a user does in a session is an
+//! exchange of its own; between them the session waits for its pass.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
+use tokio_tungstenite::tungstenite::handshake::client::generate_key;
+use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+
+use super::checks::Test;
+use super::connection::io_failure;
+use super::lane::{Captured, Line, Told};
+use crate::recording::FailureKind;
+
+/// Bytes of a message at most; a longer one fails.
+const MESSAGE_MAX: usize = 16 << 20;
+/// Memory of a session that waits; there may be many.
+const READ_BUFFER: usize = 4 * 1024;
+/// Header fields of a step at most.
+const HEADERS_MAX: usize = 128;
+
+/// An open session.
+pub type Session = Box<WebSocketStream<Line>>;
+
+/// What is done in a session.
+#[derive(Clone, Debug)]
+pub enum Talk {
+    /// Opens it.
+    Open,
+    /// Sends a text message.
+    SendText,
+    /// Sends a binary message.
+    SendBinary,
+    /// Waits for a message like this.
+    Receive(Test),
+    /// Sends a ping and waits for its pong.
+    Ping,
+    /// Stays for so long, real time.
+    Stay(Duration),
+    /// Closes it.
+    Close,
+}
+
+/// Opens a session with the GET whose head is `head`.
+pub async fn open(line: Line, head: Vec<u8>) -> Told {
+    let Some(request) = handshake(&head) else {
+        return Told::failed(FailureKind::Protocol);
+    };
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER)
+        .write_buffer_size(0)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX));
+    match client_async_with_config(request, line, Some(config)).await {
+        Ok((session, answer)) => Told {
+            status: answer.status().as_u16(),
+            headers: answer.into_parts().0.headers,
+            session: Some(Box::new(session)),
+            ..Told::default()
+        },
+        Err(Error::Http(answer)) => {
+            let (head, begun) = answer.into_parts();
+            let mut body = Captured::default();
+            body.push(&begun.unwrap_or_default());
+            Told {
+                status: head.status.as_u16(),
+                headers: head.headers,
+                body,
+                ..Told::default()
+            }
+        }
+        Err(error) => Told::failed(failure(&error)),
+    }
+}
+
+/// The step's own head, and what makes it a handshake.
+fn handshake(head: &[u8]) -> Option<Request<()>> {
+    let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut fields);
+    parsed.parse(head).ok()?;
+    // Only the path is sent; the library wants to be sure that a WebSocket is meant.
+    let mut request = Request::get(format!("ws://target{}", parsed.path?));
+    for field in parsed.headers.iter() {
+        request = request.header(field.name, field.value);
+    }
+    let mut request = request.body(()).ok()?;
+    let headers = request.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    headers.insert(header::SEC_WEBSOCKET_KEY, HeaderValue::try_from(generate_key()).ok()?);
+    Some(request)
+}
+
+/// Does one thing in an open session; `message` is what the step sends.
+pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
+    let done = match talk {
+        Talk::SendText => match Utf8Bytes::try_from(message) {
+            Ok(text) => send(&mut session, Message::Text(text)).await,
+            Err(_) => Err(FailureKind::Protocol),
+        },
+        Talk::SendBinary => send(&mut session, Message::Binary(message.into())).await,
+        Talk::Receive(test) => receive(&mut session, &test).await,
+        Talk::Ping => ping(&mut session).await,
+        Talk::Stay(length) => stay(&mut session, length).await,
+        Talk::Close => {
+            return match close(&mut session).await {
+                Ok(()) => Told::default(),
+                Err(kind) => Told::failed(kind),
+            };
+        }
+        // Who is in a session has opened it.
+        Talk::Open => Err(FailureKind::Protocol),
+    };
+    match done {
+        Ok(body) => Told {
+            body,
+            session: Some(session),
+            ..Told::default()
+        },
+        Err(kind) => Told::failed(kind),
+    }
+}
+
+async fn send(session: &mut Session, message: Message) -> Result<Captured, FailureKind> {
+    session.send(message).await.map_err(|error| failure(&error))?;
+    Ok(Captured::default())
+}
+
+/// The next message that is as wanted; pings before it are answered by the library.
+async fn receive(session: &mut Session, wanted: &Test) -> Result<Captured, FailureKind> {
+    loop {
+        let message = match next(session).await? {
+            Message::Text(text) => Bytes::from(text),
+            Message::Binary(bytes) => bytes,
+            _ => continue,
+        };
+        if wanted.holds(&message) {
+            let mut body = Captured::default();
+            body.push(&message);
+            return Ok(body);
+        }
+    }
+}
+
+async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
+    let payload = Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes());
+    send(session, Message::Ping(payload.clone())).await?;
+    loop {
+        if matches!(next(session).await?, Message::Pong(answer) if answer == payload) {
+            return Ok(Captured::default());
+        }
+    }
+}
+
+/// A server that ends the session meanwhile has failed its user.
+async fn stay(session: &mut Session, length: Duration) -> Result<Captured, FailureKind> {
+    let leaves_at = Instant::now() + length;
+    while let Ok(message) = timeout_at(leaves_at, next(session)).await {
+        message?;
+    }
+    Ok(Captured::default())
+}
+
+/// Messages that are still on their way are passed over.
+async fn close(session: &mut Session) -> Result<(), FailureKind> {
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: Utf8Bytes::from_static(""),
+    };
+    session
+        .send(Message::Close(Some(frame)))
+        .await
+        .map_err(|error| failure(&error))?;
+    loop {
+        match session.next().await {
+            None | Some(Ok(Message::Close(_))) => return Ok(()),
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(failure(&error)),
+        }
+    }
+}
+
+/// The next frame or whole message; a session that the server closes is over.
+async fn next(session: &mut Session) -> Result<Message, FailureKind> {
+    match session.next().await {
+        None | Some(Ok(Message::Close(_))) => Err(FailureKind::Reset),
+        Some(Ok(message)) => Ok(message),
+        Some(Err(error)) => Err(failure(&error)),
+    }
+}
+
+fn failure(error: &Error) -> FailureKind {
+    match error {
+        Error::Io(error) => io_failure(error),
+        Error::ConnectionClosed
+        | Error::AlreadyClosed
+        | Error::Protocol(ProtocolError::HandshakeIncomplete | ProtocolError::ResetWithoutClosingHandshake) => {
+            FailureKind::Reset
+        }
+        _ => FailureKind::Protocol,
+    }
+}

@@ -1,0 +1,122 @@
+//! The example profiles of raw TCP, server-sent events and WebSocket, each run as a user would run it against servers by
+//! aiohttp and asyncio.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{machine, tenfold, venv};
+
+/// The profiles that are run here.
+pub const EXAMPLES: [&str; 3] = ["tcp", "server-sent-events", "websocket"];
+
+struct Servers {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    ports: Value,
+}
+
+impl Servers {
+    fn start() -> Self {
+        let mut process = venv("python")
+            .arg("tests/independent/streams_server.py")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the servers start");
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("they say their ports");
+        Self {
+            ports: serde_json::from_str(&line).expect("ports"),
+            process,
+            stdout,
+        }
+    }
+
+    /// Runs an example; the steps of its report by name, and what the servers saw.
+    fn run(mut self, name: &str, set: &[String], code: i32) -> (Value, Value) {
+        let dir = TempDir::new().expect("a directory");
+        let out = dir.path().join("run");
+        let output = tenfold()
+            .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
+            .arg(format!("http://127.0.0.1:{}", self.ports["http"]))
+            .arg("--out")
+            .arg(&out)
+            .args(["--set", "honesty.lag_p99=2s"])
+            .args(set.iter().flat_map(|set| ["--set", set]))
+            .output()
+            .expect("tenfold runs");
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        drop(self.process.stdin.take());
+        let mut seen = String::new();
+        self.stdout.read_to_string(&mut seen).expect("they say what they saw");
+        self.process.wait().expect("they end");
+        let report = std::fs::read(out.join("report.json")).expect("the report");
+        (
+            serde_json::from_slice(&report).expect("JSON"),
+            serde_json::from_str(&seen).expect("JSON"),
+        )
+    }
+}
+
+fn errors(report: &Value) -> &serde_json::Map<String, Value> {
+    report["series"]["errors"].as_object().expect("errors by kind")
+}
+
+#[test]
+fn example_tcp_keeps_a_connection_for_each_user_until_it_closes_it() {
+    let _turn = machine();
+    let servers = Servers::start();
+    let port = &servers.ports["tcp"];
+    let set: Vec<String> = (0..4)
+        .map(|step| format!("journeys.cache.steps.{step}.tcp.port={port}"))
+        .collect();
+    let (_, seen) = servers.run("tcp", &set, 0);
+    let lines = seen["lines"].as_u64().unwrap_or_default();
+    let connections = seen["connections"].as_u64().unwrap_or_default();
+    assert!(lines > 400, "{seen}");
+    assert!((lines / 4..=lines / 4 + 20).contains(&connections), "{seen}");
+}
+
+#[test]
+fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
+    let _turn = machine();
+    let (report, seen) = Servers::start().run("server-sent-events", &[], 0);
+    assert!(seen["streams"].as_u64() > Some(100), "{seen}");
+    assert_eq!(seen["accept"], serde_json::json!(["text/event-stream"]));
+    assert!(errors(&report).is_empty(), "{report}");
+    let more = ["journeys.ticker.steps.0.until={ events: 5 }".to_owned()];
+    let (report, _) = Servers::start().run("server-sent-events", &more, 1);
+    assert!(
+        errors(&report).contains_key("reset"),
+        "the stream ends before: {:?}",
+        errors(&report)
+    );
+}
+
+#[test]
+fn example_websocket_sessions_are_opened_talked_in_and_closed() {
+    let _turn = machine();
+    let (_, seen) = Servers::start().run("websocket", &[], 0);
+    let sessions = seen["sessions"].as_u64().unwrap_or_default();
+    assert!(sessions > 100, "{seen}");
+    let closed = seen["closed"]["1000"].as_u64().unwrap_or_default();
+    let cut = seen["closed"]["1006"].as_u64().unwrap_or_default();
+    // Those under way when the run ends are cut off, one for each user at most.
+    assert_eq!(closed + cut, sessions, "{seen}");
+    assert!(cut <= 20, "{seen}");
+    assert_eq!((&seen["said"], &seen["pings"]), (&seen["sessions"], &seen["sessions"]));
+    let stranger = ["journeys.chat.auth={ bearer: other }".to_owned()];
+    let (report, seen) = Servers::start().run("websocket", &stranger, 1);
+    assert!(errors(&report).keys().eq(["4xx"]), "{:?}", errors(&report));
+    assert_eq!(seen["sessions"], 0);
+}
