@@ -17,7 +17,7 @@ const SHARDS_MAX: u64 = 1024;
 /// The generator as a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
-    /// `honour-ttl`, `pin` or `forever`.
+    /// `honour-ttl`, `pin`, `forever` or `jvm-30s`.
     pub dns: String,
     /// How connections are kept.
     pub connections: Connections,
@@ -53,7 +53,7 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     if let Some(node) = fields.take("dns")
         && let Some(dns) = decode::text(node, sink)
     {
-        let known = ["honour-ttl", "pin", "forever"];
+        let known = ["honour-ttl", "pin", "forever", "jvm-30s"];
         if !known.contains(&dns.as_str()) {
             sink.push(Mistake::at(&node.place, format!("unknown DNS policy {dns:?}")).hint(suggest(&dns, known)));
         }

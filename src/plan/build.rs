@@ -193,6 +193,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             dns: match client.dns.as_str() {
                 "pin" => DnsPolicy::Pin,
                 "forever" => DnsPolicy::Forever,
+                "jvm-30s" => DnsPolicy::Jvm,
                 _ => DnsPolicy::HonourTtl,
             },
             connections: client.connections.clone(),

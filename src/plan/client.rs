@@ -48,4 +48,8 @@ pub enum DnsPolicy {
     Pin,
     /// Ask once.
     Forever,
+    /// As a JVM does by default: an answer counts for 30 s of cloud time whatever its TTL says, a failed lookup for 10 s
+    /// (`networkaddress.cache.ttl` and `networkaddress.cache.negative.ttl`); old connections are kept.
+    #[serde(rename = "jvm-30s")]
+    Jvm,
 }

@@ -115,13 +115,13 @@ impl Pools {
         index
     }
 
-    /// The pool for the next request through `door`: the answer's addresses in turn; under `pin`, old connections come
-    /// first.
+    /// The pool for the next request through `door`: the answer's addresses in turn; under `pin` and `jvm-30s`, old
+    /// connections come first.
     #[inline]
     pub fn route(&mut self, door: u32) -> Result<u32, NoRoute> {
         let turn = self.turn;
         self.turn = turn.wrapping_add(1);
-        if self.policy == DnsPolicy::Pin
+        if matches!(self.policy, DnsPolicy::Pin | DnsPolicy::Jvm)
             && let Some(pool) = self.pinned(door, turn)
         {
             return Ok(pool);

@@ -23,6 +23,10 @@ use crate::plan::{DnsPolicy, TargetPlan};
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 /// Cloud time from a failed lookup to the next.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// Cloud time a JVM keeps an answer: the default of `networkaddress.cache.ttl` without a security manager.
+const JVM_KEEPS: Duration = Duration::from_secs(30);
+/// Cloud time a JVM keeps a failure: the default of `networkaddress.cache.negative.ttl`.
+const JVM_KEEPS_FAILURE: Duration = Duration::from_secs(10);
 /// Real time between lookups at least, whatever the TTL says.
 const SPACING_MIN: Duration = Duration::from_millis(50);
 /// The UDP payload recommended by the DNS flag day of 2020.
@@ -187,14 +191,18 @@ impl Lookups {
                         known = sorted;
                         self.announce(found.addresses, found.ttl).await;
                     }
-                    if self.policy == DnsPolicy::Forever {
-                        return;
+                    match self.policy {
+                        DnsPolicy::Forever => return,
+                        DnsPolicy::Jvm => pace.to_real(JVM_KEEPS),
+                        DnsPolicy::HonourTtl | DnsPolicy::Pin => pace.to_real(found.ttl),
                     }
-                    pace.to_real(found.ttl)
                 }
                 Err(_) => {
                     self.failures.fetch_add(1, Ordering::Relaxed);
-                    pace.patience(RETRY_AFTER)
+                    match self.policy {
+                        DnsPolicy::Jvm => pace.to_real(JVM_KEEPS_FAILURE),
+                        DnsPolicy::HonourTtl | DnsPolicy::Pin | DnsPolicy::Forever => pace.patience(RETRY_AFTER),
+                    }
                 }
             };
             tokio::time::sleep_until(asked + again.max(SPACING_MIN)).await;

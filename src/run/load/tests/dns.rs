@@ -173,6 +173,59 @@ async fn ttl_is_cloud_time() {
     assert!(one.abs_diff(other) <= 2, "addresses take turns: {one} {other}");
 }
 
+/// Four real seconds of two cloud minutes under `jvm-30s`: when the server was asked.
+async fn asked_by_a_jvm(zone: Zone) -> (Ran, Vec<Instant>) {
+    let (east, _west) = two_regions().await;
+    let (resolver, zone) = dns(zone).await;
+    let mut plan = named(&east, resolver, DnsPolicy::Jvm);
+    plan.pace = Pace::new(30.0).unwrap();
+    plan.stages.clear();
+    plan.ends_at = Duration::ZERO;
+    stage(&mut plan, 50.0, Duration::ZERO, Duration::from_secs(120));
+    let changing = async {
+        tokio::time::sleep(Duration::from_millis(1700)).await;
+        zone.lock().unwrap().addresses = vec![WEST];
+    };
+    let (ran, ()) = tokio::join!(run(plan), changing);
+    let asked = zone.lock().unwrap().asked.clone();
+    (ran, asked)
+}
+
+fn apart(asked: &[Instant], real: std::ops::Range<u128>) {
+    for pair in asked.windows(2) {
+        let apart = (pair[1] - pair[0]).as_millis();
+        assert!(real.contains(&apart), "{apart} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jvm_asks_every_thirty_seconds_whatever_the_ttl_and_keeps_its_connections() {
+    for ttl in [1, 600] {
+        let (ran, asked) = asked_by_a_jvm(Zone {
+            addresses: vec![EAST],
+            ttl,
+            ..Zone::default()
+        })
+        .await;
+        assert!((4..=6).contains(&asked.len()), "TTL {ttl}: {}", asked.len());
+        apart(&asked, 900..1300);
+        assert_eq!(ran.answers().len(), 2, "TTL {ttl}");
+        let last = &ran.slices[3];
+        assert!(sent(last, "us-east-1") > 0, "old connections stay: {:?}", last.sent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_jvm_keeps_a_failed_lookup_for_ten_seconds() {
+    let (ran, asked) = asked_by_a_jvm(Zone {
+        broken: true,
+        ..Zone::default()
+    })
+    .await;
+    assert!(ran.end.lookups_failed >= 8, "{}", ran.end.lookups_failed);
+    apart(&asked, 300..500);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_failed_lookup_keeps_the_last_answer_and_a_cut_one_is_asked_over_tcp() {
     let (east, _west) = two_regions().await;
