@@ -138,6 +138,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
                 content_type: "application/json".to_owned(),
                 template: text(&[literal(r#"{"id":""#), Part::Unique, literal(r#"","item":"1"}"#)]),
                 encoding: Encoding::Json,
+                compress: None,
             }),
             expect: Expect {
                 status: Some(201),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -93,7 +94,11 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     let mut seen = seen.lock().expect("no test panics with it");
     let path = request.uri().path();
     *seen.paths.entry(path.to_owned()).or_default() += 1;
+    if path == "/catalogue" {
+        return catalogue(request, seen.paths[path]);
+    }
     let (status, body) = match path {
+        "/import" => (import(request), String::new()),
         "/login" => login(&mut seen, request.body()),
         "/me" => me(request),
         "/photos" => photos(request),
@@ -129,6 +134,42 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     }
     *answer.status_mut() = status.try_into().expect("a status");
     answer
+}
+
+/// Three kilobytes of JSON in every coding in turn, as long as all are asked for.
+fn catalogue(request: &Request<Bytes>, turn: u64) -> Response<Full<Bytes>> {
+    let items: Vec<_> = (100..200)
+        .map(|id| serde_json::json!({ "id": id, "price": 10 }))
+        .collect();
+    let text = serde_json::json!({ "items": items }).to_string();
+    let (coding, body) = match turn % 3 {
+        0 => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).expect("memory");
+            ("gzip", encoder.finish().expect("memory"))
+        }
+        1 => ("zstd", zstd::encode_all(text.as_bytes(), 19).expect("memory")),
+        _ => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).expect("memory");
+            ("deflate", encoder.finish().expect("memory"))
+        }
+    };
+    let asked = header(request, "accept-encoding") == "gzip, deflate, br, zstd";
+    let builder = Response::builder().status(if asked { 200 } else { 400 });
+    let builder = builder.header("content-encoding", coding);
+    builder.body(Full::from(body)).expect("an answer")
+}
+
+fn import(request: &Request<Bytes>) -> u16 {
+    let mut text = String::new();
+    let read = flate2::read::GzDecoder::new(&request.body()[..]).read_to_string(&mut text);
+    let fine = read.is_ok()
+        && header(request, "content-encoding") == "gzip"
+        && header(request, "content-type") == "application/json"
+        && header(request, "accept-encoding") == "gzip"
+        && text.contains(r#""item":"101""#);
+    if fine { 201 } else { 400 }
 }
 
 /// Where some answers send their user, and the cookie they set.
@@ -257,7 +298,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 5] = ["sign-in", "uploads", "retries", "https", "visits"];
+const JOURNEYS: [&str; 6] = ["compression", "sign-in", "uploads", "retries", "https", "visits"];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
@@ -362,6 +403,16 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+#[test]
+fn answers_are_decoded_and_bodies_sent_compressed() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, _, _dir) = run("compression", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    assert!(seen.paths["/import"] > 100, "{:?}", seen.paths);
 }
 
 #[test]

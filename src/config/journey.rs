@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::auth;
 use super::body::{self, RequestBody};
 use super::checks::{self, Expect, Extract};
+use super::compression;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
@@ -69,6 +70,8 @@ pub struct Step {
     pub headers: Vec<(String, Vec<Piece>)>,
     /// Body.
     pub body: Option<RequestBody>,
+    /// Accept-Encoding, or none for no such field; the client's where the step says nothing.
+    pub accept_encoding: Option<Option<String>>,
     /// Patience for its answer, cloud time; the client's when none.
     pub timeout: Option<Duration>,
     /// Redirects that are followed at most.
@@ -257,6 +260,9 @@ fn step(
         headers.extend(auth.map(|value| ("authorization".to_owned(), value)));
     }
     let body = body::body(&mut fields, &holes, files, sink);
+    let accept_encoding = fields
+        .take("compression")
+        .and_then(|node| compression::compression(node, sink));
     let expect = fields
         .take("expect")
         .map(|node| checks::expect(node, sink))
@@ -288,6 +294,7 @@ fn step(
         path: path?,
         headers,
         body,
+        accept_encoding,
         timeout,
         redirects: redirects.unwrap_or(usual.redirects),
         expect,

@@ -6,6 +6,7 @@ mod auth;
 pub mod body;
 pub mod checks;
 mod client;
+pub mod compression;
 pub mod connections;
 mod decode;
 pub mod entry;

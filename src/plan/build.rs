@@ -13,7 +13,8 @@ use super::{
 use super::{resolve, schedule};
 use crate::config::template::Piece;
 use crate::config::{
-    Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
+    Client, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, Step,
+    TargetFile,
 };
 use crate::units::Pace;
 
@@ -92,28 +93,23 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     let mut journeys = Vec::new();
     for (index, journey) in profile.journeys.iter().enumerate() {
         let first = steps.len();
-        steps.extend(journey.steps.iter().map(|step| {
-            StepPlan {
-                name: step.name.clone(),
-                journey: index,
-                method: step.method.clone(),
-                path: template(&step.path),
-                headers: step
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), template(value)))
-                    .collect(),
-                body: step.body.as_ref().map(|body| Body {
-                    content_type: body.content_type.clone(),
-                    template: template(&body.text),
-                    encoding: body.encoding,
-                }),
-                timeout: step.timeout,
-                redirects: step.redirects,
-                expect: step.expect.clone(),
-                extract: step.extract.clone(),
-                ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
-            }
+        steps.extend(journey.steps.iter().map(|step| StepPlan {
+            name: step.name.clone(),
+            journey: index,
+            method: step.method.clone(),
+            path: template(&step.path),
+            headers: headers(step, &profile.client),
+            body: step.body.as_ref().map(|body| Body {
+                content_type: body.content_type.clone(),
+                template: template(&body.text),
+                encoding: body.encoding,
+                compress: body.compress,
+            }),
+            timeout: step.timeout,
+            redirects: step.redirects,
+            expect: step.expect.clone(),
+            extract: step.extract.clone(),
+            ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
         }));
         journeys.push(JourneyPlan {
             name: journey.name.clone(),
@@ -230,6 +226,21 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         },
         ends_at,
     })
+}
+
+/// The headers of a step, with what it says of the answers' encoding.
+fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
+    let written = step.headers.iter();
+    let mut headers: Vec<_> = written.map(|(name, value)| (name.clone(), template(value))).collect();
+    let codings = step.accept_encoding.as_ref().unwrap_or(&client.accept_encoding);
+    let has = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    if let Some(codings) = codings.clone().filter(|_| !has) {
+        let parts = vec![Part::Text(codings)];
+        headers.push(("accept-encoding".to_owned(), Template { parts }));
+    }
+    headers
 }
 
 fn template(pieces: &[Piece]) -> Template {

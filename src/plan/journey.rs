@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::in_base64;
 use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
+use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
 use crate::config::wait::Wait;
 use crate::units::seconds;
@@ -98,6 +99,9 @@ pub struct Body {
     /// How holes are filled.
     #[serde(default)]
     pub encoding: Encoding,
+    /// The content coding it is sent in; as it is when none.
+    #[serde(default)]
+    pub compress: Option<Coding>,
 }
 
 /// A compiled text with holes.

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
+pub use crate::config::compression::Coding;
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};

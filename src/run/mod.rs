@@ -1,6 +1,7 @@
 //! Making it happen: load, faults and observation on one clock; the director owns the run's state.
 
 pub mod chaos;
+pub mod coding;
 pub mod control;
 pub mod director;
 pub mod load;

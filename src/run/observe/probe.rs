@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -19,6 +19,7 @@ use super::exchange::{Connection, fill, host_header, status_failure};
 use crate::clock::RunClock;
 use crate::plan::{Plan, StepPlan};
 use crate::recording::{Ack, FailureKind, ProbeSample, ServedBy};
+use crate::run::coding::encode;
 use crate::run::tls::Tls;
 
 /// Probes of one step in flight at most; a silent target keeps each one for its whole patience.
@@ -253,7 +254,14 @@ impl Prober {
         let mut bytes = Bytes::new();
         if let Some(body) = &step.body {
             request = request.header(CONTENT_TYPE, body.content_type.as_str());
-            bytes = Bytes::from(fill(&body.template, &mut random, id));
+            let plain = fill(&body.template, &mut random, id);
+            bytes = Bytes::from(match body.compress {
+                Some(coding) => encode(coding, &plain),
+                None => plain,
+            });
+            if let Some(coding) = body.compress {
+                request = request.header(CONTENT_ENCODING, coding.name());
+            }
         }
         request.body(Full::new(bytes)).ok()
     }

@@ -106,6 +106,7 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
                 parts: vec![Part::Unique],
             },
             encoding: Encoding::Plain,
+            compress: None,
         }),
         expect: Expect {
             status: Some(201),
