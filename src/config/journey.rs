@@ -12,7 +12,9 @@ use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
 use super::node::{Node, Value};
+use super::protocol::Protocol;
 use super::source::Spanned;
+use super::tcp;
 use super::template::{self, Holes, Piece};
 use super::wait::{self, Wait};
 
@@ -58,11 +60,13 @@ pub struct Journey {
 }
 
 /// One request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Step {
     /// The name given or derived: the journey's, with `.2` and so on for further steps.
     pub name: String,
-    /// HTTP method, upper case.
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// HTTP method, upper case; another protocol's name where there is none.
     pub method: String,
     /// Path.
     pub path: Vec<Piece>,
@@ -213,6 +217,9 @@ fn step(
         .take("name")
         .and_then(|node| decode::text(node, sink))
         .unwrap_or(derived);
+    if let Some(node) = fields.take("tcp") {
+        return tcp::step(name, node, fields, variables, sink);
+    }
     let mut found: Option<(&str, &Node)> = None;
     for method in METHODS {
         let Some(path) = fields.take(method) else { continue };
@@ -271,13 +278,7 @@ fn step(
         .take("extract")
         .map(|node| checks::extract(node, variables, sink))
         .unwrap_or_default();
-    let timeout = fields.take("timeout").and_then(|node| {
-        let timeout = decode::duration(node, sink)?;
-        if timeout.is_zero() {
-            sink.push(Mistake::at(&node.place, "a timeout of zero fails every request"));
-        }
-        Some(timeout)
-    });
+    let timeout = timeout(&mut fields, sink);
     let redirects = fields.take("redirects").and_then(|node| redirects(node, sink));
     let ledger = fields.take("ledger").and_then(|node| decode::spanned(node, sink));
     let unknown_method = found.is_none();
@@ -285,11 +286,12 @@ fn step(
     if unknown_method {
         sink.push(
             Mistake::at(&node.place, "the step sends nothing")
-                .hint(format!("add one of {}: /path", METHODS.join(", "))),
+                .hint(format!("add one of {}: /path, or tcp: {{ .. }}", METHODS.join(", "))),
         );
     }
     Some(Step {
         name,
+        protocol: Protocol::Http,
         method: found?.0.to_uppercase(),
         path: path?,
         headers,
@@ -301,6 +303,16 @@ fn step(
         extract,
         ledger,
     })
+}
+
+/// The `timeout` of a step.
+pub(super) fn timeout(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Duration> {
+    let node = fields.take("timeout")?;
+    let timeout = decode::duration(node, sink)?;
+    if timeout.is_zero() {
+        sink.push(Mistake::at(&node.place, "a timeout of zero fails every request"));
+    }
+    Some(timeout)
 }
 
 /// A text with holes.

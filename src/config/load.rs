@@ -9,6 +9,7 @@ use super::objective::{Measure, Objective};
 use super::objective_text::{SubjectKind, measure_name, subject_kind, subject_place};
 use super::overrides;
 use super::profile::{self, Profile, TargetRef};
+use super::protocol::Protocol;
 use super::source::{Place, Source, Spanned};
 use super::{decode, objective_text};
 
@@ -263,6 +264,12 @@ fn across(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
         sink.push(Mistake::at(&probe.step.place, format!("unknown step {:?}", probe.step.value)).hint(hint));
     }
     for probe in &profile.probes {
+        let mut of = profile.journeys.iter().flat_map(|journey| &journey.steps);
+        let named = of.find(|step| step.name == probe.step.value);
+        if named.is_some_and(|step| step.protocol != Protocol::Http) {
+            let message = format!("step {:?} does not speak HTTP", probe.step.value);
+            sink.push(Mistake::at(&probe.step.place, message).hint("probes do; name a step such as `- get: /`"));
+        }
         let of = profile.journeys.iter().flat_map(|journey| &journey.steps);
         for step in of.filter(|step| step.name == probe.step.value && step.has_variables()) {
             let hint = "a probe sends its one request alone; name a step that stands alone";

@@ -257,7 +257,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
     let feeders = "{ accounts: { csv: a.csv } }";
     let step = "journeys.order.steps.0";
     // What is set besides, what is set wrongly, and what is said.
-    let table: [Mistake; 30] = [
+    let table: [Mistake; 38] = [
         (&[], "feeders", "{ accounts: {} }", "names no file"),
         (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
         (
@@ -322,6 +322,39 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
             "\"none.png\" was not read",
         ),
         (&[], step, "{ post: /, timeout: 0s }", "fails every request"),
+        (&[], step, "{ tcp: {} }", "neither sends nor awaits"),
+        (
+            &[],
+            step,
+            "{ tcp: { send: a, send_hex: 0a } }",
+            "either `send` or `send_hex`",
+        ),
+        (&[], step, "{ tcp: { send_hex: 0a0 } }", "is not hexadecimal"),
+        (
+            &[],
+            step,
+            "{ tcp: { send: a, until: { prefix: 3 } } }",
+            "an answer ends in one way",
+        ),
+        (&[], step, "{ tcp: { send: a, port: 70000 } }", "from 1 to 65535"),
+        (
+            &[],
+            step,
+            "{ tcp: { send: a }, expect: { status: 200 } }",
+            "neither status nor headers",
+        ),
+        (
+            &[],
+            step,
+            "{ tcp: { send: a }, headers: { a: b } }",
+            "unknown key \"headers\"",
+        ),
+        (
+            &[(step, "{ name: ping, tcp: { send: a } }")],
+            "probes",
+            "[{ step: ping }]",
+            "does not speak HTTP",
+        ),
         (&[], "client.retries", "{ attempts: 1 }", "from 2 to 20"),
         (&[], "client.retries", "{ backoff: 5s..1s }", "is not a backoff"),
         (&[], "client.retries", "{ jitter: ful }", "did you mean \"full\""),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::feed::{self, FedLoad};
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan,
+    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, StagePlan, StepPlan,
     StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
@@ -96,6 +96,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         steps.extend(journey.steps.iter().map(|step| StepPlan {
             name: step.name.clone(),
             journey: index,
+            protocol: step.protocol.clone(),
             method: step.method.clone(),
             path: template(&step.path),
             headers: headers(step, &profile.client),
@@ -236,7 +237,7 @@ fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
     let has = headers
         .iter()
         .any(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
-    if let Some(codings) = codings.clone().filter(|_| !has) {
+    if let Some(codings) = codings.clone().filter(|_| !has && step.protocol == Protocol::Http) {
         let parts = vec![Part::Text(codings)];
         headers.push(("accept-encoding".to_owned(), Template { parts }));
     }

@@ -10,6 +10,7 @@ use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
 use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
+use crate::config::protocol::Protocol;
 use crate::config::wait::Wait;
 use crate::units::seconds;
 
@@ -65,7 +66,10 @@ pub struct StepPlan {
     pub name: String,
     /// Journey index.
     pub journey: usize,
-    /// HTTP method, upper case.
+    /// What it speaks, and what only that protocol knows.
+    #[serde(default)]
+    pub protocol: Protocol,
+    /// HTTP method, upper case; another protocol's name where there is none.
     pub method: String,
     /// Path template.
     pub path: Template,

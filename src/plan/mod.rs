@@ -28,6 +28,7 @@ pub use crate::config::compression::Coding;
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
+pub use crate::config::protocol::{Protocol, TcpStep, TcpUntil};
 pub use crate::config::retry::{Retries, RetryOn};
 pub use crate::config::stages::Spacing;
 pub use crate::config::tls::{Identity, TlsSettings};

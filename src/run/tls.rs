@@ -54,13 +54,19 @@ impl Tls {
     /// What a target needs; none where it speaks in the clear.
     pub fn to(target: &TargetPlan, plan: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
         match target.scheme.as_str() {
-            "https" => Ok(Some(Arc::new(Self::new(&target.host, plan)?))),
+            "https" => Ok(Some(Arc::new(Self::new(&target.host, plan, &[b"http/1.1"])?))),
             _ => Ok(None),
         }
     }
 
-    /// TLS to `host`. Sessions are resumed, as browsers do, unless the plan says otherwise.
-    fn new(host: &str, plan: &TlsSettings) -> Result<Self, TlsError> {
+    /// TLS to `host` for a protocol that has no name in ALPN.
+    pub fn without_alpn(host: &str, plan: &TlsSettings) -> Result<Self, TlsError> {
+        Self::new(host, plan, &[])
+    }
+
+    /// TLS to `host`, where these protocols are offered. Sessions are resumed, as browsers do, unless the plan says
+    /// otherwise.
+    fn new(host: &str, plan: &TlsSettings, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let host = plan.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsError::Name(host.to_owned()))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -84,7 +90,7 @@ impl Tls {
         if plan.key_log {
             config.key_log = Arc::new(rustls::KeyLogFile::new());
         }
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         if !plan.resume {
             config.resumption = rustls::client::Resumption::disabled();
         }

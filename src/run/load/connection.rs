@@ -56,6 +56,8 @@ pub(super) enum Link {
     None,
     Opening(Opening),
     Open(Stream),
+    /// Somebody else speaks over it.
+    Lent,
 }
 
 /// A slot for one connection after another.
@@ -239,7 +241,9 @@ impl Connection {
     }
 }
 
-fn io_failure(error: &io::Error) -> FailureKind {
+/// What an error of an open connection means to the user.
+#[must_use]
+pub fn io_failure(error: &io::Error) -> FailureKind {
     match error.kind() {
         io::ErrorKind::TimedOut => FailureKind::Timeout,
         _ if is_tls(error) => FailureKind::Tls,

@@ -16,7 +16,8 @@ use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
-
+use super::spoken;
+use crate::plan::Protocol;
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
 
@@ -32,11 +33,11 @@ pub(super) enum Ending {
 }
 
 /// Takes down what an answer says.
-struct Answer<'a> {
-    pass: &'a mut Pass,
-    recorder: &'a mut Recorder,
-    served_by: Option<&'a str>,
-    step: &'a CompiledStep,
+pub(super) struct Answer<'a> {
+    pub(super) pass: &'a mut Pass,
+    pub(super) recorder: &'a mut Recorder,
+    pub(super) served_by: Option<&'a str>,
+    pub(super) step: &'a CompiledStep,
 }
 
 impl Receiver for Answer<'_> {
@@ -91,7 +92,8 @@ impl Shard {
     /// Starts the request of the step that the pass is at.
     pub(super) fn start_request(&mut self, pass: u32, intended_us: u64, now_us: u64) -> Started {
         let step = self.step_of(pass);
-        let (counter, variables) = (self.ids.take(), self.common.steps[step].variables);
+        let CompiledStep { variables, door, .. } = self.common.steps[step];
+        let counter = self.ids.take();
         self.passes[pass].begin_request(intended_us, now_us, counter, variables);
         self.recorder.intended();
         let limiter = self.common.limiter.as_ref();
@@ -99,7 +101,7 @@ impl Shard {
             self.recorder.dropped();
             return Started::NotSent;
         }
-        let pool = match self.transport.route() {
+        let pool = match self.transport.route(door) {
             Ok(pool) => pool,
             Err(NoRoute::QueueFull) => {
                 self.recorder.dropped();
@@ -151,7 +153,8 @@ impl Shard {
         while let Some(pass) = self.retrying.pop_due(due_us) {
             let limiter = self.common.limiter.as_ref();
             let refused = limiter.is_some_and(|limiter| limiter.check().is_err());
-            let pool = match self.transport.route() {
+            let door = self.common.steps[self.step_of(pass)].door;
+            let pool = match self.transport.route(door) {
                 Ok(pool) if !refused && !self.cut => pool,
                 _ => {
                     self.conclude(pass, self.passes[pass].failure, now_us);
@@ -202,7 +205,15 @@ impl Shard {
             &mut filling(state, &self.ids, &mut state.drawn.clone()),
             &mut self.scratch,
         );
-        let sent = self.transport.send(connection, pass, request, compiled.is_to_head());
+        let sent = match &compiled.protocol {
+            Protocol::Http => self.transport.send(connection, pass, request, compiled.is_to_head()),
+            other => {
+                if let Some(stream) = self.transport.lend(connection, pass) {
+                    spoken::start(&mut self.lane, pass, stream, self.common.clock, request, other);
+                }
+                Ok(())
+            }
+        };
         if let Err(broken) = sent {
             self.broke(pass, connection, broken, now_us);
         }
@@ -248,19 +259,25 @@ impl Shard {
             Happened::Answered { reusable } => {
                 let now_us = self.now_us();
                 self.passes[pass].heard_us.get_or_insert(now_us);
-                if self.owned {
-                    self.passes[pass].own = self.transport.release_own(connection, reusable, now_us);
-                } else {
-                    let (next, connection) = self.transport.release(connection, reusable, now_us);
-                    self.give(next, connection, now_us);
-                }
-                self.end_request(pass, Ending::Answered, now_us);
+                self.answered(pass, connection, reusable, now_us);
             }
             Happened::Broken(broken) => {
                 let now_us = self.now_us();
                 self.broke(pass, connection, broken, now_us);
             }
         }
+    }
+
+    /// The answer is whole; its connection is free again, if it can be used again.
+    #[inline]
+    pub(super) fn answered(&mut self, pass: u32, connection: u32, reusable: bool, now_us: u64) {
+        if self.owned {
+            self.passes[pass].own = self.transport.release_own(connection, reusable, now_us);
+        } else {
+            let (next, connection) = self.transport.release(connection, reusable, now_us);
+            self.give(next, connection, now_us);
+        }
+        self.end_request(pass, Ending::Answered, now_us);
     }
 
     /// Takes down when an answer began that is not whole yet; one that comes at once needs no second look at the clock.
@@ -289,7 +306,7 @@ impl Shard {
         self.end_request(pass, ending, now_us);
     }
 
-    fn broke(&mut self, pass: u32, connection: u32, broken: Broken, now_us: u64) {
+    pub(super) fn broke(&mut self, pass: u32, connection: u32, broken: Broken, now_us: u64) {
         let compiled = &self.common.steps[self.step_of(pass)];
         let state = &mut self.passes[pass];
         let lost = broken.kind == FailureKind::Reset && broken.silent;
@@ -341,7 +358,9 @@ impl Shard {
             Place::InLine(_) => FailureKind::BlockedTimeout,
             Place::Opening(connection) if self.transport.is_handshake(connection) => FailureKind::TlsTimeout,
             Place::Opening(_) => FailureKind::ConnectTimeout,
-            Place::Sent(_) if self.passes[pass].heard_us.is_some() => FailureKind::BodyTimeout,
+            Place::Sent(_) if self.passes[pass].heard_us.or(self.heard_in_lane(pass)).is_some() => {
+                FailureKind::BodyTimeout
+            }
             Place::Sent(_) => FailureKind::Timeout,
         })
     }
@@ -354,6 +373,7 @@ impl Shard {
             }
             Place::Sent(connection) => {
                 self.passes[pass].sent = true;
+                self.leave_lane(pass);
                 let next = self.transport.close(connection);
                 self.give(next, None, now_us);
             }

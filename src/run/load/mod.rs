@@ -8,12 +8,14 @@ mod connection;
 mod crowd;
 mod curve;
 mod deadlines;
+mod door;
 mod exchange;
 mod feed;
 mod health;
 mod http1;
 mod ids;
 mod jar;
+mod lane;
 mod machine;
 mod measure;
 mod passes;
@@ -28,8 +30,10 @@ mod resolver;
 mod retry;
 mod seconds;
 mod shard;
+mod spoken;
 mod steered;
 mod stream;
+mod tcp;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -58,7 +62,7 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, Pulse};
-use crate::run::tls::{Tls, TlsError};
+use crate::run::tls::TlsError;
 
 /// Why the load cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +144,7 @@ pub fn start(
     signals: Signals,
 ) -> Result<Load, LoadError> {
     let target = &plan.target;
-    let tls = Tls::to(target, &plan.client.tls)?;
+    let doors = door::doors(&plan)?;
     let served_by = target.served_by.as_ref().map(|name| {
         let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| LoadError::ServedBy(name.clone()))?;
         Ok::<Arc<str>, LoadError>(header.as_str().into())
@@ -157,11 +161,10 @@ pub fn start(
         shards,
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
-            port: target.port,
+            doors: doors.into(),
             connections_max: client.connections.pool,
             connect_timeout: pace.patience(client.connect_timeout),
             policy: client.dns,
-            tls,
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
             idle_max: client.connections.idle.map(|idle| pace.patience(idle)),
             sources: client.connections.sources.clone().into(),

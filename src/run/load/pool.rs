@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::plan::DnsPolicy;
 
 /// Requests that may wait for a connection to one address; the next one is dropped and counted.
-pub const QUEUE_MAX: usize = 10_000;
+pub const QUEUE_MAX: usize = 100_000;
 
 /// Why a request has nowhere to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub enum Next {
 }
 
 struct Pool {
+    door: u32,
     address: SocketAddr,
     /// Connections open, being opened or in use.
     taken: usize,
@@ -49,26 +50,27 @@ struct Pool {
 
 /// All pools of one shard, and the order in which addresses are used.
 pub struct Pools {
-    port: u16,
+    /// By door.
+    ports: Box<[u16]>,
     limit: usize,
     policy: DnsPolicy,
-    /// The pools of the answer's addresses.
-    answer: Vec<u32>,
+    /// The pools of the answer's addresses, by door.
+    answers: Box<[Vec<u32>]>,
     turn: usize,
     /// Never shrinks: as long as the list of addresses ever used.
     pools: Vec<Pool>,
-    by_address: HashMap<IpAddr, u32>,
+    by_address: HashMap<(u32, IpAddr), u32>,
 }
 
 impl Pools {
-    /// Pools of at most `limit` connections each.
+    /// Pools of at most `limit` connections each: one for each address and door, which are these ports.
     #[must_use]
-    pub fn new(port: u16, limit: usize, policy: DnsPolicy, first_turn: usize) -> Self {
+    pub fn new(ports: &[u16], limit: usize, policy: DnsPolicy, first_turn: usize) -> Self {
         Self {
-            port,
+            ports: ports.into(),
             limit: limit.max(1),
             policy,
-            answer: Vec::new(),
+            answers: ports.iter().map(|_| Vec::new()).collect(),
             turn: first_turn,
             pools: Vec::new(),
             by_address: HashMap::new(),
@@ -78,11 +80,16 @@ impl Pools {
     /// Users got a new DNS answer. Under `honour-ttl`, idle connections to addresses that left it are given up at
     /// once, which is what is returned, and busy ones after their request.
     pub fn set_answer(&mut self, addresses: &[IpAddr]) -> Vec<u32> {
-        self.answer = addresses.iter().map(|address| self.pool_of(*address)).collect();
+        for door in 0..self.ports.len() {
+            self.answers[door] = addresses
+                .iter()
+                .map(|address| self.pool_of(door as u32, *address))
+                .collect();
+        }
         let mut given_up = Vec::new();
         if self.policy == DnsPolicy::HonourTtl {
             for (index, pool) in self.pools.iter_mut().enumerate() {
-                pool.retired = !self.answer.contains(&(index as u32));
+                pool.retired = !self.answers[pool.door as usize].contains(&(index as u32));
                 if pool.retired {
                     pool.taken -= pool.idle.len();
                     given_up.append(&mut pool.idle);
@@ -92,11 +99,12 @@ impl Pools {
         given_up
     }
 
-    fn pool_of(&mut self, address: IpAddr) -> u32 {
-        let (port, next) = (self.port, self.pools.len() as u32);
-        let index = *self.by_address.entry(address).or_insert(next);
+    fn pool_of(&mut self, door: u32, address: IpAddr) -> u32 {
+        let (port, next) = (self.ports[door as usize], self.pools.len() as u32);
+        let index = *self.by_address.entry((door, address)).or_insert(next);
         if index == next {
             self.pools.push(Pool {
+                door,
                 address: SocketAddr::new(address, port),
                 taken: 0,
                 idle: Vec::new(),
@@ -107,17 +115,18 @@ impl Pools {
         index
     }
 
-    /// The pool for the next request: the answer's addresses in turn; under `pin`, old connections come first.
+    /// The pool for the next request through `door`: the answer's addresses in turn; under `pin`, old connections come
+    /// first.
     #[inline]
-    pub fn route(&mut self) -> Result<u32, NoRoute> {
+    pub fn route(&mut self, door: u32) -> Result<u32, NoRoute> {
         let turn = self.turn;
         self.turn = turn.wrapping_add(1);
         if self.policy == DnsPolicy::Pin
-            && let Some(pool) = self.pinned(turn)
+            && let Some(pool) = self.pinned(door, turn)
         {
             return Ok(pool);
         }
-        let index = match self.answer.as_slice() {
+        let index = match self.answers[door as usize].as_slice() {
             [] => return Err(NoRoute::NoAddress),
             [only] => *only,
             several => several[turn % several.len()],
@@ -128,8 +137,9 @@ impl Pools {
         Ok(index)
     }
 
-    fn pinned(&self, turn: usize) -> Option<u32> {
-        let usable = || (0..self.pools.len()).filter(|index| !self.pools[*index].idle.is_empty());
+    fn pinned(&self, door: u32, turn: usize) -> Option<u32> {
+        let is_usable = |pool: &Pool| pool.door == door && !pool.idle.is_empty();
+        let usable = || (0..self.pools.len()).filter(|index| is_usable(&self.pools[*index]));
         let count = usable().count();
         let index = usable().nth(turn.checked_rem(count)?)?;
         Some(index as u32)
@@ -162,6 +172,18 @@ impl Pools {
         }
         pool.line.push_back(pass);
         Slot::InLine
+    }
+
+    /// Whether both lead through the same door, so that a connection of the one can serve the other.
+    #[must_use]
+    pub fn is_same_door(&self, one: u32, other: u32) -> bool {
+        self.pools[one as usize].door == self.pools[other as usize].door
+    }
+
+    /// Through which door a pool's connections go.
+    #[must_use]
+    pub fn door(&self, pool: u32) -> u32 {
+        self.pools[pool as usize].door
     }
 
     /// A connection of a user's own is opened: nobody else waits for its room.
@@ -228,7 +250,7 @@ mod tests {
     }
 
     fn pools(policy: DnsPolicy) -> Pools {
-        let mut pools = Pools::new(80, 2, policy, 0);
+        let mut pools = Pools::new(&[80], 2, policy, 0);
         pools.set_answer(&[ip(1), ip(2)]);
         pools
     }
@@ -237,22 +259,22 @@ mod tests {
     fn addresses_take_turns_and_an_empty_answer_has_no_route() {
         let mut used = pools(DnsPolicy::HonourTtl);
         let turns: Vec<_> = (0..4)
-            .map(|_| used.route().map(|pool| used.address(pool).ip()).unwrap())
+            .map(|_| used.route(0).map(|pool| used.address(pool).ip()).unwrap())
             .collect();
         assert_eq!(turns, [ip(1), ip(2), ip(1), ip(2)]);
-        let mut empty = Pools::new(80, 1, DnsPolicy::Pin, 0);
-        assert_eq!(empty.route(), Err(NoRoute::NoAddress));
+        let mut empty = Pools::new(&[80], 1, DnsPolicy::Pin, 0);
+        assert_eq!(empty.route(0), Err(NoRoute::NoAddress));
     }
 
     #[test]
     fn honour_ttl_gives_connections_up_when_their_address_left() {
         let mut used = pools(DnsPolicy::HonourTtl);
-        let east = used.route().unwrap();
+        let east = used.route(0).unwrap();
         assert_eq!((used.take(east, 1), used.take(east, 2)), (Slot::New, Slot::New));
         assert_eq!(used.give_back(east, 7), Next::Nobody);
         assert_eq!(used.set_answer(&[ip(2)]), [7], "idle connections are closed at once");
         assert!(used.is_retired(east), "a busy one is closed after its request");
-        assert!((0..3).all(|_| used.route().map(|pool| used.address(pool).ip()) == Ok(ip(2))));
+        assert!((0..3).all(|_| used.route(0).map(|pool| used.address(pool).ip()) == Ok(ip(2))));
         assert_eq!(used.set_answer(&[ip(1), ip(2)]), Vec::<u32>::new());
         assert!(!used.is_retired(east), "an address that came back is used again");
     }
@@ -260,13 +282,13 @@ mod tests {
     #[test]
     fn pin_keeps_old_connections_and_opens_new_ones_by_the_new_answer() {
         let mut used = pools(DnsPolicy::Pin);
-        let old = used.route().unwrap();
+        let old = used.route(0).unwrap();
         used.take(old, 1);
         used.give_back(old, 7);
         assert_eq!(used.set_answer(&[ip(3)]), Vec::<u32>::new());
-        assert_eq!(used.route(), Ok(old));
+        assert_eq!(used.route(0), Ok(old));
         assert_eq!(used.take(old, 2), Slot::Idle(7));
-        let new = used.route().unwrap();
+        let new = used.route(0).unwrap();
         assert_eq!(used.address(new).ip(), ip(3));
     }
 
@@ -274,30 +296,42 @@ mod tests {
     fn connections_are_limited_and_the_line_is_bounded_and_fair() {
         let mut used = pools(DnsPolicy::HonourTtl);
         used.set_answer(&[ip(1)]);
-        let pool = used.route().unwrap();
+        let pool = used.route(0).unwrap();
         assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
         for pass in 0..QUEUE_MAX as u32 {
-            assert_eq!(used.route(), Ok(pool));
+            assert_eq!(used.route(0), Ok(pool));
             assert_eq!(used.take(pool, 100 + pass), Slot::InLine);
         }
-        assert_eq!(used.route(), Err(NoRoute::QueueFull));
+        assert_eq!(used.route(0), Err(NoRoute::QueueFull));
         assert_eq!(used.busiest(), 2);
         used.leave_line(pool, 101);
         assert_eq!(used.give_back(pool, 7), Next::Pass(100));
         assert_eq!(used.closed(pool), Next::Pass(102), "who gave up is passed over");
-        assert!(used.route().is_ok());
+        assert!(used.route(0).is_ok());
     }
 
     #[test]
     fn what_is_closed_makes_room() {
         let mut used = pools(DnsPolicy::HonourTtl);
         used.set_answer(&[ip(1)]);
-        let pool = used.route().unwrap();
+        let pool = used.route(0).unwrap();
         assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
         assert_eq!(used.closed(pool), Next::Nobody);
         assert_eq!(used.give_back(pool, 7), Next::Nobody);
         used.idle_closed(pool, 7);
         assert_eq!((used.take(pool, 3), used.take(pool, 4)), (Slot::New, Slot::New));
         assert_eq!(used.take(pool, 5), Slot::InLine);
+    }
+
+    #[test]
+    fn each_door_of_an_address_has_connections_and_a_line_of_its_own() {
+        let mut used = Pools::new(&[80, 7], 1, DnsPolicy::Pin, 0);
+        used.set_answer(&[ip(1)]);
+        let (web, other) = (used.route(0).unwrap(), used.route(1).unwrap());
+        assert_eq!((used.address(web).port(), used.address(other).port()), (80, 7));
+        assert_eq!((used.take(web, 1), used.take(other, 2)), (Slot::New, Slot::New));
+        assert_eq!(used.give_back(web, 9), Next::Nobody);
+        assert_eq!(used.route(1), Ok(other), "an idle connection of another door is no use");
+        assert!(!used.is_same_door(web, other));
     }
 }

@@ -10,6 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 pub enum Token {
     /// The connection in this slot.
     Connection(u32),
+    /// What the pass in this row does in the lane.
+    Lane(u32),
     /// The timer.
     Timer,
     /// A new DNS answer, the word to stop, or a turn of the wheel.

@@ -54,7 +54,7 @@ impl Shard {
     /// ends because this one cannot be.
     pub(super) fn follow(&mut self, pass: u32, now_us: u64) -> Result<(), Option<Ending>> {
         let compiled = &self.common.steps[self.step_of(pass)];
-        let state = &self.passes[pass];
+        let (door, state) = (compiled.door, &self.passes[pass]);
         let Some(follow) = compiled.follows(state.status) else {
             return Err(None);
         };
@@ -69,7 +69,7 @@ impl Shard {
         let Some(there) = resolve(&self.common.plan.target, &path, &self.passes[pass].location) else {
             return failed;
         };
-        let pool = self.transport.route().map_err(|no_route| {
+        let pool = self.transport.route(door).map_err(|no_route| {
             Some(match no_route {
                 NoRoute::QueueFull => Ending::NotSent,
                 NoRoute::NoAddress => Ending::Failed(FailureKind::Dns),

@@ -7,9 +7,10 @@ use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::checks::{CheckError, Checks};
+use super::door::door_of;
 use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
-use crate::plan::{Coding, ConnectionUse, Encoding, Part, Plan, StepPlan, TargetPlan, Template};
+use crate::plan::{Coding, ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 use crate::run::coding::encode;
 
@@ -92,6 +93,10 @@ impl Finished {
 #[derive(Clone, Debug)]
 pub struct CompiledStep {
     method: Method,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The way that its connections take.
+    pub door: u32,
     shape: Shape,
     expect_status: Option<u16>,
     /// What it wants of an answer beyond its status; none where it wants nothing more.
@@ -131,6 +136,8 @@ impl CompiledStep {
                 redirects_max: step.redirects,
                 redirected: redirected(step, &method, &plan.target, &variables)?,
                 ledger: ledger(step),
+                protocol: step.protocol.clone(),
+                door: door_of(plan, step),
                 method,
             })
         };
@@ -199,6 +206,10 @@ fn closing(step: &StepPlan, connections: ConnectionUse) -> Cow<'_, StepPlan> {
         return Cow::Borrowed(step);
     }
     let mut step = step.clone();
+    if let Protocol::Tcp(tcp) = &mut step.protocol {
+        tcp.close = true;
+        return Cow::Owned(step);
+    }
     let parts = vec![Part::Text("close".to_owned())];
     step.headers.push(("connection".to_owned(), Template { parts }));
     Cow::Owned(step)
@@ -219,6 +230,16 @@ pub struct Scratch {
 }
 
 impl Shape {
+    fn of(head: Pieces<'_>, body: Pieces<'_>) -> Self {
+        match (head.fixed(), body.fixed()) {
+            (Some(_), Some(_)) => Self::Fixed([head.bytes(), body.bytes()].concat().into()),
+            _ => Self::Varying {
+                head: head.done(),
+                body: body.done(),
+            },
+        }
+    }
+
     #[inline]
     fn fill<'a>(&'a self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
         let (head, body) = match self {
@@ -301,6 +322,9 @@ fn shape(
     target: &TargetPlan,
     variables: &[String],
 ) -> Result<Shape, StepError> {
+    if let Protocol::Tcp(_) = step.protocol {
+        return Ok(bare(step, variables));
+    }
     let mut pieces = Pieces::new(variables);
     pieces.text(method.as_str());
     pieces.text(" ");
@@ -337,12 +361,7 @@ fn shape(
         if !has("content-type") {
             pieces.text(&format!("content-type: {}\r\n", written.content_type));
         }
-        let place = match written.encoding {
-            Encoding::Plain => Place::Body,
-            Encoding::Json => Place::Json,
-            Encoding::Form => Place::Form,
-        };
-        body.template(&written.template, place);
+        body.template(&written.template, place_of(written.encoding));
         if let Some(coding) = written.compress {
             if !has("content-encoding") {
                 pieces.text(&format!("content-encoding: {}\r\n", coding.name()));
@@ -371,13 +390,24 @@ fn shape(
             compress,
         })));
     }
-    Ok(match (pieces.fixed(), body.fixed()) {
-        (Some(_), Some(_)) => Shape::Fixed([pieces.bytes(), body.bytes()].concat().into()),
-        _ => Shape::Varying {
-            head: pieces.done(),
-            body: body.done(),
-        },
-    })
+    Ok(Shape::of(pieces, body))
+}
+
+/// Of a protocol that frames its messages itself: only what the step sends.
+fn bare(step: &StepPlan, variables: &[String]) -> Shape {
+    let mut body = Pieces::new(variables);
+    if let Some(written) = &step.body {
+        body.template(&written.template, place_of(written.encoding));
+    }
+    Shape::of(Pieces::new(variables), body)
+}
+
+fn place_of(encoding: Encoding) -> Place {
+    match encoding {
+        Encoding::Plain => Place::Body,
+        Encoding::Json => Place::Json,
+        Encoding::Form => Place::Form,
+    }
 }
 
 /// Only what a hole cannot bring in has to be checked: holes hold digits and ids.

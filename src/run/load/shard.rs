@@ -22,6 +22,7 @@ use super::exchange::Started;
 use super::feed::{Feeders, Rows};
 use super::health::Meter;
 use super::ids::Ids;
+use super::lane::Lane;
 use super::measure::Recorder;
 use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
@@ -167,6 +168,8 @@ pub(super) struct Shard {
     signal: Arc<Bell>,
     timer: Timer,
     pub(super) transport: Transport,
+    /// What is spoken over lent connections.
+    pub(super) lane: Lane,
     /// By pool.
     pub(super) regions: Vec<usize>,
     journeys: Journeys,
@@ -216,6 +219,7 @@ impl Shard {
             timer: Timer::new(&ready)?,
             transport: Transport::new(&common.transport, index, ready.clone()),
             signal: ready.bell(Token::Signal),
+            lane: Lane::new(ready.clone()),
             ready,
             regions: Vec::new(),
             journeys: Journeys::new(&plan.journeys),
@@ -295,6 +299,7 @@ impl Shard {
         for token in ready.drain(..) {
             match token {
                 Token::Connection(connection) => self.look(connection),
+                Token::Lane(pass) => self.look_in_lane(pass),
                 Token::Timer => self.timer.rang(),
                 Token::Signal => self.take_signals(),
             }

@@ -149,6 +149,14 @@ impl Stream {
         }
     }
 
+    /// Says that nothing more will be sent.
+    pub fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(context),
+        }
+    }
+
     /// Ready when the socket has something to read, or has ended.
     #[inline]
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {

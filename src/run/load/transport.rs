@@ -1,5 +1,6 @@
 //! The boundary to the wire: HTTP/1.1 over sockets of its own, for one shard, without a task or an allocation per
-//! request. Who waits for what, and what is measured, is the shard's matter.
+//! request. Connections are lent to whoever speaks something else. Who waits for what, and what is measured, is the
+//! shard's matter.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use std::time::Duration;
 
 use super::connection::{Broken, Connection, Happened, Link, NOBODY};
 use super::deadlines::Deadlines;
+use super::door::Door;
 use super::http1::Receiver;
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Ready, Token};
-use super::stream::Opening;
+use super::stream::{Opening, Stream};
 use crate::plan::DnsPolicy;
-use crate::run::tls::Tls;
 
 /// Shared by all connections of a shard; a read that fills it is followed by another.
 const BUFFER: usize = 64 * 1024;
@@ -21,16 +22,14 @@ const BUFFER: usize = 64 * 1024;
 /// How a shard connects.
 #[derive(Clone, Debug)]
 pub struct TransportSettings {
-    /// Port of every address.
-    pub port: u16,
+    /// Where connections go; the first is that of HTTP/1.1.
+    pub doors: Arc<[Door]>,
     /// Connections per address at most.
     pub connections_max: usize,
     /// Real time.
     pub connect_timeout: Duration,
     /// What a new DNS answer does to connections.
     pub policy: DnsPolicy,
-    /// None speaks in the clear.
-    pub tls: Option<Arc<Tls>>,
     /// Older connections are closed after their request, real time.
     pub age_max: Option<Duration>,
     /// Connections that nobody used for so long are closed, real time.
@@ -48,7 +47,7 @@ pub struct Own {
 
 /// The connections of one shard.
 pub struct Transport {
-    tls: Option<Arc<Tls>>,
+    doors: Arc<[Door]>,
     pools: Pools,
     connections: Vec<Connection>,
     free: Vec<u32>,
@@ -66,9 +65,10 @@ impl Transport {
     /// No connection is opened yet. Shards start at different turns, so that few requests spread over all addresses.
     #[must_use]
     pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready) -> Self {
+        let ports: Vec<u16> = settings.doors.iter().map(|door| door.port).collect();
         Self {
-            pools: Pools::new(settings.port, settings.connections_max, settings.policy, first_turn),
-            tls: settings.tls.clone(),
+            pools: Pools::new(&ports, settings.connections_max, settings.policy, first_turn),
+            doors: Arc::clone(&settings.doors),
             connections: Vec::new(),
             free: Vec::new(),
             open: 0,
@@ -100,10 +100,10 @@ impl Transport {
         self.pools.busiest()
     }
 
-    /// Chooses where the next request goes.
+    /// Chooses where the next request through `door` goes.
     #[inline]
-    pub fn route(&mut self) -> Result<u32, NoRoute> {
-        self.pools.route()
+    pub fn route(&mut self, door: u32) -> Result<u32, NoRoute> {
+        self.pools.route(door)
     }
 
     /// The address of a pool.
@@ -131,13 +131,14 @@ impl Transport {
     }
 
     /// Asks for the connection that a user keeps, or the right to open one of its own; one to an address that has left
-    /// the answer is given up.
+    /// the answer, or through another door, is given up.
     pub fn take_own(&mut self, pool: u32, own: Option<Own>) -> Slot {
         if let Some(index) = own.and_then(|own| self.find(own)) {
             if let Some(idle) = &mut self.idle {
                 idle.remove(index);
             }
-            if !self.pools.is_retired(self.connections[index as usize].pool) {
+            let kept = self.connections[index as usize].pool;
+            if !self.pools.is_retired(kept) && self.pools.is_same_door(kept, pool) {
                 return Slot::Idle(index);
             }
             self.close(index);
@@ -225,7 +226,7 @@ impl Transport {
         };
         self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
-        let opening = Opening::new(address, source, self.tls.clone());
+        let opening = Opening::new(address, source, self.doors[self.pools.door(pool) as usize].tls.clone());
         self.connections[index as usize].begin(opening, pool, pass);
         index
     }
@@ -241,6 +242,35 @@ impl Transport {
     #[inline]
     pub fn send(&mut self, connection: u32, pass: u32, request: &[u8], to_head: bool) -> Result<(), Broken> {
         self.connections[connection as usize].send(pass, request, to_head, &mut self.buffer)
+    }
+
+    /// Lends an open connection to an exchange of `pass` that speaks over it in its own way, until
+    /// [`Transport::take_back`] or [`Transport::close`]; none where it is lent already.
+    pub fn lend(&mut self, connection: u32, pass: u32) -> Option<Stream> {
+        let connection = &mut self.connections[connection as usize];
+        connection.pass = pass;
+        match std::mem::replace(&mut connection.link, Link::Lent) {
+            Link::Open(stream) => Some(stream),
+            other => {
+                connection.link = other;
+                None
+            }
+        }
+    }
+
+    /// The exchange is over and its connection as good as before.
+    pub fn take_back(&mut self, connection: u32, stream: Stream) {
+        let connection = &mut self.connections[connection as usize];
+        if let Link::Lent = connection.link {
+            connection.link = Link::Open(stream);
+            connection.listening = false;
+        }
+    }
+
+    /// It has carried a request before.
+    #[must_use]
+    pub fn is_reused(&self, connection: u32) -> bool {
+        self.connections[connection as usize].reused
     }
 
     /// Something of an answer has come on a connection in use.
@@ -263,7 +293,7 @@ impl Transport {
         connection.bell.hush();
         connection.listening = false;
         match &mut connection.link {
-            Link::None => Happened::Nothing,
+            Link::None | Link::Lent => Happened::Nothing,
             Link::Opening(opening) => {
                 let mut context = Context::from_waker(&connection.waker);
                 match opening.poll(&mut context) {
@@ -329,7 +359,7 @@ impl Transport {
 
     fn forget(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        if let Link::Open(_) = connection.link {
+        if let Link::Open(_) | Link::Lent = connection.link {
             self.open -= 1;
         }
         connection.reset();

@@ -10,6 +10,7 @@ mod journeys;
 mod open;
 mod redirects;
 mod steered;
+mod tcp;
 mod times;
 mod tls;
 

@@ -1,0 +1,237 @@
+//! The lane beside HTTP/1.1: exchanges in other protocols, each a future that the shard polls when its bell rings, at
+//! most one for each pass. An exchange speaks over a connection that the transport opened and lends it, so that
+//! connecting, pools, lines and patience are the same for every protocol; it knows neither passes nor measurements, and
+//! tells what it found.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Wake as _, Waker};
+
+use hyper::HeaderMap;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::checks::CAPTURE_MAX;
+use super::ready::{Bell, Ready, Token};
+use super::stream::Stream;
+use crate::clock::RunClock;
+use crate::recording::FailureKind;
+
+/// Reads in a row before others get their turn, so that an endless answer starves nobody.
+const READS_PER_TURN: u32 = 16;
+const UNHEARD: u64 = u64::MAX;
+
+/// What an exchange found.
+#[derive(Default)]
+pub struct Told {
+    /// Status of the answer; zero where the protocol has none.
+    pub status: u16,
+    /// Its header fields, where it has any.
+    pub headers: HeaderMap,
+    /// What checks and extracts look at.
+    pub body: Captured,
+    /// Why there is no whole answer; none when there is one.
+    pub failure: Option<FailureKind>,
+    /// The connection, where it can carry another exchange.
+    pub line: Option<Line>,
+}
+
+impl Told {
+    /// There is no whole answer.
+    #[must_use]
+    pub fn failed(kind: FailureKind) -> Self {
+        Self {
+            failure: Some(kind),
+            ..Self::default()
+        }
+    }
+}
+
+/// A body as checks need it: how long it is, and of its bytes at most [`CAPTURE_MAX`].
+#[derive(Debug, Default)]
+pub struct Captured {
+    /// The bytes kept.
+    pub bytes: Vec<u8>,
+    /// Of all that came.
+    pub length: u64,
+}
+
+impl Captured {
+    /// A piece has come.
+    pub fn push(&mut self, piece: &[u8]) {
+        let room = CAPTURE_MAX.saturating_sub(self.bytes.len());
+        self.bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.length += piece.len() as u64;
+    }
+}
+
+/// What shows of an exchange while it is under way.
+#[derive(Debug)]
+pub struct Ear {
+    heard_us: AtomicU64,
+    written: AtomicBool,
+}
+
+impl Default for Ear {
+    fn default() -> Self {
+        Self {
+            heard_us: AtomicU64::new(UNHEARD),
+            written: AtomicBool::new(false),
+        }
+    }
+}
+
+impl Ear {
+    /// When something of an answer was first seen, microseconds since t0.
+    #[must_use]
+    pub fn heard_us(&self) -> Option<u64> {
+        let heard_us = self.heard_us.load(Ordering::Relaxed);
+        (heard_us != UNHEARD).then_some(heard_us)
+    }
+
+    /// Some of the request has left.
+    #[must_use]
+    pub fn has_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
+    }
+}
+
+/// A lent connection, as tokio's traits want it; it notes when the first byte goes and comes.
+pub struct Line {
+    stream: Stream,
+    ear: Arc<Ear>,
+    clock: RunClock,
+    reads: u32,
+}
+
+impl Line {
+    /// An exchange begins on `stream`.
+    #[must_use]
+    pub fn new(stream: Stream, ear: Arc<Ear>, clock: RunClock) -> Self {
+        Self {
+            stream,
+            ear,
+            clock,
+            reads: 0,
+        }
+    }
+
+    /// The connection as it was lent.
+    #[must_use]
+    pub fn into_stream(self) -> Stream {
+        self.stream
+    }
+}
+
+impl AsyncRead for Line {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.reads += 1;
+        if self.reads > READS_PER_TURN {
+            self.reads = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let before = buffer.filled().len();
+        let read = self.stream.poll_read(context, buffer);
+        match &read {
+            Poll::Pending => self.reads = 0,
+            Poll::Ready(_) if buffer.filled().len() > before && self.ear.heard_us().is_none() => {
+                let now_us = self.clock.elapsed().as_micros() as u64;
+                self.ear.heard_us.store(now_us, Ordering::Relaxed);
+            }
+            Poll::Ready(_) => {}
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Line {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let wrote = self.stream.poll_write(context, bytes);
+        if let Poll::Ready(Ok(1..)) = wrote {
+            self.ear.written.store(true, Ordering::Relaxed);
+        }
+        wrote
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.poll_shutdown(context)
+    }
+}
+
+/// The exchanges of one shard, by the row of their pass.
+pub struct Lane {
+    ready: Ready,
+    rows: Vec<Option<Row>>,
+}
+
+struct Row {
+    exchange: Pin<Box<dyn Future<Output = Told>>>,
+    bell: Arc<Bell>,
+    waker: Waker,
+    ear: Arc<Ear>,
+}
+
+impl Lane {
+    /// Nothing is under way.
+    #[must_use]
+    pub fn new(ready: Ready) -> Self {
+        Self {
+            ready,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Begins an exchange of `pass`, which has none under way; `ear` is that of its line.
+    pub fn start(&mut self, pass: u32, ear: Arc<Ear>, exchange: impl Future<Output = Told> + 'static) {
+        let index = pass as usize;
+        if self.rows.len() <= index {
+            self.rows.resize_with(index + 1, || None);
+        }
+        let bell = self.ready.bell(Token::Lane(pass));
+        // Its first turn comes like every other.
+        bell.wake_by_ref();
+        self.rows[index] = Some(Row {
+            exchange: Box::pin(exchange),
+            waker: Waker::from(Arc::clone(&bell)),
+            bell,
+            ear,
+        });
+    }
+
+    /// Goes on with the exchange whose bell rang; what it found, once it is over.
+    pub fn look(&mut self, pass: u32) -> Option<(Told, Arc<Ear>)> {
+        let row = self.rows.get_mut(pass as usize)?;
+        let under_way = row.as_mut()?;
+        under_way.bell.hush();
+        let mut context = Context::from_waker(&under_way.waker);
+        match under_way.exchange.as_mut().poll(&mut context) {
+            Poll::Pending => None,
+            Poll::Ready(told) => row.take().map(|row| (told, row.ear)),
+        }
+    }
+
+    /// Drops the exchange of `pass`, if there is one, and its connection with it.
+    pub fn stop(&mut self, pass: u32) {
+        if let Some(row) = self.rows.get_mut(pass as usize) {
+            *row = None;
+        }
+    }
+
+    /// What shows of the exchange of `pass`.
+    #[must_use]
+    pub fn ear(&self, pass: u32) -> Option<&Ear> {
+        let row = self.rows.get(pass as usize)?.as_ref();
+        row.map(|row| &*row.ear)
+    }
+}
