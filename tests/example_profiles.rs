@@ -21,7 +21,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{machine, tenfold};
+use crate::support::{machine, tenfold, venv};
 
 /// What the server was asked, by path.
 #[derive(Default)]
@@ -29,6 +29,8 @@ struct Seen {
     paths: BTreeMap<String, u64>,
     emails: BTreeMap<String, u64>,
     flaky: HashMap<String, u32>,
+    /// As they came, for whoever checks their signatures.
+    signed: Vec<serde_json::Value>,
 }
 
 struct Shop {
@@ -94,6 +96,9 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     let mut seen = seen.lock().expect("no test panics with it");
     let path = request.uri().path();
     *seen.paths.entry(path.to_owned()).or_default() += 1;
+    if path.starts_with("/signed/") {
+        return signed(&mut seen.signed, request);
+    }
     if path == "/catalogue" {
         return catalogue(request, seen.paths[path]);
     }
@@ -134,6 +139,33 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     }
     *answer.status_mut() = status.try_into().expect("a status");
     answer
+}
+
+/// Takes down what came; one path leads elsewhere, and there the first of three has to ask again.
+fn signed(seen: &mut Vec<serde_json::Value>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
+    use base64::Engine as _;
+    let headers: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| [name.as_str(), value.to_str().expect("a text")])
+        .collect();
+    seen.push(serde_json::json!({
+        "method": request.method().as_str(),
+        "target": request.uri().to_string(),
+        "headers": headers,
+        "body": base64::engine::general_purpose::STANDARD.encode(request.body()),
+    }));
+    let (status, location) = match request.uri().path() {
+        "/signed/moved" => (302, Some("/signed/here%20now?b=2&a=1")),
+        "/signed/here%20now" if seen.len().is_multiple_of(3) => (503, None),
+        _ if request.method() == "PUT" => (201, None),
+        _ => (200, None),
+    };
+    let mut builder = Response::builder().status(status);
+    if let Some(location) = location {
+        builder = builder.header("location", location);
+    }
+    builder.body(Full::default()).expect("an answer")
 }
 
 /// Three kilobytes of JSON in every coding in turn, as long as all are asked for.
@@ -270,6 +302,9 @@ fn run_with(name: &str, shop: &Shop, set: &[String]) -> (Option<i32>, serde_json
         .args(["--set", "honesty.lag_p99=2s"])
         .args(set.iter().flat_map(|set| ["--set", set]))
         .env("UPLOAD_PASSWORD", "s3cret")
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .env("AWS_SESSION_TOKEN", SESSION_TOKEN)
         .output()
         .expect("tenfold runs");
     let report = std::fs::read(out.join("report.json")).unwrap_or_default();
@@ -298,7 +333,15 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 6] = ["compression", "sign-in", "uploads", "retries", "https", "visits"];
+const JOURNEYS: [&str; 7] = [
+    "compression",
+    "sigv4",
+    "sign-in",
+    "uploads",
+    "retries",
+    "https",
+    "visits",
+];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
@@ -348,7 +391,12 @@ fn files_go_out_whole_and_the_password_is_written_nowhere() {
     let shop = shop();
     let (code, _, dir) = run("uploads", &shop);
     assert_eq!(code, Some(0));
-    let mut files = vec![dir.path().to_owned()];
+    nowhere_in(dir.path(), &["s3cret", "dXBsb2FkZXI6czNjcmV0"]);
+}
+
+/// No file below `dir` holds one of these.
+fn nowhere_in(dir: &std::path::Path, secrets: &[&str]) {
+    let mut files = vec![dir.to_owned()];
     let mut looked = 0;
     while let Some(path) = files.pop() {
         if path.is_dir() {
@@ -361,7 +409,7 @@ fn files_go_out_whole_and_the_password_is_written_nowhere() {
         }
         let bytes = std::fs::read(&path).expect("a file");
         looked += 1;
-        for secret in ["s3cret", "dXBsb2FkZXI6czNjcmV0"] {
+        for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{} holds {secret}", path.display());
         }
@@ -403,6 +451,50 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const SESSION_TOKEN: &str = "a/session+token==";
+
+#[test]
+fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
+    let _turn = machine();
+    for service in ["execute-api", "s3"] {
+        let shop = shop();
+        let auth = [
+            format!("journeys.orders.auth.sigv4.service={service}"),
+            format!("ledgers.orders.auth.sigv4.service={service}"),
+        ];
+        let (code, _, dir) = run_with("sigv4", &shop, &auth);
+        assert_eq!(code, Some(0), "{service}");
+        nowhere_in(dir.path(), &[SECRET_KEY, SESSION_TOKEN]);
+        let seen = std::mem::take(&mut shop.seen.lock().expect("no test panics with it").signed);
+        let of = |target: &str, method: &str| {
+            let asked = |request: &&serde_json::Value| {
+                request["method"] == method && request["target"].as_str().is_some_and(|path| path.starts_with(target))
+            };
+            seen.iter().filter(asked).count()
+        };
+        let (written, read) = (of("/signed/orders/", "PUT"), of("/signed/orders/", "GET"));
+        assert_eq!(read, written, "{service}: users' and probes' writes are read back");
+        let (moved, here) = (of("/signed/moved", "GET"), of("/signed/here", "GET"));
+        assert!(moved > 50 && here > moved, "{service}: {moved} {here}");
+        let lines: Vec<String> = seen.iter().map(ToString::to_string).collect();
+        let file = dir.path().join("requests.jsonl");
+        std::fs::write(&file, lines.join("\n")).expect("it is written");
+        let output = venv("python")
+            .arg("tests/independent/sigv4_botocore.py")
+            .arg(&file)
+            .args([SECRET_KEY, SESSION_TOKEN])
+            .output()
+            .expect("python runs");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            lines.len().to_string(),
+            "{service}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
 }
 
 #[test]

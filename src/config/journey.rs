@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::auth;
+use super::auth::{self, Auth};
 use super::body::{self, RequestBody};
 use super::checks::{self, Expect, Extract};
 use super::compression;
@@ -13,6 +13,7 @@ use super::feeder::{self, Feeder};
 use super::files::Files;
 use super::node::{Node, Value};
 use super::protocol::Protocol;
+use super::sigv4::SigV4;
 use super::source::Spanned;
 use super::tcp;
 use super::template::{self, Holes, Piece};
@@ -72,6 +73,8 @@ pub struct Step {
     pub path: Vec<Piece>,
     /// Extra headers.
     pub headers: Vec<(String, Vec<Piece>)>,
+    /// How it is signed.
+    pub sign: Option<SigV4>,
     /// Body.
     pub body: Option<RequestBody>,
     /// Accept-Encoding, or none for no such field; the client's where the step says nothing.
@@ -190,7 +193,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
 
 /// What the steps of a journey do where they say nothing else.
 struct Usual {
-    auth: Option<Vec<Piece>>,
+    auth: Option<Auth>,
     redirects: u32,
 }
 
@@ -239,33 +242,10 @@ fn step(
         }
         Some(path)
     });
-    let mut headers = Vec::new();
-    for entry in fields
-        .take("headers")
-        .map(|node| decode::map(node, "headers", sink))
-        .unwrap_or_default()
-    {
-        let valid = !entry.key.is_empty()
-            && entry
-                .key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        if !valid {
-            sink.push(Mistake::at(
-                &entry.place,
-                format!("{:?} is not a header name", entry.key),
-            ));
-        }
-        headers.extend(template(&entry.node, &holes, sink).map(|value| (entry.key.clone(), value)));
-    }
+    let headers_node = fields.take("headers");
+    let mut headers = headers_node.map(|node| headers(node, &holes, sink)).unwrap_or_default();
     let own_auth = fields.take("auth").map(|node| auth::auth(node, &holes, sink));
-    let auth = own_auth.unwrap_or_else(|| usual.auth.clone());
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-    {
-        headers.extend(auth.map(|value| ("authorization".to_owned(), value)));
-    }
+    let sign = signs_in(own_auth.unwrap_or_else(|| usual.auth.clone()), &mut headers);
     let body = body::body(&mut fields, &holes, files, sink);
     let accept_encoding = fields
         .take("compression")
@@ -295,6 +275,7 @@ fn step(
         method: found?.0.to_uppercase(),
         path: path?,
         headers,
+        sign,
         body,
         accept_encoding,
         timeout,
@@ -303,6 +284,41 @@ fn step(
         extract,
         ledger,
     })
+}
+
+/// `headers`, with holes in their values.
+pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(String, Vec<Piece>)> {
+    let mut headers = Vec::new();
+    for entry in decode::map(node, "headers", sink) {
+        let valid = !entry.key.is_empty()
+            && entry
+                .key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        if !valid {
+            sink.push(Mistake::at(
+                &entry.place,
+                format!("{:?} is not a header name", entry.key),
+            ));
+        }
+        headers.extend(template(&entry.node, holes, sink).map(|value| (entry.key.clone(), value)));
+    }
+    headers
+}
+
+/// Adds the header that `auth` means, or gives how the request is signed; an Authorization header that is written goes first.
+pub(super) fn signs_in(auth: Option<Auth>, headers: &mut Vec<(String, Vec<Piece>)>) -> Option<SigV4> {
+    let mut names = headers.iter().map(|(name, _)| name);
+    if names.any(|name| name.eq_ignore_ascii_case("authorization")) {
+        return None;
+    }
+    match auth? {
+        Auth::Header(value) => {
+            headers.push(("authorization".to_owned(), value));
+            None
+        }
+        Auth::SigV4(sign) => Some(sign),
+    }
 }
 
 /// The `timeout` of a step.

@@ -390,7 +390,7 @@ fn all_are_said(sources: &Sources, table: &[Mistake]) {
 }
 
 #[test]
-fn mistakes_of_compression_are_said_with_what_to_do() {
+fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
     let step = "journeys.order.steps.0";
     let table: &[Mistake] = &[
         (&[], "client.compression", "maybe", "write true, false or a list"),
@@ -402,6 +402,48 @@ fn mistakes_of_compression_are_said_with_what_to_do() {
             "write gzip, deflate or zstd",
         ),
         (&[], step, "{ get: /, compress: gzip }", "write `compression: true`"),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: s3, region: x, access_key: A, secret_key: abc } }",
+            "export AWS_SECRET_ACCESS_KEY=",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: 's 3', region: x, access_key: A, secret_key: '{{ env(S) }}' } }",
+            "such as execute-api",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: s3, region: x, access_key: '{{ unique }}', secret_key: '{{ env(S) }}' } }",
+            "the same for every request",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { region: x, access_key: A, secret_key: '{{ env(S) }}' } }",
+            "add `service: execute-api`",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ bearer: t, sigv4: { service: s3 } }",
+            "either `bearer` or `sigv4`",
+        ),
+        (
+            &[],
+            "ledgers.orders",
+            "{ read: '/orders/{{ id }}', headers: { 'a b': c } }",
+            "is not a header name",
+        ),
+        (
+            &[],
+            "ledgers.orders",
+            "{ read: '/orders/{{ id }}', auth: {} }",
+            "names no way",
+        ),
     ];
     all_are_said(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), table);
 }

@@ -25,6 +25,7 @@ mod profile;
 pub mod protocol;
 mod replay;
 pub mod retry;
+pub mod sigv4;
 mod source;
 pub mod stages;
 mod target;

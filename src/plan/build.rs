@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::feed::{self, FedLoad};
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, StagePlan, StepPlan,
-    StopCondition, TargetPlan, Template,
+    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan,
+    StagePlan, StepPlan, StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
+use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
 use crate::config::{
     Client, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, Step,
@@ -100,6 +101,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             method: step.method.clone(),
             path: template(&step.path),
             headers: headers(step, &profile.client),
+            sign: step.sign.as_ref().map(sign),
             body: step.body.as_ref().map(|body| Body {
                 content_type: body.content_type.clone(),
                 template: template(&body.text),
@@ -209,6 +211,12 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                     l.name.clone(),
                     LedgerPlan {
                         read: template(&l.read),
+                        headers: l
+                            .headers
+                            .iter()
+                            .map(|(name, value)| (name.clone(), template(value)))
+                            .collect(),
+                        sign: l.sign.as_ref().map(sign),
                     },
                 )
             })
@@ -242,6 +250,16 @@ fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
         headers.push(("accept-encoding".to_owned(), Template { parts }));
     }
     headers
+}
+
+fn sign(sign: &SigV4) -> SigV4Plan {
+    SigV4Plan {
+        service: sign.service.clone(),
+        region: sign.region.clone(),
+        access_key: template(&sign.access_key),
+        secret_key: template(&sign.secret_key),
+        session_token: sign.session_token.as_deref().map(template),
+    }
 }
 
 fn template(pieces: &[Piece]) -> Template {

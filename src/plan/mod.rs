@@ -42,7 +42,7 @@ pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
-pub use journey::{Body, FeederPlan, JourneyPlan, Part, StepPlan, Template};
+pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use print::print;
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
@@ -204,6 +204,12 @@ pub struct StagePlan {
 pub struct LedgerPlan {
     /// Path template with `{{ id }}`.
     pub read: Template,
+    /// Headers of the read.
+    #[serde(default)]
+    pub headers: Vec<(String, Template)>,
+    /// How the read is signed; not at all when none.
+    #[serde(default)]
+    pub sign: Option<SigV4Plan>,
 }
 
 /// A probe: one request each interval, every result kept.

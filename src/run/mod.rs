@@ -8,6 +8,7 @@ pub mod load;
 mod notes;
 pub mod observe;
 mod recorded;
+pub mod sigv4;
 mod slices;
 mod stop;
 mod timeline;

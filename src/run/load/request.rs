@@ -2,6 +2,7 @@
 //! Knows nothing of connections.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -13,6 +14,7 @@ use super::redirect::Follow;
 use crate::plan::{Coding, ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
 use crate::run::coding::encode;
+use crate::run::sigv4::Signer;
 
 /// A step that cannot be sent as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +75,8 @@ struct Finished {
     body: Box<[Piece]>,
     /// What the body is sent in.
     compress: Option<Coding>,
+    /// Who signs it; every time it is sent, for a signature is good for minutes.
+    signer: Option<Arc<Signer>>,
 }
 
 impl Finished {
@@ -84,6 +88,9 @@ impl Finished {
         }
         scratch.request.clear();
         write(&self.head, filling, scratch.body.len(), &mut scratch.request);
+        if let Some(signer) = &self.signer {
+            signer.sign_head(&mut scratch.request, &scratch.body);
+        }
         scratch.request.extend_from_slice(&scratch.body);
         &scratch.request
     }
@@ -291,6 +298,7 @@ fn redirected(
     let headers = step.headers.iter().filter(|(name, _)| !about_body(name));
     let bodyless = StepPlan {
         headers: headers.cloned().collect(),
+        sign: step.sign.clone(),
         body: None,
         name: step.name.clone(),
         ..StepPlan::default()
@@ -383,11 +391,13 @@ fn shape(
         pieces.text("\r\n");
     }
     pieces.text("\r\n");
-    if compress.is_some() {
+    let signer = step.sign.as_ref().map(|sign| Arc::new(Signer::new(sign)));
+    if compress.is_some() || signer.is_some() {
         return Ok(Shape::Finished(Box::new(Finished {
             head: pieces.done(),
             body: body.done(),
             compress,
+            signer,
         })));
     }
     Ok(Shape::of(pieces, body))

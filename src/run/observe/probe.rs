@@ -15,11 +15,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::dns::Cached;
-use super::exchange::{Connection, fill, host_header, status_failure};
+use super::exchange::{Connection, fill, host_header, signed, status_failure};
 use crate::clock::RunClock;
 use crate::plan::{Plan, StepPlan};
 use crate::recording::{Ack, FailureKind, ProbeSample, ServedBy};
 use crate::run::coding::encode;
+use crate::run::sigv4::Signer;
 use crate::run::tls::Tls;
 
 /// Probes of one step in flight at most; a silent target keeps each one for its whole patience.
@@ -63,9 +64,9 @@ pub(super) fn spawn_all(
     let target = &plan.target;
     let lookups = Arc::new(Cached::new(target.resolver, &target.host, clock.pace()));
     for (index, probe) in plan.probes.iter().enumerate() {
-        if plan.steps.get(probe.step).is_none() {
+        let Some(step) = plan.steps.get(probe.step) else {
             continue;
-        }
+        };
         let t0 = (clock.clock().real_unix_at(clock.t0()) * 1000.0) as u64;
         let prober = Arc::new(Prober {
             plan: Arc::clone(plan),
@@ -74,6 +75,7 @@ pub(super) fn spawn_all(
             clock,
             lookups: Arc::clone(&lookups),
             tls: tls.cloned(),
+            signer: step.sign.as_ref().map(Signer::new),
             turn: AtomicUsize::new(0),
             ids: format!("probe-{:x}-{t0:x}-{index}-", plan.seed),
         });
@@ -89,6 +91,7 @@ struct Prober {
     clock: RunClock,
     lookups: Arc<Cached>,
     tls: Option<Arc<Tls>>,
+    signer: Option<Signer>,
     turn: AtomicUsize,
     ids: String,
 }
@@ -263,7 +266,7 @@ impl Prober {
                 request = request.header(CONTENT_ENCODING, coding.name());
             }
         }
-        request.body(Full::new(bytes)).ok()
+        signed(request, bytes, self.signer.as_ref())
     }
 }
 
