@@ -50,6 +50,7 @@ fn tcp(name: &str, port: Option<u16>, send: &[Part], until: TcpUntil) -> StepPla
             content_type: String::new(),
             template: Template { parts: send.to_vec() },
             encoding: Encoding::Plain,
+            compress: None,
         }),
         ..step(name, "TCP", "")
     }
