@@ -16,6 +16,7 @@ pub mod feeder;
 mod files;
 mod journey;
 mod load;
+pub mod loads;
 mod nearest;
 mod node;
 pub mod objective;
