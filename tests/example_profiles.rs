@@ -141,7 +141,7 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     answer
 }
 
-/// Takes down what came; one path leads elsewhere, and there the first of three has to ask again.
+/// Takes down what came; one path leads elsewhere, and there one of twenty has to ask again.
 fn signed(seen: &mut Vec<serde_json::Value>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
     use base64::Engine as _;
     let headers: Vec<_> = request
@@ -155,9 +155,11 @@ fn signed(seen: &mut Vec<serde_json::Value>, request: &Request<Bytes>) -> Respon
         "headers": headers,
         "body": base64::engine::general_purpose::STANDARD.encode(request.body()),
     }));
+    let here = |request: &&serde_json::Value| request["target"].as_str().is_some_and(|path| path.contains("/here"));
+    let turns = seen.iter().filter(here).count();
     let (status, location) = match request.uri().path() {
         "/signed/moved" => (302, Some("/signed/here%20now?b=2&a=1")),
-        "/signed/here%20now" if seen.len().is_multiple_of(3) => (503, None),
+        "/signed/here%20now" if turns.is_multiple_of(20) => (503, None),
         _ if request.method() == "PUT" => (201, None),
         _ => (200, None),
     };
