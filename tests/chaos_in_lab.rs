@@ -138,6 +138,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
                 content_type: "application/json".to_owned(),
                 template: text(&[literal(r#"{"id":""#), Part::Unique, literal(r#"","item":"1"}"#)]),
                 encoding: Encoding::Json,
+                compress: None,
             }),
             expect: Expect {
                 status: Some(201),
@@ -168,6 +169,8 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             "orders".to_owned(),
             LedgerPlan {
                 read: text(&[literal("/orders/"), Part::Id]),
+                headers: Vec::new(),
+                sign: None,
             },
         )]),
         probes: vec![ProbePlan {
@@ -436,9 +439,14 @@ async fn measure_read_back() {
     let mut bench = Bench::start(serde_json::json!({}), 30.0).await;
     // Products are always there, so that nothing has to be written first.
     let read = text(&[Part::Text("/products/".to_owned()), Part::Id]);
-    Arc::make_mut(&mut bench.plan)
-        .ledgers
-        .insert("orders".to_owned(), LedgerPlan { read });
+    Arc::make_mut(&mut bench.plan).ledgers.insert(
+        "orders".to_owned(),
+        LedgerPlan {
+            read,
+            headers: Vec::new(),
+            sign: None,
+        },
+    );
     let acks: Vec<Ack> = (0..20_000)
         .map(|index| Ack {
             ledger: "orders".to_owned(),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
+use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{machine, tenfold};
+use crate::support::{machine, tenfold, venv};
 
 /// What the server was asked, by path.
 #[derive(Default)]
@@ -28,6 +29,8 @@ struct Seen {
     paths: BTreeMap<String, u64>,
     emails: BTreeMap<String, u64>,
     flaky: HashMap<String, u32>,
+    /// As they came, for whoever checks their signatures.
+    signed: Vec<serde_json::Value>,
 }
 
 struct Shop {
@@ -93,7 +96,14 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     let mut seen = seen.lock().expect("no test panics with it");
     let path = request.uri().path();
     *seen.paths.entry(path.to_owned()).or_default() += 1;
+    if path.starts_with("/signed/") {
+        return signed(&mut seen.signed, request);
+    }
+    if path == "/catalogue" {
+        return catalogue(request, seen.paths[path]);
+    }
     let (status, body) = match path {
+        "/import" => (import(request), String::new()),
         "/login" => login(&mut seen, request.body()),
         "/me" => me(request),
         "/photos" => photos(request),
@@ -129,6 +139,71 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     }
     *answer.status_mut() = status.try_into().expect("a status");
     answer
+}
+
+/// Takes down what came; one path leads elsewhere, and there one of twenty has to ask again.
+fn signed(seen: &mut Vec<serde_json::Value>, request: &Request<Bytes>) -> Response<Full<Bytes>> {
+    use base64::Engine as _;
+    let headers: Vec<_> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| [name.as_str(), value.to_str().expect("a text")])
+        .collect();
+    seen.push(serde_json::json!({
+        "method": request.method().as_str(),
+        "target": request.uri().to_string(),
+        "headers": headers,
+        "body": base64::engine::general_purpose::STANDARD.encode(request.body()),
+    }));
+    let here = |request: &&serde_json::Value| request["target"].as_str().is_some_and(|path| path.contains("/here"));
+    let turns = seen.iter().filter(here).count();
+    let (status, location) = match request.uri().path() {
+        "/signed/moved" => (302, Some("/signed/here%20now?b=2&a=1")),
+        "/signed/here%20now" if turns.is_multiple_of(20) => (503, None),
+        _ if request.method() == "PUT" => (201, None),
+        _ => (200, None),
+    };
+    let mut builder = Response::builder().status(status);
+    if let Some(location) = location {
+        builder = builder.header("location", location);
+    }
+    builder.body(Full::default()).expect("an answer")
+}
+
+/// Three kilobytes of JSON in every coding in turn, as long as all are asked for.
+fn catalogue(request: &Request<Bytes>, turn: u64) -> Response<Full<Bytes>> {
+    let items: Vec<_> = (100..200)
+        .map(|id| serde_json::json!({ "id": id, "price": 10 }))
+        .collect();
+    let text = serde_json::json!({ "items": items }).to_string();
+    let (coding, body) = match turn % 3 {
+        0 => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).expect("memory");
+            ("gzip", encoder.finish().expect("memory"))
+        }
+        1 => ("zstd", zstd::encode_all(text.as_bytes(), 3).expect("memory")),
+        _ => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+            encoder.write_all(text.as_bytes()).expect("memory");
+            ("deflate", encoder.finish().expect("memory"))
+        }
+    };
+    let asked = header(request, "accept-encoding") == "gzip, deflate, br, zstd";
+    let builder = Response::builder().status(if asked { 200 } else { 400 });
+    let builder = builder.header("content-encoding", coding);
+    builder.body(Full::from(body)).expect("an answer")
+}
+
+fn import(request: &Request<Bytes>) -> u16 {
+    let mut text = String::new();
+    let read = flate2::read::GzDecoder::new(&request.body()[..]).read_to_string(&mut text);
+    let fine = read.is_ok()
+        && header(request, "content-encoding") == "gzip"
+        && header(request, "content-type") == "application/json"
+        && header(request, "accept-encoding") == "gzip"
+        && text.contains(r#""item":"101""#);
+    if fine { 201 } else { 400 }
 }
 
 /// Where some answers send their user, and the cookie they set.
@@ -229,6 +304,9 @@ fn run_with(name: &str, shop: &Shop, set: &[String]) -> (Option<i32>, serde_json
         .args(["--set", "honesty.lag_p99=2s"])
         .args(set.iter().flat_map(|set| ["--set", set]))
         .env("UPLOAD_PASSWORD", "s3cret")
+        .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .env("AWS_SESSION_TOKEN", SESSION_TOKEN)
         .output()
         .expect("tenfold runs");
     let report = std::fs::read(out.join("report.json")).unwrap_or_default();
@@ -262,7 +340,16 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 6] = ["sign-in", "uploads", "retries", "https", "visits", "several-loads"];
+const JOURNEYS: [&str; 8] = [
+    "compression",
+    "sigv4",
+    "sign-in",
+    "uploads",
+    "retries",
+    "https",
+    "visits",
+    "several-loads",
+];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 9] = [
@@ -330,7 +417,12 @@ fn files_go_out_whole_and_the_password_is_written_nowhere() {
     let shop = shop();
     let (code, _, dir) = run("uploads", &shop);
     assert_eq!(code, Some(0));
-    let mut files = vec![dir.path().to_owned()];
+    nowhere_in(dir.path(), &["s3cret", "dXBsb2FkZXI6czNjcmV0"]);
+}
+
+/// No file below `dir` holds one of these.
+fn nowhere_in(dir: &std::path::Path, secrets: &[&str]) {
+    let mut files = vec![dir.to_owned()];
     let mut looked = 0;
     while let Some(path) = files.pop() {
         if path.is_dir() {
@@ -343,7 +435,7 @@ fn files_go_out_whole_and_the_password_is_written_nowhere() {
         }
         let bytes = std::fs::read(&path).expect("a file");
         looked += 1;
-        for secret in ["s3cret", "dXBsb2FkZXI6czNjcmV0"] {
+        for secret in secrets {
             let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{} holds {secret}", path.display());
         }
@@ -385,6 +477,64 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+const SESSION_TOKEN: &str = "a/session+token==";
+
+#[test]
+fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
+    let _turn = machine();
+    for service in ["execute-api", "s3"] {
+        let shop = shop();
+        let auth = [
+            format!("journeys.orders.auth.sigv4.service={service}"),
+            format!("ledgers.orders.auth.sigv4.service={service}"),
+        ];
+        let (code, report, dir) = run_with("sigv4", &shop, &auth);
+        assert_eq!(code, Some(0), "{service}");
+        nowhere_in(dir.path(), &[SECRET_KEY, SESSION_TOKEN]);
+        let seen = std::mem::take(&mut shop.seen.lock().expect("no test panics with it").signed);
+        let of = |target: &str, method: &str| {
+            let asked = |request: &&serde_json::Value| {
+                request["method"] == method && request["target"].as_str().is_some_and(|path| path.starts_with(target))
+            };
+            seen.iter().filter(asked).count()
+        };
+        let (written, read) = (of("/signed/orders/", "PUT"), of("/signed/orders/", "GET"));
+        assert_eq!(read, written, "{service}: users' and probes' writes are read back");
+        let (moved, here) = (of("/signed/moved", "GET"), of("/signed/here", "GET"));
+        // A retry begins again where the step does.
+        assert!(moved > 50 && here == moved, "{service}: {moved} {here}");
+        let retries = report["series"]["retries"].as_array().into_iter().flatten();
+        let retried: u64 = retries.filter_map(serde_json::Value::as_u64).sum();
+        assert_eq!(retried, here as u64 / 20, "{service}");
+        let lines: Vec<String> = seen.iter().map(ToString::to_string).collect();
+        let file = dir.path().join("requests.jsonl");
+        std::fs::write(&file, lines.join("\n")).expect("it is written");
+        let output = venv("python")
+            .arg("tests/independent/sigv4_botocore.py")
+            .arg(&file)
+            .args([SECRET_KEY, SESSION_TOKEN])
+            .output()
+            .expect("python runs");
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout).trim(),
+            lines.len().to_string(),
+            "{service}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn answers_are_decoded_and_bodies_sent_compressed() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, _, _dir) = run("compression", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    assert!(seen.paths["/import"] > 100, "{:?}", seen.paths);
 }
 
 #[test]

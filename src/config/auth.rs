@@ -1,4 +1,4 @@
-//! Who a step says it is: the Authorization header that `auth` means.
+//! Who a step says it is: `auth`, an Authorization header or a signature.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,30 +7,41 @@ use super::decode::Fields;
 use super::error::{Mistake, Sink};
 use super::journey::template;
 use super::node::Node;
+use super::sigv4::{self, SigV4};
 use super::template::{Holes, Piece};
 
-/// The value of the Authorization header that `auth` means.
-pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+/// Who a step says it is.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// By an Authorization header of this value.
+    Header(Vec<Piece>),
+    /// By signing what it sends.
+    SigV4(SigV4),
+}
+
+/// Reads `auth`.
+pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Auth> {
     let mut fields = Fields::of(node, "`auth`", sink)?;
-    let (basic, bearer) = (fields.take("basic"), fields.take("bearer"));
+    let ways = ["basic", "bearer", "sigv4"];
+    let written: Vec<_> = ways.iter().filter_map(|way| Some((*way, fields.take(way)?))).collect();
     fields.finish(sink);
-    match (basic, bearer) {
-        (Some(node), None) => basic_auth(node, holes, sink),
-        (None, Some(node)) => {
+    match written.as_slice() {
+        [("basic", node)] => basic_auth(node, holes, sink).map(Auth::Header),
+        [("bearer", node)] => {
             let mut value = vec![Piece::Text("Bearer ".to_owned())];
             value.extend(template(node, holes, sink)?);
-            Some(value)
+            Some(Auth::Header(value))
         }
-        (None, None) => {
-            let hint =
-                "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }` or `bearer: \"{{ env(TOKEN) }}\"`";
+        [(_, node)] => sigv4::sigv4(node, sink).map(Auth::SigV4),
+        [] => {
+            let hint = "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }`, `bearer: \"{{ env(TOKEN) }}\"` or \
+                        `sigv4: { service: execute-api, region: us-east-1, .. }`";
             sink.push(Mistake::at(&node.place, "`auth` names no way").hint(hint));
             None
         }
-        (Some(_), Some(bearer)) => {
-            sink.push(
-                Mistake::at(&bearer.place, "`auth` has either `basic` or `bearer`").hint("remove one of the two"),
-            );
+        [(first, _), (second, node), ..] => {
+            let message = format!("`auth` has either `{first}` or `{second}`");
+            sink.push(Mistake::at(&node.place, message).hint("remove one of the two"));
             None
         }
     }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::compression::{self, Coding};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::files::{self, Files};
@@ -35,6 +36,8 @@ pub struct RequestBody {
     pub text: Vec<Piece>,
     /// How holes are filled.
     pub encoding: Encoding,
+    /// What it is sent in.
+    pub compress: Option<Coding>,
 }
 
 /// The body of a step, from whichever of its keys is there.
@@ -50,7 +53,15 @@ pub(super) fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, files: &Files, si
         found = found.or(Some((kind, node)));
     }
     let content_type = fields.take("content_type").and_then(|node| decode::text(node, sink));
-    let (kind, node) = found?;
+    let compress_node = fields.take("compress");
+    let compress = compress_node.and_then(|node| compression::compress(node, sink));
+    let Some((kind, node)) = found else {
+        if let Some(node) = compress_node {
+            let hint = "add a body, or write `compression: true` to ask for compressed answers";
+            sink.push(Mistake::at(&node.place, "`compress` has no body to compress").hint(hint));
+        }
+        return None;
+    };
     let (usual, text, encoding) = match kind {
         "json" => ("application/json".to_owned(), json(node, holes, sink)?, Encoding::Json),
         "form" => (
@@ -82,6 +93,7 @@ pub(super) fn body(fields: &mut Fields<'_>, holes: &Holes<'_>, files: &Files, si
         content_type: content_type.unwrap_or(usual),
         text,
         encoding,
+        compress,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::compression;
 use super::connections::{self, Connections};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
@@ -31,6 +32,8 @@ pub struct Client {
     pub shards: Option<usize>,
     /// What is done when a request fails; none for nothing.
     pub retries: Option<Retries>,
+    /// Accept-Encoding of steps that say nothing of `compression`.
+    pub accept_encoding: Option<String>,
     /// How it speaks TLS, to an https target.
     pub tls: TlsSettings,
 }
@@ -45,6 +48,7 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
         rate_limit: None,
         shards: None,
         retries: None,
+        accept_encoding: None,
         tls: TlsSettings::default(),
     };
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
@@ -75,6 +79,10 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     if let Some(node) = fields.take("tls") {
         client.tls = tls::tls(node, files, sink);
     }
+    client.accept_encoding = fields
+        .take("compression")
+        .and_then(|node| compression::compression(node, sink))
+        .flatten();
     client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
     fields.finish(sink);
     client

@@ -3,15 +3,17 @@
 
 use std::time::Duration;
 
-use super::auth;
+use super::auth::{self, Auth};
 use super::body::{self, RequestBody};
 use super::checks::{self, Expect, Extract};
+use super::compression;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
 use super::node::{Node, Value};
 use super::protocol::Protocol;
+use super::sigv4::SigV4;
 use super::source::Spanned;
 use super::streams;
 use super::tcp;
@@ -75,8 +77,12 @@ pub struct Step {
     pub path: Vec<Piece>,
     /// Extra headers.
     pub headers: Vec<(String, Vec<Piece>)>,
+    /// How it is signed.
+    pub sign: Option<SigV4>,
     /// Body.
     pub body: Option<RequestBody>,
+    /// Accept-Encoding, or none for no such field; the client's where the step says nothing.
+    pub accept_encoding: Option<Option<String>>,
     /// Patience for its answer, cloud time; the client's when none.
     pub timeout: Option<Duration>,
     /// Redirects that are followed at most.
@@ -190,7 +196,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
 
 /// What the steps of a journey do where they say nothing else.
 struct Usual {
-    auth: Option<Vec<Piece>>,
+    auth: Option<Auth>,
     redirects: u32,
 }
 
@@ -241,38 +247,19 @@ fn step(
         }
         Some(path)
     });
-    let mut headers = Vec::new();
-    for entry in fields
-        .take("headers")
-        .map(|node| decode::map(node, "headers", sink))
-        .unwrap_or_default()
-    {
-        let valid = !entry.key.is_empty()
-            && entry
-                .key
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
-        if !valid {
-            sink.push(Mistake::at(
-                &entry.place,
-                format!("{:?} is not a header name", entry.key),
-            ));
-        }
-        headers.extend(template(&entry.node, &holes, sink).map(|value| (entry.key.clone(), value)));
-    }
+    let headers_node = fields.take("headers");
+    let mut headers = headers_node.map(|node| headers(node, &holes, sink)).unwrap_or_default();
     let own_auth = fields.take("auth").map(|node| auth::auth(node, &holes, sink));
-    let auth = own_auth.unwrap_or_else(|| usual.auth.clone());
-    if !headers
-        .iter()
-        .any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-    {
-        headers.extend(auth.map(|value| ("authorization".to_owned(), value)));
-    }
+    let sign = signs_in(own_auth.unwrap_or_else(|| usual.auth.clone()), &mut headers);
     let stream = found.filter(|(method, _)| STREAMS.contains(method));
-    // The GET that opens a stream has no body.
-    let body = match stream {
-        None => body::body(&mut fields, &holes, files, sink),
-        Some(_) => None,
+    // The GET that opens a stream has no body, and what comes is read as it is.
+    let (body, accept_encoding) = match stream {
+        None => {
+            let coding = fields.take("compression");
+            let accept = coding.and_then(|node| compression::compression(node, sink));
+            (body::body(&mut fields, &holes, files, sink), accept)
+        }
+        Some(_) => (None, None),
     };
     let (until, session) = match stream {
         Some(("sse", _)) => (fields.take("until"), None),
@@ -315,7 +302,9 @@ fn step(
         },
         path,
         headers,
+        sign,
         body,
+        accept_encoding,
         timeout,
         redirects: match stream {
             None => redirects.unwrap_or(usual.redirects),
@@ -329,6 +318,41 @@ fn step(
         "sse" => vec![streams::events(step, until, at, sink)],
         "websocket" => streams::websocket(step, session, at, variables, sink),
         _ => vec![step],
+    }
+}
+
+/// `headers`, with holes in their values.
+pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(String, Vec<Piece>)> {
+    let mut headers = Vec::new();
+    for entry in decode::map(node, "headers", sink) {
+        let valid = !entry.key.is_empty()
+            && entry
+                .key
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b));
+        if !valid {
+            sink.push(Mistake::at(
+                &entry.place,
+                format!("{:?} is not a header name", entry.key),
+            ));
+        }
+        headers.extend(template(&entry.node, holes, sink).map(|value| (entry.key.clone(), value)));
+    }
+    headers
+}
+
+/// Adds the header that `auth` means, or gives how the request is signed; an Authorization header that is written goes first.
+pub(super) fn signs_in(auth: Option<Auth>, headers: &mut Vec<(String, Vec<Piece>)>) -> Option<SigV4> {
+    let mut names = headers.iter().map(|(name, _)| name);
+    if names.any(|name| name.eq_ignore_ascii_case("authorization")) {
+        return None;
+    }
+    match auth? {
+        Auth::Header(value) => {
+            headers.push(("authorization".to_owned(), value));
+            None
+        }
+        Auth::SigV4(sign) => Some(sign),
     }
 }
 

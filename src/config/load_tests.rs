@@ -412,12 +412,75 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
         ("a.csv".to_owned(), b"email\na@x\n".to_vec()),
         ("rates.csv".to_owned(), b"seconds,arrivals\n0,1000\n9,0\n".to_vec()),
     ]);
+    all_are_said(&sources, &table);
+}
+
+fn all_are_said(sources: &Sources, table: &[Mistake]) {
     for (besides, key, value, said) in table {
-        let wrong = set(&[besides, &[(key, value)]].concat());
-        let errors = load(&sources, &wrong).expect_err(value).to_string();
+        let wrong = set(&[*besides, &[(*key, *value)]].concat());
+        let errors = load(sources, &wrong).expect_err(value).to_string();
         assert!(errors.contains(said), "{key}={value}: {said} is not in\n{errors}");
         assert!(errors.contains("--> "), "{key}={value}: no place in\n{errors}");
     }
+}
+
+#[test]
+fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
+    let step = "journeys.order.steps.0";
+    let table: &[Mistake] = &[
+        (&[], "client.compression", "maybe", "write true, false or a list"),
+        (&[], step, "{ get: /, compression: [gzp] }", "did you mean \"gzip\""),
+        (
+            &[],
+            step,
+            "{ post: /, body: x, compress: br }",
+            "write gzip, deflate or zstd",
+        ),
+        (&[], step, "{ get: /, compress: gzip }", "write `compression: true`"),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: s3, region: x, access_key: A, secret_key: abc } }",
+            "export AWS_SECRET_ACCESS_KEY=",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: 's 3', region: x, access_key: A, secret_key: '{{ env(S) }}' } }",
+            "such as execute-api",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { service: s3, region: x, access_key: '{{ unique }}', secret_key: '{{ env(S) }}' } }",
+            "the same for every request",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ sigv4: { region: x, access_key: A, secret_key: '{{ env(S) }}' } }",
+            "add `service: execute-api`",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ bearer: t, sigv4: { service: s3 } }",
+            "either `bearer` or `sigv4`",
+        ),
+        (
+            &[],
+            "ledgers.orders",
+            "{ read: '/orders/{{ id }}', headers: { 'a b': c } }",
+            "is not a header name",
+        ),
+        (
+            &[],
+            "ledgers.orders",
+            "{ read: '/orders/{{ id }}', auth: {} }",
+            "names no way",
+        ),
+    ];
+    all_are_said(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), table);
 }
 
 #[test]

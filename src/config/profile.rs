@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::auth;
 use super::client::{self, Client};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
@@ -12,6 +13,7 @@ use super::journey::{self, Given, Journey};
 use super::loads::{self, LoadEntry};
 use super::node::Node;
 use super::objective::Objective;
+use super::sigv4::SigV4;
 use super::source::{Place, Spanned};
 use super::stages::{self, Spacing, Stage};
 use super::template::{Holes, Piece};
@@ -86,6 +88,10 @@ pub struct Ledger {
     pub name: String,
     /// Path with `{{ id }}`.
     pub read: Vec<Piece>,
+    /// Headers of the read.
+    pub headers: Vec<(String, Vec<Piece>)>,
+    /// How the read is signed.
+    pub sign: Option<SigV4>,
 }
 
 /// One request sent each interval, every result kept.
@@ -246,20 +252,18 @@ fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
             continue;
         };
         let read_node = fields.require("read", "\"/orders/{{ id }}\"", sink);
+        let holes = Holes {
+            variables: &[],
+            id: true,
+        };
+        let headers_node = fields.take("headers");
+        let mut headers = headers_node
+            .map(|node| journey::headers(node, &holes, sink))
+            .unwrap_or_default();
+        let auth = fields.take("auth").and_then(|node| auth::auth(node, &holes, sink));
+        let sign = journey::signs_in(auth, &mut headers);
         fields.finish(sink);
-        let Some((node, read)) = read_node.and_then(|node| {
-            Some((
-                node,
-                journey::template(
-                    node,
-                    &Holes {
-                        variables: &[],
-                        id: true,
-                    },
-                    sink,
-                )?,
-            ))
-        }) else {
+        let Some((node, read)) = read_node.and_then(|node| Some((node, journey::template(node, &holes, sink)?))) else {
             continue;
         };
         if !read.contains(&Piece::Id) {
@@ -269,6 +273,8 @@ fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
         ledgers.push(Ledger {
             name: entry.key.clone(),
             read,
+            headers,
+            sign,
         });
     }
     ledgers

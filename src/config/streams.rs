@@ -162,6 +162,7 @@ fn doing(kind: &str, what: &Node, step: &mut Step, holes: &Holes<'_>, sink: &mut
         }
     };
     step.body = Some(RequestBody {
+        compress: None,
         content_type: String::new(),
         text,
         encoding,

@@ -75,6 +75,7 @@ pub(super) fn step(
         content_type: String::new(),
         text,
         encoding: Encoding::Plain,
+        compress: None,
     });
     step.protocol = Protocol::Tcp(tcp);
     Some(step)

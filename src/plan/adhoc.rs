@@ -81,6 +81,7 @@ impl AdHoc {
                 content_type,
                 template: text(body),
                 encoding: Encoding::Plain,
+                compress: None,
             }),
             ..StepPlan::default()
         };

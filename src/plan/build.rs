@@ -7,12 +7,15 @@ use std::sync::Arc;
 use super::feed::{self, FedLoads};
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
-    TargetPlan, Template,
+    JourneyPlan, LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan, StagePlan, StepPlan,
+    StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
+use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
-use crate::config::{Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Mistake, RoleEntry, Spanned, TargetFile};
+use crate::config::{
+    Client, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Mistake, RoleEntry, Spanned, Step, TargetFile,
+};
 use crate::units::Pace;
 
 /// Shares are read from percents, which binary fractions do not hold exactly.
@@ -88,29 +91,25 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     let mut journeys = Vec::new();
     for (index, journey) in profile.journeys.iter().enumerate() {
         let first = steps.len();
-        steps.extend(journey.steps.iter().map(|step| {
-            StepPlan {
-                name: step.name.clone(),
-                journey: index,
-                protocol: step.protocol.clone(),
-                method: step.method.clone(),
-                path: template(&step.path),
-                headers: step
-                    .headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), template(value)))
-                    .collect(),
-                body: step.body.as_ref().map(|body| Body {
-                    content_type: body.content_type.clone(),
-                    template: template(&body.text),
-                    encoding: body.encoding,
-                }),
-                timeout: step.timeout,
-                redirects: step.redirects,
-                expect: step.expect.clone(),
-                extract: step.extract.clone(),
-                ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
-            }
+        steps.extend(journey.steps.iter().map(|step| StepPlan {
+            name: step.name.clone(),
+            journey: index,
+            protocol: step.protocol.clone(),
+            method: step.method.clone(),
+            path: template(&step.path),
+            headers: headers(step, &profile.client),
+            sign: step.sign.as_ref().map(sign),
+            body: step.body.as_ref().map(|body| Body {
+                content_type: body.content_type.clone(),
+                template: template(&body.text),
+                encoding: body.encoding,
+                compress: body.compress,
+            }),
+            timeout: step.timeout,
+            redirects: step.redirects,
+            expect: step.expect.clone(),
+            extract: step.extract.clone(),
+            ledger: step.ledger.as_ref().map(|ledger| ledger.value.clone()),
         }));
         journeys.push(JourneyPlan {
             name: journey.name.clone(),
@@ -213,6 +212,12 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                     l.name.clone(),
                     LedgerPlan {
                         read: template(&l.read),
+                        headers: l
+                            .headers
+                            .iter()
+                            .map(|(name, value)| (name.clone(), template(value)))
+                            .collect(),
+                        sign: l.sign.as_ref().map(sign),
                     },
                 )
             })
@@ -231,6 +236,31 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         },
         ends_at,
     })
+}
+
+/// The headers of a step, with what it says of the answers' encoding.
+fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
+    let written = step.headers.iter();
+    let mut headers: Vec<_> = written.map(|(name, value)| (name.clone(), template(value))).collect();
+    let codings = step.accept_encoding.as_ref().unwrap_or(&client.accept_encoding);
+    let has = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("accept-encoding"));
+    if let Some(codings) = codings.clone().filter(|_| !has && step.protocol == Protocol::Http) {
+        let parts = vec![Part::Text(codings)];
+        headers.push(("accept-encoding".to_owned(), Template { parts }));
+    }
+    headers
+}
+
+fn sign(sign: &SigV4) -> SigV4Plan {
+    SigV4Plan {
+        service: sign.service.clone(),
+        region: sign.region.clone(),
+        access_key: template(&sign.access_key),
+        secret_key: template(&sign.secret_key),
+        session_token: sign.session_token.as_deref().map(template),
+    }
 }
 
 fn template(pieces: &[Piece]) -> Template {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::in_base64;
 use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
+use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
 use crate::config::protocol::Protocol;
 use crate::config::wait::Wait;
@@ -74,6 +75,9 @@ pub struct StepPlan {
     pub path: Template,
     /// Extra headers.
     pub headers: Vec<(String, Template)>,
+    /// How it is signed; not at all when none.
+    #[serde(default)]
+    pub sign: Option<SigV4Plan>,
     /// Body template with its content type.
     pub body: Option<Body>,
     /// Patience for its answer (cloud time, never below 200 ms real); the client's when none.
@@ -92,6 +96,30 @@ pub struct StepPlan {
     pub ledger: Option<String>,
 }
 
+/// How requests are signed for AWS (Signature Version 4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SigV4Plan {
+    /// The service's name in signatures.
+    pub service: String,
+    /// The Region.
+    pub region: String,
+    /// Access key id.
+    pub access_key: Template,
+    /// Secret access key: the name of its variable, until the environment is filled in.
+    pub secret_key: Template,
+    /// Session token of temporary credentials.
+    pub session_token: Option<Template>,
+}
+
+impl SigV4Plan {
+    /// The texts that the environment may have a part in.
+    pub(super) fn templates(&mut self) -> impl Iterator<Item = &mut Template> {
+        [&mut self.access_key, &mut self.secret_key]
+            .into_iter()
+            .chain(&mut self.session_token)
+    }
+}
+
 /// A body.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Body {
@@ -102,6 +130,9 @@ pub struct Body {
     /// How holes are filled.
     #[serde(default)]
     pub encoding: Encoding,
+    /// The content coding it is sent in; as it is when none.
+    #[serde(default)]
+    pub compress: Option<Coding>,
 }
 
 /// A compiled text with holes.
@@ -109,6 +140,18 @@ pub struct Body {
 pub struct Template {
     /// Pieces in order.
     pub parts: Vec<Part>,
+}
+
+impl Template {
+    /// The text, with nothing where it has holes.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text(text) => Some(text.clone()),
+            _ => None,
+        };
+        self.parts.iter().filter_map(text).collect()
+    }
 }
 
 /// A piece of a template.

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
+pub use crate::config::compression::Coding;
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::loads::Iterations;
@@ -43,7 +44,7 @@ pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
-pub use journey::{Body, FeederPlan, JourneyPlan, Part, StepPlan, Template};
+pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
 pub use print::print;
 pub use resolve::pick_share;
@@ -212,6 +213,12 @@ pub struct StagePlan {
 pub struct LedgerPlan {
     /// Path template with `{{ id }}`.
     pub read: Template,
+    /// Headers of the read.
+    #[serde(default)]
+    pub headers: Vec<(String, Template)>,
+    /// How the read is signed; not at all when none.
+    #[serde(default)]
+    pub sign: Option<SigV4Plan>,
 }
 
 /// A probe: one request each interval, every result kept.

@@ -1,12 +1,14 @@
 //! Making it happen: load, faults and observation on one clock; the director owns the run's state.
 
 pub mod chaos;
+pub mod coding;
 pub mod control;
 pub mod director;
 pub mod load;
 mod notes;
 pub mod observe;
 mod recorded;
+pub mod sigv4;
 mod slices;
 mod stop;
 mod timeline;

@@ -134,17 +134,15 @@ impl Checks {
         fine && found_all
     }
 
-    /// Looks at the whole answer; false when it is not what was wanted. `length` is that of the body, of which at most
-    /// [`CAPTURE_MAX`] bytes are in `body`.
-    pub fn whole(&self, body: &[u8], length: u64, latency_us: u64, values: &mut Values) -> bool {
+    /// Looks at the whole answer; false when it is not what was wanted. `length` is that of the body as it was sent;
+    /// `body` is the body without its content codings, where it was kept whole.
+    pub fn whole(&self, body: Option<&[u8]>, length: u64, latency_us: u64, values: &mut Values) -> bool {
         let sized = self.size.is_none_or(|(least, most)| (least..=most).contains(&length));
         let timely = self.within_us.is_none_or(|within_us| latency_us <= within_us);
         if !self.needs_body() {
             return sized && timely;
         }
-        if length != body.len() as u64 {
-            return false;
-        }
+        let Some(body) = body else { return false };
         let wants_json =
             !self.json.is_empty() || self.from_body.iter().any(|(_, from)| matches!(from, FromBody::Json(_)));
         let json: Option<Value> = wants_json.then(|| serde_json::from_slice(body).ok()).flatten();
@@ -331,7 +329,7 @@ mod tests {
         for (expect, holds) in cases {
             let (checks, mut values) = checks(expect.clone(), &[]);
             assert_eq!(
-                checks.whole(body, body.len() as u64, 0, &mut values),
+                checks.whole(Some(body), body.len() as u64, 0, &mut values),
                 holds,
                 "{expect:?}"
             );
@@ -345,12 +343,12 @@ mod tests {
             &[],
         );
         assert!(!sized.needs_body());
-        assert!(sized.whole(b"", 10, 5_000, &mut values));
-        assert!(!sized.whole(b"", 11, 5_000, &mut values));
-        assert!(!sized.whole(b"", 10, 5_001, &mut values));
+        assert!(sized.whole(None, 10, 5_000, &mut values));
+        assert!(!sized.whole(None, 11, 5_000, &mut values));
+        assert!(!sized.whole(None, 10, 5_001, &mut values));
         let (cut, mut values) = checks(on_body(Wanted::Exists), &[]);
         assert!(
-            !cut.whole(b"half", 400, 0, &mut values),
+            !cut.whole(None, 400, 0, &mut values),
             "a body that was not kept whole proves nothing"
         );
     }
@@ -386,13 +384,16 @@ mod tests {
         };
         assert!(checks.head(&head, &mut values));
         let body = br#"{"order":{"id":17},"text":"n=42"}"#;
-        assert!(checks.whole(body, body.len() as u64, 0, &mut values));
+        assert!(checks.whole(Some(body), body.len() as u64, 0, &mut values));
         let texts: Vec<_> = values
             .iter()
             .map(|value| String::from_utf8_lossy(value).into_owned())
             .collect();
         assert_eq!(texts, ["17", "42", "\"v1\"", "abc="]);
-        assert!(!checks.whole(b"{}", 2, 0, &mut values), "nothing to keep is a failure");
+        assert!(
+            !checks.whole(Some(b"{}"), 2, 0, &mut values),
+            "nothing to keep is a failure"
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::io;
 
 use super::book::Write;
-use super::checks::Checks;
+use super::checks::{CAPTURE_MAX, Checks};
 use super::connection::{Broken, Happened, connect_failure};
 use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
@@ -18,6 +18,7 @@ use super::retry::Attempt;
 use super::shard::Shard;
 use super::spoken::{self, Spoken};
 use crate::recording::FailureKind;
+use crate::run::coding::{Codings, Decoded};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,9 @@ impl Receiver for Answer<'_> {
         } else if let Some(checks) = &self.step.checks {
             // The head of a redirect that is followed is not the one that the step is about.
             self.pass.head_fine = checks.head(head, &mut self.pass.values);
+            if checks.needs_body() {
+                self.pass.codings = codings(head);
+            }
         }
         self.pass.head_fine &= kept;
     }
@@ -65,6 +69,13 @@ impl Receiver for Answer<'_> {
             self.pass.keep_body(piece);
         }
     }
+}
+
+/// What the body that follows a head is encoded in.
+fn codings(head: &Head<'_>) -> Codings {
+    let fields = head.headers.iter();
+    let of = |field: &&httparse::Header<'_>| field.name.eq_ignore_ascii_case("content-encoding");
+    Codings::of(fields.filter(of).map(|field| field.value))
 }
 
 /// Nobody asked, so nobody listens.
@@ -503,7 +514,15 @@ fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Fi
 fn check(step: &CompiledStep, pass: &mut Pass, now_us: u64) -> Option<FailureKind> {
     let checks = step.checks.as_ref()?;
     let latency_us = now_us.saturating_sub(pass.intended_us);
-    let fine = checks.whole(&pass.body, pass.body_length, latency_us, &mut pass.values);
+    let mut whole = pass.body.len() as u64 == pass.body_length;
+    if whole && checks.needs_body() && !pass.codings.is_plain() {
+        match pass.codings.decode(&mut pass.body, CAPTURE_MAX) {
+            Ok(decoded) => whole = decoded == Decoded::Whole,
+            Err(_) => return Some(FailureKind::Protocol),
+        }
+    }
+    let body = whole.then_some(pass.body.as_slice());
+    let fine = checks.whole(body, pass.body_length, latency_us, &mut pass.values);
     (!fine || !pass.head_fine).then_some(FailureKind::Expectation)
 }
 

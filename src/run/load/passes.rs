@@ -6,6 +6,7 @@ use super::redirect::Follow;
 use super::transport::Own;
 use super::users::choices;
 use crate::recording::FailureKind;
+use crate::run::coding::Codings;
 
 /// Memory for a body that a row keeps for its next pass.
 const BODY_KEPT: usize = 16 * 1024;
@@ -90,7 +91,9 @@ pub struct Pass {
     pub served: usize,
     /// The head was as wanted.
     pub head_fine: bool,
-    /// Bytes of the answer's body.
+    /// What its body is encoded in, where its step looks at it.
+    pub codings: Codings,
+    /// Bytes of the answer's body as they were sent.
     pub body_length: u64,
     /// The body, where its step looks at it; at most [`CAPTURE_MAX`] bytes.
     pub body: Vec<u8>,
@@ -173,6 +176,7 @@ impl Pass {
             status: 0,
             served: 0,
             head_fine: true,
+            codings: Codings::default(),
             body_length: 0,
             body: Vec::new(),
             values: Vec::new(),

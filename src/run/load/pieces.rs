@@ -132,6 +132,13 @@ impl<'a> Pieces<'a> {
         }
     }
 
+    /// These bytes, with no hole in them.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut pieces = Self::new(&[]);
+        pieces.literal(bytes);
+        pieces
+    }
+
     pub fn text(&mut self, text: &str) {
         self.literal(text.as_bytes());
     }

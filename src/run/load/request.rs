@@ -2,6 +2,7 @@
 //! Knows nothing of connections.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use hyper::Method;
 use hyper::header::{HeaderName, HeaderValue};
@@ -11,8 +12,10 @@ use super::door::door_of;
 use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
 use super::spoken::Spoken;
-use crate::plan::{ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
+use crate::plan::{Coding, ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
 use crate::recording::FailureKind;
+use crate::run::coding::encode;
+use crate::run::sigv4::Signer;
 
 /// A step that cannot be sent as written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -62,6 +65,36 @@ enum Shape {
         head: Box<[Piece]>,
         body: Box<[Piece]>,
     },
+    /// Something is done to it once it is filled.
+    Finished(Box<Finished>),
+}
+
+/// A request that is not ready to be sent when it is filled.
+#[derive(Clone, Debug)]
+struct Finished {
+    head: Box<[Piece]>,
+    body: Box<[Piece]>,
+    /// What the body is sent in.
+    compress: Option<Coding>,
+    /// Who signs it; every time it is sent, for a signature is good for minutes.
+    signer: Option<Arc<Signer>>,
+}
+
+impl Finished {
+    fn fill<'a>(&self, filling: &mut Filling<'_>, scratch: &'a mut Scratch) -> &'a [u8] {
+        scratch.body.clear();
+        write(&self.body, filling, 0, &mut scratch.body);
+        if let Some(coding) = self.compress {
+            scratch.body = encode(coding, &scratch.body);
+        }
+        scratch.request.clear();
+        write(&self.head, filling, scratch.body.len(), &mut scratch.request);
+        if let Some(signer) = &self.signer {
+            signer.sign_head(&mut scratch.request, &scratch.body);
+        }
+        scratch.request.extend_from_slice(&scratch.body);
+        &scratch.request
+    }
 }
 
 /// A step ready to be filled and sent.
@@ -225,6 +258,7 @@ impl Shape {
         let (head, body) = match self {
             Shape::Fixed(bytes) => return bytes,
             Shape::Varying { head, body } => (head, body),
+            Shape::Finished(finished) => return finished.fill(filling, scratch),
         };
         scratch.body.clear();
         write(body, filling, 0, &mut scratch.body);
@@ -270,6 +304,7 @@ fn redirected(
     let headers = step.headers.iter().filter(|(name, _)| !about_body(name));
     let bodyless = StepPlan {
         headers: headers.cloned().collect(),
+        sign: step.sign.clone(),
         body: None,
         name: step.name.clone(),
         ..StepPlan::default()
@@ -335,22 +370,42 @@ fn shape(
         pieces.text("\r\n");
     }
     let mut body = Pieces::new(variables);
+    let mut compress = step.body.as_ref().and_then(|body| body.compress);
     if let Some(written) = &step.body {
         if !has("content-type") {
             pieces.text(&format!("content-type: {}\r\n", written.content_type));
         }
         body.template(&written.template, place_of(written.encoding));
+        if let Some(coding) = written.compress {
+            if !has("content-encoding") {
+                pieces.text(&format!("content-encoding: {}\r\n", coding.name()));
+            }
+            // What is the same every time is compressed once.
+            if body.fixed().is_some() {
+                body = Pieces::of(&encode(coding, body.bytes()));
+                compress = None;
+            }
+        }
     }
     // A method that is expected to carry a body says so when it carries none (RFC 9110, section 8.6).
     if step.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
         pieces.text("content-length: ");
-        match body.fixed() {
+        match body.fixed().filter(|_| compress.is_none()) {
             Some(length) => pieces.text(&length.to_string()),
             None => pieces.push(Piece::BodyLength),
         }
         pieces.text("\r\n");
     }
     pieces.text("\r\n");
+    let signer = step.sign.as_ref().map(|sign| Arc::new(Signer::new(sign)));
+    if compress.is_some() || signer.is_some() {
+        return Ok(Shape::Finished(Box::new(Finished {
+            head: pieces.done(),
+            body: body.done(),
+            compress,
+            signer,
+        })));
+    }
     Ok(Shape::of(pieces, body))
 }
 

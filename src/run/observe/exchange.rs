@@ -10,6 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::http::request::Builder;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -18,6 +20,7 @@ use tokio::time::timeout;
 
 use crate::plan::{Part, TargetPlan, Template};
 use crate::recording::FailureKind;
+use crate::run::sigv4::Signer;
 use crate::run::tls::Tls;
 
 /// Answers to probes are small; a larger one is not read to its end.
@@ -146,6 +149,24 @@ pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) ->
         }
     }
     text
+}
+
+/// The request with the fields that a signature adds; none where it cannot be signed.
+pub(super) fn signed(request: Builder, body: Bytes, signer: Option<&Signer>) -> Option<Request<Full<Bytes>>> {
+    let mut request = request.body(Full::new(body.clone())).ok()?;
+    let Some(signer) = signer else { return Some(request) };
+    let headers: Option<Vec<_>> = request
+        .headers()
+        .iter()
+        .map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
+        .collect();
+    let path = request.uri().to_string();
+    let fields = signer.fields(request.method().as_str(), &path, &headers?, &body)?;
+    for (name, value) in fields {
+        let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+        request.headers_mut().insert(name, HeaderValue::from_str(&value).ok()?);
+    }
+    Some(request)
 }
 
 /// The Host header of the target.

@@ -10,15 +10,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Request;
-use hyper::header::{CONTENT_TYPE, HOST};
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::dns::Cached;
-use super::exchange::{Connection, fill, host_header, status_failure};
+use super::exchange::{Connection, fill, host_header, signed, status_failure};
 use crate::clock::RunClock;
 use crate::plan::{Plan, StepPlan};
 use crate::recording::{Ack, FailureKind, ProbeSample, ServedBy};
+use crate::run::coding::encode;
+use crate::run::sigv4::Signer;
 use crate::run::tls::Tls;
 
 /// Probes of one step in flight at most; a silent target keeps each one for its whole patience.
@@ -62,9 +64,9 @@ pub(super) fn spawn_all(
     let target = &plan.target;
     let lookups = Arc::new(Cached::new(target.resolver, &target.host, clock.pace()));
     for (index, probe) in plan.probes.iter().enumerate() {
-        if plan.steps.get(probe.step).is_none() {
+        let Some(step) = plan.steps.get(probe.step) else {
             continue;
-        }
+        };
         let t0 = (clock.clock().real_unix_at(clock.t0()) * 1000.0) as u64;
         let prober = Arc::new(Prober {
             plan: Arc::clone(plan),
@@ -73,6 +75,7 @@ pub(super) fn spawn_all(
             clock,
             lookups: Arc::clone(&lookups),
             tls: tls.cloned(),
+            signer: step.sign.as_ref().map(Signer::new),
             turn: AtomicUsize::new(0),
             ids: format!("probe-{:x}-{t0:x}-{index}-", plan.seed),
         });
@@ -88,6 +91,7 @@ struct Prober {
     clock: RunClock,
     lookups: Arc<Cached>,
     tls: Option<Arc<Tls>>,
+    signer: Option<Signer>,
     turn: AtomicUsize,
     ids: String,
 }
@@ -253,9 +257,16 @@ impl Prober {
         let mut bytes = Bytes::new();
         if let Some(body) = &step.body {
             request = request.header(CONTENT_TYPE, body.content_type.as_str());
-            bytes = Bytes::from(fill(&body.template, &mut random, id));
+            let plain = fill(&body.template, &mut random, id);
+            bytes = Bytes::from(match body.compress {
+                Some(coding) => encode(coding, &plain),
+                None => plain,
+            });
+            if let Some(coding) = body.compress {
+                request = request.header(CONTENT_ENCODING, coding.name());
+            }
         }
-        request.body(Full::new(bytes)).ok()
+        signed(request, bytes, self.signer.as_ref())
     }
 }
 

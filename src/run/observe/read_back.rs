@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::Request;
 use hyper::header::HOST;
 use tokio::task::JoinSet;
 
 use super::dns;
-use super::exchange::{Connection, fill, host_header};
+use super::exchange::{Connection, fill, host_header, signed};
 use crate::plan::Plan;
 use crate::recording::{Ack, LedgerResult, LostWrite};
+use crate::run::sigv4::Signer;
 use crate::run::tls::Tls;
 
 /// Connections per Region.
@@ -75,12 +75,16 @@ pub async fn read_back(
             by_region.entry(ack.region.clone()).or_default().push(ack);
         }
     }
+    let signed = plan.ledgers.iter();
+    let signers = signed.filter_map(|(name, ledger)| Some((name.clone(), Signer::new(ledger.sign.as_ref()?))));
+    let signers = Arc::new(signers.collect());
     let mut workers: JoinSet<Vec<(usize, Arc<Queue>, Found)>> = JoinSet::new();
     for (region, acks) in by_region {
         let edge = edge(plan, &region).await;
         let queue = Arc::new(Queue {
             plan: Arc::clone(plan),
             tls: tls.cloned(),
+            signers: Arc::clone(&signers),
             edge,
             acks,
             next: AtomicUsize::new(0),
@@ -141,6 +145,8 @@ enum Found {
 struct Queue {
     plan: Arc<Plan>,
     tls: Option<Arc<Tls>>,
+    /// By the ledgers whose reads are signed.
+    signers: Arc<BTreeMap<String, Signer>>,
     edge: Vec<IpAddr>,
     acks: Vec<Ack>,
     next: AtomicUsize,
@@ -185,16 +191,25 @@ impl Queue {
         Found::Unreadable
     }
 
+    /// A read has nothing random in it but what its author wrote; the seed keeps even that the same.
+    fn random(&self) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.plan.seed)
+    }
+
     /// The status of one read; none when no answer came.
     async fn read(&self, ack: &Ack, line: &mut Line) -> Option<u16> {
         let target = &self.plan.target;
         let ledger = self.plan.ledgers.get(&ack.ledger)?;
-        // A read path has nothing random in it but what its author wrote; the seed keeps even that the same.
-        let path = fill(&ledger.read, &mut fastrand::Rng::with_seed(self.plan.seed), &ack.id);
-        let request = Request::get(path)
-            .header(HOST, host_header(target))
-            .body(Full::new(Bytes::new()))
-            .ok()?;
+        let path = fill(&ledger.read, &mut self.random(), &ack.id);
+        let mut request = Request::get(path);
+        let mut names = ledger.headers.iter().map(|(name, _)| name);
+        if !names.any(|name| name.eq_ignore_ascii_case("host")) {
+            request = request.header(HOST, host_header(target));
+        }
+        for (name, value) in &ledger.headers {
+            request = request.header(name.as_str(), fill(value, &mut self.random(), &ack.id));
+        }
+        let request = signed(request, Bytes::new(), self.signers.get(&ack.ledger))?;
         let pace = self.plan.pace;
         let mut connection = match line.connection.take() {
             Some(connection) => connection,

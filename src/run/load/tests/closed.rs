@@ -96,8 +96,14 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
     })
     .await;
     let mut plan = plan(server.address);
-    plan.ledgers
-        .insert("orders".to_owned(), LedgerPlan { read: text("/orders/") });
+    plan.ledgers.insert(
+        "orders".to_owned(),
+        LedgerPlan {
+            read: text("/orders/"),
+            headers: Vec::new(),
+            sign: None,
+        },
+    );
     plan.steps[0] = StepPlan {
         method: "POST".to_owned(),
         body: Some(Body {
@@ -106,6 +112,7 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
                 parts: vec![Part::Unique],
             },
             encoding: Encoding::Plain,
+            compress: None,
         }),
         expect: Expect {
             status: Some(201),

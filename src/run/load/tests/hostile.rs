@@ -249,3 +249,71 @@ async fn hostile_extra_bytes_shift_no_answer() {
         is_fine("GET", misdeed).await;
     }
 }
+
+/// What a bomb, or any other body that is not what its head says, does to a step that looks at bodies.
+async fn fails_where_bodies_are_looked_at(kind: FailureKind, body: &[u8], coding: &str) {
+    let answer = [
+        format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        )
+        .as_bytes(),
+        body,
+    ]
+    .concat();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (asked, answer) = (Arc::clone(&asked), answer.clone());
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while stream.read(&mut buffer).await.is_ok_and(|length| length > 0) {
+                    let bad = asked.fetch_add(1, Ordering::SeqCst) % 2 == 1;
+                    let answer = if bad { &answer } else { GOOD };
+                    if stream.write_all(answer).await.is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    let mut plan = plan(address);
+    plan.client.shards = Some(1);
+    plan.journeys[0].think = Wait::constant(Duration::from_millis(20));
+    stage(&mut plan, 1.0, Duration::ZERO, Duration::from_secs(1));
+    let unseen = run(plan.clone()).await;
+    assert_eq!(
+        unseen.failed(),
+        BTreeMap::new(),
+        "a body nobody looks at is not decoded"
+    );
+    plan.steps[0].expect.body = vec![Wanted::Contains("ok".to_owned())];
+    let ran = run(plan).await;
+    let (ok, failed) = (ran.ok(), ran.failed());
+    assert_eq!(failed.keys().collect::<Vec<_>>(), [&kind], "{coding}");
+    assert!(ok >= 3 && ok.abs_diff(failed[&kind]) <= 1, "{coding}: {ok} {failed:?}");
+    let memory = |ran: &Ran| {
+        let slices = ran.slices.iter();
+        slices
+            .map(|slice| slice.generator.resident_bytes)
+            .max()
+            .unwrap_or_default()
+    };
+    assert!(memory(&ran) < memory(&unseen) + (48 << 20), "{coding}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_gzip_bombs_are_protocol_failures_and_take_no_memory() {
+    use crate::run::coding::encode;
+    let bomb = vec![b'o'; 256 << 20];
+    fails_where_bodies_are_looked_at(FailureKind::Protocol, &encode(Coding::Gzip, &bomb), "gzip").await;
+    let nested = encode(Coding::Zstd, &encode(Coding::Gzip, &bomb));
+    fails_where_bodies_are_looked_at(FailureKind::Protocol, &nested, "gzip, zstd").await;
+    let cut = encode(Coding::Gzip, b"this is ok");
+    fails_where_bodies_are_looked_at(FailureKind::Protocol, &cut[..cut.len() - 1], "gzip").await;
+    fails_where_bodies_are_looked_at(FailureKind::Protocol, b"this is ok", "gzip").await;
+    fails_where_bodies_are_looked_at(FailureKind::Protocol, b"this is ok", "rot13").await;
+}

@@ -78,6 +78,7 @@ fn shopping(address: SocketAddr, first: &str) -> Plan {
             Part::Text("\"}".to_owned()),
         ]),
         encoding: Encoding::Json,
+        compress: None,
     });
     pay.extract = vec![extract("state", Source::Regex("state=([a-z]+);".to_owned()))];
     let mut look = step("look", "GET", "/");

@@ -164,6 +164,7 @@ fn talk(name: &str, doing: WebSocketStep, message: &str) -> StepPlan {
     StepPlan {
         protocol: Protocol::WebSocket(doing),
         body: Some(Body {
+            compress: None,
             content_type: String::new(),
             template: text(message),
             encoding: Encoding::Plain,

@@ -50,6 +50,7 @@ pub(in crate::run::load::tests) fn tcp(name: &str, port: Option<u16>, send: &[Pa
             content_type: String::new(),
             template: Template { parts: send.to_vec() },
             encoding: Encoding::Plain,
+            compress: None,
         }),
         ..step(name, "TCP", "")
     }

@@ -81,6 +81,7 @@ async fn https_is_verified_and_bodies_of_any_size_come_whole() {
             // More than any socket's buffer takes at once.
             template: text(&"y".repeat(9_000_000)),
             encoding: Encoding::Plain,
+            compress: None,
         }),
         expect: Expect {
             size: Some((9_100_000, 9_100_000)),
