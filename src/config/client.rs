@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::compression;
 use super::connections::{self, Connections};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::files::Files;
-use super::nearest::suggest;
 use super::node::Node;
 use super::retry::{self, Retries};
 use super::tls::{self, TlsSettings};
@@ -15,11 +16,34 @@ use super::tls::{self, TlsSettings};
 /// More threads than any machine has cores.
 const SHARDS_MAX: u64 = 1024;
 
+/// DNS policy of the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DnsPolicy {
+    /// Ask again when the TTL ends; give old connections up when their address left the answer.
+    HonourTtl,
+    /// Ask again for new connections only; keep old ones.
+    Pin,
+    /// Ask once.
+    Forever,
+    /// As a JVM does by default: an answer counts for 30 s of cloud time whatever its TTL says, a failed lookup for 10 s
+    /// (`networkaddress.cache.ttl` and `networkaddress.cache.negative.ttl`); old connections are kept.
+    #[serde(rename = "jvm-30s")]
+    Jvm,
+}
+
+const POLICIES: [(&str, DnsPolicy); 4] = [
+    ("honour-ttl", DnsPolicy::HonourTtl),
+    ("pin", DnsPolicy::Pin),
+    ("forever", DnsPolicy::Forever),
+    ("jvm-30s", DnsPolicy::Jvm),
+];
+
 /// The generator as a client.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Client {
-    /// `honour-ttl`, `pin`, `forever` or `jvm-30s`.
-    pub dns: String,
+    /// What becomes of an answer when its time is over.
+    pub dns: DnsPolicy,
     /// How connections are kept.
     pub connections: Connections,
     /// Cloud time.
@@ -41,7 +65,7 @@ pub struct Client {
 /// The `client` of a profile.
 pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Client {
     let mut client = Client {
-        dns: "honour-ttl".to_owned(),
+        dns: DnsPolicy::HonourTtl,
         connections: Connections::default(),
         connect_timeout: Duration::from_secs(5),
         request_timeout: Duration::from_secs(30),
@@ -54,15 +78,9 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
         return client;
     };
-    if let Some(node) = fields.take("dns")
-        && let Some(dns) = decode::text(node, sink)
-    {
-        let known = ["honour-ttl", "pin", "forever", "jvm-30s"];
-        if !known.contains(&dns.as_str()) {
-            sink.push(Mistake::at(&node.place, format!("unknown DNS policy {dns:?}")).hint(suggest(&dns, known)));
-        }
-        client.dns = dns;
-    }
+    let dns = fields.take("dns");
+    let dns = dns.and_then(|node| decode::choice(node, "DNS policy", &POLICIES, sink));
+    client.dns = dns.unwrap_or(client.dns);
     client.shards = fields.take("shards").and_then(|node| shards(node, sink));
     let mut timeout = |key: &'static str, default: Duration, sink: &mut Sink| {
         let Some(node) = fields.take(key) else { return default };
@@ -98,4 +116,16 @@ fn shards(node: &Node, sink: &mut Sink) -> Option<usize> {
         return None;
     }
     usize::try_from(shards).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_are_written_in_recordings_as_in_profiles() {
+        for (word, policy) in POLICIES {
+            assert_eq!(serde_json::to_value(policy).expect("writes"), word);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::Honesty;
+use crate::config::client::DnsPolicy;
 use proptest::prelude::*;
 
 const PROFILE: &str = "\
@@ -225,6 +226,19 @@ fn a_file_listed_twice_is_not_a_name_taken_twice() {
     .expect_err("two of one name")
     .to_string();
     assert!(errors.contains("two experiments are called"), "{errors}");
+}
+
+#[test]
+fn a_policy_is_the_one_that_is_named() {
+    let files = sources(PROFILE, &[("a.yaml", EXPERIMENT)]);
+    for (word, policy) in [
+        ("pin", DnsPolicy::Pin),
+        ("jvm-30s", DnsPolicy::Jvm),
+        ("forever", DnsPolicy::Forever),
+    ] {
+        let config = load(&files, &set(&[("client.dns", word)])).unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(config.profile.client.dns, policy, "{word}");
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 mod auth;
 pub mod body;
 pub mod checks;
-mod client;
+pub mod client;
 pub mod compression;
 pub mod connections;
 mod decode;

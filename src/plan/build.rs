@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::feed::{self, FedLoads};
 use super::{
-    Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan, StagePlan, StepPlan,
+    Allow, Body, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory, JourneyPlan,
+    LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan, StagePlan, StepPlan,
     StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
@@ -189,12 +189,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             schedule.loads
         },
         client: ClientPlan {
-            dns: match client.dns.as_str() {
-                "pin" => DnsPolicy::Pin,
-                "forever" => DnsPolicy::Forever,
-                "jvm-30s" => DnsPolicy::Jvm,
-                _ => DnsPolicy::HonourTtl,
-            },
+            dns: client.dns,
             connections: client.connections.clone(),
             connect_timeout: client.connect_timeout,
             request_timeout: client.request_timeout,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::client::DnsPolicy;
 use crate::config::connections::Connections;
 use crate::config::retry::Retries;
 use crate::config::tls::TlsSettings;
@@ -36,20 +37,4 @@ pub struct ClientPlan {
     /// A real delay added before each start, to force lag in tests of the honesty checks.
     #[serde(with = "seconds")]
     pub forced_lag: Duration,
-}
-
-/// DNS policy of the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum DnsPolicy {
-    /// Ask again when the TTL ends; give old connections up when their address left the answer.
-    HonourTtl,
-    /// Ask again for new connections only; keep old ones.
-    Pin,
-    /// Ask once.
-    Forever,
-    /// As a JVM does by default: an answer counts for 30 s of cloud time whatever its TTL says, a failed lookup for 10 s
-    /// (`networkaddress.cache.ttl` and `networkaddress.cache.negative.ttl`); old connections are kept.
-    #[serde(rename = "jvm-30s")]
-    Jvm,
 }
