@@ -195,6 +195,8 @@ pub(super) struct Shard {
     second_ends_us: u64,
     /// When it last looked at its sockets.
     looked_us: u64,
+    /// The last rest was a nap, and nothing came meanwhile.
+    napped_in_vain: bool,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
     /// Users have connections of their own.
@@ -238,6 +240,7 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
+            napped_in_vain: false,
             naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,
@@ -382,7 +385,7 @@ impl Shard {
             .fold(self.second_ends_us.min(end_us), u64::min);
         let more_is_due = until_us <= now_us;
         let rested_us = now_us.saturating_sub(self.looked_us);
-        let naps = !more_is_due && self.naps && rested_us < SLACK_US;
+        let naps = !more_is_due && self.naps && !self.napped_in_vain && rested_us < SLACK_US;
         if naps {
             std::thread::sleep(Duration::from_micros(SLACK_US - rested_us));
         }
@@ -399,6 +402,8 @@ impl Shard {
         })
         .await;
         self.looked_us = self.now_us();
+        // Where nothing comes so soon, the next rest lasts until something does.
+        self.napped_in_vain = naps && ready.is_empty();
         Ok(())
     }
 
