@@ -53,9 +53,6 @@ const STARTS_PER_TURN: usize = 256;
 /// What is due, or answered, this soon after another waits for one look together: a wake-up costs more than a request.
 const SLACK_US: u64 = 50;
 
-/// Users who think for less wait for their answers.
-const NAP_THINK: f64 = 0.01;
-
 /// What all shards share.
 #[derive(Clone)]
 pub struct Common {
@@ -663,11 +660,10 @@ impl Shard {
     }
 }
 
-/// Whether all starts of a plan come by the clock: users who do not think come again with each answer.
+/// Whether all starts of a plan come by the clock alone; users wait for their answers.
 fn naps(plan: &Plan) -> bool {
-    let thinks = |index: &usize| plan.journeys[*index].cycle().mean() > NAP_THINK;
     let loads = plan.each_load();
-    (loads.iter()).all(|load| load.model == LoadModel::Arrivals || load.journeys.iter().all(thinks))
+    loads.iter().all(|load| load.model == LoadModel::Arrivals)
 }
 
 /// Blocks the thread at times, so that tests can see what lag does to a verdict.
