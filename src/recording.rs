@@ -76,6 +76,9 @@ pub struct Slice {
     pub intended: u64,
     /// Requests not sent because of the safety limit or a full queue.
     pub dropped: u64,
+    /// Of them, passes that the end of their load left unmade.
+    #[serde(default)]
+    pub unmade: u64,
     /// Attempts after the first one of a request.
     #[serde(default)]
     pub retries: u64,
