@@ -11,7 +11,7 @@ use tokio::net::UdpSocket;
 use super::*;
 
 #[derive(Clone, Default)]
-struct Zone {
+pub(super) struct Zone {
     addresses: Vec<[u8; 4]>,
     ttl: u32,
     broken: bool,
@@ -19,7 +19,17 @@ struct Zone {
     asked: Vec<Instant>,
 }
 
-fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
+impl Zone {
+    pub(super) fn of(addresses: &[[u8; 4]], ttl: u32) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            ttl,
+            ..Self::default()
+        }
+    }
+}
+
+pub(super) fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
     let question = Message::from_vec(question).unwrap();
     let mut zone = zone.lock().unwrap();
     zone.asked.push(Instant::now());
@@ -39,7 +49,7 @@ fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
     answer.to_vec().unwrap()
 }
 
-async fn dns(first: Zone) -> (SocketAddr, Arc<Mutex<Zone>>) {
+pub(super) async fn dns(first: Zone) -> (SocketAddr, Arc<Mutex<Zone>>) {
     let zone = Arc::new(Mutex::new(first));
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
@@ -78,7 +88,7 @@ async fn two_regions() -> (Server, Server) {
 const EAST: [u8; 4] = [127, 0, 0, 1];
 const WEST: [u8; 4] = [127, 0, 0, 2];
 
-fn named(east: &Server, resolver: SocketAddr, policy: DnsPolicy) -> Plan {
+pub(super) fn named(east: &Server, resolver: SocketAddr, policy: DnsPolicy) -> Plan {
     let mut plan = plan(east.address);
     plan.target.host = "shop.example.com".to_owned();
     plan.target.resolver = Some(resolver);
