@@ -47,10 +47,10 @@ const RATES: &[Case] = &[
     (
         "{}",
         "{ rate_limit: 1/s }",
-        15,
+        14,
         "more than client.rate_limit of 1/s allows",
     ),
-    ("{}", "{ rate_limit: 0/s }", 15, "0/s"),
+    ("{}", "{ rate_limit: 0/s }", 14, "0/s"),
     ("hold: 1s", "hold: 0s", 14, "takes no time"),
 ];
 
