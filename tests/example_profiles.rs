@@ -28,6 +28,7 @@ struct Seen {
     paths: BTreeMap<String, u64>,
     emails: BTreeMap<String, u64>,
     flaky: HashMap<String, u32>,
+    jobs: HashMap<String, Vec<String>>,
 }
 
 struct Shop {
@@ -117,6 +118,7 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
             (200, "1 item".to_owned())
         }
         "/" => (200, "hello".to_owned()),
+        jobs if jobs.starts_with("/jobs") => self::jobs(&mut seen, jobs),
         "/orders" => (201, String::new()),
         order if order.starts_with("/orders/") => (200, String::new()),
         _ => (400, String::new()),
@@ -171,6 +173,23 @@ fn login(seen: &mut Seen, body: &[u8]) -> (u16, String) {
     }
     *seen.emails.entry(form["email"].clone()).or_default() += 1;
     (200, format!("{{\"token\":\"t-{}\"}}", form["email"]))
+}
+
+/// Jobs of the sizes 1 to 4 in turn, each done when it is asked for the third time; by job, what it was asked.
+fn jobs(seen: &mut Seen, path: &str) -> (u16, String) {
+    let Some((job, what)) = path.strip_prefix("/jobs/").and_then(|path| path.split_once('/')) else {
+        let number = seen.jobs.len();
+        seen.jobs.insert(number.to_string(), Vec::new());
+        return (201, format!("{{\"job\":{number},\"size\":{}}}", number % 4 + 1));
+    };
+    let Some(asked) = seen.jobs.get_mut(job) else {
+        return (400, String::new());
+    };
+    asked.push(what.to_owned());
+    let done = asked.iter().filter(|asked| *asked == "state").count() >= 3;
+    let state = if done { "done" } else { "pending" };
+    let fine = what == "state" || done;
+    (if fine { 200 } else { 400 }, format!("{{\"state\":\"{state}\"}}"))
 }
 
 fn me(request: &Request<Bytes>) -> (u16, String) {
@@ -257,7 +276,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 5] = ["sign-in", "uploads", "retries", "https", "visits"];
+const JOURNEYS: [&str; 6] = ["sign-in", "uploads", "retries", "https", "visits", "jobs"];
 
 /// With about how many requests each makes.
 const LOADS: [(&str, std::ops::Range<u64>); 7] = [
@@ -362,6 +381,37 @@ fn retries_hide_what_passes_and_are_counted() {
         .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
         .unwrap_or_default();
     assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+}
+
+#[test]
+fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, _, _dir) = run("jobs", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    let mut whole = 0;
+    for (job, asked) in &seen.jobs {
+        let size = job.parse::<u64>().expect("a number") % 4 + 1;
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let (polls, rest) = asked.split_at(asked.len().min(3));
+        assert!(polls.iter().all(|what| *what == "state"), "{job}: {asked:?}");
+        let fine = match rest {
+            // The run ended before.
+            [] => true,
+            ["whole"] => size <= 2,
+            rest => size > 2 && rest.len() <= 3 && rest.iter().all(|what| *what == "part"),
+        };
+        assert!(fine, "{job}: {asked:?}");
+        whole += usize::from(!rest.is_empty());
+    }
+    assert!(
+        whole > 60 && whole + 10 >= seen.jobs.len(),
+        "{whole} of {}",
+        seen.jobs.len()
+    );
+    let some = seen.paths["/"] as f64 / whole as f64;
+    assert!((0.15..0.45).contains(&some), "{some}");
 }
 
 #[test]

@@ -12,7 +12,7 @@
 //!   except a write that was lost.
 
 use crate::event::Event;
-use crate::plan::{LoadModel, Plan, Steer, Steering};
+use crate::plan::{JourneyPlan, LoadModel, Plan, Steer, Steering};
 use crate::recording::Recording;
 
 /// Microseconds by which an instant of the schedule may miss a whole second, after rounding.
@@ -121,7 +121,7 @@ fn steer(plan: &Plan, event: &Event) -> Option<Steer> {
 
 /// How long users that are too many stay at most: real time.
 fn leaving_us(plan: &Plan) -> u64 {
-    let waits = plan.journeys.iter().map(|journey| journey.cycle().longest());
+    let waits = plan.journeys.iter().map(JourneyPlan::longest);
     match plan.model {
         LoadModel::Users => waits.max().map_or(0, |wait| wait.as_micros() as u64),
         LoadModel::Arrivals => 0,

@@ -128,6 +128,11 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 .filter_map(|name| profile.feeders.iter().position(|feeder| feeder.name == name.value))
                 .collect(),
             steps: (first..steps.len()).collect(),
+            flow: journey
+                .flow
+                .iter()
+                .map(|part| part.map(&|pieces: &Vec<Piece>| template(pieces)))
+                .collect(),
         });
     }
     for region in profile.probes.iter().filter_map(|probe| probe.region.as_ref()) {

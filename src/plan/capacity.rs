@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use super::timeline::mean;
-use super::{ConnectionUse, LoadModel, Plan};
+use super::{ConnectionUse, LoadModel, Passes, Plan};
 use crate::units::{format_count, format_duration};
 
 /// An answer that is hardly ever beaten; real time.
@@ -51,17 +51,17 @@ pub enum Capacity {
 #[must_use]
 pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
     let slowest = plan.pace.patience(plan.client.request_timeout);
-    let need = |answers: Duration, addresses: usize| Need::new(plan, shards, addresses.max(1), answers);
+    let need = |answers: Duration, passes, addresses: usize| Need::new(plan, shards, addresses.max(1), answers, passes);
     let sources = plan.client.connections.sources.len().max(1);
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
-    let lacking = need(FASTEST, addresses.all).beyond(room, limits, sources);
+    let lacking = need(FASTEST, Passes::Least, addresses.all).beyond(room, limits, sources);
     if let Some((needs, raise)) = lacking {
         return Capacity::Lacking(format!(
             "the load needs {needs}\nhint: {raise}, or ask for less with fewer users, a lower rate or fewer connections"
         ));
     }
     let stalled = [addresses.all, addresses.fewest].into_iter().find_map(|addresses| {
-        let (needs, raise) = need(slowest, addresses).beyond(room, limits, sources)?;
+        let (needs, raise) = need(slowest, Passes::Most, addresses).beyond(room, limits, sources)?;
         Some(format!(
             "were the target to stand still for {} of real time, the load would need {needs}; \
              what could not be sent then would be counted and make the run inconclusive\nhint: {raise}",
@@ -81,12 +81,12 @@ struct Need {
 impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
     /// connections of their own keep them while they think.
-    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration) -> Self {
+    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         let to_one_max = plan.client.connections.pool as f64 * shards as f64;
         let all = match (plan.client.connections.used_by, plan.model) {
             (ConnectionUse::PerUser, LoadModel::Users) => plan.level_max(),
-            (ConnectionUse::PerUser, LoadModel::Arrivals) => under_way(plan, answers),
-            _ => under_way(plan, answers).min(to_one_max * addresses as f64),
+            (ConnectionUse::PerUser, LoadModel::Arrivals) => under_way(plan, answers, passes),
+            _ => under_way(plan, answers, passes).min(to_one_max * addresses as f64),
         };
         let all = all.ceil();
         Self {
@@ -124,10 +124,10 @@ impl Need {
     }
 }
 
-/// Little's law for the highest stage, every answer taking `answers`.
-fn under_way(plan: &Plan, answers: Duration) -> f64 {
+/// Little's law for the highest stage, every answer taking `answers` and branches and loops leading `passes` through.
+fn under_way(plan: &Plan, answers: Duration, passes: Passes) -> f64 {
     let level = plan.level_max();
-    let Some(steps) = mean(&plan.journeys, |journey| journey.steps.len() as f64) else {
+    let Some(steps) = mean(&plan.journeys, |journey| journey.requests(passes)) else {
         return 0.0;
     };
     // A pass sends its steps one after the other, then waits.
@@ -138,7 +138,13 @@ fn under_way(plan: &Plan, answers: Duration) -> f64 {
             (level * steps).min(sent) * answers.as_secs_f64()
         }
         LoadModel::Users => {
-            let thinking = mean(&plan.journeys, |journey| journey.cycle().mean()).unwrap_or_default();
+            // Who waits longest asks least.
+            let longest = match passes {
+                Passes::Least => Passes::Most,
+                Passes::Mean => Passes::Mean,
+                Passes::Most => Passes::Least,
+            };
+            let thinking = mean(&plan.journeys, |journey| journey.cycle_seconds(longest)).unwrap_or_default();
             if asking + thinking > 0.0 {
                 level * asking / (asking + thinking)
             } else {
@@ -191,7 +197,7 @@ mod tests {
         ];
         for (amount, think, connections, addresses, answers, all, to_one) in cases {
             let plan = load(amount, think, connections);
-            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers));
+            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers), Passes::Mean);
             assert_eq!(
                 need,
                 Need { all, to_one },
@@ -200,7 +206,7 @@ mod tests {
         }
         let mut own = load(users(70_000), 9_000, 100);
         own.client.connections.used_by = ConnectionUse::PerUser;
-        let need = Need::new(&own, 2, 1, Duration::from_millis(1));
+        let need = Need::new(&own, 2, 1, Duration::from_millis(1), Passes::Mean);
         assert_eq!(need.all, 70_000);
         let limits = Limits {
             descriptors: 1_000_000,
@@ -211,7 +217,10 @@ mod tests {
         assert!(need.beyond(900_000, limits, 3).is_none());
         let mut limited = load(rate(5_000.0), 0, 60_000);
         limited.client.rate_limit = Some(100.0);
-        assert_eq!(Need::new(&limited, 2, 1, Duration::from_secs(10)).all, 1_000);
+        assert_eq!(
+            Need::new(&limited, 2, 1, Duration::from_secs(10), Passes::Mean).all,
+            1_000
+        );
     }
 
     #[test]
@@ -221,7 +230,10 @@ mod tests {
         (long.weight, long.steps) = (3.0, vec![0, 0, 0, 0, 0]);
         plan.journeys.push(long);
         // Four steps on average, of a quarter of a second: as long as the thinking.
-        assert_eq!(Need::new(&plan, 2, 1, Duration::from_millis(250)).all, 500);
+        assert_eq!(
+            Need::new(&plan, 2, 1, Duration::from_millis(250), Passes::Mean).all,
+            500
+        );
     }
 
     const ONE: Addresses = Addresses { all: 1, fewest: 1 };

@@ -1,7 +1,7 @@
 //! Whether feeders whose rows are taken once have enough of them, estimated before anything is sent.
 
 use super::timeline::mean;
-use super::{JourneyPlan, LoadModel, StagePlan};
+use super::{JourneyPlan, LoadModel, Passes, StagePlan};
 use crate::config::Mistake;
 use crate::config::feeder::{Feeder, RowOrder};
 use crate::units::{Pace, format_count};
@@ -37,7 +37,7 @@ impl FedLoad<'_> {
     fn passes(&self, feeder: usize) -> f64 {
         let fed = |journey: &JourneyPlan| f64::from(u8::from(journey.feed.contains(&feeder)));
         let share = mean(self.journeys, fed).unwrap_or_default();
-        let cycle = mean(self.journeys, |journey| journey.cycle().mean()).unwrap_or_default();
+        let cycle = mean(self.journeys, |journey| journey.cycle_seconds(Passes::Mean)).unwrap_or_default();
         let peak = self.stages.iter().map(|stage| stage.level).fold(0.0, f64::max);
         let all = match self.model {
             LoadModel::Arrivals => self.level_seconds(),

@@ -108,18 +108,12 @@ fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
     for journey in &plan.journeys {
-        let steps: Vec<String> = journey
-            .steps
-            .iter()
-            .filter_map(|index| plan.steps.get(*index))
-            .map(|step| step.name.clone())
-            .collect();
         writeln!(
             out,
             "  journey {}: {} of passes, steps {}",
             journey.name,
             percent(journey.weight / weights),
-            steps.join(", ")
+            super::flow::written(plan, journey)
         )?;
     }
     Ok(())
@@ -262,7 +256,7 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
     format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
 }

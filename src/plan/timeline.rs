@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Plan, StagePlan};
+use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Passes, Plan, StagePlan};
 
 /// The mean over passes: journeys by their weight; none where there are none.
 pub(super) fn mean(journeys: &[JourneyPlan], of: impl Fn(&JourneyPlan) -> f64) -> Option<f64> {
@@ -84,10 +84,12 @@ impl Plan {
     /// Requests per second of real time that `level` means, answers taken as instant.
     #[must_use]
     pub fn expected_rate(&self, level: f64) -> f64 {
-        let steps = mean(&self.journeys, |journey| journey.steps.len() as f64).unwrap_or_default();
+        let steps = mean(&self.journeys, |journey| journey.requests(Passes::Mean)).unwrap_or_default();
         let cycle = match self.model {
             LoadModel::Arrivals => Some(1.0),
-            LoadModel::Users => mean(&self.journeys, |journey| journey.cycle().mean()).filter(|cycle| *cycle > 0.0),
+            LoadModel::Users => {
+                mean(&self.journeys, |journey| journey.cycle_seconds(Passes::Mean)).filter(|cycle| *cycle > 0.0)
+            }
         };
         cycle.map_or(0.0, |cycle| level * steps / cycle)
     }

@@ -474,7 +474,7 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {

@@ -11,6 +11,7 @@ mod deadlines;
 mod door;
 mod exchange;
 mod feed;
+mod flow;
 mod health;
 mod http1;
 mod ids;
@@ -22,6 +23,7 @@ mod passes;
 mod patience;
 mod pieces;
 mod pool;
+mod program;
 mod pulses;
 mod ready;
 mod redirect;
@@ -53,6 +55,7 @@ pub use seconds::{ShardSecond, merge};
 pub use self::crowd::Crowd;
 pub use self::curve::Curve;
 use self::feed::Feeders;
+use self::program::Program;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
@@ -157,6 +160,7 @@ pub fn start(
     let common = Common {
         clock,
         steps: steps.into(),
+        programs: Program::all(&plan).into(),
         curve: Arc::new(Curve::new(&plan.stages, pace)),
         shards,
         feeders: Feeders::new(&plan),

@@ -10,6 +10,9 @@ use crate::recording::FailureKind;
 /// Memory for a body that a row keeps for its next pass.
 const BODY_KEPT: usize = 16 * 1024;
 
+/// No step yet.
+const NO_STEP: u32 = u32::MAX;
+
 /// Who makes a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -39,8 +42,12 @@ pub struct Pass {
     pub owner: Owner,
     /// Index of its journey.
     pub journey: u32,
-    /// How many steps of it are over.
-    pub done: u32,
+    /// Where in its journey's program it is.
+    pub at: u32,
+    /// The plan's index of the step that it is at; [`NO_STEP`] before its first request.
+    pub step: u32,
+    /// Rounds left of the loops that it is in, the outermost first; empty where its journey has none.
+    pub rounds: Vec<u32>,
     /// When it was due.
     pub begun_us: u64,
     /// Choices of the requests to come.
@@ -125,6 +132,13 @@ impl Pass {
         self.body.clear();
     }
 
+    /// Whether it has come to a request.
+    #[must_use]
+    #[inline]
+    pub fn has_asked(&self) -> bool {
+        self.step != NO_STEP
+    }
+
     /// Most of its time so far passed in line for a connection.
     #[must_use]
     pub fn waited_most(&self, now_us: u64) -> bool {
@@ -145,7 +159,9 @@ impl Pass {
         Self {
             owner,
             journey: 0,
-            done: 0,
+            at: 0,
+            step: NO_STEP,
+            rounds: Vec::new(),
             begun_us: 0,
             drawn: choices.clone(),
             choices,

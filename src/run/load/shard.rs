@@ -18,14 +18,15 @@ use super::book::Book;
 use super::crowd::Crowd;
 use super::curve::Curve;
 use super::deadlines::Deadlines;
-use super::exchange::Started;
 use super::feed::{Feeders, Rows};
+use super::flow::Pauses;
 use super::health::Meter;
 use super::ids::Ids;
 use super::lane::Lane;
 use super::measure::Recorder;
 use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
+use super::program::Program;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
@@ -64,6 +65,8 @@ pub struct Common {
     pub clock: RunClock,
     /// Steps ready to be sent.
     pub steps: Arc<[CompiledStep]>,
+    /// What passes do, by journey.
+    pub programs: Arc<[Program]>,
     /// Users or arrivals over time.
     pub curve: Arc<Curve>,
     /// How many shards there are.
@@ -163,7 +166,7 @@ pub(super) struct Shard {
     pub(super) common: Common,
     /// When the schedule ends; not before it goes on, where it is held.
     pub(super) end_us: u64,
-    steered: Steered,
+    pub(super) steered: Steered,
     ready: Ready,
     signal: Arc<Bell>,
     timer: Timer,
@@ -185,6 +188,8 @@ pub(super) struct Shard {
     pub(super) connecting: Deadlines,
     pub(super) patience_us: u64,
     pub(super) retrying: Retrying,
+    /// Between two requests.
+    pub(super) pauses: Pauses,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     pub(super) book: Book,
@@ -200,7 +205,7 @@ pub(super) struct Shard {
     pub(super) owned: bool,
     /// Those of users who think, by row.
     own: Vec<Option<Own>>,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// It ends before its schedule does.
     pub(super) cut: bool,
 }
@@ -230,6 +235,7 @@ impl Shard {
             passes: Passes::default(),
             patience: Patience::new(&plan.steps, &plan.client, pace),
             retrying: Retrying::new(plan.client.retries.as_ref(), pace),
+            pauses: Pauses::default(),
             connecting: Deadlines::new(micros(common.transport.connect_timeout)),
             patience_us,
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
@@ -254,9 +260,9 @@ impl Shard {
     }
 
     /// The plan's index of the step that a pass is at.
+    #[inline]
     pub(super) fn step_of(&self, pass: u32) -> usize {
-        let pass = &self.passes[pass];
-        self.common.plan.journeys[pass.journey as usize].steps[pass.done as usize]
+        self.passes[pass].step as usize
     }
 
     async fn drive(&mut self) -> io::Result<()> {
@@ -273,6 +279,7 @@ impl Shard {
             self.expire(now_us);
             self.transport.expire_idle(now_us);
             self.try_again(now_us);
+            self.end_pauses(now_us);
             self.cut = now_us < self.end_us && *self.common.stop.borrow();
             if now_us >= self.end_us || self.cut {
                 break;
@@ -343,6 +350,7 @@ impl Shard {
             self.patience.next_us(),
             self.connecting.next_us(),
             self.retrying.next_us(),
+            self.pause_us(),
             self.transport.idle_until_us(),
         ];
         let until_us = std::iter::once(look_us)
@@ -447,9 +455,7 @@ impl Shard {
             self.leave_dry(pass);
             return;
         }
-        if self.start_request(pass, due_us, now_us) == Started::NotSent {
-            self.go_on(pass, now_us, false);
-        }
+        self.walk(pass, due_us, now_us, true);
     }
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
@@ -463,26 +469,6 @@ impl Shard {
             self.crowd.leave(row);
         }
         self.passes.end(pass);
-    }
-
-    /// A request of the pass is over at `now_us`: the next step, or the end of the pass.
-    pub(super) fn go_on(&mut self, pass: u32, now_us: u64, mut sent: bool) {
-        loop {
-            if !sent && self.needs_answer(pass) {
-                break;
-            }
-            let state = &mut self.passes[pass];
-            state.done += 1;
-            let journey = &self.common.plan.journeys[state.journey as usize];
-            if state.done as usize >= journey.steps.len() || self.stopping {
-                break;
-            }
-            match self.start_request(pass, now_us, now_us) {
-                Started::UnderWay => return,
-                Started::NotSent => sent = false,
-            }
-        }
-        self.end_pass(pass, now_us, sent);
     }
 
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
@@ -559,6 +545,7 @@ impl Shard {
     /// Lets what was started end by itself; nothing outlives its own deadline.
     async fn finish_in_flight(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
         self.try_again(self.now_us());
+        self.cut_pauses(self.now_us());
         while self.passes.live() > 0 {
             self.rest(None, ready).await?;
             self.look_at(ready);
