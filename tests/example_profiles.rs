@@ -387,8 +387,18 @@ fn retries_hide_what_passes_and_are_counted() {
 fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
     let _turn = machine();
     let shop = shop();
-    let (code, _, _dir) = run("jobs", &shop);
+    let (code, report, _dir) = run("jobs", &shop);
     assert_eq!(code, Some(0));
+    let result = &report["times"]["groups"]["result"];
+    let p50 = result["latency"]["p50"].as_f64().unwrap_or_default();
+    assert!(
+        p50 > 0.06,
+        "pauses of 20 to 40 and twice 20 ms are part of it: {result}"
+    );
+    assert_eq!(result["latency_failed"], serde_json::Value::Null);
+    let fast = ["objectives=[latency(result) p99 < 60ms, errors <= 0%]".to_owned()];
+    let (code, _, _dir) = run_with("jobs", &self::shop(), &fast);
+    assert_eq!(code, Some(1), "a group that takes too long is missed");
     let seen = shop.seen.lock().expect("no test panics with it");
     let mut whole = 0;
     for (job, asked) in &seen.jobs {

@@ -13,6 +13,13 @@ pub enum Flow<T> {
     Request(usize),
     /// Nothing for so long, real time.
     Pause(Wait),
+    /// Steps that are also timed together.
+    Group {
+        /// Its name.
+        name: String,
+        /// What is timed.
+        steps: Vec<Flow<T>>,
+    },
     /// Some passes take these steps, the others go on after them.
     Chance {
         /// Share of passes, above zero and below one.
@@ -142,6 +149,7 @@ fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 
     match flow {
         Flow::Request(_) => of(Part::Request),
         Flow::Pause(wait) => of(Part::Pause(wait)),
+        Flow::Group { steps, .. } => amount(steps, passes, of),
         Flow::Chance { share, steps } => between(0.0, *share, 1.0) * amount(steps, passes, of),
         Flow::If { steps, otherwise, .. } => {
             let (one, other) = (amount(steps, passes, of), amount(otherwise, passes, of));
@@ -162,6 +170,19 @@ fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 
     }
 }
 
+/// The names of the groups of `flow`, as they are written.
+pub fn groups<T>(flow: &[Flow<T>]) -> Vec<&str> {
+    let of = |part| -> Vec<&str> {
+        match part {
+            Flow::Request(_) | Flow::Pause(_) => Vec::new(),
+            Flow::Group { name, steps } => std::iter::once(name.as_str()).chain(groups(steps)).collect(),
+            Flow::If { steps, otherwise, .. } => groups(steps).into_iter().chain(groups(otherwise)).collect(),
+            Flow::Chance { steps, .. } | Flow::Repeat { steps, .. } | Flow::Until { steps, .. } => groups(steps),
+        }
+    };
+    flow.iter().flat_map(of).collect()
+}
+
 impl<T> Flow<T> {
     /// The same flow with its texts as `text` makes them.
     pub fn map<U>(&self, text: &impl Fn(&T) -> U) -> Flow<U> {
@@ -174,6 +195,10 @@ impl<T> Flow<T> {
         match self {
             Flow::Request(step) => Flow::Request(*step),
             Flow::Pause(wait) => Flow::Pause(*wait),
+            Flow::Group { name, steps } => Flow::Group {
+                name: name.clone(),
+                steps: all(steps),
+            },
             Flow::Chance { share, steps } => Flow::Chance {
                 share: *share,
                 steps: all(steps),

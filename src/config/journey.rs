@@ -58,6 +58,8 @@ pub struct Journey {
     pub feed: Vec<Spanned<String>>,
     /// Requests, as they are written.
     pub steps: Vec<Step>,
+    /// Names of steps that are timed together.
+    pub groups: Vec<Spanned<String>>,
     /// In what order they come; empty where it is the one that they are written in.
     pub flow: Vec<Flow<Vec<Piece>>>,
 }
@@ -177,7 +179,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
     };
     let mut walk = Walk::new(name, names, &usual, given.files, variables.clone());
     let flow = walk.journey(steps_node, sink);
-    let steps = walk.steps;
+    let (steps, groups) = (walk.steps, walk.groups);
     let plain = flow.iter().all(|part| matches!(part, Flow::Request(_)));
     Some(Journey {
         name: name.to_owned(),
@@ -187,6 +189,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         feed,
         cookies: cookies.unwrap_or_default(),
         steps,
+        groups,
         flow: if plain { Vec::new() } else { flow },
     })
 }

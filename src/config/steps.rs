@@ -1,4 +1,4 @@
-//! The steps of a journey as written: requests, pauses, and what has steps of its own (`repeat`, `if`, `chance`).
+//! The steps of a journey as written: requests, pauses, and what has steps of its own (`repeat`, `if`, `group`, `chance`).
 //! Reads the nesting; a single request is read in `journey`.
 //!
 //! What a branch extracts is known only within it, unless both ways of an `if` extract it; loops go round at least once,
@@ -11,6 +11,7 @@ use super::files::Files;
 use super::flow::{Flow, Part, Passes, amount};
 use super::journey::{self, Step, Usual};
 use super::node::{Node, Value};
+use super::source::Spanned;
 use super::template::Piece;
 use super::wait;
 
@@ -19,7 +20,7 @@ const DEPTH_MAX: usize = 8;
 /// Requests and pauses that one pass makes at most.
 const PASS_MAX: f64 = 100_000.0;
 /// What makes a step something else than a request.
-const BLOCKS: [&str; 3] = ["repeat", "if", "pause"];
+const BLOCKS: [&str; 4] = ["repeat", "if", "group", "pause"];
 
 /// A part of a flow as written.
 type Written = Flow<Vec<Piece>>;
@@ -38,6 +39,8 @@ pub(super) struct Walk<'w> {
     pub(super) variables: Vec<String>,
     /// The requests so far.
     pub(super) steps: Vec<Step>,
+    /// The names of the groups so far.
+    pub(super) groups: Vec<Spanned<String>>,
     /// How many were written, mistaken ones included.
     written: usize,
     depth: usize,
@@ -59,6 +62,7 @@ impl<'w> Walk<'w> {
             files,
             variables,
             steps: Vec::new(),
+            groups: Vec::new(),
             written: 0,
             depth: 0,
         }
@@ -122,16 +126,18 @@ impl<'w> Walk<'w> {
             return None;
         }
         self.depth += 1;
-        let (repeat, asked) = (fields.take("repeat"), fields.take("if"));
-        let part = match (repeat, asked) {
-            (Some(repeat), None) => self.repeat(repeat, node, &mut fields, sink),
-            (None, Some(asked)) => self.either(asked, &mut fields, sink),
-            (Some(_), Some(second)) => {
-                let hint = "put the `if` among the `steps` of the `repeat`, or the other way round";
-                sink.push(Mistake::at(&second.place, "a step is either `repeat` or `if`").hint(hint));
+        let blocks = (fields.take("repeat"), fields.take("if"), fields.take("group"));
+        let part = match blocks {
+            (Some(repeat), None, None) => self.repeat(repeat, node, &mut fields, sink),
+            (None, Some(asked), None) => self.either(asked, &mut fields, sink),
+            (None, None, Some(name)) => self.group(name, &mut fields, sink),
+            (None, None, None) => self.some(node, &mut fields, sink),
+            _ => {
+                let hint = "put one among the `steps` of the other";
+                let message = "a step is one of `repeat`, `if` and `group`";
+                sink.push(Mistake::at(&node.place, message).hint(hint));
                 None
             }
-            (None, None) => self.some(node, &mut fields, sink),
         };
         self.depth -= 1;
         fields.finish(sink);
@@ -173,6 +179,24 @@ impl<'w> Walk<'w> {
             sink.push(Mistake::at(&node.place, "these steps are not said to be anything").hint(hint));
         }
         Some(Flow::Repeat { min: 1, max: 1, steps })
+    }
+
+    fn group(&mut self, name: &Node, fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Written> {
+        let name = decode::spanned(name, sink);
+        if let Some(name) = &name {
+            if self.names.contains(&name.value) {
+                let hint = "give the group a name of its own";
+                let message = format!("a step or a group is called {:?} already", name.value);
+                sink.push(Mistake::at(&name.place, message).hint(hint));
+            }
+            self.names.push(name.value.clone());
+            self.groups.push(name.clone());
+        }
+        let (_, steps) = self.inner(fields, sink)?;
+        Some(Flow::Group {
+            name: name?.value,
+            steps,
+        })
     }
 
     fn either(&mut self, asked: &Node, fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Written> {
@@ -349,13 +373,26 @@ mod tests {
             ("[{ steps: [{ get: / }] }]".to_owned(), "not said to be anything"),
             (
                 "[{ repeat: 2, if: '{{ random(1, 2) }} == 1', steps: [{ get: / }] }]".to_owned(),
-                "either `repeat` or `if`",
+                "one of `repeat`, `if` and `group`",
             ),
             (
                 "[{ repeat: 1000, steps: [{ repeat: 1000, steps: [{ get: / }] }] }]".to_owned(),
                 "lower what loops repeat",
             ),
             (deep, "more than 8 deep"),
+            ("[{ get: / }, { group: a, steps: [] }]".to_owned(), "there are no steps"),
+            (
+                "[{ group: a, steps: [{ get: / }] }, { get: /2, name: a }]".to_owned(),
+                "give the step another `name`",
+            ),
+            (
+                "[{ get: /, name: a }, { group: a, steps: [{ get: /2 }] }]".to_owned(),
+                "is called \"a\" already",
+            ),
+            (
+                "[{ get: /, name: a }, { group: j, steps: [{ get: /2 }] }]".to_owned(),
+                "\"j\" is a journey",
+            ),
             (until("{ until: '{{ state }} == done' }"), "at_most"),
             (until("{ at_most: 3 }"), "until"),
             (until("{ until: '{{ state }} == done', at_most: 0 }"), "goes round 1 to"),

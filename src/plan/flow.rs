@@ -26,6 +26,7 @@ fn list<'p>(flow: &[Flow<Template>], name: &impl Fn(usize) -> &'p str) -> String
 fn one<'p>(flow: &Flow<Template>, name: &impl Fn(usize) -> &'p str) -> String {
     match flow {
         Flow::Request(place) => name(*place).to_owned(),
+        Flow::Group { name: group, steps } => format!("{group} ({})", list(steps, name)),
         Flow::Pause(wait) => format!("pause {}", pause(wait)),
         Flow::Chance { share, steps } => {
             format!("{} of the time ({})", super::print::percent(*share), list(steps, name))

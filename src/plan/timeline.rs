@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::config::flow::groups;
+
 use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Passes, Plan, StagePlan};
 
 /// The mean over passes: journeys by their weight; none where there are none.
@@ -92,6 +94,12 @@ impl Plan {
             }
         };
         cycle.map_or(0.0, |cycle| level * steps / cycle)
+    }
+
+    /// The names of the groups of all journeys, in the order in which slices of a recording have them.
+    #[must_use]
+    pub fn groups(&self) -> Vec<&str> {
+        self.journeys.iter().flat_map(|journey| groups(&journey.flow)).collect()
     }
 
     /// The real time of a cloud duration at this plan's pace.

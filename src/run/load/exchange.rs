@@ -107,6 +107,7 @@ impl Shard {
                     finished_us: now_us,
                     failure: Some(FailureKind::Dns),
                 });
+                self.passes[pass].request_of_groups(now_us, Some(FailureKind::Dns));
                 return Started::NotSent;
             }
         };
@@ -395,6 +396,7 @@ impl Shard {
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
                 self.recorder.dropped();
+                state.groups.iter_mut().for_each(|group| group.lacks = true);
                 self.go_on(pass, now_us, false);
                 return;
             }
@@ -424,6 +426,9 @@ impl Shard {
             finished_us: now_us,
             failure,
         });
+        if !state.groups.is_empty() {
+            state.request_of_groups(now_us, failure);
+        }
         match failure {
             None => self.recorder.served(state.served),
             Some(_) => self.recorder.served_badly(state.served, state.region),

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::exchange::{Started, filling};
+use super::passes::OpenGroup;
 use super::program::Op;
 use super::shard::Shard;
 use super::users::wait_us;
@@ -68,6 +69,8 @@ impl Shard {
                 return;
             }
             (due_us, sent) = (now_us, false);
+            let groups = self.passes[pass].groups.iter_mut();
+            groups.for_each(|group| group.lacks = true);
             if self.needs_answer(pass) {
                 break;
             }
@@ -100,7 +103,14 @@ impl Shard {
             };
             state.at += 1;
             match op {
+                Op::Leave => self.leave_group(pass),
                 _ if self.stopping => return Next::End,
+                Op::Enter(number) => state.groups.push(OpenGroup {
+                    number: *number,
+                    from_to_us: None,
+                    failure: None,
+                    lacks: false,
+                }),
                 Op::Request(step) => {
                     state.step = *step;
                     return Next::Request;
@@ -144,6 +154,29 @@ impl Shard {
                     }
                 }
             }
+        }
+    }
+
+    /// The innermost group of a pass is over. One that sent nothing, or not all of it, says nothing about the target.
+    fn leave_group(&mut self, pass: u32) {
+        let Some(group) = self.passes[pass].groups.pop() else {
+            return;
+        };
+        if let Some((from_us, to_us)) = group.from_to_us
+            && (group.failure.is_some() || !group.lacks)
+        {
+            let took_us = to_us.saturating_sub(from_us);
+            self.recorder
+                .group_finished(group.number as usize, took_us, group.failure);
+        }
+    }
+
+    /// A pass ends within groups: those of which a request failed have failed, the others were only not finished.
+    #[inline]
+    pub(super) fn leave_groups(&mut self, pass: u32) {
+        while let Some(group) = self.passes[pass].groups.last_mut() {
+            group.lacks = true;
+            self.leave_group(pass);
         }
     }
 

@@ -35,6 +35,19 @@ pub enum Place {
     Sent(u32),
 }
 
+/// A group that a pass is in.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenGroup {
+    /// Its number.
+    pub number: u32,
+    /// When its first request was due, and when the last one so far was over.
+    pub from_to_us: Option<(u64, u64)>,
+    /// Why the first of its requests failed that did.
+    pub failure: Option<FailureKind>,
+    /// A request of it was not sent.
+    pub lacks: bool,
+}
+
 /// One pass.
 #[derive(Clone, Debug)]
 pub struct Pass {
@@ -48,6 +61,8 @@ pub struct Pass {
     pub step: u32,
     /// Rounds left of the loops that it is in, the outermost first; empty where its journey has none.
     pub rounds: Vec<u32>,
+    /// The groups that it is in, the outermost first.
+    pub groups: Vec<OpenGroup>,
     /// When it was due.
     pub begun_us: u64,
     /// Choices of the requests to come.
@@ -132,6 +147,15 @@ impl Pass {
         self.body.clear();
     }
 
+    /// A request of the groups that it is in is over.
+    pub fn request_of_groups(&mut self, now_us: u64, failure: Option<FailureKind>) {
+        for group in &mut self.groups {
+            let (_, to_us) = group.from_to_us.get_or_insert((self.intended_us, now_us));
+            *to_us = now_us;
+            group.failure = group.failure.or(failure);
+        }
+    }
+
     /// Whether it has come to a request.
     #[must_use]
     #[inline]
@@ -162,6 +186,7 @@ impl Pass {
             at: 0,
             step: NO_STEP,
             rounds: Vec::new(),
+            groups: Vec::new(),
             begun_us: 0,
             drawn: choices.clone(),
             choices,

@@ -18,6 +18,10 @@ pub enum Op {
     Branch { asked: Box<Asked>, when: bool, to: u32 },
     /// Jumps.
     Jump(u32),
+    /// The steps of this group begin, by its number among the plan's.
+    Enter(u32),
+    /// The innermost group is over.
+    Leave,
     /// A loop begins: its counter is set to a number between both ends.
     Loop { counter: u32, min: u32, max: u32 },
     /// A round of a loop is over: jumps, as long as rounds are left.
@@ -55,6 +59,7 @@ impl Program {
     /// Those of all journeys of a plan, in its order.
     #[must_use]
     pub fn all(plan: &Plan) -> Vec<Self> {
+        let mut groups = 0;
         let compile = |index| {
             let mut compiler = Compiler {
                 variables: variables(plan, index),
@@ -62,12 +67,14 @@ impl Program {
                 ops: Vec::new(),
                 depth: 0,
                 counters: 0,
+                groups,
             };
             let flow = &plan.journeys[index].flow;
             if flow.is_empty() {
                 (0..compiler.steps.len()).for_each(|place| compiler.request(place));
             }
             compiler.list(flow);
+            groups = compiler.groups;
             Self {
                 ops: compiler.ops.into(),
                 counters: compiler.counters,
@@ -83,6 +90,8 @@ struct Compiler<'p> {
     ops: Vec<Op>,
     depth: usize,
     counters: usize,
+    /// Those before the next one.
+    groups: u32,
 }
 
 impl Compiler<'_> {
@@ -100,7 +109,7 @@ impl Compiler<'_> {
         let here = self.here();
         match &mut self.ops[leap] {
             Op::Chance { to, .. } | Op::Branch { to, .. } | Op::Jump(to) => *to = here,
-            Op::Request(_) | Op::Pause(_) | Op::Loop { .. } | Op::Again { .. } => {}
+            _ => {}
         }
     }
 
@@ -117,6 +126,12 @@ impl Compiler<'_> {
         match flow {
             Flow::Request(place) => self.request(*place),
             Flow::Pause(wait) => self.ops.push(Op::Pause(*wait)),
+            Flow::Group { steps, .. } => {
+                self.ops.push(Op::Enter(self.groups));
+                self.groups += 1;
+                self.list(steps);
+                self.ops.push(Op::Leave);
+            }
             Flow::Chance { share, steps } => {
                 let past = self.leap(Op::Chance { share: *share, to: 0 });
                 self.list(steps);
@@ -220,6 +235,10 @@ mod tests {
         let one = leaf.prop_recursive(5, 40, 4, |inner| {
             let steps = || prop::collection::vec(inner.clone(), 0..4);
             prop_oneof![
+                steps().prop_map(|steps| Flow::Group {
+                    name: "g".to_owned(),
+                    steps
+                }),
                 steps().prop_map(|steps| Flow::Chance { share: 0.5, steps }),
                 (steps(), steps()).prop_map(|(steps, otherwise)| Flow::If {
                     condition: condition(),
@@ -244,12 +263,14 @@ mod tests {
 
     /// Follows a program with an answer of `choose` wherever it asks; how many requests it makes.
     fn follow(program: &Program, mut choose: impl FnMut(u32, u32) -> u32) -> f64 {
-        let (mut at, mut requests, mut rounds) = (0, 0.0, vec![0; program.counters]);
+        let (mut at, mut requests, mut open, mut rounds) = (0, 0.0, 0, vec![0; program.counters]);
         while let Some(op) = program.ops.get(at) {
             at += 1;
             match op {
                 Op::Request(_) => requests += 1.0,
                 Op::Pause(_) => {}
+                Op::Enter(_) => open += 1,
+                Op::Leave => open -= 1,
                 Op::Chance { to, .. } | Op::Branch { to, .. } if choose(0, 1) == 1 => at = *to as usize,
                 Op::Chance { .. } | Op::Branch { .. } => {}
                 Op::Jump(to) => at = *to as usize,
@@ -262,6 +283,7 @@ mod tests {
                 }
             }
         }
+        assert_eq!(open, 0, "groups that are entered are left");
         requests
     }
 
@@ -270,7 +292,7 @@ mod tests {
         fn any_flow_compiles_and_ends_whatever_is_answered(flow in flows(), seed: u64) {
             let journey = JourneyPlan { steps: vec![0], flow, ..JourneyPlan::default() };
             let (least, most) = (journey.requests(Passes::Least), journey.requests(Passes::Most));
-            let mut compiler = Compiler { variables: Vec::new(), steps: &[0], ops: Vec::new(), depth: 0, counters: 0 };
+            let mut compiler = Compiler { variables: Vec::new(), steps: &[0], ops: Vec::new(), depth: 0, counters: 0, groups: 0 };
             compiler.list(&journey.flow);
             let program = Program { counters: compiler.counters, ops: compiler.ops.into() };
             let mut random = fastrand::Rng::with_seed(seed);

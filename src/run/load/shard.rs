@@ -241,7 +241,7 @@ impl Shard {
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
             book: Book::new(common.writes_max),
-            recorder: Recorder::new(index, plan.steps.len(), end),
+            recorder: Recorder::new(index, plan.steps.len(), plan.groups().len(), end),
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
@@ -473,6 +473,7 @@ impl Shard {
 
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
         self.keep_own(pass);
+        self.leave_groups(pass);
         let state = &mut self.passes[pass];
         if let Owner::User(row) = state.owner
             && !self.stopping

@@ -215,3 +215,80 @@ async fn a_pause_ends_with_the_run_and_nothing_is_sent_after_it() {
         assert_eq!(ran.dropped(), 0);
     }
 }
+
+fn group(name: &str, steps: Vec<Flow<Template>>) -> Flow<Template> {
+    Flow::Group {
+        name: name.to_owned(),
+        steps,
+    }
+}
+
+/// Passes through the group of this number that went well, and those that did not.
+fn through(ran: &Ran, number: usize) -> (u64, BTreeMap<FailureKind, u64>) {
+    let (mut ok, mut failed) = (0, BTreeMap::new());
+    for group in ran.slices.iter().filter_map(|slice| slice.groups.get(number)) {
+        ok += group.ok;
+        for (kind, count) in &group.failed {
+            *failed.entry(*kind).or_default() += count;
+        }
+    }
+    (ok, failed)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_timed_from_its_first_request_to_its_last_with_the_pauses_between() {
+    let asked = Asked::default();
+    let server = jobs(&asked).await;
+    let wait = |of| Flow::Pause(milliseconds(of));
+    let inner = group("inner", vec![wait(300), Flow::Request(1), wait(400)]);
+    let outer = group("outer", vec![Flow::Request(0), inner, wait(10), Flow::Request(2)]);
+    let ran = run(once(
+        server.address,
+        &["/a", "/b", "/c"],
+        vec![wait(50), outer, wait(20)],
+    ))
+    .await;
+    assert_eq!(ran.ok(), 3);
+    for (number, from, to) in [(0, 710, 790), (1, 0, 80)] {
+        assert_eq!(through(&ran, number), (1, BTreeMap::new()));
+        let mut all = Hist::working();
+        for slice in &ran.slices {
+            slice.groups[number].latency.add_to(&mut all).unwrap();
+        }
+        let took = all.max() / 1_000;
+        assert!((from..to).contains(&took), "{number}: {took} ms");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_fails_with_any_of_its_requests_and_one_that_the_run_cuts_off_counts_as_nothing() {
+    let server = serve("127.0.0.1:0", |request: Request<Bytes>| async move {
+        answer(if request.uri().path() == "/bad" { 503 } else { 200 }, "")
+    })
+    .await;
+    let flow = vec![
+        group(
+            "all",
+            vec![Flow::Request(0), group("bad", vec![Flow::Request(1)]), Flow::Request(2)],
+        ),
+        group("fine", vec![Flow::Request(3)]),
+        group(
+            "cut",
+            vec![Flow::Request(4), Flow::Pause(milliseconds(60_000)), Flow::Request(5)],
+        ),
+    ];
+    let paths = ["/1", "/bad", "/3", "/4", "/5", "/6"];
+    let ran = run(once(server.address, &paths, flow.clone())).await;
+    let failed = BTreeMap::from([(FailureKind::Status5xx, 1)]);
+    assert_eq!(through(&ran, 0), (0, failed.clone()));
+    assert_eq!(through(&ran, 1), (0, failed.clone()));
+    assert_eq!(through(&ran, 2), (1, BTreeMap::new()));
+    assert_eq!(through(&ran, 3), (0, BTreeMap::new()));
+    // Nor does a pass go on that lacks what the failed request was to bring: its groups have failed.
+    let mut needy = once(server.address, &paths, flow);
+    extracts_state(&mut needy.steps[1]);
+    let ran = run(needy).await;
+    assert_eq!(through(&ran, 0), (0, failed.clone()));
+    assert_eq!(through(&ran, 1), (0, failed));
+    assert_eq!(through(&ran, 2), (0, BTreeMap::new()));
+}
