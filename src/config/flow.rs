@@ -172,15 +172,16 @@ fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 
 
 /// The names of the groups of `flow`, as they are written.
 pub fn groups<T>(flow: &[Flow<T>]) -> Vec<&str> {
-    let of = |part| -> Vec<&str> {
-        match part {
-            Flow::Request(_) | Flow::Pause(_) => Vec::new(),
-            Flow::Group { name, steps } => std::iter::once(name.as_str()).chain(groups(steps)).collect(),
-            Flow::If { steps, otherwise, .. } => groups(steps).into_iter().chain(groups(otherwise)).collect(),
-            Flow::Chance { steps, .. } | Flow::Repeat { steps, .. } | Flow::Until { steps, .. } => groups(steps),
-        }
-    };
-    flow.iter().flat_map(of).collect()
+    flow.iter().flat_map(groups_of).collect()
+}
+
+fn groups_of<T>(part: &Flow<T>) -> Vec<&str> {
+    match part {
+        Flow::Request(_) | Flow::Pause(_) => Vec::new(),
+        Flow::Group { name, steps } => std::iter::once(name.as_str()).chain(groups(steps)).collect(),
+        Flow::If { steps, otherwise, .. } => groups(steps).into_iter().chain(groups(otherwise)).collect(),
+        Flow::Chance { steps, .. } | Flow::Repeat { steps, .. } | Flow::Until { steps, .. } => groups(steps),
+    }
 }
 
 impl<T> Flow<T> {

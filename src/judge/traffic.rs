@@ -52,11 +52,11 @@ fn group(timeline: &Timeline<'_>, objective: &Objective) -> Option<usize> {
 /// What an objective is about, second by second: a group, or else steps.
 fn cells<'a>(slices: &[&'a Slice], steps: &[usize], group: Option<usize>) -> impl Iterator<Item = &'a StepSlice> {
     slices.iter().flat_map(move |slice| {
-        let steps = if group.is_some() { &[] } else { steps };
+        let steps: &[usize] = if group.is_some() { &[] } else { steps };
         let of_group = group.and_then(|group| slice.groups.get(group));
         of_group
             .into_iter()
-            .chain(steps.iter().filter_map(|step| slice.steps.get(*step)))
+            .chain(steps.iter().filter_map(move |step| slice.steps.get(*step)))
     })
 }
 

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::config::flow::groups;
-
 use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Passes, Plan, StagePlan};
+use crate::config::flow::groups;
 
 /// The mean over passes: journeys by their weight; none where there are none.
 pub(super) fn mean(journeys: &[JourneyPlan], of: impl Fn(&JourneyPlan) -> f64) -> Option<f64> {
