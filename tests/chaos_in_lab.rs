@@ -147,6 +147,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             ..StepPlan::default()
         }],
         model: LoadModel::Users,
+        loads: Vec::new(),
         spacing: Spacing::Even,
         stages: Vec::new(),
         client: ClientPlan {

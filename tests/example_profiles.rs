@@ -276,10 +276,18 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 6] = ["sign-in", "uploads", "retries", "https", "visits", "jobs"];
+const JOURNEYS: [&str; 7] = [
+    "sign-in",
+    "uploads",
+    "retries",
+    "https",
+    "visits",
+    "several-loads",
+    "jobs",
+];
 
 /// With about how many requests each makes.
-const LOADS: [(&str, std::ops::Range<u64>); 7] = [
+const LOADS: [(&str, std::ops::Range<u64>); 9] = [
     ("constant-users", 850..1_100),
     ("ramping-users", 800..2_000),
     ("constant-arrivals", 1_000..1_001),
@@ -287,6 +295,8 @@ const LOADS: [(&str, std::ops::Range<u64>); 7] = [
     ("stairs", 1_500..1_501),
     ("spike", 1_200..1_201),
     ("replay", 700..701),
+    ("iterations-per-user", 200..201),
+    ("iterations-shared", 500..501),
 ];
 
 #[test]
@@ -299,6 +309,22 @@ fn every_load_model_makes_the_requests_it_says() {
         let asked = shop.seen.lock().expect("no test panics with it").paths["/"];
         assert!(requests.contains(&asked), "{name}: {asked}");
     }
+}
+
+#[test]
+fn several_loads_run_together_each_in_its_time() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, report, _dir) = run("several-loads", &shop);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    assert_eq!(seen.paths["/orders"], 300);
+    assert!((700..=820).contains(&seen.paths["/"]), "{}", seen.paths["/"]);
+    let stages = report["plan"]["stages"].as_array().expect("it has stages");
+    let levels: Vec<_> = stages.iter().map(|stage| stage["level"].as_f64()).collect();
+    // Requests a second: people alone, with the batch, alone, with the spike, alone.
+    assert_eq!(levels, [200.0, 300.0, 200.0, 600.0, 200.0].map(Some));
+    assert_eq!(report["plan"]["model"], "mixed");
 }
 
 #[test]

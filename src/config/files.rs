@@ -24,8 +24,12 @@ pub(super) fn named(root: &Node, sink: &mut Sink) -> Vec<Reference> {
     if let Some(tls) = root.get("client").and_then(|client| client.get("tls")) {
         nodes.extend(tls::PATHS.iter().filter_map(|key| tls.get(key)));
     }
-    if let Some(Value::List(stages)) = root.get("stages").map(|node| &node.value) {
-        nodes.extend(stages.iter().filter_map(|stage| stage.get("replay")));
+    let loads = root.get("loads").map(entries).unwrap_or_default();
+    let of_loads = loads.iter().filter_map(|load| load.node.get("stages"));
+    for stages in root.get("stages").into_iter().chain(of_loads) {
+        if let Value::List(stages) = &stages.value {
+            nodes.extend(stages.iter().filter_map(|stage| stage.get("replay")));
+        }
     }
     if let Some(journeys) = root.get("journeys") {
         files_of_steps(journeys, &mut nodes);

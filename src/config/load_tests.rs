@@ -402,3 +402,115 @@ fn a_profile_names_the_files_it_feeds_from_sends_and_signs_with() {
     files.sort_unstable();
     assert_eq!(files, ["a.csv", "b.json", "c.png", "d.png", "e.pem", "f.csv"]);
 }
+
+#[test]
+fn every_mistake_in_loads_is_said_with_its_place_and_a_remedy() {
+    let stages = "stages: [{ tier: 1, users: 5, hold: 1m }]";
+    let counted = |rest: &str| format!("{{ a: {{ iterations: {{ tier: 1, users: 5, {rest} }} }} }}");
+    let cases = [
+        ("{}".to_owned(), "there are no loads"),
+        (format!("{{ 5m: {{ {stages} }} }}"), "\"5m\" is a duration and no name"),
+        (
+            "{ a: { journeys: [order] } }".to_owned(),
+            "neither `stages` nor `iterations`",
+        ),
+        (
+            format!("{{ a: {{ {stages}, iterations: {{}} }} }}"),
+            "either `stages` or `iterations`",
+        ),
+        (
+            format!("{{ a: {{ {stages}, stats: 1 }} }}"),
+            "unknown key \"stats\" in load \"a\"",
+        ),
+        (
+            format!("{{ a: {{ {stages}, journeys: [ordr] }} }}"),
+            "unknown journey \"ordr\"",
+        ),
+        (
+            format!("{{ a: {{ {stages}, journeys: [order, order] }} }}"),
+            "named twice",
+        ),
+        (format!("{{ a: {{ {stages}, journeys: [] }} }}"), "sends nothing"),
+        (
+            format!("{{ a: {{ {stages}, journeys: [] }} }}"),
+            "journey \"order\" is in no load",
+        ),
+        (
+            format!("{{ a: {{ {stages}, spacing: poisson }} }}"),
+            "`spacing` is for `arrivals`",
+        ),
+        (format!("{{ a: {{ {stages}, start_after: b }} }}"), "unknown load \"b\""),
+        (
+            format!("{{ a: {{ {stages}, start_after: a }} }}"),
+            "a load waits for itself: a, which starts after a",
+        ),
+        (
+            format!("{{ a: {{ {stages}, start_after: b }}, b: {{ {stages}, start_after: a + 5s }} }}"),
+            "a load waits for itself: b, which starts after a, which starts after b",
+        ),
+        (format!("{{ a: {{ {stages}, start_after: a + soon }} }}"), "is no start"),
+        (
+            format!("{{ a: {{ {stages}, start_after: 750h }} }}"),
+            "later than 31 days",
+        ),
+        (counted("within: 1m"), "either `each` or `shared`"),
+        (counted("each: 1, shared: 5, within: 1m"), "either `each` or `shared`"),
+        (counted("each: 0, within: 1m"), "iterations are 1 to "),
+        (
+            counted("each: 5_000_000_000, within: 1m"),
+            "iterations are 1 to 4294967295",
+        ),
+        (counted("each: 5"), "`iterations` has no \"within\""),
+        (counted("each: 5, within: 0s"), "no time is no time"),
+        (
+            "{ a: { iterations: { tier: 1, users: 0, each: 5, within: 1m } } }".to_owned(),
+            "zero users",
+        ),
+    ];
+    let profile = PROFILE.replace("stages:\n  - { tier: 1, users: 100, ramp: 1m, hold: 5m }\n", "");
+    for (loads, message) in cases {
+        let set = set(&[("loads", &loads)]);
+        let errors = self::load(&sources(&profile, &[("a.yaml", EXPERIMENT)]), &set).expect_err(&loads);
+        let mistake = errors
+            .mistakes()
+            .iter()
+            .find(|mistake| mistake.message.contains(message));
+        let mistake = mistake.unwrap_or_else(|| panic!("{loads}: {message} is not in\n{errors}"));
+        assert!(mistake.place.is_some(), "{loads}: {message}");
+        let plain = ["unknown key", "iterations are"];
+        assert!(
+            mistake.hint.is_some() || plain.iter().any(|plain| message.contains(plain)),
+            "{message}"
+        );
+    }
+    let both = set(&[("loads", &format!("{{ a: {{ {stages} }} }}"))]);
+    let errors = self::load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &both).expect_err("both");
+    assert!(
+        errors
+            .to_string()
+            .contains("a profile with `loads` has no `stages` of its own"),
+        "{errors}"
+    );
+}
+
+#[test]
+fn a_load_starts_when_what_it_waits_for_has_ended() {
+    let profile = PROFILE.replace(
+        "stages:\n  - { tier: 1, users: 100, ramp: 1m, hold: 5m }\n",
+        "loads:\n  last: { start_after: batch + 30s, stages: [{ tier: 1, arrivals: 5/s, hold: 1m }] }\n  \
+         batch: { start_after: first, iterations: { tier: 1, users: 5, shared: 9, within: 2m } }\n  \
+         first: { start_after: 1m, stages: [{ tier: 1, users: 5, ramp: 1m, hold: 1m }, { tier: 1, users: 9, hold: 1m }] }\n",
+    );
+    let config = load(&sources(&profile, &[("a.yaml", EXPERIMENT)]), &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let starts: Vec<u64> = config
+        .profile
+        .loads
+        .iter()
+        .map(|load| load.starts_at.as_secs())
+        .collect();
+    assert_eq!(starts, [390, 240, 60]);
+    assert_eq!(
+        config.profile.loads[1].iterations,
+        Some(crate::config::loads::Iterations::Shared(9))
+    );
+}

@@ -17,6 +17,7 @@ mod files;
 pub mod flow;
 mod journey;
 mod load;
+pub mod loads;
 mod nearest;
 mod node;
 pub mod objective;

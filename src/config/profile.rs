@@ -9,6 +9,7 @@ use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
 use super::journey::{self, Given, Journey};
+use super::loads::{self, LoadEntry};
 use super::node::Node;
 use super::objective::Objective;
 use super::source::{Place, Spanned};
@@ -27,8 +28,10 @@ pub struct Profile {
     pub feeders: Vec<Feeder>,
     /// Journeys in order.
     pub journeys: Vec<Journey>,
-    /// Stages in order, at least one.
+    /// Stages of the one load of all journeys, in order; none where there are `loads`.
     pub stages: Vec<Stage>,
+    /// Several loads, in the order written.
+    pub loads: Vec<LoadEntry>,
     /// How arrivals are spaced.
     pub spacing: Spacing,
     /// Paths of the experiments.
@@ -141,13 +144,29 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
     let journeys = journeys
         .map(|node| journey::journeys(node, &given, sink))
         .unwrap_or_default();
-    let stages_node = fields.require("stages", "[{ tier: 1, users: 1_000, ramp: 1m, hold: 5m }]", sink);
+    let loads_node = fields.take("loads");
+    let stages_node = match loads_node {
+        None => fields.require("stages", "[{ tier: 1, users: 1_000, ramp: 1m, hold: 5m }]", sink),
+        Some(_) => {
+            for key in ["stages", "spacing"] {
+                if let Some(node) = fields.take(key) {
+                    let message = format!("a profile with `loads` has no `{key}` of its own");
+                    sink.push(Mistake::at(&node.place, message).hint("move it into a load"));
+                }
+            }
+            None
+        }
+    };
     let stages = stages_node
         .map(|node| stages::stages(node, files, sink))
         .unwrap_or_default();
     let spacing = fields
         .take("spacing")
+        .filter(|_| loads_node.is_none())
         .and_then(|node| stages::spacing(node, &stages, sink))
+        .unwrap_or_default();
+    let loads = loads_node
+        .map(|node| loads::loads(node, &journeys, files, sink))
         .unwrap_or_default();
     let chaos = fields.take("chaos").map(|node| chaos(node, sink)).unwrap_or_default();
     let objectives = fields.take("objectives").map(|node| {
@@ -178,8 +197,18 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
     // The lab reads its own section.
     let _ = fields.take("lab");
     fields.finish(sink);
-    if let (Some(node), [stage, ..], Some(limit)) = (stages_node, stages.as_slice(), client.rate_limit) {
-        stages::rate_possible(node, stage, &stages, &journeys, limit, sink);
+    if let Some(limit) = client.rate_limit {
+        if let Some(node) = stages_node {
+            let all: Vec<&Journey> = journeys.iter().collect();
+            stages::rate_possible(node, &stages, &all, limit, sink);
+        }
+        for (node, load) in loads_node
+            .iter()
+            .flat_map(|node| loads.iter().map(move |load| (node, load)))
+        {
+            let its_own: Vec<&Journey> = load.journeys.iter().map(|index| &journeys[*index]).collect();
+            stages::rate_possible(node, &load.stages, &its_own, limit, sink);
+        }
     }
     Some(Profile {
         name: name?,
@@ -187,6 +216,7 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
         feeders,
         journeys,
         stages,
+        loads,
         spacing,
         chaos,
         objectives: objectives.unwrap_or_default(),

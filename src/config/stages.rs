@@ -13,7 +13,7 @@ use super::replay;
 use super::source::Place;
 
 /// Longest schedule; whatever is longer was written by mistake.
-const SCHEDULE_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
+pub(super) const SCHEDULE_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 
 /// One user is a row of data; past this the rows no longer fit the memory of any one machine.
 pub(super) const USERS_MAX: u64 = 100_000_000;
@@ -67,7 +67,7 @@ pub struct Stage {
 }
 
 /// Requests per second (real time) that `load` means with these journeys, answers taken as instant.
-fn expected_rate(load: Load, journeys: &[Journey]) -> f64 {
+fn expected_rate(load: Load, journeys: &[&Journey]) -> f64 {
     let weights: f64 = journeys.iter().map(|journey| journey.weight).sum();
     let steps: f64 = journeys.iter().map(|journey| journey.weight * journey.requests()).sum();
     let think: f64 = journeys.iter().map(|journey| journey.weight * journey.cycle()).sum();
@@ -79,17 +79,10 @@ fn expected_rate(load: Load, journeys: &[Journey]) -> f64 {
 }
 
 /// Notes a stage that means more than the client's rate limit lets through.
-pub(super) fn rate_possible(
-    node: &Node,
-    first: &Stage,
-    stages: &[Stage],
-    journeys: &[Journey],
-    limit: f64,
-    sink: &mut Sink,
-) {
-    let highest = stages
-        .iter()
-        .fold(first, |a, b| if b.load.level() > a.load.level() { b } else { a });
+pub(super) fn rate_possible(node: &Node, stages: &[Stage], journeys: &[&Journey], limit: f64, sink: &mut Sink) {
+    let Some(highest) = stages.iter().max_by(|a, b| a.load.level().total_cmp(&b.load.level())) else {
+        return;
+    };
     let rate = expected_rate(highest.load, journeys);
     if rate > limit {
         let place = if highest.place.name() == node.place.name() {
@@ -164,6 +157,18 @@ pub(super) fn tier(node: &Node, sink: &mut Sink) -> Option<u8> {
     tier
 }
 
+/// A number of users.
+pub(super) fn users(node: &Node, sink: &mut Sink) -> Option<u64> {
+    let users = decode::count(node, sink)?;
+    if users == 0 {
+        sink.push(Mistake::at(&node.place, "zero users send nothing").hint("write at least one user"));
+    }
+    if users > USERS_MAX {
+        sink.push(Mistake::at(&node.place, "more than 100_000_000 users"));
+    }
+    (1..=USERS_MAX).contains(&users).then_some(users)
+}
+
 fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
     let mut fields = Fields::of(node, "a stage", sink)?;
     let tier = fields.require("tier", "1", sink).and_then(|node| tier(node, sink));
@@ -188,15 +193,7 @@ fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
             sink.push(Mistake::at(&arrivals.place, "a stage has either `users` or `arrivals`").hint(hint));
             None
         }
-        (Some(node), None) => decode::count(node, sink).and_then(|users| {
-            if users == 0 {
-                sink.push(Mistake::at(&node.place, "zero users send nothing").hint("write at least one user"));
-            }
-            if users > USERS_MAX {
-                sink.push(Mistake::at(&node.place, "more than 100_000_000 users"));
-            }
-            (1..=USERS_MAX).contains(&users).then_some(Load::Users(users))
-        }),
+        (Some(node), None) => users(node, sink).map(Load::Users),
         (None, Some(node)) => decode::rate(node, sink).and_then(|rate| {
             if rate <= 0.0 {
                 sink.push(Mistake::at(&node.place, "zero arrivals send nothing").hint("write a rate such as 500/s"));

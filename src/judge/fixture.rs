@@ -135,6 +135,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         journeys: vec![journey("browse", 0), journey("order", 1)],
         steps: vec![step("browse", 0), step("order", 1)],
         model: LoadModel::Users,
+        loads: Vec::new(),
         spacing: Spacing::Even,
         stages: vec![StagePlan {
             tier: 2,

@@ -121,9 +121,11 @@ fn steer(plan: &Plan, event: &Event) -> Option<Steer> {
 
 /// How long users that are too many stay at most: real time.
 fn leaving_us(plan: &Plan) -> u64 {
-    let waits = plan.journeys.iter().map(JourneyPlan::longest);
-    match plan.model {
-        LoadModel::Users => waits.max().map_or(0, |wait| wait.as_micros() as u64),
-        LoadModel::Arrivals => 0,
-    }
+    let loads = plan.each_load();
+    let of_users = loads.iter().filter(|load| load.model == LoadModel::Users);
+    let waits = of_users
+        .flat_map(|load| &load.journeys)
+        .filter_map(|index| plan.journeys.get(*index))
+        .map(JourneyPlan::longest);
+    waits.max().map_or(0, |wait| wait.as_micros() as u64)
 }

@@ -111,6 +111,7 @@ impl AdHoc {
                 holds_at: Duration::ZERO,
                 ends_at: self.duration,
             }],
+            loads: Vec::new(),
             client: ClientPlan {
                 dns: DnsPolicy::HonourTtl,
                 connections: Connections {
@@ -133,7 +134,7 @@ impl AdHoc {
                 // Users who do not think take whatever the generator can give; only a rate has to be kept up with.
                 cpu_max: match model {
                     LoadModel::Users => 1.0,
-                    LoadModel::Arrivals => HonestyPlan::default().cpu_max,
+                    LoadModel::Arrivals | LoadModel::Mixed => HonestyPlan::default().cpu_max,
                 },
                 requests_min: 1,
                 ..HonestyPlan::default()

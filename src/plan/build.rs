@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::feed::{self, FedLoad};
+use super::feed::{self, FedLoads};
 use super::{
     Allow, Body, ClientPlan, DnsPolicy, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, LoadModel, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan,
-    StopCondition, TargetPlan, Template,
+    JourneyPlan, LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Role, StagePlan, StepPlan, StopCondition,
+    TargetPlan, Template,
 };
 use super::{resolve, schedule};
 use crate::config::template::Piece;
-use crate::config::{
-    Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Load, Mistake, RoleEntry, Spanned, TargetFile,
-};
+use crate::config::{Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Mistake, RoleEntry, Spanned, TargetFile};
 use crate::units::Pace;
 
 /// Shares are read from percents, which binary fractions do not hold exactly.
@@ -74,7 +72,7 @@ impl TargetPlan {
 /// What is wrong with a configuration whatever the target is.
 pub fn check(config: &Config) -> Result<(), PlanErrors> {
     let mut mistakes = Vec::new();
-    schedule::check(config, &schedule::stages(config), &mut mistakes);
+    schedule::check(config, &schedule::schedule(config, &[]).stages, &mut mistakes);
     if mistakes.is_empty() {
         Ok(())
     } else {
@@ -86,8 +84,6 @@ pub fn check(config: &Config) -> Result<(), PlanErrors> {
 pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Result<Plan, PlanErrors> {
     let mut mistakes = Vec::new();
     let profile = &config.profile;
-    let stages = schedule::stages(config);
-    let ends_at = stages.last().map(|stage| stage.ends_at).unwrap_or_default();
     let mut steps = Vec::new();
     let mut journeys = Vec::new();
     for (index, journey) in profile.journeys.iter().enumerate() {
@@ -135,6 +131,9 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 .collect(),
         });
     }
+    let schedule = schedule::schedule(config, &journeys);
+    let stages = schedule.stages;
+    let ends_at = stages.last().map(|stage| stage.ends_at).unwrap_or_default();
     for region in profile.probes.iter().filter_map(|probe| probe.region.as_ref()) {
         if !target.regions.contains(&region.value) {
             let hint = regions_hint(&target.regions);
@@ -159,14 +158,9 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
     }
     experiments.sort_by_key(ExperimentPlan::starts_at);
     schedule::check(config, &stages, &mut mistakes);
-    let model = match profile.stages.first().map(|stage| stage.load) {
-        Some(Load::Arrivals(_)) => LoadModel::Arrivals,
-        _ => LoadModel::Users,
-    };
-    let load = FedLoad {
+    let load = FedLoads {
         journeys: &journeys,
-        model,
-        stages: &stages,
+        loads: &schedule.loads,
         pace: options.pace,
     };
     feed::check(&profile.feeders, &load, &mut mistakes);
@@ -192,9 +186,14 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             .collect(),
         journeys,
         steps,
-        model,
+        model: schedule.model,
         spacing: profile.spacing,
         stages,
+        loads: if profile.loads.is_empty() {
+            Vec::new()
+        } else {
+            schedule.loads
+        },
         client: ClientPlan {
             dns: match client.dns.as_str() {
                 "pin" => DnsPolicy::Pin,

@@ -7,8 +7,7 @@
 
 use std::time::Duration;
 
-use super::timeline::mean;
-use super::{ConnectionUse, LoadModel, Passes, Plan};
+use super::{ConnectionUse, LoadModel, LoadPlan, Passes, Plan};
 use crate::units::{format_count, format_duration};
 
 /// An answer that is hardly ever beaten; real time.
@@ -83,10 +82,15 @@ impl Need {
     /// connections of their own keep them while they think.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         let to_one_max = plan.client.connections.pool as f64 * shards as f64;
-        let all = match (plan.client.connections.used_by, plan.model) {
-            (ConnectionUse::PerUser, LoadModel::Users) => plan.level_max(),
-            (ConnectionUse::PerUser, LoadModel::Arrivals) => under_way(plan, answers, passes),
-            _ => under_way(plan, answers, passes).min(to_one_max * addresses as f64),
+        let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
+        let most = plan.peak(|load, level| match load.model {
+            LoadModel::Users if per_user => level,
+            _ => under_way(plan, load, level, answers, passes),
+        });
+        let all = if per_user {
+            most
+        } else {
+            most.min(to_one_max * addresses as f64)
         };
         let all = all.ceil();
         Self {
@@ -124,16 +128,15 @@ impl Need {
     }
 }
 
-/// Little's law for the highest stage, every answer taking `answers` and branches and loops leading `passes` through.
-fn under_way(plan: &Plan, answers: Duration, passes: Passes) -> f64 {
-    let level = plan.level_max();
-    let Some(steps) = mean(&plan.journeys, |journey| journey.requests(passes)) else {
+/// Little's law for a load at this level, every answer taking `answers` and branches and loops leading `passes` through.
+fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes: Passes) -> f64 {
+    let Some(steps) = load.mean(&plan.journeys, |journey| journey.requests(passes)) else {
         return 0.0;
     };
     // A pass sends its steps one after the other, then waits.
     let asking = steps * answers.as_secs_f64();
-    match plan.model {
-        LoadModel::Arrivals => {
+    match load.model {
+        LoadModel::Arrivals | LoadModel::Mixed => {
             let sent = plan.client.rate_limit.unwrap_or(f64::INFINITY);
             (level * steps).min(sent) * answers.as_secs_f64()
         }
@@ -144,12 +147,9 @@ fn under_way(plan: &Plan, answers: Duration, passes: Passes) -> f64 {
                 Passes::Mean => Passes::Mean,
                 Passes::Most => Passes::Least,
             };
-            let thinking = mean(&plan.journeys, |journey| journey.cycle_seconds(longest)).unwrap_or_default();
-            if asking + thinking > 0.0 {
-                level * asking / (asking + thinking)
-            } else {
-                0.0
-            }
+            let thinking = load.mean(&plan.journeys, |journey| journey.cycle_seconds(longest));
+            let whole = asking + thinking.unwrap_or_default();
+            if whole > 0.0 { level * asking / whole } else { 0.0 }
         }
     }
 }

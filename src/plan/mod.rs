@@ -11,6 +11,7 @@ mod flow;
 mod in_base64;
 mod inventory;
 mod journey;
+mod loads;
 mod print;
 mod resolve;
 mod schedule;
@@ -28,6 +29,7 @@ pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::flow::{Condition, Flow, Passes, Relation};
+pub use crate::config::loads::Iterations;
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 pub use crate::config::protocol::{Protocol, TcpStep, TcpUntil};
 pub use crate::config::retry::{Retries, RetryOn};
@@ -44,6 +46,7 @@ pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, StepPlan, Template};
+pub use loads::LoadPlan;
 pub use print::print;
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
@@ -69,13 +72,16 @@ pub struct Plan {
     pub journeys: Vec<JourneyPlan>,
     /// Every step of every journey, in order.
     pub steps: Vec<StepPlan>,
-    /// Open or closed model.
+    /// Open or closed model, of all loads.
     pub model: LoadModel,
-    /// How arrivals of the open model are spaced.
+    /// How arrivals of the open model are spaced, where there is one load.
     #[serde(default)]
     pub spacing: Spacing,
-    /// Stages in order; they follow one another without gap.
+    /// Stages of the whole run in order; they follow one another without gap.
     pub stages: Vec<StagePlan>,
+    /// The loads, each with stages of its own; empty where there is one, of all journeys, whose stages are the run's.
+    #[serde(default)]
+    pub loads: Vec<LoadPlan>,
     /// How the generator behaves as a client.
     pub client: ClientPlan,
     /// Ledgers by name.
@@ -180,6 +186,8 @@ pub enum LoadModel {
     Users,
     /// Open: arrivals per second; stages give arrivals.
     Arrivals,
+    /// Loads of both; stages of the run give the requests per second that are expected of all together.
+    Mixed,
 }
 
 /// One stage: ramp to `level`, then hold.
@@ -187,7 +195,8 @@ pub enum LoadModel {
 pub struct StagePlan {
     /// Tier 1-6.
     pub tier: u8,
-    /// Users, or arrivals per second (of real time) in the open model, at the end of the ramp.
+    /// Users, or arrivals per second (of real time) in the open model, at the end of the ramp; requests per second
+    /// where a run has both.
     pub level: f64,
     /// When its ramp begins.
     #[serde(with = "seconds")]

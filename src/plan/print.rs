@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Fault, FaultPlan, Inventory, LoadModel, Plan, Role};
+use super::{Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan};
 use crate::units::{format_count, format_duration};
 
 /// Calls the observers make, by the kind of role; the write calls come from the faults.
@@ -36,6 +36,7 @@ pub fn print(plan: &Plan) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
     let _ = head(plan, &mut out)
+        .and_then(|()| loads(plan, &mut out))
         .and_then(|()| stages(plan, &mut out))
         .and_then(|()| experiments(plan, &mut out))
         .and_then(|()| objectives(plan, &mut out))
@@ -76,47 +77,93 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
-    writeln!(
-        out,
-        "\nload ({})",
-        match plan.model {
-            LoadModel::Users => "closed: users think between requests",
-            LoadModel::Arrivals => "open: arrivals come whatever happens",
-        }
-    )?;
-    for (index, stage) in plan.stages.iter().enumerate() {
-        let level = match plan.model {
-            LoadModel::Users => format!(
-                "{} users, about {} requests/s",
-                format_count(stage.level as u64),
-                format_count(plan.expected_rate(stage.level).round() as u64)
-            ),
-            LoadModel::Arrivals => format!("{}/s arrivals", format_count(stage.level as u64)),
-        };
+fn loads(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    for load in &plan.loads {
+        let names: Vec<&str> = load
+            .journeys
+            .iter()
+            .filter_map(|index| plan.journeys.get(*index))
+            .map(|journey| journey.name.as_str())
+            .collect();
         writeln!(
             out,
-            "  stage {} (tier {}): {level}; ramp {} from {}, hold {} from {} to {}",
-            index + 1,
-            stage.tier,
-            format_duration(stage.ramp()),
-            format_duration(stage.starts_at),
-            format_duration(stage.hold()),
-            format_duration(stage.holds_at),
-            format_duration(stage.ends_at)
+            "\nload {} ({}), journeys {}, from {} to {}",
+            load.name,
+            model(load.model),
+            names.join(", "),
+            format_duration(load.starts_at()),
+            format_duration(load.ends_at())
         )?;
+        if let Some(iterations) = load.iterations {
+            let count = match iterations {
+                Iterations::Each(each) => format!("{} of each user", format_count(u64::from(each))),
+                Iterations::Shared(shared) => format!("{} of all users together", format_count(shared)),
+            };
+            writeln!(
+                out,
+                "  iterations: {count}; what is not made by the end is counted as not sent"
+            )?;
+        }
+        for (index, stage) in load.stages.iter().enumerate() {
+            let rate = load.expected_rate(&plan.journeys, stage.level);
+            self::stage(index, stage, load.model, rate, out)?;
+        }
+    }
+    Ok(())
+}
+
+fn model(model: LoadModel) -> &'static str {
+    match model {
+        LoadModel::Users => "closed: users think between requests",
+        LoadModel::Arrivals => "open: arrivals come whatever happens",
+        LoadModel::Mixed => "closed and open",
+    }
+}
+
+fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    let all = if plan.loads.is_empty() {
+        model(plan.model).to_owned()
+    } else {
+        format!(
+            "all loads; {}; steady while every load that runs holds",
+            model(plan.model)
+        )
+    };
+    writeln!(out, "\nload ({all})")?;
+    for (index, stage) in plan.stages.iter().enumerate() {
+        self::stage(index, stage, plan.model, plan.expected_rate(stage), out)?;
     }
     let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
     for journey in &plan.journeys {
-        writeln!(
-            out,
-            "  journey {}: {} of passes, steps {}",
-            journey.name,
-            percent(journey.weight / weights),
-            super::flow::written(plan, journey)
-        )?;
+        let share = if plan.loads.is_empty() {
+            format!("{} of passes", percent(journey.weight / weights))
+        } else {
+            format!("weight {}", journey.weight)
+        };
+        let steps = super::flow::written(plan, journey);
+        writeln!(out, "  journey {}: {share}, steps {steps}", journey.name)?;
     }
     Ok(())
+}
+
+fn stage(index: usize, stage: &StagePlan, model: LoadModel, rate: f64, out: &mut String) -> std::fmt::Result {
+    let rate = format_count(rate.round() as u64);
+    let level = match model {
+        LoadModel::Users => format!("{} users, about {rate} requests/s", format_count(stage.level as u64)),
+        LoadModel::Arrivals => format!("{}/s arrivals", format_count(stage.level as u64)),
+        LoadModel::Mixed => format!("about {rate} requests/s"),
+    };
+    writeln!(
+        out,
+        "  stage {} (tier {}): {level}; ramp {} from {}, hold {} from {} to {}",
+        index + 1,
+        stage.tier,
+        format_duration(stage.ramp()),
+        format_duration(stage.starts_at),
+        format_duration(stage.hold()),
+        format_duration(stage.holds_at),
+        format_duration(stage.ends_at)
+    )
 }
 
 fn experiments(plan: &Plan, out: &mut String) -> std::fmt::Result {

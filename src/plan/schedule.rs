@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::StagePlan;
-use crate::config::{At, Config, Experiment, Mistake, Place};
+use super::{JourneyPlan, LoadModel, LoadPlan, StagePlan, loads};
+use crate::config::{At, Config, Experiment, Load, Mistake, Place, Stage};
 use crate::units::format_duration;
 
 /// An experiment from its first fault to the end of its settle time.
@@ -14,11 +14,61 @@ struct Window<'c> {
     place: &'c Place,
 }
 
-/// The stages, one after another.
-pub(super) fn stages(config: &Config) -> Vec<StagePlan> {
-    let mut clock = Duration::ZERO;
+/// The schedule of a run: every load, and what they are together.
+pub(super) struct Schedule {
+    /// The one of all journeys where the profile names none.
+    pub(super) loads: Vec<LoadPlan>,
+    /// Of all loads.
+    pub(super) model: LoadModel,
+    /// Of the whole run.
+    pub(super) stages: Vec<StagePlan>,
+}
+
+/// The schedule as written; where loads of both models run, `journeys` say how many requests each comes to.
+pub(super) fn schedule(config: &Config, journeys: &[JourneyPlan]) -> Schedule {
+    let profile = &config.profile;
+    if profile.loads.is_empty() {
+        let stages = stages(&profile.stages, Duration::ZERO);
+        let model = model(&profile.stages);
+        let load = LoadPlan {
+            name: String::new(),
+            journeys: (0..profile.journeys.len()).collect(),
+            model,
+            spacing: profile.spacing,
+            stages: stages.clone(),
+            iterations: None,
+        };
+        return Schedule {
+            loads: vec![load],
+            model,
+            stages,
+        };
+    }
+    let load = |load: &crate::config::loads::LoadEntry| LoadPlan {
+        name: load.name.clone(),
+        journeys: load.journeys.clone(),
+        model: model(&load.stages),
+        spacing: load.spacing,
+        stages: stages(&load.stages, load.starts_at),
+        iterations: load.iterations,
+    };
+    let loads: Vec<LoadPlan> = profile.loads.iter().map(load).collect();
+    let (model, stages) = loads::whole(&loads, journeys);
+    Schedule { loads, model, stages }
+}
+
+fn model(stages: &[Stage]) -> LoadModel {
+    match stages.first().map(|stage| stage.load) {
+        Some(Load::Arrivals(_)) => LoadModel::Arrivals,
+        _ => LoadModel::Users,
+    }
+}
+
+/// Stages one after another.
+fn stages(of: &[Stage], starts_at: Duration) -> Vec<StagePlan> {
+    let mut clock = starts_at;
     let mut stages = Vec::new();
-    for stage in &config.profile.stages {
+    for stage in of {
         let starts_at = clock;
         let holds_at = starts_at.saturating_add(stage.ramp);
         clock = holds_at.saturating_add(stage.hold);

@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadModel, Passes, Plan, StagePlan};
+use super::loads;
+use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadPlan, Plan, StagePlan};
 use crate::config::flow::groups;
 
 /// The mean over passes: journeys by their weight; none where there are none.
-pub(super) fn mean(journeys: &[JourneyPlan], of: impl Fn(&JourneyPlan) -> f64) -> Option<f64> {
-    let weights: f64 = journeys.iter().map(|journey| journey.weight).sum();
-    let sum: f64 = journeys.iter().map(|journey| journey.weight * of(journey)).sum();
+pub(super) fn mean<'j>(
+    journeys: impl IntoIterator<Item = &'j JourneyPlan>,
+    of: impl Fn(&JourneyPlan) -> f64,
+) -> Option<f64> {
+    let (mut weights, mut sum) = (0.0, 0.0);
+    for journey in journeys {
+        weights += journey.weight;
+        sum += journey.weight * of(journey);
+    }
     (weights > 0.0).then(|| sum / weights)
 }
 
@@ -17,6 +24,11 @@ impl StagePlan {
     #[must_use]
     pub fn ramp(&self) -> Duration {
         self.holds_at.saturating_sub(self.starts_at)
+    }
+
+    /// When it has its level: at the end of the ramp, just before whatever comes next.
+    pub(super) fn reached_at(&self) -> Duration {
+        self.holds_at.min(self.ends_at.saturating_sub(loads::BEFORE))
     }
 
     /// How long it holds.
@@ -50,21 +62,10 @@ impl ExperimentPlan {
 }
 
 impl Plan {
-    /// Users, or arrivals per second in the open model, at `offset`; straight lines while ramping, zero afterwards.
+    /// What the stages of the run give at `offset`; straight lines while ramping, zero afterwards.
     #[must_use]
     pub fn level_at(&self, offset: Duration) -> f64 {
-        let mut before = 0.0;
-        for stage in &self.stages {
-            if offset < stage.holds_at {
-                let into = offset.saturating_sub(stage.starts_at).as_secs_f64() / stage.ramp().as_secs_f64();
-                return before + (stage.level - before) * into;
-            }
-            if offset < stage.ends_at {
-                return stage.level;
-            }
-            before = stage.level;
-        }
-        0.0
+        loads::level_at(&self.stages, offset)
     }
 
     /// The stage that runs at `offset`, with its index.
@@ -76,23 +77,21 @@ impl Plan {
             .find(|(_, stage)| offset >= stage.starts_at && offset < stage.ends_at)
     }
 
-    /// The highest level of any stage.
+    /// The highest level there ever is; users and arrivals are added up where a run has both.
     #[must_use]
     pub fn level_max(&self) -> f64 {
-        self.stages.iter().map(|stage| stage.level).fold(0.0, f64::max)
+        self.peak(|_, level| level)
     }
 
-    /// Requests per second of real time that `level` means, answers taken as instant.
+    /// Requests per second of real time expected at the end of a stage's ramp, answers taken as instant.
     #[must_use]
-    pub fn expected_rate(&self, level: f64) -> f64 {
-        let steps = mean(&self.journeys, |journey| journey.requests(Passes::Mean)).unwrap_or_default();
-        let cycle = match self.model {
-            LoadModel::Arrivals => Some(1.0),
-            LoadModel::Users => {
-                mean(&self.journeys, |journey| journey.cycle_seconds(Passes::Mean)).filter(|cycle| *cycle > 0.0)
-            }
+    pub fn expected_rate(&self, stage: &StagePlan) -> f64 {
+        let loads = self.each_load();
+        let [load] = loads.as_slice() else {
+            let at = |load: &LoadPlan| load.expected_rate(&self.journeys, load.level_at(stage.reached_at()));
+            return loads.iter().map(at).sum();
         };
-        cycle.map_or(0.0, |cycle| level * steps / cycle)
+        load.expected_rate(&self.journeys, stage.level)
     }
 
     /// The names of the groups of all journeys, in the order in which slices of a recording have them.

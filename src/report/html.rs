@@ -113,7 +113,7 @@ fn data(report: &Report) -> String {
         .collect();
     json::rounded(&Data {
         pace: report.plan.pace,
-        closed: report.plan.model == LoadModel::Users,
+        closed: report.plan.model != LoadModel::Arrivals,
         series: &report.series,
         stages: &report.plan.stages,
         windows,
@@ -132,6 +132,7 @@ fn run_facts(report: &Report) -> Vec<(&'static str, String)> {
     let unit = match report.plan.model {
         LoadModel::Users => "users",
         LoadModel::Arrivals => "arrivals/s",
+        LoadModel::Mixed => "requests/s",
     };
     let stages: Vec<String> = report
         .plan

@@ -157,7 +157,7 @@ impl LoadSummary {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let asked = match self.model {
             LoadModel::Users => format!("{} users", format_count(self.level as u64)),
-            LoadModel::Arrivals => format!("{} requests/s asked", format_count(self.level as u64)),
+            LoadModel::Arrivals | LoadModel::Mixed => format!("{} requests/s asked", format_count(self.level as u64)),
         };
         writeln!(out, "{} for {:.1}s, {asked}", self.target, self.seconds)?;
         writeln!(

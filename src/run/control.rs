@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event::Event;
 use crate::plan::{Plan, Steer, SteerError, Steering};
-use crate::run::load::{Curve, Steered};
+use crate::run::load::{Curve, Steered, curves};
 use crate::units::format_duration;
 
 /// Commands that wait for the director at most; who sends one more waits.
@@ -134,18 +134,24 @@ impl Control {
 /// Steers one run: keeps the steering, tells the load, and says what is to be recorded.
 #[derive(Debug)]
 pub(super) struct Helm {
-    curve: Curve,
-    steered: Steered,
-    told: watch::Sender<Steered>,
+    /// Of each load.
+    curves: Vec<Curve>,
+    /// Each load; the schedule is the same for all of them.
+    steered: Vec<Steered>,
+    steering: Steering,
+    told: watch::Sender<Vec<Steered>>,
 }
 
 impl Helm {
     /// Of a run that nobody has steered yet, and where its load listens.
-    pub(super) fn new(plan: &Plan) -> (Self, watch::Receiver<Steered>) {
-        let (told, listens) = watch::channel(Steered::default());
+    pub(super) fn new(plan: &Plan) -> (Self, watch::Receiver<Vec<Steered>>) {
+        let curves = curves(plan, plan.pace);
+        let steered = vec![Steered::default(); curves.len()];
+        let (told, listens) = watch::channel(steered.clone());
         let helm = Self {
-            curve: Curve::new(&plan.stages, plan.pace),
-            steered: Steered::default(),
+            curves,
+            steered,
+            steering: Steering::default(),
             told,
         };
         (helm, listens)
@@ -153,7 +159,7 @@ impl Helm {
 
     /// How it is steered now.
     pub(super) fn steering(&self) -> Steering {
-        self.steered.steering
+        self.steering
     }
 
     /// Does at `at_us` what is asked; what it did as an event, none where nothing changed, and in a sentence.
@@ -193,9 +199,12 @@ impl Helm {
                 (Steer::Skip(to_us), Event::Skipped { stage })
             }
         };
-        self.steered = self.steered.steered(&self.curve, at_us, steer);
+        self.steering = self.steering.steered(at_us, steer);
+        for (steered, curve) in self.steered.iter_mut().zip(&self.curves) {
+            *steered = steered.steered(curve, at_us, steer);
+        }
         // A load that has ended listens no more, and has nothing left to steer.
-        let _ = self.told.send(self.steered);
+        let _ = self.told.send(self.steered.clone());
         let said = event.command().unwrap_or_default();
         Ok((Some(event), said))
     }

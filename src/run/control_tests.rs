@@ -41,7 +41,7 @@ fn a_command_that_changes_nothing_is_no_event() {
         assert_eq!(event.is_some(), changes, "{command:?}");
         assert!(!said.is_empty());
     }
-    let told = told.borrow().steering;
+    let told = told.borrow()[0].steering;
     assert_eq!(told, helm.steering());
     assert!(!told.paused() && !told.held() && told.times() == 0.5);
 }
@@ -71,7 +71,7 @@ fn what_is_refused_leaves_the_run_as_it_was() {
         let in_world: Vec<String> = in_world.iter().map(|fault| (*fault).to_owned()).collect();
         let refusal = helm.take(&plan, second * SECOND, &command, &in_world).unwrap_err();
         assert!(refusal.to_string().contains(expected), "{command:?}: {refusal}");
-        assert_eq!(*told.borrow(), Steered::default(), "{command:?}");
+        assert_eq!(*told.borrow(), [Steered::default()], "{command:?}");
     }
 }
 

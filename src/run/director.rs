@@ -104,7 +104,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         orders,
         progress,
     } = setup;
-    let crowds = load::assemble(plan.clone()).await;
+    let sources = load::assemble(plan.clone()).await;
     let run_clock = RunClock::new(clock, Instant::now() + LEAD);
     let (events_tx, events) = mpsc::channel(8192);
     let (probes_tx, probes) = mpsc::channel(8192);
@@ -130,7 +130,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         None => None,
     };
     let tls = Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?;
-    let load = load::start(plan.clone(), crowds, run_clock, shards_tx, events_tx.clone(), signals)?;
+    let load = load::start(plan.clone(), sources, run_clock, shards_tx, events_tx.clone(), signals)?;
     let reader = account.as_ref().map(|(reader, _)| reader.clone());
     let observe = observe::start(
         &plan,

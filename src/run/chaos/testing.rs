@@ -309,6 +309,7 @@ pub(super) fn plan() -> Plan {
         journeys: Vec::new(),
         steps: Vec::new(),
         model: LoadModel::Users,
+        loads: Vec::new(),
         spacing: crate::plan::Spacing::Even,
         stages: Vec::new(),
         client: ClientPlan {

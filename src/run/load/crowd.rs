@@ -1,61 +1,79 @@
-//! All users of one shard and when each is due: built before t0, so that no memory is asked for while the clock runs.
-//! Knows who is due, not what they do then.
+//! All users of one load in one shard and when each is due: built before t0, so that no memory is asked for while the
+//! clock runs. Knows who is due, not what they do then.
 
-use super::curve::Curve;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::users::{Journeys, Users, choices, first_wait_us};
 use super::wheel::Wheel;
-use crate::plan::{LoadModel, Plan};
-use crate::units::Pace;
+use crate::plan::Plan;
 
-/// The users of one shard.
+/// Passes that may still be made, where their number is fixed.
+#[derive(Debug)]
+pub enum Budget {
+    /// So many by each user.
+    Each {
+        /// By one.
+        each: u32,
+        /// By all that have come, together.
+        left: u64,
+    },
+    /// So many by all users of all shards together.
+    Shared(Arc<AtomicU64>),
+}
+
+impl Budget {
+    /// Takes the pass of this number, which counts from one, if it is there to be made.
+    fn take(&mut self, pass: u32) -> bool {
+        match self {
+            Budget::Each { each, left } => {
+                let may = pass <= *each;
+                *left -= u64::from(may);
+                may
+            }
+            Budget::Shared(left) => {
+                let less = |left: u64| left.checked_sub(1);
+                left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+            }
+        }
+    }
+}
+
+/// The users of one load in one shard.
 #[derive(Debug)]
 pub struct Crowd {
     users: Users,
     wheel: Wheel,
     seed: u64,
+    budget: Option<Budget>,
 }
 
 impl Crowd {
-    /// The crowds of all shards, with everyone in place who is there from the start. Blocks: ten million users take
-    /// about a second.
+    /// Nobody yet, with room for this shard's part of `peak`.
     #[must_use]
-    pub fn assemble(plan: &Plan, pace: Pace, shards: usize) -> Vec<Self> {
-        let curve = Curve::new(&plan.stages, pace);
-        let journeys = Journeys::new(&plan.journeys);
-        std::thread::scope(|scope| {
-            let build = |shard| {
-                let (curve, journeys) = (&curve, &journeys);
-                scope.spawn(move || Self::new(plan, curve, journeys, shard, shards))
-            };
-            let threads: Vec<_> = (0..shards).map(build).collect();
-            let join =
-                |thread: std::thread::ScopedJoinHandle<'_, Self>| thread.join().expect("building does not panic");
-            threads.into_iter().map(join).collect()
-        })
-    }
-
-    fn new(plan: &Plan, curve: &Curve, journeys: &Journeys, shard: usize, shards: usize) -> Self {
-        let peak = match plan.model {
-            LoadModel::Users => curve.peak(),
-            LoadModel::Arrivals => 0.0,
-        };
+    pub fn new(seed: u64, peak: f64, shard: usize, shards: usize, budget: Option<Budget>) -> Self {
         let rows = (peak / shards as f64).ceil() as usize;
-        let mut crowd = Self {
+        Self {
             users: Users::new(shard, shards, rows),
             wheel: Wheel::new(rows),
-            seed: plan.seed,
-        };
-        if plan.model == LoadModel::Users {
-            crowd.set_level(curve.level(0), 0, plan, journeys);
+            seed,
+            budget,
         }
-        crowd
     }
 
-    /// Brings the users of the whole run up or down to `level`; who comes is found thinking.
+    /// Brings the users of the whole run up or down to `level`; who comes is found thinking, or begins at once where
+    /// there is a fixed number of passes to make.
     #[inline]
     pub fn set_level(&mut self, level: f64, now_us: u64, plan: &Plan, journeys: &Journeys) {
-        let (wheel, seed) = (&mut self.wheel, self.seed);
+        let (wheel, seed, budget) = (&mut self.wheel, self.seed, &mut self.budget);
         self.users.set_level(level, |row, number| {
+            if let Some(budget) = budget {
+                if let Budget::Each { each, left } = budget {
+                    *left += u64::from(*each);
+                }
+                wheel.insert(row, now_us);
+                return;
+            }
             let mut choices = choices(seed, number, 0);
             let journey = plan.journeys.get(journeys.pick_thinking(&mut choices));
             let first_us = journey.map_or(0, |journey| first_wait_us(&journey.cycle(), &mut choices));
@@ -81,6 +99,12 @@ impl Crowd {
     #[inline]
     pub fn begin_pass(&mut self, row: u32) -> Option<(u64, u32)> {
         let pass = self.users.begin_pass(row)?;
+        if let Some(budget) = &mut self.budget
+            && !budget.take(pass)
+        {
+            self.users.leave(row);
+            return None;
+        }
         Some((self.users.number(row), pass))
     }
 
@@ -88,6 +112,15 @@ impl Crowd {
     #[inline]
     pub fn sleep(&mut self, row: u32, now_us: u64, wait_us: u64) {
         self.wheel.insert(row, now_us + wait_us);
+    }
+
+    /// Takes what is left of a fixed number of passes; nobody makes them any more.
+    pub fn unmade(&mut self) -> u64 {
+        match &mut self.budget {
+            Some(Budget::Each { left, .. }) => std::mem::take(left),
+            Some(Budget::Shared(left)) => left.swap(0, Ordering::Relaxed),
+            None => 0,
+        }
     }
 
     /// The user does not come again.

@@ -28,12 +28,20 @@ impl Piece {
     fn integral(&self) -> f64 {
         (self.from + self.to) / 2.0 * self.seconds()
     }
+
+    /// The level at an instant of the piece, its end included.
+    fn level(&self, at_us: u64) -> f64 {
+        let share = (at_us - self.start_us) as f64 / (self.end_us - self.start_us) as f64;
+        self.from + (self.to - self.from) * share
+    }
 }
 
 /// The level over real time, in microseconds since t0.
 #[derive(Clone, Debug)]
 pub struct Curve {
     pieces: Vec<Piece>,
+    /// The level after the last piece.
+    after: f64,
 }
 
 impl Curve {
@@ -64,10 +72,25 @@ impl Curve {
             }
             level = stage.level;
         }
-        Self { pieces }
+        Self { pieces, after: level }
     }
 
-    /// The level at `at_us`; the last level stays.
+    /// Of a load that is over before the run is: from its end on, its level is zero.
+    #[must_use]
+    pub fn ending(stages: &[StagePlan], pace: Pace) -> Self {
+        Self {
+            after: 0.0,
+            ..Self::new(stages, pace)
+        }
+    }
+
+    /// When the last piece ends.
+    #[must_use]
+    pub fn end_us(&self) -> u64 {
+        self.pieces.last().map_or(0, |piece| piece.end_us)
+    }
+
+    /// The level at `at_us`; after the end, the last one unless the load is over.
     #[must_use]
     #[inline]
     pub fn level(&self, at_us: u64) -> f64 {
@@ -76,10 +99,10 @@ impl Curve {
             return 0.0;
         };
         if at_us >= piece.end_us {
-            return piece.to;
+            // Pieces follow one another, so it is the last.
+            return self.after;
         }
-        let share = (at_us - piece.start_us) as f64 / (piece.end_us - piece.start_us) as f64;
-        piece.from + (piece.to - piece.from) * share
+        piece.level(at_us)
     }
 
     /// The highest level ever reached.
@@ -91,14 +114,26 @@ impl Curve {
             .fold(0.0, f64::max)
     }
 
-    /// When the level changes next: `at_us` itself within a ramp, else the start of the next one.
+    /// When the level changes next after `at_us`: within a ramp that is at once.
     #[must_use]
     #[inline]
     pub fn next_change(&self, at_us: u64) -> Option<u64> {
-        self.pieces
-            .iter()
-            .find(|piece| piece.end_us > at_us && piece.from != piece.to)
-            .map(|piece| piece.start_us.max(at_us))
+        let now = self.pieces.partition_point(|piece| piece.end_us <= at_us);
+        let mut level = match now.checked_sub(1) {
+            Some(before) => self.pieces[before].to,
+            None => 0.0,
+        };
+        for piece in &self.pieces[now..] {
+            if piece.start_us > at_us && piece.from != level {
+                return Some(piece.start_us);
+            }
+            if piece.from != piece.to {
+                return Some(piece.start_us.max(at_us));
+            }
+            level = piece.to;
+        }
+        let end_us = self.end_us();
+        (end_us > at_us && self.after != level).then_some(end_us)
     }
 
     /// The instant at which the integral of the rate reaches `wanted`, however late anything was sent; none past the
@@ -123,7 +158,7 @@ impl Curve {
         };
         let until_us = at_us.min(piece.end_us);
         let seconds = (until_us - piece.start_us) as f64 / 1e6;
-        piece.before + (piece.from + self.level(until_us)) / 2.0 * seconds
+        piece.before + (piece.from + piece.level(until_us)) / 2.0 * seconds
     }
 
     /// When the integral gets to `wanted`, which lies above zero; none where it never does.

@@ -118,7 +118,7 @@ impl Shard {
                 Op::Pause(wait) => {
                     let wait_us = wait_us(wait, &mut state.choices);
                     if wait_us > 0 {
-                        let until_us = self.steered.steering.awake_us(due_us) + wait_us;
+                        let until_us = self.steering.awake_us(due_us) + wait_us;
                         self.pauses.waiting.push(Reverse((until_us, pass)));
                         return Next::Pause;
                     }
@@ -182,7 +182,7 @@ impl Shard {
 
     /// Passes whose pause is over go on.
     pub(super) fn end_pauses(&mut self, now_us: u64) {
-        let steering = self.steered.steering;
+        let steering = self.steering;
         if steering.paused() {
             return;
         }
@@ -193,7 +193,7 @@ impl Shard {
 
     /// When the first pause is over; never while the load is paused.
     pub(super) fn pause_us(&self) -> Option<u64> {
-        let steering = self.steered.steering;
+        let steering = self.steering;
         let until_us = self.pauses.next_us().filter(|_| !steering.paused())?;
         Some(steering.real_of_awake_us(until_us))
     }

@@ -148,6 +148,12 @@ impl Recorder {
         self.dropped += 1;
     }
 
+    /// So many passes were to be made and never were; each would have sent a request at least.
+    pub fn unmade(&mut self, passes: u64) {
+        self.intended += passes;
+        self.dropped += passes;
+    }
+
     /// A request was sent once more, towards the region of this index.
     pub fn retried(&mut self, region: usize) {
         self.retries += 1;

@@ -32,6 +32,7 @@ mod resolver;
 mod retry;
 mod seconds;
 mod shard;
+mod source;
 mod spoken;
 mod steered;
 mod stream;
@@ -52,13 +53,13 @@ use tokio::sync::{mpsc, watch};
 
 pub use seconds::{ShardSecond, merge};
 
-pub use self::crowd::Crowd;
 pub use self::curve::Curve;
 use self::feed::Feeders;
 use self::program::Program;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
+pub use self::source::{Source, curves};
 pub use self::steered::Steered;
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
@@ -99,8 +100,8 @@ pub struct Load {
 pub struct Signals {
     /// True ends it early.
     pub stop: watch::Receiver<bool>,
-    /// How the schedule is steered.
-    pub steered: watch::Receiver<Steered>,
+    /// How each load is steered; nobody has steered any while it is empty.
+    pub steered: watch::Receiver<Vec<Steered>>,
 }
 
 /// What is left when the load is over.
@@ -122,9 +123,9 @@ pub struct LoadEnd {
     pub rest: Vec<ShardSecond>,
 }
 
-/// Assembles the users of every shard, off the caller's thread; t0 can be set once it is done.
-pub async fn assemble(plan: Arc<Plan>) -> Vec<Crowd> {
-    let assembled = tokio::task::spawn_blocking(move || Crowd::assemble(&plan, plan.pace, shards(&plan))).await;
+/// Assembles the loads of every shard with their users, off the caller's thread; t0 can be set once it is done.
+pub async fn assemble(plan: Arc<Plan>) -> Vec<Vec<Source>> {
+    let assembled = tokio::task::spawn_blocking(move || Source::assemble(&plan, plan.pace, shards(&plan))).await;
     assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
@@ -135,12 +136,12 @@ pub fn shards(plan: &Plan) -> usize {
     plan.client.shards.unwrap_or_else(cores).max(1)
 }
 
-/// Starts the load, a shard for each of the crowds. Call it before t0: threads, connections' bookkeeping and the first
+/// Starts the load, a shard for each of the `sources`. Call it before t0: threads, connections' bookkeeping and the first
 /// DNS answer are then ready when the schedule begins. It ends by itself at the end of the schedule as it is steered, or
 /// early once it is told to stop.
 pub fn start(
     plan: Arc<Plan>,
-    crowds: Vec<Crowd>,
+    sources: Vec<Vec<Source>>,
     clock: RunClock,
     seconds: mpsc::Sender<ShardSecond>,
     events: mpsc::Sender<Stamped>,
@@ -154,14 +155,13 @@ pub fn start(
     });
     let pace = clock.pace();
     let client = &plan.client;
-    let shards = crowds.len();
+    let shards = sources.len();
     let steps = CompiledStep::all(&plan)?;
     let resolver = Resolver::start(target, client.dns, clock, events)?;
     let common = Common {
         clock,
         steps: steps.into(),
         programs: Program::all(&plan).into(),
-        curve: Arc::new(Curve::new(&plan.stages, pace)),
         shards,
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
@@ -183,12 +183,12 @@ pub fn start(
         plan: Arc::clone(&plan),
     };
     let mut threads = Vec::with_capacity(shards);
-    for (index, crowd) in crowds.into_iter().enumerate() {
+    for (index, sources) in sources.into_iter().enumerate() {
         let common = common.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("shard-{index}"))
-            .spawn(move || runtime.block_on(shard::run(index, common, crowd)))?;
+            .spawn(move || runtime.block_on(shard::run(index, common, sources)))?;
         threads.push(thread);
     }
     Ok(Load {

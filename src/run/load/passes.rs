@@ -16,8 +16,13 @@ const NO_STEP: u32 = u32::MAX;
 /// Who makes a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The user in this row.
-    User(u32),
+    /// A user.
+    User {
+        /// Index of its load.
+        load: u16,
+        /// Its row there.
+        row: u32,
+    },
     /// An arrival; it leaves when its journey ends.
     Arrival,
 }

@@ -13,10 +13,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::arrivals::Arrivals;
 use super::book::Book;
-use super::crowd::Crowd;
-use super::curve::Curve;
 use super::deadlines::Deadlines;
 use super::feed::{Feeders, Rows};
 use super::flow::Pauses;
@@ -32,12 +29,13 @@ use super::request::{CompiledStep, Scratch};
 use super::resolver::Answer;
 use super::retry::Retrying;
 use super::seconds::{ShardSecond, fold_into_next};
+use super::source::Source;
 use super::steered::Steered;
 use super::timer::Timer;
-use super::transport::{Own, Transport, TransportSettings};
-use super::users::{Journeys, wait_us};
+use super::transport::{Transport, TransportSettings};
+use super::users::wait_us;
 use crate::clock::RunClock;
-use crate::plan::{ConnectionUse, LoadModel, Plan};
+use crate::plan::{ConnectionUse, LoadModel, Plan, Steering};
 use crate::recording::{Ack, Pulse};
 
 /// Seconds kept while nobody takes them; older ones are folded together.
@@ -67,8 +65,6 @@ pub struct Common {
     pub steps: Arc<[CompiledStep]>,
     /// What passes do, by journey.
     pub programs: Arc<[Program]>,
-    /// Users or arrivals over time.
-    pub curve: Arc<Curve>,
     /// How many shards there are.
     pub shards: usize,
     /// Test data.
@@ -85,8 +81,8 @@ pub struct Common {
     pub answers: watch::Receiver<Answer>,
     /// True ends the load early.
     pub stop: watch::Receiver<bool>,
-    /// How the schedule is steered.
-    pub steered: watch::Receiver<Steered>,
+    /// How each load is steered; nobody has steered any while it is empty.
+    pub steered: watch::Receiver<Vec<Steered>>,
     /// Writes kept per shard.
     pub writes_max: usize,
 }
@@ -116,11 +112,11 @@ pub fn limiter(per_second: f64) -> Option<DefaultDirectRateLimiter> {
 }
 
 /// Runs a shard on the current thread, inside its runtime, until the load is over.
-pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<ShardEnd> {
+pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Result<ShardEnd> {
     // Timers otherwise fire up to 50 us late (PR_SET_TIMERSLACK in prctl(2)); where that is refused, they do.
     let _ = nix::sys::prctl::set_timerslack(1);
     let ready = Ready::default();
-    let mut shard = Shard::new(index, common, crowd, ready)?;
+    let mut shard = Shard::new(index, common, sources, ready)?;
     let signals = tokio::spawn(ring_for_signals(
         shard.common.answers.clone(),
         shard.common.stop.clone(),
@@ -146,7 +142,7 @@ pub async fn run(index: usize, common: Common, crowd: Crowd) -> io::Result<Shard
 async fn ring_for_signals(
     mut answers: watch::Receiver<Answer>,
     mut stop: watch::Receiver<bool>,
-    mut steered: watch::Receiver<Steered>,
+    mut steered: watch::Receiver<Vec<Steered>>,
     waker: Waker,
 ) {
     loop {
@@ -166,7 +162,8 @@ pub(super) struct Shard {
     pub(super) common: Common,
     /// When the schedule ends; not before it goes on, where it is held.
     pub(super) end_us: u64,
-    pub(super) steered: Steered,
+    /// Where the schedule is; the same for every load.
+    pub(super) steering: Steering,
     ready: Ready,
     signal: Arc<Bell>,
     timer: Timer,
@@ -175,12 +172,11 @@ pub(super) struct Shard {
     pub(super) lane: Lane,
     /// By pool.
     pub(super) regions: Vec<usize>,
-    journeys: Journeys,
-    crowd: Crowd,
+    /// By load.
+    sources: Vec<Source>,
+    /// Passes of arrivals under way.
+    arriving: u64,
     rows: Rows,
-    /// Rows whose time has come and that were not started yet.
-    due: VecDeque<(u64, u32)>,
-    arrivals: Arrivals,
     pub(super) passes: Passes,
     /// How long a request may take altogether.
     pub(super) patience: Patience,
@@ -203,15 +199,13 @@ pub(super) struct Shard {
     naps: bool,
     /// Users have connections of their own.
     pub(super) owned: bool,
-    /// Those of users who think, by row.
-    own: Vec<Option<Own>>,
     pub(super) stopping: bool,
     /// It ends before its schedule does.
     pub(super) cut: bool,
 }
 
 impl Shard {
-    fn new(index: usize, common: Common, crowd: Crowd, ready: Ready) -> io::Result<Self> {
+    fn new(index: usize, common: Common, sources: Vec<Source>, ready: Ready) -> io::Result<Self> {
         let plan = &common.plan;
         let pace = common.clock.pace();
         let end = pace.to_real(plan.ends_at);
@@ -220,18 +214,16 @@ impl Shard {
         Ok(Self {
             index,
             end_us: micros(end),
-            steered: Steered::default(),
+            steering: Steering::default(),
             timer: Timer::new(&ready)?,
             transport: Transport::new(&common.transport, index, ready.clone()),
             signal: ready.bell(Token::Signal),
             lane: Lane::new(ready.clone()),
             ready,
             regions: Vec::new(),
-            journeys: Journeys::new(&plan.journeys),
-            crowd,
+            sources,
+            arriving: 0,
             rows: Rows::new(common.feeders.clone(), index, common.shards),
-            due: VecDeque::new(),
-            arrivals: Arrivals::new(plan.spacing, plan.seed, index, common.shards),
             passes: Passes::default(),
             patience: Patience::new(&plan.steps, &plan.client, pace),
             retrying: Retrying::new(plan.client.retries.as_ref(), pace),
@@ -248,7 +240,6 @@ impl Shard {
             looked_us: 0,
             naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
-            own: Vec::new(),
             stopping: false,
             cut: false,
             common,
@@ -284,18 +275,11 @@ impl Shard {
             if now_us >= self.end_us || self.cut {
                 break;
             }
-            let look_us = match self.common.plan.model {
-                LoadModel::Users => self.wake_users(now_us),
-                LoadModel::Arrivals => self.start_arrivals(now_us),
-            };
+            let look_us = self.start_due(now_us);
             self.rest(look_us, &mut ready).await?;
         }
-        if !self.cut && self.common.plan.model == LoadModel::Arrivals {
-            // The last arrivals were due before the end, however late this thread woke.
-            while self
-                .start_arrivals(self.end_us)
-                .is_some_and(|at_us| at_us <= self.end_us)
-            {}
+        if !self.cut {
+            self.start_last();
         }
         self.stopping = true;
         self.finish_in_flight(&mut ready).await
@@ -317,29 +301,70 @@ impl Shard {
         self.signal.hush();
         let answer = Arc::clone(&self.common.answers.borrow_and_update());
         self.transport.set_answer(&answer);
-        let steered = *self.common.steered.borrow_and_update();
-        if steered != self.steered && !self.stopping {
-            self.steer(steered);
+        let steered = self.common.steered.borrow_and_update().clone();
+        if !self.stopping {
+            self.steer(&steered);
         }
     }
 
-    fn steer(&mut self, steered: Steered) {
-        if self.common.plan.model == LoadModel::Arrivals {
-            self.start_arrivals_before(&steered);
+    fn steer(&mut self, steered: &[Steered]) {
+        for (load, steered) in steered.iter().enumerate() {
+            if *steered != self.sources[load].steered {
+                self.start_arrivals_before(load, steered);
+                self.sources[load].steered = *steered;
+                self.steering = steered.steering;
+            }
         }
-        self.steered = steered;
         let plan = &self.common.plan;
-        let end_us = self.steered.steering.real_us(plan.schedule_us(plan.ends_at));
+        let end_us = self.steering.real_us(plan.schedule_us(plan.ends_at));
         self.end_us = end_us.unwrap_or(u64::MAX);
     }
 
     /// What was due before the schedule was steered anew is started, or counted, however late this thread woke.
-    fn start_arrivals_before(&mut self, steered: &Steered) {
+    fn start_arrivals_before(&mut self, load: usize, steered: &Steered) {
         let since_us = steered.steering.since_us();
-        while steered.is_past(self.arrivals.mass()) {
-            let due_us = self.steered.arrival_us(&self.common.curve, self.arrivals.mass());
-            self.start_arrival(due_us.map_or(since_us, |due_us| due_us.min(since_us)), self.now_us());
+        loop {
+            let source = &self.sources[load];
+            if source.model == LoadModel::Users || !steered.is_past(source.arrivals.mass()) {
+                return;
+            }
+            let due_us = source.steered.arrival_us(&source.curve, source.arrivals.mass());
+            let due_us = due_us.map_or(since_us, |due_us| due_us.min(since_us));
+            self.start_arrival(load, due_us, self.now_us());
         }
+    }
+
+    /// Starts what is due of every load and says when to look again.
+    #[inline]
+    fn start_due(&mut self, now_us: u64) -> Option<u64> {
+        let mut look_us: Option<u64> = None;
+        for load in 0..self.sources.len() {
+            let next_us = match self.sources[load].model {
+                LoadModel::Users => self.wake_users(load, now_us),
+                LoadModel::Arrivals | LoadModel::Mixed => self.start_arrivals(load, now_us),
+            };
+            look_us = look_us.into_iter().chain(next_us).min();
+        }
+        look_us
+    }
+
+    /// The last arrivals were due before the end, however late this thread woke; passes that were to be made by then
+    /// are made no more.
+    fn start_last(&mut self) {
+        let end_us = self.end_us;
+        for load in 0..self.sources.len() {
+            match self.sources[load].model {
+                LoadModel::Users => self.count_unmade(load, end_us),
+                LoadModel::Arrivals | LoadModel::Mixed => {
+                    while self.start_arrivals(load, end_us).is_some_and(|at_us| at_us <= end_us) {}
+                }
+            }
+        }
+    }
+
+    fn count_unmade(&mut self, load: usize, now_us: u64) {
+        let unmade = self.sources[load].unmade(now_us);
+        self.recorder.unmade(unmade);
     }
 
     /// Sleeps until something rings; at `look_us`, at a deadline or at the end of the second the timer does.
@@ -379,74 +404,88 @@ impl Shard {
         Ok(())
     }
 
-    /// Starts what is due and says when to look again.
-    fn wake_users(&mut self, now_us: u64) -> Option<u64> {
-        let steering = self.steered.steering;
-        let level = self.common.curve.level(steering.schedule_us(now_us)) * steering.times();
+    fn wake_users(&mut self, load: usize, now_us: u64) -> Option<u64> {
+        let steering = self.steering;
         let awake_us = steering.awake_us(now_us);
-        self.crowd.set_level(level, awake_us, &self.common.plan, &self.journeys);
-        if steering.paused() {
-            return self.ramp_us(now_us);
+        let source = &mut self.sources[load];
+        let level = source.level(now_us);
+        let plan = &self.common.plan;
+        source.crowd.set_level(level, awake_us, plan, &source.journeys);
+        if source.counted {
+            self.count_unmade(load, now_us);
         }
-        self.crowd.advance(awake_us, &mut self.due);
+        if steering.paused() {
+            return self.ramp_us(load, now_us);
+        }
+        let source = &mut self.sources[load];
+        source.crowd.advance(awake_us, &mut source.due);
         for _ in 0..STARTS_PER_TURN {
-            let Some((due_us, row)) = self.due.pop_front() else {
-                let look_us = self.crowd.next_look_us().map(|at_us| steering.real_of_awake_us(at_us));
-                return [self.ramp_us(now_us), look_us].into_iter().flatten().min();
+            let source = &mut self.sources[load];
+            let Some((due_us, row)) = source.due.pop_front() else {
+                let look_us = source
+                    .crowd
+                    .next_look_us()
+                    .map(|at_us| steering.real_of_awake_us(at_us));
+                return [self.ramp_us(load, now_us), look_us].into_iter().flatten().min();
             };
-            self.wake_user(row, steering.real_of_awake_us(due_us));
+            self.wake_user(load, row, steering.real_of_awake_us(due_us));
         }
         Some(now_us)
     }
 
     /// When the number of users changes next; never while the schedule is held.
-    fn ramp_us(&self, now_us: u64) -> Option<u64> {
-        let steering = self.steered.steering;
+    fn ramp_us(&self, load: usize, now_us: u64) -> Option<u64> {
+        let steering = self.steering;
         if steering.held() {
             return None;
         }
-        let change_us = self.common.curve.next_change(steering.schedule_us(now_us))?;
+        let change_us = self.sources[load].curve.next_change(steering.schedule_us(now_us))?;
         Some(steering.real_us(change_us)?.max(now_us + RAMP_TICK_US))
     }
 
-    fn wake_user(&mut self, row: u32, due_us: u64) {
-        let own = self.own.get_mut(row as usize).and_then(Option::take);
-        let Some((number, pass)) = self.crowd.begin_pass(row) else {
+    fn wake_user(&mut self, load: usize, row: u32, due_us: u64) {
+        let source = &mut self.sources[load];
+        let own = source.own.get_mut(row as usize).and_then(Option::take);
+        let Some((number, pass)) = source.crowd.begin_pass(row) else {
             own.into_iter().for_each(|own| self.transport.give_up(own));
             return;
         };
-        let mut pass = Pass::new(Owner::User(row), self.common.plan.seed, number, pass);
+        let owner = Owner::User { load: load as u16, row };
+        let mut pass = Pass::new(owner, source.seed, number, pass);
         pass.own = own;
-        self.begin(pass, due_us);
+        self.begin(load, pass, due_us);
     }
 
     /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
-    fn start_arrivals(&mut self, now_us: u64) -> Option<u64> {
+    fn start_arrivals(&mut self, load: usize, now_us: u64) -> Option<u64> {
         for _ in 0..STARTS_PER_TURN {
-            let at_us = self.steered.arrival_us(&self.common.curve, self.arrivals.mass())?;
+            let source = &self.sources[load];
+            let at_us = source.steered.arrival_us(&source.curve, source.arrivals.mass())?;
             if at_us > now_us {
                 return Some(at_us);
             }
-            self.start_arrival(at_us, now_us);
+            self.start_arrival(load, at_us, now_us);
         }
         Some(now_us)
     }
 
-    fn start_arrival(&mut self, due_us: u64, now_us: u64) {
-        let number = self.arrivals.number();
-        self.arrivals.advance();
+    fn start_arrival(&mut self, load: usize, due_us: u64, now_us: u64) {
+        let source = &mut self.sources[load];
+        let number = source.arrivals.number();
+        source.arrivals.advance();
         // Past anyone's patience it cannot be sent in time any more.
         if now_us.saturating_sub(due_us) > self.patience_us {
             self.recorder.intended();
             self.recorder.dropped();
             return;
         }
-        let pass = Pass::new(Owner::Arrival, self.common.plan.seed, number, 0);
-        self.begin(pass, due_us);
+        let pass = Pass::new(Owner::Arrival, source.seed, number, 0);
+        self.arriving += 1;
+        self.begin(load, pass, due_us);
     }
 
-    fn begin(&mut self, mut pass: Pass, due_us: u64) {
-        let journey = self.journeys.pick(&mut pass.choices);
+    fn begin(&mut self, load: usize, mut pass: Pass, due_us: u64) {
+        let journey = self.sources[load].journeys.pick(&mut pass.choices);
         (pass.journey, pass.begun_us) = (journey as u32, due_us);
         let pass = self.passes.begin(pass);
         let now_us = self.now_us();
@@ -465,8 +504,9 @@ impl Shard {
         if let Some(own) = self.passes[pass].own.take() {
             self.transport.give_up(own);
         }
-        if let Owner::User(row) = self.passes[pass].owner {
-            self.crowd.leave(row);
+        match self.passes[pass].owner {
+            Owner::User { load, row } => self.sources[usize::from(load)].crowd.leave(row),
+            Owner::Arrival => self.arriving -= 1,
         }
         self.passes.end(pass);
     }
@@ -475,19 +515,22 @@ impl Shard {
         self.keep_own(pass);
         self.leave_groups(pass);
         let state = &mut self.passes[pass];
-        if let Owner::User(row) = state.owner
-            && !self.stopping
-        {
-            let journey = &self.common.plan.journeys[state.journey as usize];
-            let mut wait = wait_us(&journey.think, &mut state.choices);
-            if let Some(pacing) = &journey.pacing {
-                let next_us = state.begun_us + wait_us(pacing, &mut state.choices);
-                wait = wait.max(next_us.saturating_sub(now_us));
+        match state.owner {
+            Owner::User { load, row } if !self.stopping => {
+                let journey = &self.common.plan.journeys[state.journey as usize];
+                let mut wait = wait_us(&journey.think, &mut state.choices);
+                if let Some(pacing) = &journey.pacing {
+                    let next_us = state.begun_us + wait_us(pacing, &mut state.choices);
+                    wait = wait.max(next_us.saturating_sub(now_us));
+                }
+                if !sent {
+                    wait = wait.max(NOT_SENT_WAIT_US);
+                }
+                let crowd = &mut self.sources[usize::from(load)].crowd;
+                crowd.sleep(row, self.steering.awake_us(now_us), wait);
             }
-            if !sent {
-                wait = wait.max(NOT_SENT_WAIT_US);
-            }
-            self.crowd.sleep(row, self.steered.steering.awake_us(now_us), wait);
+            Owner::User { .. } => {}
+            Owner::Arrival => self.arriving -= 1,
         }
         self.passes.end(pass);
     }
@@ -498,11 +541,12 @@ impl Shard {
             return;
         };
         match self.passes[pass].owner {
-            Owner::User(row) => {
-                if self.own.len() <= row as usize {
-                    self.own.resize(row as usize + 1, None);
+            Owner::User { load, row } => {
+                let kept = &mut self.sources[usize::from(load)].own;
+                if kept.len() <= row as usize {
+                    kept.resize(row as usize + 1, None);
                 }
-                self.own[row as usize] = Some(own);
+                kept[row as usize] = Some(own);
             }
             Owner::Arrival => self.transport.give_up(own),
         }
@@ -517,10 +561,8 @@ impl Shard {
     }
 
     fn close_second(&mut self) {
-        let users = match self.common.plan.model {
-            LoadModel::Users => self.crowd.present(),
-            LoadModel::Arrivals => self.passes.live() as u64,
-        };
+        let present: u64 = self.sources.iter().map(|source| source.crowd.present()).sum();
+        let users = present + self.arriving;
         let generator = self.meter.read(self.transport.open(), self.transport.busiest());
         let second = self.recorder.close_second(users, generator);
         self.backlog.push_back(second);
@@ -580,7 +622,9 @@ impl Shard {
 
 /// Whether all starts of a plan come by the clock: users who do not think come again with each answer.
 fn naps(plan: &Plan) -> bool {
-    plan.model == LoadModel::Arrivals || plan.journeys.iter().all(|journey| journey.cycle().mean() > NAP_THINK)
+    let thinks = |index: &usize| plan.journeys[*index].cycle().mean() > NAP_THINK;
+    let loads = plan.each_load();
+    (loads.iter()).all(|load| load.model == LoadModel::Arrivals || load.journeys.iter().all(thinks))
 }
 
 /// Blocks the thread at times, so that tests can see what lag does to a verdict.

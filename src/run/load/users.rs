@@ -167,12 +167,20 @@ pub struct Journeys {
 }
 
 impl Journeys {
-    /// Of these journeys.
+    /// Those of these journeys that are `wanted`, by index; the others are never picked.
     #[must_use]
-    pub fn new(journeys: &[JourneyPlan]) -> Self {
+    pub fn new(journeys: &[JourneyPlan], wanted: &[usize]) -> Self {
+        let weight = |index: usize, journey: &JourneyPlan| match wanted.contains(&index) {
+            true => journey.weight,
+            false => 0.0,
+        };
+        let all = || journeys.iter().enumerate();
+        let cumulated = cumulate(all().map(|(index, journey)| weight(index, journey)));
+        let thinking = cumulate(all().map(|(index, journey)| weight(index, journey) * journey.cycle().mean()));
+        let any_thinks = thinking.last().is_some_and(|sum| *sum > 0.0);
         Self {
-            cumulated: cumulate(journeys.iter().map(|journey| journey.weight)),
-            thinking: cumulate(journeys.iter().map(|journey| journey.weight * journey.cycle().mean())),
+            thinking: if any_thinks { thinking } else { cumulated.clone() },
+            cumulated,
         }
     }
 

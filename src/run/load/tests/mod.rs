@@ -8,6 +8,7 @@ mod flow;
 mod honesty;
 mod hostile;
 mod journeys;
+mod loads;
 mod open;
 mod redirects;
 mod steered;
@@ -30,7 +31,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
-use super::{LoadEnd, ShardSecond, Signals, Steered, assemble, merge, start};
+use super::{LoadEnd, ShardSecond, Signals, assemble, merge, start};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, Stamped};
 use crate::plan::*;
@@ -72,6 +73,7 @@ fn plan(address: SocketAddr) -> Plan {
         }],
         steps: vec![step("browse", "GET", "/")],
         model: LoadModel::Users,
+        loads: Vec::new(),
         spacing: Spacing::Even,
         stages: Vec::new(),
         client: ClientPlan {
@@ -201,7 +203,7 @@ async fn run(plan: Plan) -> Ran {
 
 /// Signals of a load that is stopped like this and that nobody steers.
 fn unsteered(stop: watch::Receiver<bool>) -> Signals {
-    let (_, steered) = watch::channel(Steered::default());
+    let (_, steered) = watch::channel(Vec::new());
     Signals { stop, steered }
 }
 

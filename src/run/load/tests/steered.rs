@@ -2,17 +2,20 @@
 
 use super::*;
 use crate::plan::Steer;
-use crate::run::load::Curve;
+use crate::run::load::{Steered, curves};
 
 /// Runs `plan` and steers it once the given seconds are over.
 async fn run_steered(plan: Plan, steers: &[(u64, Steer)]) -> Ran {
-    let curve = Curve::new(&plan.stages, plan.pace);
+    let curves = curves(&plan, plan.pace);
     let (_stop, stop) = watch::channel(false);
-    let (told, steered) = watch::channel(Steered::default());
+    let (told, steered) = watch::channel(vec![Steered::default(); curves.len()]);
     run_with(plan, Signals { stop, steered }, |second, now| {
         for (_, steer) in steers.iter().filter(|(after, _)| *after == second) {
-            let next = told.borrow().steered(&curve, now.as_micros() as u64, *steer);
-            told.send_replace(next);
+            told.send_modify(|told| {
+                for (steered, curve) in told.iter_mut().zip(&curves) {
+                    *steered = steered.steered(curve, now.as_micros() as u64, *steer);
+                }
+            });
         }
     })
     .await

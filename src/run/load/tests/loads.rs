@@ -1,0 +1,111 @@
+//! Several loads in one run: each with its journeys, its users or arrivals, its time and its passes.
+
+use super::*;
+
+const S: fn(u64) -> Duration = Duration::from_secs;
+
+/// A load of one journey of its own, which asks for `/NAME`; it holds `level` for the given real seconds.
+fn load(plan: &mut Plan, name: &str, model: LoadModel, level: f64, (from, to): (u64, u64)) {
+    let index = plan.steps.len();
+    plan.steps.push(StepPlan {
+        journey: index,
+        ..step(name, "GET", &format!("/{name}"))
+    });
+    plan.journeys.push(JourneyPlan {
+        name: name.to_owned(),
+        steps: vec![index],
+        ..plan.journeys[0].clone()
+    });
+    plan.ends_at = plan.ends_at.max(S(to));
+    plan.loads.push(LoadPlan {
+        name: name.to_owned(),
+        journeys: vec![index],
+        model,
+        spacing: Spacing::Even,
+        stages: vec![StagePlan {
+            tier: 1,
+            level,
+            starts_at: S(from),
+            holds_at: S(from),
+            ends_at: S(to),
+        }],
+        iterations: None,
+    });
+}
+
+impl Ran {
+    /// Requests of a step by second.
+    fn ok_each(&self, step: usize) -> Vec<u64> {
+        self.slices.iter().map(|slice| slice.steps[step].ok).collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_load_asks_for_its_own_in_its_own_time() {
+    use LoadModel::{Arrivals, Users};
+    let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
+    let mut plan = plan(server.address);
+    load(&mut plan, "people", Users, 20.0, (0, 4));
+    load(&mut plan, "early", Users, 30.0, (0, 1));
+    load(&mut plan, "burst", Arrivals, 100.0, (2, 3));
+    load(&mut plan, "late", Arrivals, 50.0, (3, 4));
+    plan.model = LoadModel::Mixed;
+    let ran = run(plan).await;
+    let near = |counts: &[u64], wanted: &[u64]| {
+        let fits = |(count, wanted): (&u64, &u64)| count.abs_diff(*wanted) <= wanted / 10 + 2;
+        assert!(counts.iter().zip(wanted).all(fits), "{counts:?} and not {wanted:?}");
+    };
+    assert_eq!(
+        ran.ok_each(0).iter().sum::<u64>(),
+        0,
+        "a journey of no load is never made"
+    );
+    near(&ran.ok_each(1), &[200, 200, 200, 200]);
+    near(&ran.ok_each(2), &[300, 0, 0, 0]);
+    near(&ran.ok_each(3), &[0, 0, 100, 0]);
+    near(&ran.ok_each(4), &[0, 0, 0, 50]);
+    assert_eq!(ran.ok_each(3).iter().sum::<u64>(), 100);
+    assert_eq!(ran.ok_each(4).iter().sum::<u64>(), 50);
+    let users: Vec<u64> = ran.slices.iter().map(|slice| slice.users).collect();
+    assert!(
+        users[0] == 50 && users[1] == 20,
+        "who has no load any more leaves: {users:?}"
+    );
+    assert_eq!(ran.dropped(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fixed_number_of_passes_is_made_and_no_more() {
+    let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
+    let mut plan = plan(server.address);
+    load(&mut plan, "each", LoadModel::Users, 15.0, (0, 2));
+    load(&mut plan, "shared", LoadModel::Users, 7.0, (0, 2));
+    plan.loads[0].iterations = Some(Iterations::Each(4));
+    plan.loads[1].iterations = Some(Iterations::Shared(41));
+    let ran = run(plan).await;
+    let made = |step: usize| ran.ok_each(step).iter().sum::<u64>();
+    assert_eq!((made(1), made(2)), (60, 41));
+    assert_eq!((ran.intended(), ran.dropped()), (101, 0));
+    assert_eq!(ran.slices[1].users, 0, "who has made all of them leaves");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passes_that_were_not_made_in_time_are_counted() {
+    let server = serve("127.0.0.1:0", |_| async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        answer(200, "")
+    })
+    .await;
+    for iterations in [Iterations::Each(50), Iterations::Shared(150)] {
+        for ends_at in [1, 2] {
+            let mut plan = plan(server.address);
+            load(&mut plan, "slow", LoadModel::Users, 3.0, (0, 1));
+            plan.loads[0].iterations = Some(iterations);
+            // Whether the run ends with the load or goes on after it.
+            plan.ends_at = S(ends_at);
+            let ran = run(plan).await;
+            assert!((6..=15).contains(&ran.ok()), "{}", ran.ok());
+            assert_eq!((ran.intended(), ran.ok() + ran.dropped()), (150, 150), "{iterations:?}");
+        }
+    }
+}
