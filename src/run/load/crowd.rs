@@ -108,6 +108,19 @@ impl Crowd {
         Some((self.users.number(row), pass))
     }
 
+    /// Whether the user is to come again.
+    #[must_use]
+    #[inline]
+    pub fn is_wanted(&self, row: u32) -> bool {
+        self.users.is_wanted(row)
+    }
+
+    /// The user's number in the whole run.
+    #[must_use]
+    pub fn number(&self, row: u32) -> u64 {
+        self.users.number(row)
+    }
+
     /// The user is due again.
     #[inline]
     pub fn sleep(&mut self, row: u32, now_us: u64, wait_us: u64) {

@@ -60,6 +60,9 @@ impl Shard {
     /// sent.
     pub(super) fn walk(&mut self, pass: u32, mut due_us: u64, now_us: u64, mut sent: bool) {
         loop {
+            if self.passes[pass].has_asked() && self.overstays(pass, now_us) {
+                break;
+            }
             match self.next(pass, due_us, sent) {
                 Next::Request => {}
                 Next::Pause => return,

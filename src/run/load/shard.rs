@@ -44,6 +44,9 @@ const BACKLOG_MAX: usize = 8;
 const LAST_SECONDS_WAIT: Duration = Duration::from_secs(2);
 /// A user whose request was not sent waits at least this long, or a journey without think time would spin.
 const NOT_SENT_WAIT_US: u64 = 1_000;
+/// How long a user who is not wanted any more may go on with its pass, as anyone's patience; then it begins no further
+/// step.
+const GRACE: Duration = Duration::from_secs(30);
 /// How often new users are added within a ramp.
 const RAMP_TICK_US: u64 = 5_000;
 /// Requests started in a row before answers are looked at again.
@@ -183,6 +186,8 @@ pub(super) struct Shard {
     /// How long a connect may take.
     pub(super) connecting: Deadlines,
     pub(super) patience_us: u64,
+    /// How long users who are to leave may go on.
+    grace_us: u64,
     pub(super) retrying: Retrying,
     /// Between two requests.
     pub(super) pauses: Pauses,
@@ -230,6 +235,7 @@ impl Shard {
             pauses: Pauses::default(),
             connecting: Deadlines::new(micros(common.transport.connect_timeout)),
             patience_us,
+            grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
             book: Book::new(common.writes_max),
@@ -511,11 +517,30 @@ impl Shard {
         self.passes.end(pass);
     }
 
+    /// A user leaves, and its connection goes with it.
+    fn see_off(&mut self, load: usize, row: u32) {
+        let source = &mut self.sources[load];
+        source.crowd.leave(row);
+        let own = source.own.get_mut(row as usize).and_then(Option::take);
+        own.into_iter().for_each(|own| self.transport.give_up(own));
+    }
+
+    /// The user of the pass was to leave, and its grace is over.
+    pub(super) fn overstays(&self, pass: u32, now_us: u64) -> bool {
+        match self.passes[pass].owner {
+            Owner::User { load, row } => self.sources[usize::from(load)].overstays(row, now_us, self.grace_us),
+            Owner::Arrival => false,
+        }
+    }
+
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
         self.keep_own(pass);
         self.leave_groups(pass);
         let state = &mut self.passes[pass];
         match state.owner {
+            Owner::User { load, row } if !self.sources[usize::from(load)].crowd.is_wanted(row) => {
+                self.see_off(usize::from(load), row);
+            }
             Owner::User { load, row } if !self.stopping => {
                 let journey = &self.common.plan.journeys[state.journey as usize];
                 let mut wait = wait_us(&journey.think, &mut state.choices);

@@ -124,6 +124,17 @@ impl Source {
         if self.counted { level } else { level * steering.times() }
     }
 
+    /// Whether a user has not been wanted for longer than `grace_us`; one that is wanted never has.
+    #[must_use]
+    pub fn overstays(&self, row: u32, now_us: u64, grace_us: u64) -> bool {
+        if self.crowd.is_wanted(row) {
+            return false;
+        }
+        let then_us = now_us.saturating_sub(grace_us);
+        // Before it was steered anew, another level was wanted.
+        then_us >= self.steered.steering.since_us() && self.crowd.number(row) >= self.level(then_us) as u64
+    }
+
     /// Passes that were to be made and that the end of the load leaves unmade; told once.
     #[inline]
     pub fn unmade(&mut self, at_us: u64) -> u64 {

@@ -93,6 +93,13 @@ impl Users {
         }
     }
 
+    /// Whether the user of a row is to come again.
+    #[must_use]
+    #[inline]
+    pub fn is_wanted(&self, row: u32) -> bool {
+        (row as usize) < self.wanted
+    }
+
     /// The number of a row in the whole run.
     #[must_use]
     #[inline]

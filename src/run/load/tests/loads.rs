@@ -109,3 +109,34 @@ async fn passes_that_were_not_made_in_time_are_counted() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_who_are_to_leave_finish_their_pass_and_are_cut_after_a_grace() {
+    let server = serve("127.0.0.1:0", |_| async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        answer(200, "")
+    })
+    .await;
+    // Ten users for a real second; their passes take 1.4 s or 20 s, and at pace 60 the grace is half a second.
+    for (steps, requests) in [(14, 140..=140), (200, 130..=180)] {
+        let mut plan = plan(server.address);
+        plan.pace = Pace::new(60.0).unwrap();
+        load(&mut plan, "long", LoadModel::Users, 10.0, (0, 60));
+        plan.journeys[1].steps = vec![1; steps];
+        plan.journeys[1].think = Wait::constant(Duration::from_secs(600));
+        plan.loads[0].iterations = Some(Iterations::Each(1));
+        plan.ends_at = S(4 * 60);
+        let ran = run(plan).await;
+        assert!(requests.contains(&ran.ok()), "{}: {}", steps, ran.ok());
+        assert_eq!(
+            (ran.intended(), ran.dropped()),
+            (ran.ok(), 0),
+            "what was begun has ended"
+        );
+        assert_eq!(
+            (ran.slices[0].users, ran.slices[2].users),
+            (10, 0),
+            "and its users are gone"
+        );
+    }
+}
