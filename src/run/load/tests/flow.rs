@@ -240,16 +240,16 @@ async fn a_group_is_timed_from_its_first_request_to_its_last_with_the_pauses_bet
     let asked = Asked::default();
     let server = jobs(&asked).await;
     let wait = |of| Flow::Pause(milliseconds(of));
-    let inner = group("inner", vec![wait(300), Flow::Request(1), wait(400)]);
+    let inner = group("inner", vec![wait(100), Flow::Request(1), wait(150)]);
     let outer = group("outer", vec![Flow::Request(0), inner, wait(10), Flow::Request(2)]);
     let ran = run(once(
         server.address,
         &["/a", "/b", "/c"],
-        vec![wait(50), outer, wait(20)],
+        vec![wait(20), outer, wait(20)],
     ))
     .await;
     assert_eq!(ran.ok(), 3);
-    for (number, from, to) in [(0, 710, 790), (1, 0, 80)] {
+    for (number, from, to) in [(0, 260, 340), (1, 0, 80)] {
         assert_eq!(through(&ran, number), (1, BTreeMap::new()));
         let mut all = Hist::working();
         for slice in &ran.slices {
