@@ -120,6 +120,7 @@ impl Shard {
                     finished_us: now_us,
                     failure: Some(FailureKind::Dns),
                 });
+                self.passes[pass].request_of_groups(now_us, Some(FailureKind::Dns));
                 return Started::NotSent;
             }
         };
@@ -418,6 +419,7 @@ impl Shard {
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
                 self.recorder.dropped();
+                state.groups.iter_mut().for_each(|group| group.lacks = true);
                 self.go_on(pass, now_us, false);
                 return;
             }
@@ -447,6 +449,9 @@ impl Shard {
             finished_us: now_us,
             failure,
         });
+        if !state.groups.is_empty() {
+            state.request_of_groups(now_us, failure);
+        }
         match failure {
             None => self.recorder.served(state.served),
             Some(_) => self.recorder.served_badly(state.served, state.region),
@@ -498,7 +503,7 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {

@@ -102,6 +102,7 @@ pub struct Recorder {
     dropped: u64,
     retries: u64,
     steps: Vec<WorkingStep>,
+    groups: Vec<WorkingStep>,
     connect: Histogram<u64>,
     tls: Histogram<u64>,
     pulses: Vec<Cells>,
@@ -113,9 +114,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Working memory for `steps` steps of a run of `run` (real time).
+    /// Working memory for `steps` steps and `groups` groups of a run of `run` (real time).
     #[must_use]
-    pub fn new(shard: usize, steps: usize, run: Duration) -> Self {
+    pub fn new(shard: usize, steps: usize, groups: usize, run: Duration) -> Self {
         let cell = (run / 50_000).max(Duration::from_millis(10));
         Self {
             shard,
@@ -124,6 +125,7 @@ impl Recorder {
             dropped: 0,
             retries: 0,
             steps: (0..steps).map(|_| WorkingStep::new()).collect(),
+            groups: (0..groups).map(|_| WorkingStep::new()).collect(),
             connect: Hist::working(),
             tls: Hist::working(),
             pulses: (0..steps).map(|_| Cells::default()).collect(),
@@ -281,9 +283,25 @@ impl Recorder {
         }
     }
 
+    /// A pass has been through a group, which took so long and failed as its first request that did.
+    pub fn group_finished(&mut self, group: usize, took_us: u64, failure: Option<FailureKind>) {
+        let group = &mut self.groups[group];
+        match failure {
+            None => {
+                group.ok += 1;
+                group.latency_ok.saturating_record(took_us.max(1));
+            }
+            Some(kind) => {
+                group.failed[kind as usize] += 1;
+                group.latency_failed.saturating_record(took_us.max(1));
+            }
+        }
+    }
+
     /// Closes the current second and begins the next one.
     pub fn close_second(&mut self, users: u64, generator: GeneratorSlice) -> ShardSecond {
         let steps = self.steps.iter_mut().map(take_step).collect();
+        let groups = self.groups.iter_mut().map(take_group).collect();
         let (mut served, mut served_failed, mut sent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for of in &mut self.served {
             count(&mut served, || of.by.clone(), &mut of.ok);
@@ -304,6 +322,7 @@ impl Recorder {
             dropped: std::mem::take(&mut self.dropped),
             retries: std::mem::take(&mut self.retries),
             steps,
+            groups,
             connect: take(&mut self.connect),
             tls: take(&mut self.tls),
             served,
@@ -352,6 +371,14 @@ fn take(histogram: &mut Histogram<u64>) -> Hist {
         histogram.reset();
     }
     hist
+}
+
+/// A group waits for no connection; its requests do.
+fn take_group(group: &mut WorkingStep) -> StepSlice {
+    StepSlice {
+        blocked: Hist::default(),
+        ..take_step(group)
+    }
 }
 
 fn take_step(step: &mut WorkingStep) -> StepSlice {
@@ -419,11 +446,11 @@ mod tests {
     #[test]
     fn shards_merge_to_exactly_one_run() {
         let run = Duration::from_secs(60);
-        let mut whole = Recorder::new(0, 2, run);
+        let mut whole = Recorder::new(0, 2, 0, run);
         let mut shards = [
-            Recorder::new(0, 2, run),
-            Recorder::new(1, 2, run),
-            Recorder::new(2, 2, run),
+            Recorder::new(0, 2, 0, run),
+            Recorder::new(1, 2, 0, run),
+            Recorder::new(2, 2, 0, run),
         ];
         for number in 0..5000 {
             feed(&mut whole, number);
@@ -450,7 +477,10 @@ mod tests {
 
     #[test]
     fn a_second_that_could_not_be_handed_over_is_folded_into_the_next() {
-        let (mut one, mut split) = (Recorder::new(0, 2, Duration::ZERO), Recorder::new(0, 2, Duration::ZERO));
+        let (mut one, mut split) = (
+            Recorder::new(0, 2, 0, Duration::ZERO),
+            Recorder::new(0, 2, 0, Duration::ZERO),
+        );
         (0..300).for_each(|number| feed(&mut one, number));
         let whole = one.close_second(5, GeneratorSlice::default());
         (0..100).for_each(|number| feed(&mut split, number));
@@ -468,7 +498,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_own_count() {
-        let mut recorder = Recorder::new(0, 1, Duration::ZERO);
+        let mut recorder = Recorder::new(0, 1, 0, Duration::ZERO);
         for (number, kind) in KINDS.into_iter().enumerate() {
             for _ in 0..=number {
                 recorder.finished(&Finished {
@@ -486,7 +516,7 @@ mod tests {
     #[test]
     fn latency_of_failures_is_kept_apart_and_within_that_of_all() {
         let (mut recorder, mut all, mut failed) =
-            (Recorder::new(0, 1, Duration::ZERO), Hist::working(), Hist::working());
+            (Recorder::new(0, 1, 0, Duration::ZERO), Hist::working(), Hist::working());
         for number in 0..3000 {
             let request = Finished {
                 step: 0,
@@ -507,7 +537,7 @@ mod tests {
 
     #[test]
     fn who_did_not_wait_counts_among_those_who_did() {
-        let mut recorder = Recorder::new(0, 1, Duration::ZERO);
+        let mut recorder = Recorder::new(0, 1, 0, Duration::ZERO);
         for number in 0..100 {
             recorder.finished(&Finished {
                 step: 0,
@@ -537,7 +567,7 @@ mod tests {
 
     #[test]
     fn pulses_keep_first_and_last_instants() {
-        let mut recorder = Recorder::new(0, 1, Duration::from_secs(1000));
+        let mut recorder = Recorder::new(0, 1, 0, Duration::from_secs(1000));
         let mut finish = |started_us, finished_us, failure| {
             recorder.finished(&Finished {
                 step: 0,

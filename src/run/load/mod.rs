@@ -12,6 +12,7 @@ mod door;
 mod events;
 mod exchange;
 mod feed;
+mod flow;
 mod health;
 mod http1;
 mod ids;
@@ -23,6 +24,7 @@ mod passes;
 mod patience;
 mod pieces;
 mod pool;
+mod program;
 mod pulses;
 mod ready;
 mod redirect;
@@ -56,6 +58,7 @@ pub use seconds::{ShardSecond, merge};
 pub use self::curve::Curve;
 use self::feed::Feeders;
 pub use self::machine::limits;
+use self::program::Program;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
@@ -161,6 +164,7 @@ pub fn start(
     let common = Common {
         clock,
         steps: steps.into(),
+        programs: Program::all(&plan).into(),
         shards,
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
