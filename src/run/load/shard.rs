@@ -54,9 +54,6 @@ const STARTS_PER_TURN: usize = 256;
 /// What is due, or answered, this soon after another waits for one look together: a wake-up costs more than a request.
 const SLACK_US: u64 = 50;
 
-/// Users who think for less wait for their answers.
-const NAP_THINK: f64 = 0.01;
-
 /// What all shards share.
 #[derive(Clone)]
 pub struct Common {
@@ -200,6 +197,8 @@ pub(super) struct Shard {
     second_ends_us: u64,
     /// When it last looked at its sockets.
     looked_us: u64,
+    /// The last rest was a nap, and nothing came meanwhile.
+    napped_in_vain: bool,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
     /// Users have connections of their own.
@@ -244,6 +243,7 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
+            napped_in_vain: false,
             naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,
@@ -390,7 +390,7 @@ impl Shard {
             .fold(self.second_ends_us.min(end_us), u64::min);
         let more_is_due = until_us <= now_us;
         let rested_us = now_us.saturating_sub(self.looked_us);
-        let naps = !more_is_due && self.naps && rested_us < SLACK_US;
+        let naps = !more_is_due && self.naps && !self.napped_in_vain && rested_us < SLACK_US;
         if naps {
             std::thread::sleep(Duration::from_micros(SLACK_US - rested_us));
         }
@@ -407,6 +407,8 @@ impl Shard {
         })
         .await;
         self.looked_us = self.now_us();
+        // Where nothing comes so soon, the next rest lasts until something does.
+        self.napped_in_vain = naps && ready.is_empty();
         Ok(())
     }
 
@@ -646,11 +648,10 @@ impl Shard {
     }
 }
 
-/// Whether all starts of a plan come by the clock: users who do not think come again with each answer.
+/// Whether all starts of a plan come by the clock alone; users wait for their answers.
 fn naps(plan: &Plan) -> bool {
-    let thinks = |index: &usize| plan.journeys[*index].cycle().mean() > NAP_THINK;
     let loads = plan.each_load();
-    (loads.iter()).all(|load| load.model == LoadModel::Arrivals || load.journeys.iter().all(thinks))
+    loads.iter().all(|load| load.model == LoadModel::Arrivals)
 }
 
 /// Blocks the thread at times, so that tests can see what lag does to a verdict.
