@@ -311,7 +311,11 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
         (
             "lag p99 (real time)",
             format_duration(honesty.lag_p99),
-            format!("at most {}", format_duration(honesty.lag_p99_max)),
+            format!(
+                "at most {}; over it in {}s",
+                format_duration(honesty.lag_p99_max),
+                format_count(honesty.stood_still as u64)
+            ),
         ),
         (
             "busiest shard, CPU",
