@@ -84,6 +84,9 @@ pub enum Event {
     },
     /// The users' DNS answer changed (also the first answer).
     DnsChanged {
+        /// The class of clients whose users got it; none where all are alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
         /// Name asked.
         name: String,
         /// Answer.

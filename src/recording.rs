@@ -2,6 +2,7 @@
 //! Percentiles are only ever computed from merged histograms, never averaged.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -96,6 +97,9 @@ pub struct Slice {
     pub served_failed: BTreeMap<ServedBy, u64>,
     /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
     pub sent: BTreeMap<String, u64>,
+    /// By class of clients, in the order of the plan; none where all users are alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassSlice>,
     /// The generator's own health in this second.
     pub generator: GeneratorSlice,
 }
@@ -130,6 +134,40 @@ impl StepSlice {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
+    }
+}
+
+/// One class of clients in one second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassSlice {
+    /// Requests intended in it.
+    pub intended: u64,
+    /// Requests not sent because of the safety limit or a full queue.
+    pub dropped: u64,
+    /// Attempts after the first one of a request.
+    pub retries: u64,
+    /// Requests that succeeded.
+    pub ok: u64,
+    /// Requests that failed, after all their attempts.
+    pub failed: u64,
+    /// Attempts begun, the first ones included.
+    pub attempts: u64,
+    /// The same by the address they were sent to; those to addresses beyond a bound are only in `attempts`.
+    pub sent: BTreeMap<IpAddr, u64>,
+}
+
+impl ClassSlice {
+    /// Adds another shard's share, or another second.
+    pub fn merge(&mut self, other: &ClassSlice) {
+        self.intended += other.intended;
+        self.dropped += other.dropped;
+        self.retries += other.retries;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.attempts += other.attempts;
+        for (address, count) in &other.sent {
+            *self.sent.entry(*address).or_default() += count;
+        }
     }
 }
 

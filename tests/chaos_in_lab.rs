@@ -164,6 +164,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             shards: None,
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::from([(

@@ -5,6 +5,7 @@
 mod auth;
 pub mod body;
 pub mod checks;
+pub mod classes;
 pub mod client;
 pub mod compression;
 pub mod connections;

@@ -157,6 +157,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             shards: None,
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),
@@ -335,6 +336,7 @@ impl Fixture {
         self.event(
             at,
             Event::DnsChanged {
+                class: None,
                 name: "shop.test".to_owned(),
                 addresses: vec![address.parse().expect("an address")],
                 ttl: secs(60.0),

@@ -126,6 +126,7 @@ impl AdHoc {
                 shards: Some(self.cores),
                 retries: None,
                 tls: self.tls,
+                classes: Vec::new(),
                 forced_lag: Duration::ZERO,
             },
             ledgers: BTreeMap::new(),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::feed::{self, FedLoads};
 use super::oauth2;
 use super::{
-    Allow, Body, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory, JourneyPlan,
-    LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan, StagePlan, StepPlan,
-    StopCondition, TargetPlan, Template,
+    Allow, Body, ClassPlan, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
+    JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan,
+    StagePlan, StepPlan, StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
+use crate::config::classes::Class;
 use crate::config::oauth2::OAuth2;
 use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
@@ -201,6 +202,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             shards: client.shards,
             retries: client.retries.clone(),
             tls: client.tls.clone(),
+            classes: client.classes.iter().map(class).collect(),
             forced_lag: profile.forced_lag,
         },
         ledgers: profile
@@ -252,6 +254,15 @@ fn headers(step: &Step, client: &Client, clients: &[OAuth2]) -> Vec<(String, Tem
         headers.push(("accept-encoding".to_owned(), Template { parts }));
     }
     headers
+}
+
+fn class(class: &Class) -> ClassPlan {
+    ClassPlan {
+        name: class.name.clone(),
+        share: class.share,
+        dns: class.dns,
+        retries: class.retries.clone(),
+    }
 }
 
 fn sign(sign: &SigV4) -> SigV4Plan {

@@ -325,6 +325,7 @@ pub(super) fn plan() -> Plan {
             shards: None,
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),

@@ -95,25 +95,27 @@ impl Shard {
         let CompiledStep { variables, door, .. } = self.common.steps[step];
         let counter = self.ids.take();
         self.passes[pass].begin_request(intended_us, now_us, counter, variables);
-        self.recorder.intended();
+        let class = self.passes[pass].class;
+        self.recorder.intended(class);
         let limiter = self.common.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
-            self.recorder.dropped();
+            self.recorder.dropped(class);
             return Started::NotSent;
         }
         if self.common.steps[step].spoken.is_in_session() {
             return self.go_on_in_session(pass, step, now_us);
         }
-        let pool = match self.transport.route(door) {
+        let pool = match self.route(pass, door) {
             Ok(pool) => pool,
             Err(NoRoute::QueueFull) => {
-                self.recorder.dropped();
+                self.recorder.dropped(class);
                 return Started::NotSent;
             }
             Err(NoRoute::NoAddress) => {
                 self.recorder.started(step, intended_us, now_us, None);
                 self.recorder.finished(&Finished {
                     step,
+                    class,
                     intended_us,
                     started_us: now_us,
                     served_from_us: now_us,
@@ -126,9 +128,21 @@ impl Shard {
         };
         let region = self.region_of(pool);
         self.recorder.started(step, intended_us, now_us, Some(region));
-        self.retrying.earn();
+        self.retrying.earn(class);
         self.attempt(pass, step, pool, now_us);
         Started::UnderWay
+    }
+
+    /// Where the next attempt of a pass goes: where its user's own connection does, or as the DNS says.
+    #[inline]
+    pub(super) fn route(&mut self, pass: u32, door: u32) -> Result<u32, NoRoute> {
+        let Pass { class, own, .. } = self.passes[pass];
+        if self.owned
+            && let Some(pool) = self.transport.kept_pool(own, class, door)
+        {
+            return Ok(pool);
+        }
+        self.transport.route(class, door)
     }
 
     fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
@@ -157,7 +171,7 @@ impl Shard {
             let limiter = self.common.limiter.as_ref();
             let refused = limiter.is_some_and(|limiter| limiter.check().is_err());
             let door = self.common.steps[self.step_of(pass)].door;
-            let pool = match self.transport.route(door) {
+            let pool = match self.route(pass, door) {
                 Ok(pool) if !refused && !self.cut => pool,
                 _ => {
                     self.conclude(pass, self.passes[pass].failure, now_us);
@@ -181,6 +195,7 @@ impl Shard {
         let idempotent = compiled.is_idempotent();
         let state = &mut self.passes[pass];
         let attempt = Attempt {
+            class: state.class,
             made: state.attempts,
             kind,
             status: state.status,
@@ -418,7 +433,7 @@ impl Shard {
             }
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
-                self.recorder.dropped();
+                self.recorder.dropped(state.class);
                 self.go_on(pass, now_us, false);
                 return;
             }
@@ -440,6 +455,7 @@ impl Shard {
         let state = &mut self.passes[pass];
         self.recorder.finished(&Finished {
             step,
+            class: state.class,
             intended_us: state.intended_us,
             started_us: state.started_us,
             // Who never got a connection only waited.
@@ -486,13 +502,15 @@ impl Shard {
         compiled.checks.as_ref().is_some_and(Checks::keeps) || session_is_gone()
     }
 
-    /// The recorder's index of the Region that a pool's address belongs to.
+    /// The recorder's index of where a pool's connections go.
     fn region_of(&mut self, pool: u32) -> usize {
         while self.regions.len() <= pool as usize {
-            let address = self.transport.address(self.regions.len() as u32).ip();
+            let pool = self.regions.len() as u32;
+            let address = self.transport.address(pool).ip();
             let region = self.common.plan.target.edge.get(&address);
-            self.regions
-                .push(self.recorder.region(region.map_or("unknown", String::as_str)));
+            let region = region.map_or("unknown", String::as_str);
+            let class = self.transport.class(pool);
+            self.regions.push(self.recorder.place(class, address, region));
         }
         self.regions[pool as usize]
     }

@@ -43,6 +43,8 @@ pub enum Place {
 pub struct Pass {
     /// Who makes it.
     pub owner: Owner,
+    /// Class of clients of who makes it.
+    pub class: u8,
     /// Index of its journey.
     pub journey: u32,
     /// How many steps of it are over.
@@ -148,10 +150,11 @@ impl Pass {
 
     /// A pass that begins; the same seed, number and pass make the same choices.
     #[must_use]
-    pub fn new(owner: Owner, seed: u64, number: u64, pass: u32) -> Self {
+    pub fn new(owner: Owner, class: u8, seed: u64, number: u64, pass: u32) -> Self {
         let choices = choices(seed, number, pass);
         Self {
             owner,
+            class,
             journey: 0,
             done: 0,
             begun_us: 0,

@@ -1,4 +1,4 @@
-//! The users' DNS: one stream of lookups for all shards, honouring the TTL, publishing every answer.
+//! The users' DNS: one stream of lookups of each class of clients for all shards, publishing every answer.
 //! Asks one server over UDP, and over TCP when the answer was cut; reads no hosts file and no search list.
 
 use std::io;
@@ -13,11 +13,12 @@ use hickory_proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::RunClock;
 use crate::event::{Event, Stamped};
-use crate::plan::{DnsPolicy, TargetPlan};
+use crate::plan::{ClassPlan, DnsPolicy, TargetPlan};
 
 /// Cloud time a server may take to answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,6 +35,8 @@ const UDP_PAYLOAD: u16 = 1232;
 
 /// The addresses users are sent to now; empty until the first answer.
 pub type Answer = Arc<[IpAddr]>;
+/// By class of clients.
+pub type Answers = Vec<Answer>;
 
 /// Why no lookup is possible.
 #[derive(Debug, thiserror::Error)]
@@ -52,22 +55,22 @@ pub enum ResolverError {
 /// Running lookups; they end when this is stopped or dropped.
 #[derive(Debug)]
 pub struct Resolver {
-    answers: watch::Receiver<Answer>,
+    answers: watch::Receiver<Answers>,
     failures: Arc<AtomicU64>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Resolver {
-    /// Starts looking the target's host up; an address literal needs no lookup.
+    /// Starts looking the target's host up, each class of clients for itself; an address literal needs no lookup.
     pub fn start(
         target: &TargetPlan,
-        policy: DnsPolicy,
+        classes: &[ClassPlan],
         clock: RunClock,
         events: mpsc::Sender<Stamped>,
     ) -> Result<Self, ResolverError> {
         let failures = Arc::new(AtomicU64::new(0));
         if let Some(address) = literal(target) {
-            let (_, answers) = watch::channel(Answer::from([address]));
+            let (_, answers) = watch::channel(vec![Answer::from([address]); classes.len()]);
             return Ok(Self {
                 answers,
                 failures,
@@ -80,23 +83,28 @@ impl Resolver {
             Some(server) => server,
             None => system_server().ok_or_else(|| ResolverError::NoServer(target.host.clone()))?,
         };
-        let (publish, answers) = watch::channel(Answer::from([]));
+        let (publish, answers) = watch::channel(vec![Answer::from([]); classes.len()]);
         let (stop, stopped) = oneshot::channel();
-        let mut lookups = Lookups {
+        let publish = Arc::new(publish);
+        let of_class = |(index, class): (usize, &ClassPlan)| Lookups {
+            index,
+            class: (!class.name.is_empty()).then(|| class.name.clone()),
             host: target.host.clone(),
-            name,
+            name: name.clone(),
             server,
-            policy,
+            policy: class.dns,
             clock,
-            events,
-            publish,
+            events: events.clone(),
+            publish: Arc::clone(&publish),
             failures: Arc::clone(&failures),
         };
+        let all: Vec<Lookups> = classes.iter().enumerate().map(of_class).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let lookups: JoinSet<()> = all.into_iter().map(Lookups::run).collect();
                 tokio::select! {
-                    () = lookups.run() => {}
+                    _ = lookups.join_all() => {}
                     _ = stopped => {}
                 }
             });
@@ -110,7 +118,7 @@ impl Resolver {
 
     /// The answers as they change.
     #[must_use]
-    pub fn answers(&self) -> watch::Receiver<Answer> {
+    pub fn answers(&self) -> watch::Receiver<Answers> {
         self.answers.clone()
     }
 
@@ -165,19 +173,22 @@ struct Found {
     ttl: Duration,
 }
 
+/// The lookups of one class of clients.
 struct Lookups {
+    index: usize,
+    class: Option<String>,
     host: String,
     name: Name,
     server: SocketAddr,
     policy: DnsPolicy,
     clock: RunClock,
     events: mpsc::Sender<Stamped>,
-    publish: watch::Sender<Answer>,
+    publish: Arc<watch::Sender<Answers>>,
     failures: Arc<AtomicU64>,
 }
 
 impl Lookups {
-    async fn run(&mut self) {
+    async fn run(self) {
         let pace = self.clock.pace();
         let mut known: Vec<IpAddr> = Vec::new();
         loop {
@@ -211,8 +222,10 @@ impl Lookups {
 
     async fn announce(&self, addresses: Vec<IpAddr>, ttl: Duration) {
         let at = self.clock.elapsed();
-        self.publish.send_replace(Answer::from(addresses.as_slice()));
+        let answer = Answer::from(addresses.as_slice());
+        self.publish.send_modify(|answers| answers[self.index] = answer);
         let event = Event::DnsChanged {
+            class: self.class.clone(),
             name: self.host.clone(),
             addresses,
             ttl,

@@ -1,7 +1,7 @@
 //! One second of one shard, and how the shards of a second become one slice: sums, and histograms added bucket by
 //! bucket. Measures nothing itself.
 
-use crate::recording::{Hist, Slice, StepSlice};
+use crate::recording::{ClassSlice, Hist, Slice, StepSlice};
 
 /// One shard's share of one second.
 #[derive(Clone, Debug)]
@@ -57,6 +57,12 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     }
     for (served, count) in &part.served_failed {
         *whole.served_failed.entry(served.clone()).or_default() += count;
+    }
+    if whole.classes.len() < part.classes.len() {
+        whole.classes.resize_with(part.classes.len(), ClassSlice::default);
+    }
+    for (into, class) in whole.classes.iter_mut().zip(&part.classes) {
+        into.merge(class);
     }
     for (region, count) in &part.sent {
         *whole.sent.entry(region.clone()).or_default() += count;

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::book::Book;
+use super::classes::Classes;
 use super::deadlines::Deadlines;
 use super::exchange::Started;
 use super::feed::{Feeders, Rows};
@@ -25,7 +26,7 @@ use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
-use super::resolver::Answer;
+use super::resolver::Answers;
 use super::retry::Retrying;
 use super::seconds::{ShardSecond, fold_into_next};
 use super::source::Source;
@@ -75,8 +76,10 @@ pub struct Common {
     pub limiter: Option<Arc<DefaultDirectRateLimiter>>,
     /// Where seconds go.
     pub seconds: mpsc::Sender<ShardSecond>,
+    /// Which class of clients a user belongs to.
+    pub classes: Classes,
     /// The users' DNS.
-    pub answers: watch::Receiver<Answer>,
+    pub answers: watch::Receiver<Answers>,
     /// True ends the load early.
     pub stop: watch::Receiver<bool>,
     /// How each load is steered; nobody has steered any while it is empty.
@@ -141,7 +144,7 @@ pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Resu
 
 /// Wakes the shard for a new DNS answer, for the word to stop, for a turn of the wheel and for new tokens.
 async fn ring_for_signals(
-    mut answers: watch::Receiver<Answer>,
+    mut answers: watch::Receiver<Answers>,
     mut stop: watch::Receiver<bool>,
     mut steered: watch::Receiver<Vec<Steered>>,
     mut tokens: watch::Receiver<Arc<Held>>,
@@ -233,7 +236,7 @@ impl Shard {
             rows: Rows::new(common.feeders.clone(), index, common.shards),
             passes: Passes::default(),
             patience: Patience::new(&plan.steps, &plan.client, pace),
-            retrying: Retrying::new(plan.client.retries.as_ref(), pace),
+            retrying: Retrying::new(&plan.client.each_class(), pace),
             connecting: Deadlines::new(micros(common.transport.connect_timeout)),
             patience_us,
             grace_us: micros(pace.patience(GRACE)),
@@ -241,7 +244,7 @@ impl Shard {
             scratch: Scratch::default(),
             tokens: Arc::default(),
             book: Book::new(common.writes_max),
-            recorder: Recorder::new(index, plan.steps.len(), end),
+            recorder: Recorder::new(index, plan.steps.len(), plan.client.classes.len(), end),
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
@@ -307,8 +310,10 @@ impl Shard {
 
     fn take_signals(&mut self) {
         self.signal.hush();
-        let answer = Arc::clone(&self.common.answers.borrow_and_update());
-        self.transport.set_answer(&answer);
+        let answers = self.common.answers.borrow_and_update().clone();
+        for (class, answer) in answers.iter().enumerate() {
+            self.transport.set_answer(class, answer);
+        }
         self.tokens = Arc::clone(&self.common.tokens.borrow_and_update());
         let steered = self.common.steered.borrow_and_update().clone();
         if !self.stopping {
@@ -461,7 +466,8 @@ impl Shard {
             return;
         };
         let owner = Owner::User { load: load as u16, row };
-        let mut pass = Pass::new(owner, source.seed, number, pass);
+        let class = self.common.classes.of(number);
+        let mut pass = Pass::new(owner, class, source.seed, number, pass);
         pass.own = own;
         self.begin(load, pass, due_us);
     }
@@ -483,13 +489,14 @@ impl Shard {
         let source = &mut self.sources[load];
         let number = source.arrivals.number();
         source.arrivals.advance();
+        let class = self.common.classes.of(number);
         // Past anyone's patience it cannot be sent in time any more.
         if now_us.saturating_sub(due_us) > self.patience_us {
-            self.recorder.intended();
-            self.recorder.dropped();
+            self.recorder.intended(class);
+            self.recorder.dropped(class);
             return;
         }
-        let pass = Pass::new(Owner::Arrival, source.seed, number, 0);
+        let pass = Pass::new(Owner::Arrival, class, source.seed, number, 0);
         self.arriving += 1;
         self.begin(load, pass, due_us);
     }
@@ -511,8 +518,9 @@ impl Shard {
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
     fn leave_dry(&mut self, pass: u32) {
-        self.recorder.intended();
-        self.recorder.dropped();
+        let class = self.passes[pass].class;
+        self.recorder.intended(class);
+        self.recorder.dropped(class);
         if let Some(own) = self.passes[pass].own.take() {
             self.transport.give_up(own);
         }

@@ -1,5 +1,6 @@
 //! The generator against real sockets: small servers on the loopback range, a small DNS server, whole runs.
 
+mod classes;
 mod client;
 mod closed;
 mod connections;
@@ -84,6 +85,7 @@ fn plan(address: SocketAddr) -> Plan {
             shards: Some(2),
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),
