@@ -10,7 +10,7 @@ use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
-use super::passes::{Pass, Place};
+use super::passes::{Owner, Pass, Place};
 use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
@@ -20,6 +20,7 @@ use super::spoken::{self, Spoken};
 use super::websocket::Talk;
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
+use crate::run::oauth2::Held;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +230,7 @@ impl Shard {
         let follow = state.going.as_ref().map(|(follow, _)| *follow);
         let request = compiled.fill(
             follow,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         );
         let sent = match &compiled.spoken {
@@ -252,7 +253,7 @@ impl Shard {
         let state = &self.passes[pass];
         compiled.fill(
             None,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         )
     }
@@ -528,7 +529,7 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a Held, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {
@@ -537,6 +538,11 @@ pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand:
         },
         values: &pass.values,
         going: pass.going.as_ref().map_or("", |(_, path)| path),
+        tokens,
+        user: match pass.owner {
+            Owner::User { row, .. } => u64::from(row),
+            Owner::Arrival => pass.counter,
+        },
     }
 }
 
