@@ -92,6 +92,7 @@ fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
     let _turn = machine();
     let (report, seen) = Servers::start().run("server-sent-events", &[], 0);
     assert!(seen["streams"].as_u64() > Some(100), "{seen}");
+    assert!(seen["live"].as_u64() > Some(50), "{seen}");
     assert_eq!(seen["accept"], serde_json::json!(["text/event-stream"]));
     assert!(errors(&report).is_empty(), "{report}");
     let more = ["journeys.ticker.steps.0.until={ events: 5 }".to_owned()];

@@ -117,16 +117,19 @@ async fn hostile_event_streams_fail_each_by_its_name() {
     const HALF: &str =
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n5\r\ndata:";
     let many = || EventsUntil::Events(9);
-    let cases: [(&str, Deed, FailureKind); 6] = [
-        ("no stream", says!(PLAIN, stays), FailureKind::Protocol),
-        ("an error", says!(BUSY, stays), FailureKind::Status5xx),
-        ("too few", says!(TWO, closes), FailureKind::Reset),
-        ("too few in time", says!(TWO, stays), FailureKind::BodyTimeout),
-        ("cut", says!(HALF, closes), FailureKind::Reset),
-        ("silent", says!("", stays), FailureKind::Timeout),
+    let a_while = || EventsUntil::For(Duration::from_millis(200));
+    let cases: [(&str, Deed, EventsUntil, FailureKind); 8] = [
+        ("no stream", says!(PLAIN, stays), many(), FailureKind::Protocol),
+        ("an error", says!(BUSY, stays), many(), FailureKind::Status5xx),
+        ("too few", says!(TWO, closes), many(), FailureKind::Reset),
+        ("too few in time", says!(TWO, stays), many(), FailureKind::BodyTimeout),
+        ("cut", says!(HALF, closes), many(), FailureKind::Reset),
+        ("silent", says!("", stays), many(), FailureKind::Timeout),
+        ("silent for a while", says!("", stays), a_while(), FailureKind::Timeout),
+        ("too short a while", says!(TWO, closes), a_while(), FailureKind::Reset),
     ];
-    for (what, deed, kind) in cases {
-        let ran = watch_events(deed, many()).await;
+    for (what, deed, until, kind) in cases {
+        let ran = watch_events(deed, until).await;
         let failed = ran.failed();
         assert_eq!(
             (ran.ok(), failed.keys().collect::<Vec<_>>()),
