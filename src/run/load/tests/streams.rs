@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::tcp::{Deed, listen};
 use super::*;
@@ -253,12 +254,31 @@ async fn sessions_are_opened_talked_in_and_closed_step_by_step() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_left_open_ends_with_its_pass_and_one_that_is_gone_ends_its_pass() {
-    let (address, connections) = listen(polite).await;
+    static WENT_AWAY: AtomicU64 = AtomicU64::new(0);
+    let until_close: Deed = |stream| {
+        Box::pin(async move {
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                if matches!(&message, Message::Close(Some(frame)) if frame.code == CloseCode::Away) {
+                    WENT_AWAY.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+    };
+    let (address, connections) = listen(until_close).await;
     let mut plan = facing(address, session()[..2].to_vec());
     plan.client.connections.pool = 1;
     let ran = run(plan).await;
     assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));
-    assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
+    let opened = connections.load(Ordering::SeqCst);
+    assert!(of_step(&ran, 1).0 > 10 && opened > 10);
+    let all_left = async {
+        while WENT_AWAY.load(Ordering::SeqCst) < opened {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(5), all_left).await;
+    assert!(waited.is_ok(), "of {opened}, {WENT_AWAY:?} said that they go");
 
     let mut steps = session();
     steps[2].expect.json[0].1 = Wanted::Is("other".to_owned());
