@@ -9,6 +9,7 @@ mod independent_clients;
 mod load_command;
 mod moto;
 mod nginx;
+mod oauth2;
 mod streams;
 mod support;
 mod tidy;
