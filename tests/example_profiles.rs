@@ -676,8 +676,9 @@ fn https_to_nginx_is_verified_both_ways_and_resumes_its_sessions_where_it_should
     let short = "stages.0.hold=1s";
     let kept = over("", &[short]);
     let connections: BTreeSet<&str> = kept.iter().map(|asked| &*asked.connection).collect();
+    // Users keep theirs; each probe and each reading back has its own.
     assert!(
-        connections.len() * 4 < kept.len(),
+        connections.len() * 2 < kept.len(),
         "{} of {}",
         connections.len(),
         kept.len()
