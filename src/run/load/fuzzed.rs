@@ -6,6 +6,7 @@ use super::pieces::Filling;
 use super::request::{CompiledStep, Scratch};
 use super::spoken::Spoken;
 use crate::plan::Plan;
+use crate::run::oauth2::Held;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
@@ -81,6 +82,8 @@ fn filled(step: &CompiledStep, value: &[u8]) -> Vec<u8> {
         unique: Unique { ids: &ids, counter: 1 },
         values: &vec![value.to_vec(); step.variables],
         going: "",
+        tokens: &Held::default(),
+        user: 0,
     };
     step.fill(None, filling, &mut Scratch::default()).to_vec()
 }
