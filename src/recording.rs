@@ -76,7 +76,11 @@ pub struct Slice {
     pub intended: u64,
     /// Requests not sent because of the safety limit or a full queue.
     pub dropped: u64,
-    /// Attempts after the first one of a request.
+    /// Of them, passes that the end of their load left unmade.
+    #[serde(default)]
+    pub unmade: u64,
+    /// Attempts after the first one of a request: the client's retries, and those of requests that are sent once more
+    /// because the server had just closed the connection they were sent on.
     #[serde(default)]
     pub retries: u64,
     /// By step index.

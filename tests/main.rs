@@ -1,5 +1,6 @@
 //! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
 
+mod bad_input;
 mod chaos_in_lab;
 mod command_line;
 mod control;

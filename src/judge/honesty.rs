@@ -155,10 +155,26 @@ fn resent(timeline: &Timeline<'_>, calm: &[&Slice]) -> Option<String> {
 }
 
 fn unsent(calm: &[&Slice]) -> Option<String> {
-    let unsent: u64 = calm.iter().map(|slice| slice.dropped).sum();
-    let intended: u64 = calm.iter().map(|slice| slice.intended).sum();
-    (unsent as f64 > UNSENT_MAX * intended as f64)
-        .then(|| format!("{unsent} of {intended} intended requests could not be sent"))
+    let sum = |of: fn(&Slice) -> u64| calm.iter().map(|slice| of(slice)).sum::<u64>();
+    let (unsent, unmade, intended) = (sum(|of| of.dropped), sum(|of| of.unmade), sum(|of| of.intended));
+    if unsent as f64 <= UNSENT_MAX * intended as f64 {
+        return None;
+    }
+    // Whether the target was slow or the time too short cannot be told; the generator's fault it is not.
+    let mut told = Vec::new();
+    if unmade > 0 {
+        told.push(format!(
+            "{unmade} passes were left unmade when the time of their load was over"
+        ));
+    }
+    if unsent > unmade {
+        let sendable = intended.saturating_sub(unmade);
+        told.push(format!(
+            "{} of {sendable} intended requests could not be sent",
+            unsent - unmade
+        ));
+    }
+    Some(told.join(", "))
 }
 
 /// The seconds outside faults and recoveries: in one, a full queue or a silent peer is the target's doing.

@@ -148,7 +148,7 @@ fn sentence(
             )
         }
         Outcome::Inconclusive => match &honesty.spoiled {
-            Some(why) => format!("Inconclusive: the generator spoilt the measurement; {why}."),
+            Some(why) => format!("Inconclusive: the measurement is spoilt; {why}."),
             None if total == 0 => "Inconclusive: there is no objective to judge by.".to_owned(),
             None if of(Outcome::Inconclusive).count() == 0 => {
                 "Inconclusive: the run ended before its schedule did.".to_owned()

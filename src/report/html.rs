@@ -350,7 +350,7 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
         (
             "requests sent again",
             format_count(honesty.retries),
-            "the client's retries".to_owned(),
+            "the client's retries, and what met a connection just closed".to_owned(),
         ),
         ("records lost", format_count(dropped), "none allowed".to_owned()),
         (

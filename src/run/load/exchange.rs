@@ -342,6 +342,9 @@ impl Shard {
             state.resent = true;
             state.begin_answer();
             state.sent |= !broken.unsent;
+            if !broken.unsent {
+                self.recorder.retried(state.region);
+            }
             let connection = self.transport.replace(connection);
             state.place = Place::Opening(connection);
             self.connecting.push(pass, now_us);

@@ -118,6 +118,7 @@ pub struct Recorder {
     second: u64,
     intended: u64,
     dropped: u64,
+    unmade: u64,
     retries: u64,
     steps: Vec<WorkingStep>,
     connect: Histogram<u64>,
@@ -143,6 +144,7 @@ impl Recorder {
             second: 0,
             intended: 0,
             dropped: 0,
+            unmade: 0,
             retries: 0,
             steps: (0..steps).map(|_| WorkingStep::new()).collect(),
             connect: Hist::working(),
@@ -179,6 +181,7 @@ impl Recorder {
     pub fn unmade(&mut self, passes: u64) {
         self.intended += passes;
         self.dropped += passes;
+        self.unmade += passes;
     }
 
     /// A request was sent once more, to the place of this index.
@@ -354,6 +357,7 @@ impl Recorder {
             users,
             intended: std::mem::take(&mut self.intended),
             dropped: std::mem::take(&mut self.dropped),
+            unmade: std::mem::take(&mut self.unmade),
             retries: std::mem::take(&mut self.retries),
             steps,
             connect: take(&mut self.connect),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -173,6 +173,40 @@ struct Found {
     ttl: Duration,
 }
 
+/// Whether a message answers this question (RFC 5452, section 9.1).
+fn is_answer(message: &Message, question: &Message) -> bool {
+    message.metadata.message_type == MessageType::Response
+        && message.metadata.id == question.metadata.id
+        && message.queries == question.queries
+}
+
+/// The addresses of `name` itself or of what it is an alias for; whatever else an answer holds was not asked for.
+fn addresses(answer: &Message, name: &Name, kind: RecordType) -> Option<Found> {
+    let mut found = Found {
+        addresses: Vec::new(),
+        ttl: Duration::from_secs(u64::from(u32::MAX)),
+    };
+    let mut name = name;
+    // Aliases that lead round in a circle end with the records there are.
+    for _ in 0..=answer.answers.len() {
+        let mut alias = None;
+        for record in answer.answers.iter().filter(|record| record.name == *name) {
+            match &record.data {
+                RData::CNAME(to) => alias = Some(&to.0),
+                data if record.record_type() == kind => found.addresses.extend(data.ip_addr()),
+                _ => continue,
+            }
+            // Aliases count with their own TTL: the answer is as old as its shortest part.
+            found.ttl = found.ttl.min(Duration::from_secs(u64::from(record.ttl)));
+        }
+        match alias {
+            Some(alias) if found.addresses.is_empty() => name = alias,
+            _ => break,
+        }
+    }
+    (!found.addresses.is_empty()).then_some(found)
+}
+
 /// The lookups of one class of clients.
 struct Lookups {
     index: usize,
@@ -250,61 +284,47 @@ impl Lookups {
         question.set_edns(edns);
         let bytes = question.to_vec().map_err(|_| LookupError::Malformed)?;
         let patience = self.clock.pace().patience(LOOKUP_TIMEOUT);
-        let mut answer = timeout(patience, self.over_udp(question.metadata.id, &bytes)).await??;
+        let mut answer = timeout(patience, self.over_udp(&question, &bytes)).await??;
         if answer.metadata.truncation {
-            answer = timeout(patience, self.over_tcp(question.metadata.id, &bytes)).await??;
+            answer = timeout(patience, self.over_tcp(&question, &bytes)).await??;
         }
         if answer.metadata.response_code != ResponseCode::NoError {
             return Err(LookupError::Refused(answer.metadata.response_code));
         }
-        let mut found = Found {
-            addresses: Vec::new(),
-            ttl: Duration::from_secs(u64::from(u32::MAX)),
-        };
-        // Aliases count with their own TTL: the answer is as old as its shortest part.
-        for record in &answer.answers {
-            found.ttl = found.ttl.min(Duration::from_secs(u64::from(record.ttl)));
-            if record.record_type() == kind {
-                found.addresses.extend(record.data.ip_addr());
-            }
-        }
-        if found.addresses.is_empty() {
-            return Err(LookupError::Empty);
-        }
-        Ok(found)
+        addresses(&answer, &self.name, kind).ok_or(LookupError::Empty)
     }
 
-    async fn over_udp(&self, id: u16, question: &[u8]) -> Result<Message, LookupError> {
+    async fn over_udp(&self, question: &Message, bytes: &[u8]) -> Result<Message, LookupError> {
         let any: IpAddr = match self.server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let socket = UdpSocket::bind((any, 0)).await?;
         socket.connect(self.server).await?;
-        socket.send(question).await?;
+        socket.send(bytes).await?;
         let mut buffer = [0; 4096];
         loop {
             let length = socket.recv(&mut buffer).await?;
             // A stray datagram is no answer; the one asked for may still come.
             if let Ok(answer) = Message::from_vec(&buffer[..length])
-                && answer.metadata.id == id
+                && is_answer(&answer, question)
             {
                 return Ok(answer);
             }
         }
     }
 
-    async fn over_tcp(&self, id: u16, question: &[u8]) -> Result<Message, LookupError> {
+    async fn over_tcp(&self, question: &Message, bytes: &[u8]) -> Result<Message, LookupError> {
         let mut stream = TcpStream::connect(self.server).await?;
-        let length = u16::try_from(question.len()).map_err(|_| LookupError::Malformed)?;
+        let length = u16::try_from(bytes.len()).map_err(|_| LookupError::Malformed)?;
         let mut framed = length.to_be_bytes().to_vec();
-        framed.extend_from_slice(question);
+        framed.extend_from_slice(bytes);
         stream.write_all(&framed).await?;
         let length = stream.read_u16().await?;
         let mut buffer = vec![0; usize::from(length)];
         stream.read_exact(&mut buffer).await?;
         match Message::from_vec(&buffer) {
-            Ok(answer) if answer.metadata.id == id => Ok(answer),
+            Ok(answer) if is_answer(&answer, question) => Ok(answer),
             _ => Err(LookupError::Malformed),
         }
     }

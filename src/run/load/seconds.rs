@@ -34,6 +34,7 @@ pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
 fn absorb(whole: &mut Slice, part: &Slice) {
     whole.intended += part.intended;
     whole.dropped += part.dropped;
+    whole.unmade += part.unmade;
     whole.retries += part.retries;
     add(&mut whole.connect, &part.connect);
     add(&mut whole.tls, &part.tls);

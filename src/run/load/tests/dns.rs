@@ -19,7 +19,17 @@ pub(super) struct Zone {
     pub(super) asked: Vec<Instant>,
 }
 
-fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
+impl Zone {
+    pub(super) fn of(addresses: &[[u8; 4]], ttl: u32) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            ttl,
+            ..Self::default()
+        }
+    }
+}
+
+pub(super) fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
     let question = Message::from_vec(question).unwrap();
     let mut zone = zone.lock().unwrap();
     zone.asked.push(Instant::now());
