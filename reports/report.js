@@ -131,10 +131,11 @@
     data.convergence.forEach((c, i) => chart(`c-convergence-${i}`, c.points.map((p) => p[0]),
       [{ label: c.region, values: c.points.map((p) => p[1]), color: color(4), fill: color(4) + "22" }],
       { ...share, own: "since injection", points: true, height: 170 }));
-    const tried = Object.entries(s.classes).map(([label, c], i) => ({ label, values: c.amplification, color: color(i) }));
+    const ofClass = (name) => color(Object.keys(s.classes).indexOf(name));
+    const tried = Object.entries(s.classes).map(([label, c]) => ({ label, values: c.amplification, color: ofClass(label) }));
     chart("c-classes", minutes, tried, { height: 150, format: (v) => v == null ? "–" : `${num(v, 2)}×` });
     data.moves.forEach((m, i) => chart(`c-move-${i}`, m.since,
-      m.classes.map((c, j) => ({ label: c.class, values: c.shares, color: color(j) })),
+      m.classes.map((c) => ({ label: c.class, values: c.shares, color: ofClass(c.class) })),
       { ...share, own: "since the new answer", points: true, height: 170 }));
   }
   function redraw() {
