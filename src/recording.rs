@@ -43,6 +43,9 @@ pub struct Recording {
     pub probes: Vec<ProbeSample>,
     /// Ledgers by name.
     pub ledgers: BTreeMap<String, LedgerResult>,
+    /// What became of the requests for tokens, by client; they are no requests of the load.
+    #[serde(default)]
+    pub tokens: Vec<TokenAccount>,
     /// Events in order of `at`.
     pub events: Vec<Stamped>,
     /// What could not be kept, with a count each (events over the bound, probe results over the bound).
@@ -377,6 +380,22 @@ pub struct ProbeSample {
     /// Sent straight to its Region, past DNS: it says what the Region did, not what users felt.
     #[serde(default)]
     pub direct: bool,
+}
+
+/// The requests for tokens of one client.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenAccount {
+    /// Where it asked.
+    pub token_url: String,
+    /// Requests.
+    pub asked: u64,
+    /// Those that brought no token, by what came instead.
+    pub failed: BTreeMap<String, u64>,
+    /// How long all of them took, microseconds.
+    pub took: Hist,
+    /// How long users went on with a token that was over, real time, all tokens together.
+    #[serde(with = "seconds")]
+    pub expired: Duration,
 }
 
 /// A ledger after read-back.

@@ -180,6 +180,29 @@ impl Drop for LabProcess {
     }
 }
 
+/// No file below `dir` holds one of these.
+pub fn nowhere_in(dir: &Path, secrets: &[&str]) {
+    let mut files = vec![dir.to_owned()];
+    let mut looked = 0;
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(
+                std::fs::read_dir(&path)
+                    .expect("a directory")
+                    .map(|entry| entry.expect("a file").path()),
+            );
+            continue;
+        }
+        let bytes = std::fs::read(&path).expect("a file");
+        looked += 1;
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "{} holds {secret}", path.display());
+        }
+    }
+    assert!(looked > 0);
+}
+
 /// A program of the pinned virtual environment that `scripts/test` makes.
 pub fn venv(program: &str) -> Command {
     let dir = std::env::var("TENFOLD_TEST_VENV").expect("run the tests with scripts/test, which installs the clients");

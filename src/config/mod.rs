@@ -20,6 +20,7 @@ mod load;
 pub mod loads;
 mod nearest;
 mod node;
+pub mod oauth2;
 pub mod objective;
 mod objective_text;
 mod overrides;

@@ -134,6 +134,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         feeders: Vec::new(),
         journeys: vec![journey("browse", 0), journey("order", 1)],
         steps: vec![step("browse", 0), step("order", 1)],
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: Spacing::Even,
@@ -529,6 +530,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
         pulses,
         probes,
         ledgers: BTreeMap::new(),
+        tokens: Vec::new(),
         events: Vec::new(),
         dropped: BTreeMap::new(),
     }

@@ -103,6 +103,7 @@ impl AdHoc {
                 ..JourneyPlan::default()
             }],
             steps: vec![step],
+            token_clients: Vec::new(),
             model,
             spacing: Spacing::Even,
             stages: vec![StagePlan {

@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::times::Row;
-use super::{Report, classes, json, terminal, text};
+use super::{Report, TokenSummary, classes, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
 use crate::units::{format_count, format_duration};
@@ -63,6 +63,7 @@ fn page(report: &Report) -> Value {
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
         commands => report.commands.iter().map(|command| (format_duration(command.at), command.did.clone())).collect::<Vec<_>>(),
+        tokens => report.tokens.iter().map(TokenSummary::line).collect::<Vec<_>>(),
         rerun => report.rerun.clone(),
         not_the_same => text::not_the_same(report),
         tenfold => report.tenfold.clone(),

@@ -98,6 +98,12 @@ pub fn terminal(report: &Report, color: bool) -> String {
         heading(&mut out, &paint, "Where the time went (real time)");
         out.push_str(&times);
     }
+    if !report.tokens.is_empty() {
+        heading(&mut out, &paint, "Tokens (real time)");
+        for tokens in &report.tokens {
+            line(&mut out, &format!("  {}", tokens.line()));
+        }
+    }
     honesty(&mut out, report, &paint);
     heading(&mut out, &paint, "Again");
     line(&mut out, &format!("  {}", report.rerun));

@@ -36,6 +36,9 @@ pub(super) fn note(event: &Event) -> Option<String> {
             "route 53: {endpoint} is {}",
             if *healthy { "healthy" } else { "unhealthy" }
         )),
+        Event::TokenNotRenewed { token_url, reason } => Some(format!("{token_url}: token not renewed: {reason}")),
+        Event::TokenExpired { token_url } => Some(format!("{token_url}: the token is over, and is sent all the same")),
+        Event::TokenRenewed { token_url } => Some(format!("{token_url}: the token is renewed again")),
         Event::StopConditionMet { condition, experiment } => {
             Some(format!("{experiment}: stop condition met: {condition}"))
         }

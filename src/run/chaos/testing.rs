@@ -308,6 +308,7 @@ pub(super) fn plan() -> Plan {
         feeders: Vec::new(),
         journeys: Vec::new(),
         steps: Vec::new(),
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: crate::plan::Spacing::Even,

@@ -10,7 +10,7 @@ use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
-use super::passes::{Pass, Place};
+use super::passes::{Owner, Pass, Place};
 use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
@@ -19,6 +19,7 @@ use super::shard::Shard;
 use super::spoken::{self, Spoken};
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
+use crate::run::oauth2::Held;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,7 +225,7 @@ impl Shard {
         let follow = state.going.as_ref().map(|(follow, _)| *follow);
         let request = compiled.fill(
             follow,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         );
         let sent = match &compiled.spoken {
@@ -247,7 +248,7 @@ impl Shard {
         let state = &self.passes[pass];
         compiled.fill(
             None,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         )
     }
@@ -519,7 +520,7 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a Held, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {
@@ -528,6 +529,11 @@ fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Fi
         },
         values: &pass.values,
         going: pass.going.as_ref().map_or("", |(_, path)| path),
+        tokens,
+        user: match pass.owner {
+            Owner::User { row, .. } => u64::from(row),
+            Owner::Arrival => pass.counter,
+        },
     }
 }
 

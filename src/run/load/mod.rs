@@ -68,6 +68,7 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, Pulse};
+use crate::run::oauth2::Held;
 use crate::run::tls::TlsError;
 
 /// Why the load cannot start.
@@ -104,6 +105,8 @@ pub struct Signals {
     pub stop: watch::Receiver<bool>,
     /// How each load is steered; nobody has steered any while it is empty.
     pub steered: watch::Receiver<Vec<Steered>>,
+    /// Tokens as they are now.
+    pub tokens: watch::Receiver<Arc<Held>>,
 }
 
 /// What is left when the load is over.
@@ -182,6 +185,7 @@ pub fn start(
         answers: resolver.answers(),
         stop: signals.stop,
         steered: signals.steered,
+        tokens: signals.tokens,
         writes_max: book::WRITES_MAX / shards,
         plan: Arc::clone(&plan),
     };

@@ -37,6 +37,7 @@ use super::users::wait_us;
 use crate::clock::RunClock;
 use crate::plan::{ConnectionUse, LoadModel, Plan, Steering};
 use crate::recording::{Ack, Pulse};
+use crate::run::oauth2::Held;
 
 /// Seconds kept while nobody takes them; older ones are folded together.
 const BACKLOG_MAX: usize = 8;
@@ -83,6 +84,8 @@ pub struct Common {
     pub stop: watch::Receiver<bool>,
     /// How each load is steered; nobody has steered any while it is empty.
     pub steered: watch::Receiver<Vec<Steered>>,
+    /// Tokens as they are now.
+    pub tokens: watch::Receiver<Arc<Held>>,
     /// Writes kept per shard.
     pub writes_max: usize,
 }
@@ -121,6 +124,7 @@ pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Resu
         shard.common.answers.clone(),
         shard.common.stop.clone(),
         shard.common.steered.clone(),
+        shard.common.tokens.clone(),
         Waker::from(Arc::clone(&shard.signal)),
     ));
     // Its turns are bounded by its own means; tokio's would make sockets look idle that are not.
@@ -138,11 +142,12 @@ pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Resu
     })
 }
 
-/// Wakes the shard for a new DNS answer, for the word to stop and for a turn of the wheel.
+/// Wakes the shard for a new DNS answer, for the word to stop, for a turn of the wheel and for new tokens.
 async fn ring_for_signals(
     mut answers: watch::Receiver<Answers>,
     mut stop: watch::Receiver<bool>,
     mut steered: watch::Receiver<Vec<Steered>>,
+    mut tokens: watch::Receiver<Arc<Held>>,
     waker: Waker,
 ) {
     loop {
@@ -150,6 +155,7 @@ async fn ring_for_signals(
             Ok(()) = answers.changed() => {}
             Ok(()) = stop.changed() => {}
             Ok(()) = steered.changed() => {}
+            Ok(()) = tokens.changed() => {}
             // Nobody is left who could tell anything.
             else => return,
         }
@@ -188,6 +194,8 @@ pub(super) struct Shard {
     pub(super) retrying: Retrying,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
+    /// What its users send as their tokens.
+    pub(super) tokens: Arc<Held>,
     pub(super) book: Book,
     pub(super) recorder: Recorder,
     meter: Meter,
@@ -234,6 +242,7 @@ impl Shard {
             grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
+            tokens: Arc::default(),
             book: Book::new(common.writes_max),
             recorder: Recorder::new(index, plan.steps.len(), plan.client.classes.len(), end),
             meter: Meter::start(index == 0),
@@ -305,6 +314,7 @@ impl Shard {
         for (class, answer) in answers.iter().enumerate() {
             self.transport.set_answer(class, answer);
         }
+        self.tokens = Arc::clone(&self.common.tokens.borrow_and_update());
         let steered = self.common.steered.borrow_and_update().clone();
         if !self.stopping {
             self.steer(&steered);

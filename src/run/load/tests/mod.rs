@@ -68,6 +68,7 @@ fn plan(address: SocketAddr) -> Plan {
             ..JourneyPlan::default()
         }],
         steps: vec![step("browse", "GET", "/")],
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: Spacing::Even,
@@ -201,7 +202,8 @@ async fn run(plan: Plan) -> Ran {
 /// Signals of a load that is stopped like this and that nobody steers.
 fn unsteered(stop: watch::Receiver<bool>) -> Signals {
     let (_, steered) = watch::channel(Vec::new());
-    Signals { stop, steered }
+    let (_, tokens) = watch::channel(Arc::default());
+    Signals { stop, steered, tokens }
 }
 
 async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {
