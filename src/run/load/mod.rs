@@ -13,6 +13,8 @@ mod door;
 mod events;
 mod exchange;
 mod feed;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod health;
 mod http1;
 mod ids;
