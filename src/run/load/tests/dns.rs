@@ -142,11 +142,11 @@ async fn honour_ttl_moves_all_connections_within_one_ttl() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pin_keeps_old_connections_and_forever_asks_once() {
-    let (ran, _, asked) = run_with_change(DnsPolicy::Pin).await;
+    let ((ran, _, asked), forever) = tokio::join!(run_with_change(DnsPolicy::Pin), run_with_change(DnsPolicy::Forever));
     assert!(sent(&ran.slices[3], "us-east-1") > 200, "{:?}", ran.slices[3].sent);
     assert!(asked >= 4);
     assert_eq!(ran.answers().len(), 2);
-    let (ran, west_connections, asked) = run_with_change(DnsPolicy::Forever).await;
+    let (ran, west_connections, asked) = forever;
     assert_eq!((west_connections, asked), (0, 1));
     assert_eq!(
         ran.ok(),
@@ -210,13 +210,9 @@ fn apart(asked: &[Instant], real: std::ops::Range<u128>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_jvm_asks_every_thirty_seconds_whatever_the_ttl_and_keeps_its_connections() {
-    for ttl in [1, 600] {
-        let (ran, asked) = asked_by_a_jvm(Zone {
-            addresses: vec![EAST],
-            ttl,
-            ..Zone::default()
-        })
-        .await;
+    let by = |ttl| asked_by_a_jvm(Zone::of(&[EAST], ttl));
+    let (short, long) = tokio::join!(by(1), by(600));
+    for (ttl, (ran, asked)) in [(1, short), (600, long)] {
         assert!((4..=6).contains(&asked.len()), "TTL {ttl}: {}", asked.len());
         apart(&asked, 900..1300);
         assert_eq!(ran.answers().len(), 2, "TTL {ttl}");
