@@ -348,7 +348,8 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 8] = [
+const JOURNEYS: [&str; 9] = [
+    "client-classes",
     "compression",
     "sigv4",
     "sign-in",
@@ -474,6 +475,79 @@ fn retries_hide_what_passes_and_are_counted() {
         "{}",
         report["series"]["retries"]
     );
+}
+
+#[test]
+fn client_classes_of_the_example_leave_a_dead_region_each_in_its_own_time() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a directory");
+    let out = dir.path().join("run");
+    let output = tenfold()
+        .args(["run", "profiles/examples/client-classes.yaml", "--out"])
+        .arg(&out)
+        .args(["--set", "honesty.lag_p99=2s"])
+        .output()
+        .expect("tenfold runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report = std::fs::read(out.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("is JSON");
+    let [away, back] = report["verdict"]["moves"].as_array().map_or(&[][..], Vec::as_slice) else {
+        panic!("{text}")
+    };
+    let names = |moved: &serde_json::Value| -> Vec<String> {
+        let classes = moved["classes"].as_array().into_iter().flatten();
+        classes
+            .filter_map(|class| Some(class["class"].as_str()?.to_owned()))
+            .collect()
+    };
+    assert_eq!(names(away), ["browser", "jvm", "device"], "{text}");
+    assert_eq!(
+        names(back),
+        ["browser", "jvm"],
+        "who never left does not come back\n{text}"
+    );
+    // An answer counts for its TTL of 60 s, or 30 s; then there are the second it is measured in and what was under way.
+    for (moved, class, most) in [(away, 0, 130.0), (away, 1, 100.0), (back, 0, 130.0), (back, 1, 100.0)] {
+        let all = moved["classes"][class]["all"].as_f64();
+        assert!(all.is_some_and(|all| all <= most), "{class}: {all:?}\n{text}");
+        assert_eq!(moved["classes"][class]["left"], 0.0);
+    }
+    let device = &away["classes"][2];
+    assert!(
+        device["learned"].is_null() && device["half"].is_null() && device["left"] == 1.0,
+        "{device}"
+    );
+    let classes = &report["verdict"]["classes"];
+    let of = |class: usize, key: &str| classes[class][key].as_f64().unwrap_or_default();
+    assert_eq!(
+        of(0, "attempts"),
+        of(0, "intended"),
+        "browsers do not try again\n{text}"
+    );
+    // JVMs make up to three attempts of each request to a dead Region, devices keep to their budget.
+    assert!(
+        of(1, "amplification_max") > 1.3 && of(1, "amplification") > 1.02,
+        "{text}"
+    );
+    assert!(of(2, "amplification") > 1.0 && of(2, "amplification") < 1.25, "{text}");
+    let intended: f64 = (0..3).map(|class| of(class, "intended")).sum();
+    let shares = [0, 1, 2].map(|class| (of(class, "intended") / intended * 10.0).round());
+    assert_eq!(shares[0], 5.0, "{text}");
+    let attempts = &report["series"]["classes"]["jvm"]["attempts"];
+    let told: f64 = attempts
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_f64)
+        .sum();
+    assert_eq!(told, of(1, "attempts"));
+    assert!(text.contains("Who moved when") && text.contains("device"), "{text}");
 }
 
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
