@@ -367,7 +367,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 9] = [
+const JOURNEYS: [&str; 10] = [
     "client-classes",
     "compression",
     "sigv4",

@@ -537,7 +537,12 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a UserTokens, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(
+    pass: &'a Pass,
+    ids: &'a Ids,
+    tokens: &'a UserTokens,
+    drawn: &'a mut fastrand::Rng,
+) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {
