@@ -340,8 +340,9 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 8] = [
+const JOURNEYS: [&str; 9] = [
     "compression",
+    "http2",
     "sigv4",
     "sign-in",
     "uploads",
@@ -663,4 +664,106 @@ fn https_is_verified_with_the_clients_own_certificate_and_writes_are_read_back_o
         let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
         assert!(errors.contains_key("tls"), "without the {says}: {errors:?}");
     }
+}
+
+/// nginx over TLS, with HTTP/2 where `version` says so; ended with this.
+struct Nginx {
+    process: std::process::Child,
+    dir: TempDir,
+    url: String,
+}
+
+impl Nginx {
+    fn start(version: &str) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("a name");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        std::fs::write(dir.path().join("cert.pem"), certificate.pem()).expect("it is written");
+        std::fs::write(dir.path().join("key.pem"), key.serialize_pem()).expect("it is written");
+        let port = {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+            free.local_addr().expect("an address").port()
+        };
+        let here = dir.path().display();
+        let config = format!(
+            "daemon off; pid {here}/pid; error_log {here}/error.log; worker_processes 1;\n\
+             events {{ worker_connections 1000; }}\n\
+             http {{ log_format said '$server_protocol $connection $request_method $uri $status';\n\
+             access_log {here}/access.log said;\n\
+             client_body_temp_path {here}/body; proxy_temp_path {here}/proxy; fastcgi_temp_path {here}/fastcgi;\n\
+             uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;\n\
+             server {{ listen 127.0.0.1:{port} ssl {version}; ssl_certificate {here}/cert.pem;\n\
+             ssl_certificate_key {here}/key.pem;\n\
+             location = / {{ return 200 hello; }} location = /orders {{ return 201; }} }} }}"
+        );
+        std::fs::write(dir.path().join("nginx.conf"), config).expect("it is written");
+        let process = std::process::Command::new("nginx")
+            .arg("-c")
+            .arg(dir.path().join("nginx.conf"))
+            .arg("-e")
+            .arg(dir.path().join("error.log"))
+            .spawn()
+            .expect("nginx is installed");
+        let nginx = Self {
+            process,
+            url: format!("https://127.0.0.1:{port}"),
+            dir,
+        };
+        let listens = |_| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
+        let waited = (0..200).any(|attempt| {
+            std::thread::sleep(std::time::Duration::from_millis(25));
+            listens(attempt)
+        });
+        assert!(waited, "nginx listens");
+        nginx
+    }
+
+    /// Protocol and connection of each request.
+    fn asked(&self) -> Vec<(String, String)> {
+        let log = std::fs::read_to_string(self.dir.path().join("access.log")).unwrap_or_default();
+        let said = log.lines().filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        });
+        said.collect()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(self.process.id() as i32),
+            nix::sys::signal::Signal::SIGTERM,
+        );
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn nginx_is_asked_over_http2_and_one_that_does_not_speak_it_is_named() {
+    let _turn = machine();
+    let over = |nginx: &Nginx| {
+        let shop = Shop {
+            url: nginx.url.clone(),
+            ..shop()
+        };
+        let ca = format!("client.tls.ca={}", nginx.dir.path().join("cert.pem").display());
+        run_with("http2", &shop, &[ca, "client.shards=1".to_owned()])
+    };
+    let nginx = Nginx::start("http2");
+    let (code, _, _dir) = over(&nginx);
+    assert_eq!(code, Some(0));
+    let asked = nginx.asked();
+    assert!(asked.len() > 400, "{}", asked.len());
+    assert!(asked.iter().all(|(protocol, _)| protocol == "HTTP/2.0"));
+    let connections: std::collections::BTreeSet<_> = asked.iter().map(|(_, connection)| connection).collect();
+    assert!((1..=4).contains(&connections.len()), "{connections:?}");
+
+    let old = Nginx::start("");
+    let (code, report, _dir) = over(&old);
+    assert_eq!(code, Some(1));
+    assert!(old.asked().is_empty());
+    let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
+    assert_eq!(errors.keys().collect::<Vec<_>>(), ["tls"]);
 }

@@ -82,10 +82,12 @@ impl Need {
     /// connections of their own keep them while they think.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration) -> Self {
         let to_one_max = plan.client.connections.pool as f64 * shards as f64;
+        // Requests of HTTP/2 share connections, and open another only when those there are full.
+        let streams = plan.client.connections.http2.unwrap_or(1) as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
         let most = plan.peak(|load, level| match load.model {
             LoadModel::Users if per_user => level,
-            _ => under_way(plan, load, level, answers),
+            _ => under_way(plan, load, level, answers) / streams,
         });
         let all = if per_user {
             most
@@ -167,6 +169,7 @@ mod tests {
             duration: Duration::from_secs(10),
             think: Duration::from_millis(think_ms),
             connections,
+            streams: None,
             cores: 2,
             timeout: Duration::from_secs(10),
             served_by: None,

@@ -38,3 +38,12 @@ pub struct ClientPlan {
     #[serde(with = "seconds")]
     pub forced_lag: Duration,
 }
+
+/// Header fields about the connection, which HTTP/2 does not have (RFC 9113, section 8.2.2).
+pub const CONNECTION_FIELDS: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];

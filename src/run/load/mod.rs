@@ -14,6 +14,7 @@ mod exchange;
 mod feed;
 mod health;
 mod http1;
+mod http2;
 mod ids;
 mod jar;
 mod lane;
@@ -165,7 +166,8 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: client.connections.pool,
+            connections_max: client.connections.places(),
+            streams: client.connections.http2,
             connect_timeout: pace.patience(client.connect_timeout),
             policy: client.dns,
             age_max: client.connections.max_age.map(|age| pace.patience(age)),

@@ -6,6 +6,7 @@ mod connections;
 mod dns;
 mod honesty;
 mod hostile;
+mod http2;
 mod journeys;
 mod loads;
 mod open;
