@@ -367,9 +367,10 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 10] = [
+const JOURNEYS: [&str; 11] = [
     "client-classes",
     "compression",
+    "http2",
     "sigv4",
     "sign-in",
     "uploads",
@@ -841,4 +842,34 @@ fn https_to_nginx_is_verified_both_ways_and_resumes_its_sessions_where_it_should
     }
     let asked = over("", &[short, each, "client.tls.resume=false"]);
     assert!(!asked.iter().any(|asked| asked.resumed));
+}
+
+#[test]
+fn nginx_is_asked_over_http2_and_one_that_does_not_speak_it_is_named() {
+    let _turn = machine();
+    let vouched = Vouched::new();
+    let here = vouched.dir.path();
+    let over = |nginx: &Nginx| {
+        let set = [
+            format!("client.tls.ca={}", here.join("ca.pem").display()),
+            "client.tls.server_name=shop.example.com".to_owned(),
+            "client.shards=1".to_owned(),
+        ];
+        run_with("http2", &nginx.url, &set)
+    };
+    let nginx = Nginx::start(here, "http2", "");
+    let (code, _, _dir) = over(&nginx);
+    assert_eq!(code, Some(0));
+    let asked = nginx.asked();
+    assert!(asked.len() > 400, "{}", asked.len());
+    assert!(asked.iter().all(|asked| asked.protocol == "HTTP/2.0"));
+    let connections: BTreeSet<&str> = asked.iter().map(|asked| &*asked.connection).collect();
+    assert!((1..=4).contains(&connections.len()), "{connections:?}");
+
+    let old = Nginx::start(here, "", "");
+    let (code, report, _dir) = over(&old);
+    assert_eq!(code, Some(1));
+    assert!(old.asked().is_empty());
+    let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
+    assert_eq!(errors.keys().collect::<Vec<_>>(), ["tls"]);
 }

@@ -105,6 +105,12 @@ pub(super) struct LoadArguments {
     /// Connections in all [default: one a user who does not think, else 1000]
     #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) connections: Option<u16>,
+    /// Speak HTTP/2: by ALPN to https, else by prior knowledge
+    #[arg(long)]
+    pub(super) http2: bool,
+    /// Requests at once on each connection of HTTP/2
+    #[arg(long, default_value = "1", requires = "http2", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(super) streams: u16,
     /// Cores to use, a thread each [default: all]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) cores: Option<u16>,

@@ -82,9 +82,12 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         (Some(rate), _) => Amount::Rate(rate),
         (None, users) => Amount::Users(users.map_or(USERS, u64::from)),
     };
+    let streams = arguments.http2.then(|| usize::from(arguments.streams));
     let connections = match (arguments.connections, amount) {
         (Some(connections), _) => usize::from(connections),
-        (None, Amount::Users(users)) if arguments.think.is_zero() => usize::try_from(users).unwrap_or(usize::MAX),
+        (None, Amount::Users(users)) if arguments.think.is_zero() => usize::try_from(users)
+            .unwrap_or(usize::MAX)
+            .div_ceil(streams.unwrap_or(1)),
         (None, _) => CONNECTIONS,
     };
     let headers = arguments.header.iter().map(|header| split_header(header));
@@ -108,6 +111,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         duration: arguments.duration,
         think: arguments.think,
         connections: connections.max(cores),
+        streams,
         cores,
         timeout: arguments.timeout,
         served_by: arguments.served_by.clone(),

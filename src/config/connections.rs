@@ -13,6 +13,10 @@ use crate::units::seconds;
 /// Connections of a pool at most: there are no more ports to one address.
 const POOL_MAX: u64 = 60_000;
 
+/// Requests that share a connection of HTTP/2 when none are given: as many as servers commonly take.
+const STREAMS: usize = 100;
+const STREAMS_MAX: u64 = 10_000;
+
 /// Who uses a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -42,6 +46,8 @@ pub struct Connections {
     pub idle: Option<Duration>,
     /// Local addresses they come from in turn; the system's choice when none.
     pub sources: Vec<IpAddr>,
+    /// Requests at once on each connection, where HTTP/2 is spoken; none where it is HTTP/1.1.
+    pub http2: Option<usize>,
 }
 
 impl Default for Connections {
@@ -52,7 +58,16 @@ impl Default for Connections {
             max_age: None,
             idle: None,
             sources: Vec::new(),
+            http2: None,
         }
+    }
+}
+
+impl Connections {
+    /// Requests that a pool carries at once.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.pool.saturating_mul(self.http2.unwrap_or(1))
     }
 }
 
@@ -62,6 +77,7 @@ pub(super) fn connections(fields: &mut Fields<'_>, sink: &mut Sink) -> Connectio
     if let Some(node) = fields.take("connections") {
         used_by(node, &mut connections, sink);
     }
+    http(fields, &mut connections, sink);
     let mut limit = |key: &'static str, sink: &mut Sink| {
         let node = fields.take(key)?;
         let limit = decode::duration(node, sink)?;
@@ -86,6 +102,39 @@ pub(super) fn connections(fields: &mut Fields<'_>, sink: &mut Sink) -> Connectio
         }
     }
     connections
+}
+
+/// The version of HTTP, and how many requests share a connection.
+fn http(fields: &mut Fields<'_>, connections: &mut Connections, sink: &mut Sink) {
+    let version = fields.take("http");
+    if let Some(node) = version
+        && let Some(text) = decode::text(node, sink)
+    {
+        match text.as_str() {
+            "1.1" => {}
+            "2" => connections.http2 = Some(STREAMS),
+            _ => {
+                sink.push(Mistake::at(&node.place, format!("unknown version {text:?} of HTTP")).hint("write 1.1 or 2"))
+            }
+        }
+        if connections.http2.is_some() && connections.used_by != ConnectionUse::Pool {
+            let message = "connections of HTTP/2 are shared by those who need one";
+            sink.push(Mistake::at(&node.place, message).hint("write `connections: 10` for a pool of so many"));
+        }
+    }
+    let Some(node) = fields.take("streams") else { return };
+    let Some(streams) = decode::count(node, sink) else {
+        return;
+    };
+    if connections.http2.is_none() {
+        let message = "`streams` is for HTTP/2, where requests share a connection";
+        sink.push(Mistake::at(&node.place, message).hint("write `http: 2` beside it"));
+    } else if (1..=STREAMS_MAX).contains(&streams) {
+        connections.http2 = Some(streams as usize);
+    } else {
+        let message = format!("streams is a number from 1 to {STREAMS_MAX}");
+        sink.push(Mistake::at(&node.place, message));
+    }
 }
 
 fn used_by(node: &Node, connections: &mut Connections, sink: &mut Sink) {

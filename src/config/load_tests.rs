@@ -271,7 +271,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
     let feeders = "{ accounts: { csv: a.csv } }";
     let step = "journeys.order.steps.0";
     // What is set besides, what is set wrongly, and what is said.
-    let table: [Mistake; 48] = [
+    let table: [Mistake; 52] = [
         (&[], "feeders", "{ accounts: {} }", "names no file"),
         (&[], "feeders", "{ accounts: { csv: b.csv } }", "\"b.csv\" was not read"),
         (
@@ -410,6 +410,10 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
         (&[], "client.retries", "{ on: [5x] }", "did you mean \"5xx\""),
         (&[], "client.connections", "per_usr", "per_user or per_request"),
         (&[], "client.idle", "0s", "connections: per_request"),
+        (&[], "client.http", "3", "write 1.1 or 2"),
+        (&[], "client", "{ http: 2, connections: per_user }", "a pool of so many"),
+        (&[], "client", "{ http: 2, streams: 0 }", "streams is a number from 1"),
+        (&[], "client.streams", "10", "write `http: 2` beside it"),
         (&[], "client.source_addresses", "[here]", "\"here\" is no address"),
         (&[], "client.tls", "{ certificate: a.csv }", "belong together"),
         (&[], "client.tls", "{ ca: a.csv }", "no file in PEM form"),

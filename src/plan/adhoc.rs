@@ -36,6 +36,8 @@ pub struct AdHoc {
     pub think: Duration,
     /// Connections in all, spread over the shards.
     pub connections: usize,
+    /// Requests at once on each connection, where HTTP/2 is spoken.
+    pub streams: Option<usize>,
     /// Shards, one thread each.
     pub cores: usize,
     /// Real time a request may take.
@@ -118,6 +120,7 @@ impl AdHoc {
                 dns: DnsPolicy::HonourTtl,
                 connections: Connections {
                     pool: self.connections.div_ceil(self.cores.max(1)),
+                    http2: self.streams,
                     ..Connections::default()
                 },
                 connect_timeout: self.timeout,

@@ -84,10 +84,12 @@ impl Need {
         // Each class of clients has pools of its own.
         let pools = shards * plan.client.classes.len().max(1);
         let to_one_max = plan.client.connections.pool as f64 * pools as f64;
+        // Requests of HTTP/2 share connections, and open another only when those there are full.
+        let streams = plan.client.connections.http2.unwrap_or(1) as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
         let most = plan.peak(|load, level| match load.model {
             LoadModel::Users if per_user => level,
-            _ => under_way(plan, load, level, answers, passes),
+            _ => under_way(plan, load, level, answers, passes) / streams,
         });
         let all = if per_user {
             most
@@ -175,6 +177,7 @@ mod tests {
             duration: Duration::from_secs(10),
             think: Duration::from_millis(think_ms),
             connections,
+            streams: None,
             cores: 2,
             timeout: Duration::from_secs(10),
             served_by: None,

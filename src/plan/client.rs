@@ -55,6 +55,15 @@ pub struct ClientPlan {
     pub forced_lag: Duration,
 }
 
+/// Header fields about the connection, which HTTP/2 does not have (RFC 9113, section 8.2.2).
+pub const CONNECTION_FIELDS: [&str; 5] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+];
+
 impl ClientPlan {
     /// The classes, or the client as the only one.
     #[must_use]

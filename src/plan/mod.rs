@@ -44,7 +44,7 @@ use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
 pub use capacity::{Addresses, Capacity, Limits, capacity};
-pub use client::{ClassPlan, ClientPlan, DnsPolicy};
+pub use client::{CONNECTION_FIELDS, ClassPlan, ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,

@@ -53,8 +53,17 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// What a target needs; none where it speaks in the clear.
     pub fn to(target: &TargetPlan, plan: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
+        Self::speaking(target, plan, b"http/1.1")
+    }
+
+    /// The same for HTTP/2.
+    pub fn to_http2(target: &TargetPlan, plan: &TlsSettings) -> Result<Option<Arc<Self>>, TlsError> {
+        Self::speaking(target, plan, b"h2")
+    }
+
+    fn speaking(target: &TargetPlan, plan: &TlsSettings, version: &[u8]) -> Result<Option<Arc<Self>>, TlsError> {
         match target.scheme.as_str() {
-            "https" => Ok(Some(Arc::new(Self::new(&target.host, plan, &[b"http/1.1"])?))),
+            "https" => Ok(Some(Arc::new(Self::new(&target.host, plan, &[version])?))),
             _ => Ok(None),
         }
     }

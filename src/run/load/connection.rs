@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake as _, Waker};
 use tokio::io::ReadBuf;
 
 use super::http1::{AtEnd, Progress, Reader, Receiver};
+use super::http2::{Joining, Seat};
 use super::pool::Next;
 use super::ready::Bell;
 use super::stream::{Opening, Stream, Took, is_tls};
@@ -23,8 +24,8 @@ pub(super) const NOBODY: u32 = u32::MAX;
 pub enum Happened {
     /// Nothing yet.
     Nothing,
-    /// It is open and waits for its first request.
-    Opened(Took),
+    /// It is open and waits for its first request; how long that took, where it did not share another's.
+    Opened(Option<Took>),
     /// It could not be opened, and is gone; who may open one in its room.
     NotOpened(io::Error, Next),
     /// The response is whole.
@@ -58,6 +59,10 @@ pub(super) enum Link {
     Open(Stream),
     /// Somebody else speaks over it.
     Lent,
+    /// To be a seat on a connection of HTTP/2.
+    Joining(Joining),
+    /// A seat on a connection of HTTP/2.
+    Seat(Seat),
 }
 
 /// A slot for one connection after another.
@@ -106,8 +111,8 @@ impl Connection {
     }
 
     /// Begins to open; the bell rings when there is more to do.
-    pub(super) fn begin(&mut self, opening: Opening, pool: u32, pass: u32) {
-        self.link = Link::Opening(opening);
+    pub(super) fn begin(&mut self, link: Link, pool: u32, pass: u32) {
+        self.link = link;
         (self.pool, self.pass) = (pool, pass);
         (self.reused, self.listening, self.heard) = (false, false, false);
         self.bell.wake_by_ref();
@@ -167,7 +172,8 @@ impl Connection {
     #[inline]
     pub(super) fn listen(&mut self, buffer: &mut [u8]) -> bool {
         let Link::Open(stream) = &mut self.link else {
-            return false;
+            // The end of a shared connection shows with the next request, which is then sent over another.
+            return matches!(self.link, Link::Seat(_));
         };
         let mut context = Context::from_waker(&self.waker);
         if self.pass == NOBODY {

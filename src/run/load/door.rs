@@ -17,9 +17,13 @@ pub struct Door {
 
 /// All doors that the steps of a plan use; the first is that of HTTP.
 pub fn doors(plan: &Plan) -> Result<Vec<Door>, TlsError> {
+    let tls = match plan.client.connections.http2 {
+        None => Tls::to(&plan.target, &plan.client.tls)?,
+        Some(_) => Tls::to_http2(&plan.target, &plan.client.tls)?,
+    };
     let mut doors = vec![Door {
         port: plan.target.port,
-        tls: Tls::to(&plan.target, &plan.client.tls)?,
+        tls,
     }];
     for (port, tls) in further(plan) {
         let tls = tls.then(|| Tls::without_alpn(&plan.target.host, &plan.client.tls));

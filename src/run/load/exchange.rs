@@ -238,6 +238,17 @@ impl Shard {
         );
         let sent = match &compiled.spoken {
             Spoken::Http => self.transport.send(connection, pass, request, compiled.is_to_head()),
+            Spoken::Http2 => {
+                let Some(hold) = self.transport.hold(connection, pass) else {
+                    // The server has said that it leaves; nothing was sent.
+                    state.place = Place::Opening(self.transport.replace(connection));
+                    self.connecting.push(pass, now_us);
+                    return;
+                };
+                let https = self.common.plan.target.scheme == "https";
+                spoken::start_on(&mut self.lane, pass, hold, self.common.clock, request, https);
+                Ok(())
+            }
             other => {
                 if let Some(stream) = self.transport.lend(connection, pass) {
                     spoken::start(&mut self.lane, pass, stream, self.common.clock, request, other);
@@ -286,7 +297,9 @@ impl Shard {
             Happened::GoneIdle => {}
             Happened::Opened(took) => {
                 self.connecting.remove(pass);
-                self.recorder.opened(took);
+                if let Some(took) = took {
+                    self.recorder.opened(took);
+                }
                 let now_us = self.now_us();
                 self.transport.opened(connection, now_us);
                 self.send(pass, connection, now_us);

@@ -40,6 +40,8 @@ pub struct Told {
     pub heard_us: Option<u64>,
     /// The connection, where it can carry another exchange.
     pub line: Option<Line>,
+    /// Its seat on a connection of HTTP/2 can.
+    pub keeps_seat: bool,
     /// The session, where it goes on.
     pub session: Option<Session>,
 }
@@ -100,6 +102,21 @@ impl Ear {
     /// Another exchange begins on the same line.
     fn begin(&self) {
         self.heard_us.store(UNHEARD, Ordering::Relaxed);
+        self.written.store(false, Ordering::Relaxed);
+    }
+
+    /// Something of an answer has come.
+    pub fn hear(&self, now_us: u64) {
+        self.heard_us.store(now_us, Ordering::Relaxed);
+    }
+
+    /// The request leaves.
+    pub fn write(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    /// The server has not looked at what has left.
+    pub fn take_back(&self) {
         self.written.store(false, Ordering::Relaxed);
     }
 

@@ -18,6 +18,7 @@ mod flow;
 pub mod fuzzed;
 mod health;
 mod http1;
+mod http2;
 mod ids;
 mod jar;
 mod lane;
@@ -180,7 +181,8 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: client.connections.pool,
+            connections_max: client.connections.places(),
+            streams: client.connections.http2,
             connect_timeout: pace.patience(client.connect_timeout),
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),

@@ -12,7 +12,9 @@ use super::door::door_of;
 use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
 use super::spoken::Spoken;
-use crate::plan::{Coding, ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template};
+use crate::plan::{
+    CONNECTION_FIELDS, Coding, ConnectionUse, Encoding, Part, Plan, Protocol, StepPlan, TargetPlan, Template,
+};
 use crate::recording::FailureKind;
 use crate::run::coding::encode;
 use crate::run::sigv4::Signer;
@@ -43,6 +45,22 @@ pub enum StepError {
         step: String,
         /// Header name.
         header: String,
+    },
+    /// HTTP/2 has fields about requests only.
+    #[error(
+        "step {step:?}: {header:?} is about the connection, which HTTP/2 does not let a request speak of\nhint: leave it out"
+    )]
+    Connection {
+        /// Step name.
+        step: String,
+        /// Header name.
+        header: String,
+    },
+    /// Sessions and streams of events are spoken over HTTP/1.1.
+    #[error("step {step:?} is spoken over HTTP/1.1, and the client speaks HTTP/2\nhint: leave `client.http` out")]
+    OverHttp1 {
+        /// Step name.
+        step: String,
     },
     /// A check that cannot be compiled.
     #[error(transparent)]
@@ -130,6 +148,9 @@ impl CompiledStep {
         };
         let compile = |step: &StepPlan| {
             let step = &closing(step, plan.client.connections.used_by);
+            if plan.client.connections.http2.is_some() {
+                without_connection_fields(step)?;
+            }
             let variables = variables(plan, step.journey);
             let method = Method::from_bytes(step.method.as_bytes()).map_err(|_| StepError::Method {
                 step: step.name.clone(),
@@ -144,7 +165,15 @@ impl CompiledStep {
                 redirects_max: step.redirects,
                 redirected: redirected(step, &method, &plan.target, &variables)?,
                 ledger: ledger(step),
-                spoken: Spoken::compile(step, plan.pace)?,
+                spoken: match (&step.protocol, plan.client.connections.http2) {
+                    (Protocol::Http, Some(_)) => Spoken::Http2,
+                    (Protocol::Http | Protocol::Tcp(_), _) | (_, None) => Spoken::compile(step, plan.pace)?,
+                    (_, Some(_)) => {
+                        return Err(StepError::OverHttp1 {
+                            step: step.name.clone(),
+                        });
+                    }
+                },
                 door: door_of(plan, step),
                 method,
             })
@@ -204,6 +233,18 @@ impl CompiledStep {
             _ => &self.shape,
         };
         shape.fill(filling, scratch)
+    }
+}
+
+/// HTTP/2 forbids them, and a server may close the connection over one (RFC 9113, section 8.2.2).
+fn without_connection_fields(step: &StepPlan) -> Result<(), StepError> {
+    let is_one = |name: &str| CONNECTION_FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field));
+    match step.headers.iter().find(|(name, _)| is_one(name)) {
+        None => Ok(()),
+        Some((name, _)) => Err(StepError::Connection {
+            step: step.name.clone(),
+            header: name.clone(),
+        }),
     }
 }
 

@@ -7,6 +7,7 @@ use super::checks::{CheckError, Test};
 use super::connection::Broken;
 use super::exchange::{Answer, Ending, Started};
 use super::http1::{Head, Receiver as _};
+use super::http2::{self, Hold};
 use super::lane::{Ear, Kept, Lane, Line, Told};
 use super::passes::Place;
 use super::shard::Shard;
@@ -22,6 +23,8 @@ use crate::units::Pace;
 pub enum Spoken {
     /// By the transport itself.
     Http,
+    /// The same over HTTP/2.
+    Http2,
     /// Bytes over TCP.
     Tcp(TcpStep),
     /// Server-sent events; times are real.
@@ -61,14 +64,21 @@ impl Spoken {
     }
 }
 
+/// Begins the exchange of `pass` on a seat of HTTP/2.
+pub(super) fn start_on(lane: &mut Lane, pass: u32, hold: Hold, clock: RunClock, request: &[u8], https: bool) {
+    let ear = Arc::new(Ear::default());
+    let exchange = http2::exchange(hold, request.to_vec(), https, Arc::clone(&ear), clock);
+    lane.start(pass, ear, exchange);
+}
+
 /// Begins the exchange of `pass` over `stream`.
 pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock, request: &[u8], spoken: &Spoken) {
     let ear = Arc::new(Ear::default());
     let line = Line::new(stream, Arc::clone(&ear), clock);
     let request = request.to_vec();
     match spoken {
-        // The transport speaks it itself.
-        Spoken::Http => {}
+        // The transport speaks it itself, or a seat carries it.
+        Spoken::Http | Spoken::Http2 => {}
         Spoken::Tcp(step) => lane.start(pass, ear, tcp::exchange(line, request, step.clone())),
         Spoken::Events(until) => lane.start(pass, ear, events::exchange(line, request, until.clone(), clock)),
         // All others have a session.
@@ -98,6 +108,7 @@ impl Shard {
             self.broke(pass, connection, broken, now_us);
             return;
         }
+        let keeps_seat = told.keeps_seat;
         let (line, session) = self.take_down(pass, told);
         if let Some(session) = session {
             let kept = Kept {
@@ -110,7 +121,7 @@ impl Shard {
             self.end_request(pass, Ending::Answered, now_us);
             return;
         }
-        let reusable = line.is_some();
+        let reusable = line.is_some() || keeps_seat;
         if let Some(line) = line {
             self.transport.take_back(connection, line.into_stream());
         }

@@ -11,6 +11,7 @@ use super::connection::{Broken, Connection, Happened, Link, NOBODY};
 use super::deadlines::Deadlines;
 use super::door::Door;
 use super::http1::Receiver;
+use super::http2::{Hold, Sessions};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Ready, Token};
 use super::stream::{Opening, Stream};
@@ -26,6 +27,8 @@ pub struct TransportSettings {
     pub doors: Arc<[Door]>,
     /// Connections per address at most.
     pub connections_max: usize,
+    /// Requests at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
+    pub streams: Option<usize>,
     /// Real time.
     pub connect_timeout: Duration,
     /// What a new DNS answer does to connections, by class of clients.
@@ -59,6 +62,8 @@ pub struct Transport {
     idle: Option<Deadlines>,
     sources: Arc<[IpAddr]>,
     turn: usize,
+    /// Where HTTP/2 is spoken.
+    sessions: Option<Sessions>,
 }
 
 impl Transport {
@@ -78,6 +83,7 @@ impl Transport {
             idle: settings.idle_max.map(|idle| Deadlines::new(idle.as_micros() as u64)),
             sources: Arc::clone(&settings.sources),
             turn: first_turn,
+            sessions: settings.streams.map(Sessions::new),
         }
     }
 
@@ -91,13 +97,14 @@ impl Transport {
     /// Open connections.
     #[must_use]
     pub fn open(&self) -> u64 {
-        self.open
+        self.open + self.sessions.as_ref().map_or(0, Sessions::open)
     }
 
     /// Most connections to one address, open or being opened: each takes a local port.
     #[must_use]
     pub fn busiest(&self) -> u64 {
-        self.pools.busiest()
+        let streams = self.sessions.as_ref().map_or(1, Sessions::streams);
+        self.pools.busiest().div_ceil(streams as u64)
     }
 
     /// Chooses where the next request of a class through `door` goes.
@@ -213,7 +220,11 @@ impl Transport {
 
     /// A connection has opened at this instant.
     pub fn opened(&mut self, index: u32, now_us: u64) {
-        self.connections[index as usize].opened_us = now_us;
+        let connection = &mut self.connections[index as usize];
+        connection.opened_us = match &connection.link {
+            Link::Seat(seat) => seat.opened_us(now_us),
+            _ => now_us,
+        };
     }
 
     fn is_reusable(&self, index: u32, reusable: bool, now_us: u64) -> bool {
@@ -239,8 +250,13 @@ impl Transport {
         };
         self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
-        let opening = Opening::new(address, source, self.doors[self.pools.door(pool) as usize].tls.clone());
-        self.connections[index as usize].begin(opening, pool, pass);
+        let door = self.pools.door(pool);
+        let open = || Opening::new(address, source, self.doors[door as usize].tls.clone());
+        let link = match &mut self.sessions {
+            Some(sessions) if door == 0 => Link::Joining(sessions.join(pool, open)),
+            _ => Link::Opening(open()),
+        };
+        self.connections[index as usize].begin(link, pool, pass);
         index
     }
 
@@ -271,6 +287,16 @@ impl Transport {
         }
     }
 
+    /// What a request of `pass` on a seat of HTTP/2 needs; none where that takes no more requests.
+    pub fn hold(&mut self, connection: u32, pass: u32) -> Option<Hold> {
+        let connection = &mut self.connections[connection as usize];
+        connection.pass = pass;
+        match &connection.link {
+            Link::Seat(seat) => seat.hold(),
+            _ => None,
+        }
+    }
+
     /// The exchange is over and its connection as good as before.
     pub fn take_back(&mut self, connection: u32, stream: Stream) {
         let connection = &mut self.connections[connection as usize];
@@ -296,7 +322,11 @@ impl Transport {
     /// It is connected and shakes hands.
     #[must_use]
     pub fn is_handshake(&self, connection: u32) -> bool {
-        matches!(&self.connections[connection as usize].link, Link::Opening(opening) if opening.is_handshake())
+        match &self.connections[connection as usize].link {
+            Link::Opening(opening) => opening.is_handshake(),
+            Link::Joining(joining) => joining.is_handshake(),
+            _ => false,
+        }
     }
 
     /// Looks at a connection whose bell rang.
@@ -306,7 +336,8 @@ impl Transport {
         connection.bell.hush();
         connection.listening = false;
         match &mut connection.link {
-            Link::None | Link::Lent => Happened::Nothing,
+            Link::None | Link::Lent | Link::Seat(_) => Happened::Nothing,
+            Link::Joining(_) => self.look_joining(index),
             Link::Opening(opening) => {
                 let mut context = Context::from_waker(&connection.waker);
                 match opening.poll(&mut context) {
@@ -314,13 +345,30 @@ impl Transport {
                     Poll::Ready(Ok((stream, took))) => {
                         connection.link = Link::Open(stream);
                         self.open += 1;
-                        Happened::Opened(took)
+                        Happened::Opened(Some(took))
                     }
                     Poll::Ready(Err(error)) => Happened::NotOpened(error, self.close(index)),
                 }
             }
             Link::Open(_) if connection.pass == NOBODY => self.look_idle(index),
             Link::Open(_) => connection.go_on(&mut self.buffer, receiver),
+        }
+    }
+
+    fn look_joining(&mut self, index: u32) -> Happened {
+        let connection = &mut self.connections[index as usize];
+        let Link::Joining(joining) = &mut connection.link else {
+            return Happened::Nothing;
+        };
+        let guest = joining.is_guest();
+        match joining.poll(&mut Context::from_waker(&connection.waker)) {
+            Poll::Pending => Happened::Nothing,
+            Poll::Ready(Ok((seat, took))) => {
+                connection.link = Link::Seat(seat);
+                connection.reused = guest;
+                Happened::Opened(took)
+            }
+            Poll::Ready(Err(error)) => Happened::NotOpened(error, self.close(index)),
         }
     }
 
@@ -340,6 +388,9 @@ impl Transport {
     #[inline]
     pub fn release(&mut self, index: u32, reusable: bool, now_us: u64) -> (Next, Option<u32>) {
         if !self.is_reusable(index, reusable, now_us) {
+            if let Link::Seat(seat) = &self.connections[index as usize].link {
+                seat.leave();
+            }
             return (self.close(index), None);
         }
         let connection = &mut self.connections[index as usize];

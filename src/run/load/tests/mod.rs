@@ -8,6 +8,7 @@ mod dns;
 mod flow;
 mod honesty;
 mod hostile;
+mod http2;
 mod journeys;
 mod loads;
 mod open;
