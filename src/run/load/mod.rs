@@ -174,7 +174,6 @@ pub fn start(
         transport: TransportSettings {
             doors: doors.into(),
             connections_max: client.connections.pool,
-            connect_timeout: pace.patience(client.connect_timeout),
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
             idle_max: client.connections.idle.map(|idle| pace.patience(idle)),

@@ -26,8 +26,6 @@ pub struct TransportSettings {
     pub doors: Arc<[Door]>,
     /// Connections per address at most.
     pub connections_max: usize,
-    /// Real time.
-    pub connect_timeout: Duration,
     /// What a new DNS answer does to connections, by class of clients.
     pub policies: Arc<[DnsPolicy]>,
     /// Older connections are closed after their request, real time.
