@@ -88,6 +88,10 @@ pub struct Slice {
     pub retries: u64,
     /// By step index.
     pub steps: Vec<StepSlice>,
+    /// By group, in the order in which the plan names them: passes through it and, as `latency`, the time from the
+    /// intended start of the first request to the end of the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<StepSlice>,
     /// How long it took to connect, microseconds, of connections opened in it: they belong to no step.
     #[serde(default)]
     pub connect: Hist,

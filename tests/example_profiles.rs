@@ -32,6 +32,7 @@ struct Seen {
     flaky: HashMap<String, u32>,
     /// As they came, for whoever checks their signatures.
     signed: Vec<serde_json::Value>,
+    jobs: HashMap<String, Vec<String>>,
 }
 
 struct Shop {
@@ -128,6 +129,7 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
             (200, "1 item".to_owned())
         }
         "/" => (200, "hello".to_owned()),
+        jobs if jobs.starts_with("/jobs") => self::jobs(&mut seen, jobs),
         "/orders" => (201, String::new()),
         order if order.starts_with("/orders/") => (200, String::new()),
         _ => (400, String::new()),
@@ -249,6 +251,23 @@ fn login(seen: &mut Seen, body: &[u8]) -> (u16, String) {
     (200, format!("{{\"token\":\"t-{}\"}}", form["email"]))
 }
 
+/// Jobs of the sizes 1 to 4 in turn, each done when it is asked for the third time; by job, what it was asked.
+fn jobs(seen: &mut Seen, path: &str) -> (u16, String) {
+    let Some((job, what)) = path.strip_prefix("/jobs/").and_then(|path| path.split_once('/')) else {
+        let number = seen.jobs.len();
+        seen.jobs.insert(number.to_string(), Vec::new());
+        return (201, format!("{{\"job\":{number},\"size\":{}}}", number % 4 + 1));
+    };
+    let Some(asked) = seen.jobs.get_mut(job) else {
+        return (400, String::new());
+    };
+    asked.push(what.to_owned());
+    let done = asked.iter().filter(|asked| *asked == "state").count() >= 3;
+    let state = if done { "done" } else { "pending" };
+    let fine = what == "state" || done;
+    (if fine { 200 } else { 400 }, format!("{{\"state\":\"{state}\"}}"))
+}
+
 fn me(request: &Request<Bytes>) -> (u16, String) {
     match header(request, "authorization").strip_prefix("Bearer t-") {
         Some(email) => (200, email.to_owned()),
@@ -348,7 +367,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 9] = [
+const JOURNEYS: [&str; 10] = [
     "client-classes",
     "compression",
     "sigv4",
@@ -358,6 +377,7 @@ const JOURNEYS: [&str; 9] = [
     "https",
     "visits",
     "several-loads",
+    "jobs",
 ];
 
 /// With about how many requests each makes.
@@ -376,13 +396,24 @@ const LOADS: [(&str, std::ops::Range<u64>); 9] = [
 #[test]
 fn every_load_model_makes_the_requests_it_says() {
     let _turn = machine();
-    for (name, requests) in LOADS {
-        let shop = shop();
-        let (code, _, _dir) = run(name, &shop);
-        assert_eq!(code, Some(0), "{name}");
-        let asked = shop.seen.lock().expect("no test panics with it").paths["/"];
-        assert!(requests.contains(&asked), "{name}: {asked}");
+    // Three at a time; none of them wants the whole machine.
+    for loads in LOADS.chunks(3) {
+        at_once(loads, |(name, requests)| {
+            let shop = shop();
+            let (code, _, _dir) = run(name, &shop);
+            assert_eq!(code, Some(0), "{name}");
+            let asked = shop.seen.lock().expect("no test panics with it").paths["/"];
+            assert!(requests.contains(&asked), "{name}: {asked}");
+        });
     }
+}
+
+fn at_once<T: Sync>(items: &[T], run: impl Fn(&T) + Sync) {
+    std::thread::scope(|scope| {
+        for item in items {
+            scope.spawn(|| run(item));
+        }
+    });
 }
 
 #[test]
@@ -596,6 +627,47 @@ fn answers_are_decoded_and_bodies_sent_compressed() {
 }
 
 #[test]
+fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, report, _dir) = run("jobs", &shop);
+    assert_eq!(code, Some(0));
+    let result = &report["times"]["groups"]["result"];
+    let p50 = result["latency"]["p50"].as_f64().unwrap_or_default();
+    assert!(
+        p50 > 0.06,
+        "pauses of 20 to 40 and twice 20 ms are part of it: {result}"
+    );
+    assert_eq!(result["latency_failed"], serde_json::Value::Null);
+    let fast = ["objectives=[latency(result) p99 < 60ms, errors <= 0%]".to_owned()];
+    let (code, _, _dir) = run_with("jobs", &self::shop().url, &fast);
+    assert_eq!(code, Some(1), "a group that takes too long is missed");
+    let seen = shop.seen.lock().expect("no test panics with it");
+    let mut whole = 0;
+    for (job, asked) in &seen.jobs {
+        let size = job.parse::<u64>().expect("a number") % 4 + 1;
+        let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
+        let (polls, rest) = asked.split_at(asked.len().min(3));
+        assert!(polls.iter().all(|what| *what == "state"), "{job}: {asked:?}");
+        let fine = match rest {
+            // The run ended before.
+            [] => true,
+            ["whole"] => size <= 2,
+            rest => size > 2 && rest.len() <= 3 && rest.iter().all(|what| *what == "part"),
+        };
+        assert!(fine, "{job}: {asked:?}");
+        whole += usize::from(!rest.is_empty());
+    }
+    assert!(
+        whole > 60 && whole + 10 >= seen.jobs.len(),
+        "{whole} of {}",
+        seen.jobs.len()
+    );
+    let some = seen.paths["/"] as f64 / whole as f64;
+    assert!((0.15..0.45).contains(&some), "{some}");
+}
+
+#[test]
 fn visits_keep_their_cookies_and_follow_redirects_on_the_target_only() {
     let _turn = machine();
     let shop = shop();
@@ -614,18 +686,18 @@ fn visits_keep_their_cookies_and_follow_redirects_on_the_target_only() {
         let first = seen.paths["/start"] + seen.paths["/cart"] + seen.paths["/leave"];
         assert_eq!(sum(&report["series"]["intended"]), first);
     }
-    for (path, asked) in [("/loop", 6), ("/away", 1)] {
+    at_once(&[("/loop", 6), ("/away", 1)], |(path, asked)| {
         let shop = self::shop();
         let (code, report, _dir) = run_with("visits", &shop.url, &[format!("journeys.visit.steps.0.get={path}")]);
         assert_eq!(code, Some(1), "{path}");
         let failed = sum(&report["series"]["errors"]["redirect"]);
         assert!(failed > 50, "{path}: {}", report["series"]["errors"]);
         assert_eq!(
-            shop.seen.lock().expect("no test panics with it").paths[path],
+            shop.seen.lock().expect("no test panics with it").paths[*path],
             failed * asked,
             "{path}"
         );
-    }
+    });
 }
 
 /// An authority, and what it vouches for: key pairs as PEM files in a directory, and a server that asks its clients for
@@ -711,17 +783,20 @@ fn https_is_verified_with_the_clients_own_certificate_and_writes_are_read_back_o
         let read = seen.paths.keys().filter(|path| path.starts_with("/orders/")).count();
         assert!(read > 100, "probes and users wrote, and it was read back: {read}");
     }
-    for (left_out, says) in [(0, "name"), (1, "authority"), (2, "certificate")] {
-        let mut less: Vec<String> = all.to_vec();
-        less.remove(left_out);
-        if left_out == 2 {
-            less.pop();
-        }
-        let (code, report, _dir) = run_with("https", &shop.url, &less);
-        assert_eq!(code, Some(1), "without the {says}");
-        let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
-        assert!(errors.contains_key("tls"), "without the {says}: {errors:?}");
-    }
+    at_once(
+        &[(0, "name"), (1, "authority"), (2, "certificate")],
+        |(left_out, says)| {
+            let mut less: Vec<String> = all.to_vec();
+            less.remove(*left_out);
+            if *left_out == 2 {
+                less.pop();
+            }
+            let (code, report, _dir) = run_with("https", &shop.url, &less);
+            assert_eq!(code, Some(1), "without the {says}");
+            let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
+            assert!(errors.contains_key("tls"), "without the {says}: {errors:?}");
+        },
+    );
 }
 
 #[test]
@@ -757,14 +832,13 @@ fn https_to_nginx_is_verified_both_ways_and_resumes_its_sessions_where_it_should
         connections.len(),
         kept.len()
     );
+    let each = "client.connections=per_request";
     for version in ["TLSv1.2", "TLSv1.3"] {
-        let protocols = format!("ssl_protocols {version};");
-        let each = "client.connections=per_request";
-        let asked = over(&protocols, &[short, each]);
+        let asked = over(&format!("ssl_protocols {version};"), &[short, each]);
         assert!(asked.iter().all(|asked| asked.tls == version));
         let resumed = asked.iter().filter(|asked| asked.resumed).count();
         assert!(resumed * 2 > asked.len(), "{version}: {resumed} of {}", asked.len());
-        let asked = over(&protocols, &[short, each, "client.tls.resume=false"]);
-        assert!(!asked.iter().any(|asked| asked.resumed), "{version}");
     }
+    let asked = over("", &[short, each, "client.tls.resume=false"]);
+    assert!(!asked.iter().any(|asked| asked.resumed));
 }

@@ -11,10 +11,12 @@ use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
+use super::flow::{Flow, Part, Passes, amount};
 use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::sigv4::SigV4;
 use super::source::Spanned;
+use super::steps::Walk;
 use super::streams;
 use super::tcp;
 use super::template::{self, Holes, Piece};
@@ -60,8 +62,12 @@ pub struct Journey {
     pub cookies: bool,
     /// Feeders of which each pass takes a row.
     pub feed: Vec<Spanned<String>>,
-    /// Requests in order.
+    /// Requests, as they are written.
     pub steps: Vec<Step>,
+    /// Names of steps that are timed together.
+    pub groups: Vec<Spanned<String>>,
+    /// In what order they come; empty where it is the one that they are written in.
+    pub flow: Vec<Flow<Vec<Piece>>>,
 }
 
 /// One request.
@@ -99,7 +105,23 @@ impl Journey {
     /// Mean time from the start of one pass to that of the next, in seconds, answers taken as instant.
     #[must_use]
     pub fn cycle(&self) -> f64 {
-        self.think.mean().max(self.pacing.map_or(0.0, |pacing| pacing.mean()))
+        let pauses = |part: Part<'_>| match part {
+            Part::Pause(wait) => wait.mean(),
+            Part::Request => 0.0,
+        };
+        let waiting = self.think.mean() + amount(&self.flow, Passes::Mean, &pauses);
+        waiting.max(self.pacing.map_or(0.0, |pacing| pacing.mean()))
+    }
+
+    /// Mean number of requests of a pass.
+    #[must_use]
+    pub fn requests(&self) -> f64 {
+        if self.flow.is_empty() {
+            return self.steps.len() as f64;
+        }
+        amount(&self.flow, Passes::Mean, &|part| {
+            f64::from(u8::from(matches!(part, Part::Request)))
+        })
     }
 }
 
@@ -152,13 +174,11 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
     let redirects = fields.take("redirects").and_then(|node| redirects(node, sink));
     let steps_node = fields.require("steps", "[{ get: / }]", sink);
     fields.finish(sink);
-    let items = decode::list(steps_node?, "steps", sink);
-    if items.is_empty() {
+    let steps_node = steps_node?;
+    if decode::list(steps_node, "steps", sink).is_empty() {
         sink.push(Mistake::at(&node.place, format!("journey {name:?} has no steps")).hint("add `- get: /`"));
     }
-    let mut steps = Vec::new();
-    // What feeders bring and the steps so far have extracted.
-    let mut variables: Vec<String> = given.columns(&feed);
+    let variables: Vec<String> = given.columns(&feed);
     let holes = Holes {
         variables: &variables,
         id: false,
@@ -167,22 +187,10 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         auth: auth_node.and_then(|node| auth::auth(node, &holes, sink)),
         redirects: redirects.unwrap_or_default(),
     };
-    for (index, item) in items.iter().enumerate() {
-        let derived = if index == 0 {
-            name.to_owned()
-        } else {
-            format!("{name}.{}", index + 1)
-        };
-        for step in step(derived, item, &variables, &usual, given.files, sink) {
-            if names.contains(&step.name) {
-                let hint = "give the step another `name`";
-                sink.push(Mistake::at(&item.place, format!("two steps are called {:?}", step.name)).hint(hint));
-            }
-            names.push(step.name.clone());
-            variables.extend(step.extract.iter().map(|extract| extract.name.clone()));
-            steps.push(step);
-        }
-    }
+    let mut walk = Walk::new(name, names, &usual, given.files, variables.clone());
+    let flow = walk.journey(steps_node, sink);
+    let (steps, groups) = (walk.steps, walk.groups);
+    let plain = flow.iter().all(|part| matches!(part, Flow::Request(_)));
     Some(Journey {
         name: name.to_owned(),
         weight: weight.unwrap_or(1.0),
@@ -191,11 +199,13 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
         feed,
         cookies: cookies.unwrap_or_default(),
         steps,
+        groups,
+        flow: if plain { Vec::new() } else { flow },
     })
 }
 
 /// What the steps of a journey do where they say nothing else.
-struct Usual {
+pub(super) struct Usual {
     auth: Option<Auth>,
     redirects: u32,
 }
@@ -209,7 +219,8 @@ fn redirects(node: &Node, sink: &mut Sink) -> Option<u32> {
     u32::try_from(count).ok()
 }
 
-fn step(
+/// A request; its chance is read with the flow.
+pub(super) fn step(
     derived: String,
     node: &Node,
     variables: &[String],
@@ -221,6 +232,7 @@ fn step(
     let Some(mut fields) = Fields::of(node, "a step", sink) else {
         return Vec::new();
     };
+    fields.take("chance");
     let name = fields
         .take("name")
         .and_then(|node| decode::text(node, sink))

@@ -249,6 +249,14 @@ fn across(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
             }
         }
     }
+    let mut groups: Vec<&str> = Vec::new();
+    for group in profile.journeys.iter().flat_map(|journey| &journey.groups) {
+        if profile.journeys.iter().any(|journey| journey.name == group.value) {
+            let hint = "give the group a name of its own";
+            sink.push(Mistake::at(&group.place, format!("{:?} is a journey", group.value)).hint(hint));
+        }
+        groups.push(&group.value);
+    }
     let steps: Vec<&str> = profile
         .journeys
         .iter()
@@ -282,12 +290,12 @@ fn across(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
     }
     let of_experiments = experiments.iter().flat_map(|experiment| &experiment.objectives);
     for objective in profile.objectives.iter().chain(of_experiments) {
-        subject(objective, &requests, &ledgers, sink);
+        subject(objective, &requests, &groups, &ledgers, sink);
     }
 }
 
 /// Journeys, steps and ledgers are known here; roles only once the target is.
-fn subject(objective: &Spanned<Objective>, requests: &[&str], ledgers: &[&str], sink: &mut Sink) {
+fn subject(objective: &Spanned<Objective>, requests: &[&str], groups: &[&str], ledgers: &[&str], sink: &mut Sink) {
     let Some(subject) = objective.value.subject.as_deref() else {
         return;
     };
@@ -295,6 +303,14 @@ fn subject(objective: &Spanned<Objective>, requests: &[&str], ledgers: &[&str], 
     let measure = objective.value.measure;
     let (what, known) = match subject_kind(measure) {
         SubjectKind::Requests if is_place && matches!(measure, Measure::Errors | Measure::Throughput) => return,
+        SubjectKind::Requests if groups.contains(&subject) => {
+            if !matches!(measure, Measure::Latency | Measure::Errors | Measure::Throughput) {
+                let message = format!("{} is not measured of the group {subject:?}", measure_name(measure));
+                let hint = "`latency`, `errors` and `throughput` are; or name one of its steps";
+                sink.push(Mistake::at(&objective_text::subject_place(objective), message).hint(hint));
+            }
+            return;
+        }
         SubjectKind::Requests => ("journey or step", requests),
         SubjectKind::Ledger => ("ledger", ledgers),
         SubjectKind::Place if is_place => return,

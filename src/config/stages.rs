@@ -69,10 +69,7 @@ pub struct Stage {
 /// Requests per second (real time) that `load` means with these journeys, answers taken as instant.
 fn expected_rate(load: Load, journeys: &[&Journey]) -> f64 {
     let weights: f64 = journeys.iter().map(|journey| journey.weight).sum();
-    let steps: f64 = journeys
-        .iter()
-        .map(|journey| journey.weight * journey.steps.len() as f64)
-        .sum();
+    let steps: f64 = journeys.iter().map(|journey| journey.weight * journey.requests()).sum();
     let think: f64 = journeys.iter().map(|journey| journey.weight * journey.cycle()).sum();
     match load {
         Load::Users(users) if think > 0.0 => users as f64 * steps / think,

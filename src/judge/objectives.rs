@@ -314,7 +314,7 @@ fn steps(timeline: &Timeline<'_>, objective: &Objective) -> Result<Vec<usize>, S
     if let Some(index) = timeline.plan.steps.iter().position(|step| step.name == subject) {
         return Ok(vec![index]);
     }
-    if objective.measure == Measure::LateErrors {
+    if objective.measure == Measure::LateErrors || timeline.plan.groups().contains(&subject) {
         return Ok(all());
     }
     Err(format!("{subject} is no journey and no step of the profile"))

@@ -12,7 +12,7 @@
 //!   except a write that was lost.
 
 use crate::event::Event;
-use crate::plan::{LoadModel, Plan, Steer, Steering};
+use crate::plan::{JourneyPlan, LoadModel, Plan, Steer, Steering};
 use crate::recording::Recording;
 
 /// Microseconds by which an instant of the schedule may miss a whole second, after rounding.
@@ -126,6 +126,6 @@ fn leaving_us(plan: &Plan) -> u64 {
     let waits = of_users
         .flat_map(|load| &load.journeys)
         .filter_map(|index| plan.journeys.get(*index))
-        .map(|journey| journey.cycle().longest());
+        .map(JourneyPlan::longest);
     waits.max().map_or(0, |wait| wait.as_micros() as u64)
 }

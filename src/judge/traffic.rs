@@ -14,22 +14,20 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
     if let Some(place) = objective.subject.as_deref().and_then(Place::parse) {
         return at_place(timeline, objective, slices, &place);
     }
-    let cells = || {
-        slices
-            .iter()
-            .flat_map(|slice| steps.iter().filter_map(|step| slice.steps.get(*step)))
-    };
+    let group = group(timeline, objective);
+    let cells = || cells(slices, steps, group);
+    let what = if group.is_some() { "passes" } else { "requests" };
     let finished: u64 = cells().map(|step| step.ok + step.failures()).sum();
     let needed = timeline.plan.honesty.requests_min.max(1);
     if finished < needed {
         return Finding::Unknown(format!(
-            "only {} requests finished{}; {} are needed",
+            "only {} {what} finished{}; {} are needed",
             format_count(finished),
             scope_text(&objective.scope),
             format_count(needed)
         ));
     }
-    let of = format!("over {} requests in {}s", format_count(finished), slices.len());
+    let of = format!("over {} {what} in {}s", format_count(finished), slices.len());
     match objective.measure {
         Measure::Latency => distribution(cells().map(|step| &step.latency), objective.statistic, of),
         Measure::ServiceTime => distribution(cells().map(|step| &step.service_time), objective.statistic, of),
@@ -37,12 +35,29 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
             let failed: u64 = cells().map(StepSlice::failures).sum();
             Finding::Reached(
                 Value::Share(failed as f64 / finished as f64),
-                format!("{} of {} requests failed", format_count(failed), format_count(finished)),
+                format!("{} of {} {what} failed", format_count(failed), format_count(finished)),
             )
         }
-        Measure::Throughput => throughput(timeline, slices, steps),
+        Measure::Throughput => throughput(timeline, slices, steps, group),
         _ => Finding::Unknown("this measure is not taken per second".to_owned()),
     }
+}
+
+/// The group that an objective is about.
+fn group(timeline: &Timeline<'_>, objective: &Objective) -> Option<usize> {
+    let subject = objective.subject.as_deref()?;
+    timeline.plan.groups().iter().position(|group| *group == subject)
+}
+
+/// What an objective is about, second by second: a group, or else steps.
+fn cells<'a>(slices: &[&'a Slice], steps: &[usize], group: Option<usize>) -> impl Iterator<Item = &'a StepSlice> {
+    slices.iter().flat_map(move |slice| {
+        let steps: &[usize] = if group.is_some() { &[] } else { steps };
+        let of_group = group.and_then(|group| slice.groups.get(group));
+        of_group
+            .into_iter()
+            .chain(steps.iter().filter_map(move |step| slice.steps.get(*step)))
+    })
 }
 
 /// A pause is no second of low throughput.
@@ -51,16 +66,12 @@ fn running<'a>(timeline: &Timeline<'_>, slices: &[&'a Slice]) -> Vec<&'a Slice> 
     slices.iter().filter(|slice| !paused(slice)).copied().collect()
 }
 
-fn throughput(timeline: &Timeline<'_>, slices: &[&Slice], steps: &[usize]) -> Finding {
+fn throughput(timeline: &Timeline<'_>, slices: &[&Slice], steps: &[usize], group: Option<usize>) -> Finding {
     let running = running(timeline, slices);
     if running.is_empty() {
         return Finding::Unknown("the load was paused all the time".to_owned());
     }
-    let cells = || {
-        running
-            .iter()
-            .flat_map(|slice| steps.iter().filter_map(|step| slice.steps.get(*step)))
-    };
+    let cells = || cells(&running, steps, group);
     let ok: u64 = cells().map(|step| step.ok).sum();
     let finished: u64 = cells().map(|step| step.ok + step.failures()).sum();
     Finding::Reached(

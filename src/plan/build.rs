@@ -127,6 +127,11 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                 .filter_map(|name| profile.feeders.iter().position(|feeder| feeder.name == name.value))
                 .collect(),
             steps: (first..steps.len()).collect(),
+            flow: journey
+                .flow
+                .iter()
+                .map(|part| part.map(&|pieces: &Vec<Piece>| template(pieces)))
+                .collect(),
         });
     }
     let schedule = schedule::schedule(config, &journeys);

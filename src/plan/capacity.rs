@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{ConnectionUse, LoadModel, LoadPlan, Plan};
+use super::{ConnectionUse, LoadModel, LoadPlan, Passes, Plan};
 use crate::units::{format_count, format_duration};
 
 /// An answer that is hardly ever beaten; real time.
@@ -50,17 +50,17 @@ pub enum Capacity {
 #[must_use]
 pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
     let slowest = plan.pace.patience(plan.client.request_timeout_max());
-    let need = |answers: Duration, addresses: usize| Need::new(plan, shards, addresses.max(1), answers);
+    let need = |answers: Duration, passes, addresses: usize| Need::new(plan, shards, addresses.max(1), answers, passes);
     let sources = plan.client.connections.sources.len().max(1);
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
-    let lacking = need(FASTEST, addresses.all).beyond(room, limits, sources);
+    let lacking = need(FASTEST, Passes::Least, addresses.all).beyond(room, limits, sources);
     if let Some((needs, raise)) = lacking {
         return Capacity::Lacking(format!(
             "the load needs {needs}\nhint: {raise}, or ask for less with fewer users, a lower rate or fewer connections"
         ));
     }
     let stalled = [addresses.all, addresses.fewest].into_iter().find_map(|addresses| {
-        let (needs, raise) = need(slowest, addresses).beyond(room, limits, sources)?;
+        let (needs, raise) = need(slowest, Passes::Most, addresses).beyond(room, limits, sources)?;
         Some(format!(
             "were the target to stand still for {} of real time, the load would need {needs}; \
              what could not be sent then would be counted and make the run inconclusive\nhint: {raise}",
@@ -80,14 +80,14 @@ struct Need {
 impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
     /// connections of their own keep them while they think.
-    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration) -> Self {
+    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         // Each class of clients has pools of its own.
         let pools = shards * plan.client.classes.len().max(1);
         let to_one_max = plan.client.connections.pool as f64 * pools as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
         let most = plan.peak(|load, level| match load.model {
             LoadModel::Users if per_user => level,
-            _ => under_way(plan, load, level, answers),
+            _ => under_way(plan, load, level, answers, passes),
         });
         let all = if per_user {
             most
@@ -130,9 +130,9 @@ impl Need {
     }
 }
 
-/// Little's law for a load at this level, every answer taking `answers`.
-fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration) -> f64 {
-    let Some(steps) = load.mean(&plan.journeys, |journey| journey.steps.len() as f64) else {
+/// Little's law for a load at this level, every answer taking `answers` and branches and loops leading `passes` through.
+fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes: Passes) -> f64 {
+    let Some(steps) = load.mean(&plan.journeys, |journey| journey.requests(passes)) else {
         return 0.0;
     };
     // A pass sends its steps one after the other, then waits.
@@ -143,7 +143,13 @@ fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration) -> f64
             (level * steps).min(sent) * answers.as_secs_f64()
         }
         LoadModel::Users => {
-            let thinking = load.mean(&plan.journeys, |journey| journey.cycle().mean());
+            // Who waits longest asks least.
+            let longest = match passes {
+                Passes::Least => Passes::Most,
+                Passes::Mean => Passes::Mean,
+                Passes::Most => Passes::Least,
+            };
+            let thinking = load.mean(&plan.journeys, |journey| journey.cycle_seconds(longest));
             let whole = asking + thinking.unwrap_or_default();
             if whole > 0.0 { level * asking / whole } else { 0.0 }
         }
@@ -193,7 +199,7 @@ mod tests {
         ];
         for (amount, think, connections, addresses, answers, all, to_one) in cases {
             let plan = load(amount, think, connections);
-            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers));
+            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers), Passes::Mean);
             assert_eq!(
                 need,
                 Need { all, to_one },
@@ -202,7 +208,7 @@ mod tests {
         }
         let mut own = load(users(70_000), 9_000, 100);
         own.client.connections.used_by = ConnectionUse::PerUser;
-        let need = Need::new(&own, 2, 1, Duration::from_millis(1));
+        let need = Need::new(&own, 2, 1, Duration::from_millis(1), Passes::Mean);
         assert_eq!(need.all, 70_000);
         let limits = Limits {
             descriptors: 1_000_000,
@@ -213,7 +219,10 @@ mod tests {
         assert!(need.beyond(900_000, limits, 3).is_none());
         let mut limited = load(rate(5_000.0), 0, 60_000);
         limited.client.rate_limit = Some(100.0);
-        assert_eq!(Need::new(&limited, 2, 1, Duration::from_secs(10)).all, 1_000);
+        assert_eq!(
+            Need::new(&limited, 2, 1, Duration::from_secs(10), Passes::Mean).all,
+            1_000
+        );
     }
 
     #[test]
@@ -223,7 +232,10 @@ mod tests {
         (long.weight, long.steps) = (3.0, vec![0, 0, 0, 0, 0]);
         plan.journeys.push(long);
         // Four steps on average, of a quarter of a second: as long as the thinking.
-        assert_eq!(Need::new(&plan, 2, 1, Duration::from_millis(250)).all, 500);
+        assert_eq!(
+            Need::new(&plan, 2, 1, Duration::from_millis(250), Passes::Mean).all,
+            500
+        );
     }
 
     const ONE: Addresses = Addresses { all: 1, fewest: 1 };

@@ -1,6 +1,6 @@
 //! Whether feeders whose rows are taken once have enough of them, estimated before anything is sent.
 
-use super::{Iterations, JourneyPlan, LoadModel, LoadPlan};
+use super::{Iterations, JourneyPlan, LoadModel, LoadPlan, Passes};
 use crate::config::Mistake;
 use crate::config::feeder::{Feeder, RowOrder};
 use crate::units::{Pace, format_count};
@@ -39,7 +39,7 @@ impl FedLoads<'_> {
     fn passes_of(&self, load: &LoadPlan, feeder: usize) -> f64 {
         let fed = |journey: &JourneyPlan| f64::from(u8::from(journey.feed.contains(&feeder)));
         let share = load.mean(self.journeys, fed).unwrap_or_default();
-        let cycle = load.mean(self.journeys, |journey| journey.cycle().mean());
+        let cycle = load.mean(self.journeys, |journey| journey.cycle_seconds(Passes::Mean));
         let cycle = cycle.unwrap_or_default();
         let all = match (load.iterations, load.model) {
             (Some(Iterations::Each(each)), _) => load.level_max() * f64::from(each),

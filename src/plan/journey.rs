@@ -10,6 +10,7 @@ use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
 use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
+use crate::config::flow::{self, Flow, Passes, amount};
 use crate::config::protocol::Protocol;
 use crate::config::wait::Wait;
 use crate::units::seconds;
@@ -46,6 +47,9 @@ pub struct JourneyPlan {
     pub feed: Vec<usize>,
     /// Indexes into [`Plan::steps`].
     pub steps: Vec<usize>,
+    /// In what order they come, by their place in `steps`; empty where it is that of `steps`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flow: Vec<Flow<Template>>,
 }
 
 impl JourneyPlan {
@@ -56,6 +60,44 @@ impl JourneyPlan {
             Some(pacing) if pacing.mean() > self.think.mean() => pacing,
             _ => self.think,
         }
+    }
+
+    /// Mean time from the start of one pass to that of the next, in seconds of real time, answers taken as instant and
+    /// the pauses within as those of `passes`.
+    #[must_use]
+    pub fn cycle_seconds(&self, passes: Passes) -> f64 {
+        let pacing = self.pacing.map_or(0.0, |pacing| pacing.mean());
+        (self.think.mean() + self.pauses(passes)).max(pacing)
+    }
+
+    /// All but few passes wait no longer than this altogether, real time; answers taken as instant.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let pauses = amount(&self.flow, Passes::Most, &|part| match part {
+            flow::Part::Pause(wait) => wait.longest().as_secs_f64(),
+            flow::Part::Request => 0.0,
+        });
+        let pauses = Duration::try_from_secs_f64(pauses).unwrap_or(Duration::MAX);
+        self.cycle().longest().saturating_add(pauses)
+    }
+
+    /// Mean time that passes spend in pauses between their requests, in seconds of real time.
+    fn pauses(&self, passes: Passes) -> f64 {
+        amount(&self.flow, passes, &|part| match part {
+            flow::Part::Pause(wait) => wait.mean(),
+            flow::Part::Request => 0.0,
+        })
+    }
+
+    /// Requests of a pass.
+    #[must_use]
+    pub fn requests(&self, passes: Passes) -> f64 {
+        if self.flow.is_empty() {
+            return self.steps.len() as f64;
+        }
+        amount(&self.flow, passes, &|part| {
+            f64::from(u8::from(matches!(part, flow::Part::Request)))
+        })
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::timeline::mean;
-use super::{Iterations, JourneyPlan, LoadModel, Plan, Spacing, StagePlan};
+use super::{Iterations, JourneyPlan, LoadModel, Passes, Plan, Spacing, StagePlan};
 
 /// Just before an instant: what ends there still counts, and what begins there does not yet.
 pub(super) const BEFORE: Duration = Duration::from_nanos(1);
@@ -59,11 +59,11 @@ impl LoadPlan {
     #[must_use]
     pub fn expected_rate(&self, journeys: &[JourneyPlan], level: f64) -> f64 {
         let steps = self
-            .mean(journeys, |journey| journey.steps.len() as f64)
+            .mean(journeys, |journey| journey.requests(Passes::Mean))
             .unwrap_or_default();
         let cycle = match self.model {
             LoadModel::Users => self
-                .mean(journeys, |journey| journey.cycle().mean())
+                .mean(journeys, |journey| journey.cycle_seconds(Passes::Mean))
                 .filter(|cycle| *cycle > 0.0),
             LoadModel::Arrivals | LoadModel::Mixed => Some(1.0),
         };

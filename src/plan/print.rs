@@ -145,18 +145,13 @@ fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
     }
     let weights: f64 = plan.journeys.iter().map(|journey| journey.weight).sum();
     for journey in &plan.journeys {
-        let steps: Vec<String> = journey
-            .steps
-            .iter()
-            .filter_map(|index| plan.steps.get(*index))
-            .map(|step| step.name.clone())
-            .collect();
         let share = if plan.loads.is_empty() {
             format!("{} of passes", percent(journey.weight / weights))
         } else {
             format!("weight {}", journey.weight)
         };
-        writeln!(out, "  journey {}: {share}, steps {}", journey.name, steps.join(", "))?;
+        let steps = super::flow::written(plan, journey);
+        writeln!(out, "  journey {}: {share}, steps {steps}", journey.name)?;
     }
     plan.client.classes.iter().try_for_each(|class| self::class(class, out))
 }
@@ -332,7 +327,7 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     let text = format!("{:.1}", share * 100.0);
     format!("{}%", text.strip_suffix(".0").unwrap_or(&text))
 }

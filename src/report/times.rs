@@ -114,6 +114,9 @@ pub struct Times {
     pub tls: Option<Distribution>,
     /// By step.
     pub steps: BTreeMap<String, RequestTimes>,
+    /// By group: of passes through all of it, from the intended start of the first request to the end of the last.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, RequestTimes>,
 }
 
 impl RequestTimes {
@@ -172,10 +175,18 @@ impl Times {
     pub fn new(plan: &Plan, recording: &Recording) -> Self {
         let slices = &recording.slices;
         let of_step = |index: usize| RequestTimes::of(|| slices.iter().filter_map(move |slice| slice.steps.get(index)));
+        let of_group =
+            |index: usize| RequestTimes::of(|| slices.iter().filter_map(move |slice| slice.groups.get(index)));
         Self {
             all: RequestTimes::of(|| slices.iter().flat_map(|slice| &slice.steps)),
             connect: Distribution::of(slices.iter().map(|slice| &slice.connect)),
             tls: Distribution::of(slices.iter().map(|slice| &slice.tls)),
+            groups: plan
+                .groups()
+                .into_iter()
+                .enumerate()
+                .map(|(index, group)| (group.to_owned(), of_group(index)))
+                .collect(),
             steps: plan
                 .steps
                 .iter()
@@ -199,10 +210,10 @@ impl Times {
         rows
     }
 
-    /// Those of each step.
+    /// Those of each step, then those of each group.
     pub(super) fn step_rows(&self) -> Vec<(&str, Vec<Row>)> {
         let rows = |(name, times)| (String::as_str(name), RequestTimes::rows(times).collect());
-        self.steps.iter().map(rows).collect()
+        self.steps.iter().chain(&self.groups).map(rows).collect()
     }
 
     /// A table for a terminal, its lines indented by two; nothing where nothing was timed.

@@ -18,6 +18,7 @@ use super::retry::Attempt;
 use super::shard::Shard;
 use super::spoken::{self, Spoken};
 use super::tokens::UserTokens;
+use super::websocket::Talk;
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
 
@@ -105,8 +106,11 @@ impl Shard {
             self.recorder.dropped(class);
             return Started::NotSent;
         }
-        if self.common.steps[step].spoken.is_in_session() {
-            return self.go_on_in_session(pass, step, now_us);
+        match &self.common.steps[step].spoken {
+            // Nobody could go on in the one before it.
+            Spoken::WebSocket(Talk::Open) => self.leave_session(pass, now_us),
+            Spoken::WebSocket(_) => return self.go_on_in_session(pass, step, now_us),
+            _ => {}
         }
         let pool = match self.route(pass, door) {
             Ok(pool) => pool,
@@ -126,6 +130,7 @@ impl Shard {
                     finished_us: now_us,
                     failure: Some(FailureKind::Dns),
                 });
+                self.passes[pass].request_of_groups(now_us, Some(FailureKind::Dns));
                 return Started::NotSent;
             }
         };
@@ -440,6 +445,7 @@ impl Shard {
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
                 self.recorder.dropped(state.class);
+                state.groups.iter_mut().for_each(|group| group.lacks = true);
                 self.go_on(pass, now_us, false);
                 return;
             }
@@ -470,6 +476,9 @@ impl Shard {
             finished_us: now_us,
             failure,
         });
+        if !state.groups.is_empty() {
+            state.request_of_groups(now_us, failure);
+        }
         match failure {
             None => self.recorder.served(state.served),
             Some(_) => {
@@ -528,7 +537,12 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a UserTokens, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(
+    pass: &'a Pass,
+    ids: &'a Ids,
+    tokens: &'a UserTokens,
+    drawn: &'a mut fastrand::Rng,
+) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {

@@ -13,6 +13,7 @@ mod door;
 mod events;
 mod exchange;
 mod feed;
+mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
 mod health;
@@ -26,6 +27,7 @@ mod passes;
 mod patience;
 mod pieces;
 mod pool;
+mod program;
 mod pulses;
 mod ready;
 mod redirect;
@@ -61,6 +63,7 @@ use self::classes::Classes;
 pub use self::curve::Curve;
 use self::feed::Feeders;
 pub use self::machine::limits;
+use self::program::Program;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
@@ -172,6 +175,7 @@ pub fn start(
     let common = Common {
         clock,
         steps: steps.into(),
+        programs: Program::all(&plan).into(),
         shards,
         feeders: Feeders::new(&plan),
         transport: TransportSettings {

@@ -11,6 +11,9 @@ use crate::run::coding::Codings;
 /// Memory for a body that a row keeps for its next pass.
 const BODY_KEPT: usize = 16 * 1024;
 
+/// No step yet.
+const NO_STEP: u32 = u32::MAX;
+
 /// Who makes a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -38,6 +41,19 @@ pub enum Place {
     Sent(u32),
 }
 
+/// A group that a pass is in.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenGroup {
+    /// Its number.
+    pub number: u32,
+    /// When its first request was due, and when the last one so far was over.
+    pub from_to_us: Option<(u64, u64)>,
+    /// Why the first of its requests failed that did.
+    pub failure: Option<FailureKind>,
+    /// A request of it was not sent.
+    pub lacks: bool,
+}
+
 /// One pass.
 #[derive(Clone, Debug)]
 pub struct Pass {
@@ -47,8 +63,14 @@ pub struct Pass {
     pub class: u8,
     /// Index of its journey.
     pub journey: u32,
-    /// How many steps of it are over.
-    pub done: u32,
+    /// Where in its journey's program it is.
+    pub at: u32,
+    /// The plan's index of the step that it is at; [`NO_STEP`] before its first request.
+    pub step: u32,
+    /// Rounds left of the loops that it is in, the outermost first; empty where its journey has none.
+    pub rounds: Vec<u32>,
+    /// The groups that it is in, the outermost first.
+    pub groups: Vec<OpenGroup>,
     /// When it was due.
     pub begun_us: u64,
     /// Choices of the requests to come.
@@ -135,6 +157,22 @@ impl Pass {
         self.body.clear();
     }
 
+    /// A request of the groups that it is in is over.
+    pub fn request_of_groups(&mut self, now_us: u64, failure: Option<FailureKind>) {
+        for group in &mut self.groups {
+            let (_, to_us) = group.from_to_us.get_or_insert((self.intended_us, now_us));
+            *to_us = now_us;
+            group.failure = group.failure.or(failure);
+        }
+    }
+
+    /// Whether it has come to a request.
+    #[must_use]
+    #[inline]
+    pub fn has_asked(&self) -> bool {
+        self.step != NO_STEP
+    }
+
     /// Most of its time so far passed in line for a connection.
     #[must_use]
     pub fn waited_most(&self, now_us: u64) -> bool {
@@ -156,7 +194,10 @@ impl Pass {
             owner,
             class,
             journey: 0,
-            done: 0,
+            at: 0,
+            step: NO_STEP,
+            rounds: Vec::new(),
+            groups: Vec::new(),
             begun_us: 0,
             drawn: choices.clone(),
             choices,

@@ -270,7 +270,7 @@ impl Shape {
 }
 
 /// The names of everything a journey is fed and extracts; a value's number is its place among them.
-fn variables(plan: &Plan, journey: usize) -> Vec<String> {
+pub(super) fn variables(plan: &Plan, journey: usize) -> Vec<String> {
     let fed = plan.journeys.get(journey).into_iter().flat_map(|journey| &journey.feed);
     let columns = fed.filter_map(|feeder| plan.feeders.get(*feeder)).flat_map(|feeder| {
         let columns = feeder.table.columns().iter();

@@ -38,21 +38,8 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     whole.retries += part.retries;
     add(&mut whole.connect, &part.connect);
     add(&mut whole.tls, &part.tls);
-    if whole.steps.len() < part.steps.len() {
-        whole.steps.resize_with(part.steps.len(), StepSlice::default);
-    }
-    for (into, step) in whole.steps.iter_mut().zip(&part.steps) {
-        into.ok += step.ok;
-        for (kind, count) in &step.failed {
-            *into.failed.entry(*kind).or_default() += count;
-        }
-        add(&mut into.latency, &step.latency);
-        add(&mut into.latency_failed, &step.latency_failed);
-        add(&mut into.service_time, &step.service_time);
-        add(&mut into.lag, &step.lag);
-        add(&mut into.blocked, &step.blocked);
-        add(&mut into.first_byte, &step.first_byte);
-    }
+    absorb_steps(&mut whole.steps, &part.steps);
+    absorb_steps(&mut whole.groups, &part.groups);
     for (served, count) in &part.served {
         *whole.served.entry(served.clone()).or_default() += count;
     }
@@ -67,6 +54,24 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     }
     for (region, count) in &part.sent {
         *whole.sent.entry(region.clone()).or_default() += count;
+    }
+}
+
+fn absorb_steps(whole: &mut Vec<StepSlice>, part: &[StepSlice]) {
+    if whole.len() < part.len() {
+        whole.resize_with(part.len(), StepSlice::default);
+    }
+    for (into, step) in whole.iter_mut().zip(part) {
+        into.ok += step.ok;
+        for (kind, count) in &step.failed {
+            *into.failed.entry(*kind).or_default() += count;
+        }
+        add(&mut into.latency, &step.latency);
+        add(&mut into.latency_failed, &step.latency_failed);
+        add(&mut into.service_time, &step.service_time);
+        add(&mut into.lag, &step.lag);
+        add(&mut into.blocked, &step.blocked);
+        add(&mut into.first_byte, &step.first_byte);
     }
 }
 

@@ -15,14 +15,15 @@ use tokio::time::Instant;
 
 use super::book::Book;
 use super::classes::Classes;
-use super::exchange::Started;
 use super::feed::{Feeders, Rows};
+use super::flow::Pauses;
 use super::health::Meter;
 use super::ids::Ids;
 use super::lane::Lane;
-use super::measure::Recorder;
+use super::measure::{Kept, Recorder};
 use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
+use super::program::Program;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
 use super::resolver::Answers;
@@ -64,6 +65,8 @@ pub struct Common {
     pub clock: RunClock,
     /// Steps ready to be sent.
     pub steps: Arc<[CompiledStep]>,
+    /// What passes do, by journey.
+    pub programs: Arc<[Program]>,
     /// How many shards there are.
     pub shards: usize,
     /// Test data.
@@ -171,7 +174,7 @@ pub(super) struct Shard {
     /// When the schedule ends; not before it goes on, where it is held.
     pub(super) end_us: u64,
     /// Where the schedule is; the same for every load.
-    steering: Steering,
+    pub(super) steering: Steering,
     ready: Ready,
     signal: Arc<Bell>,
     timer: Timer,
@@ -194,6 +197,8 @@ pub(super) struct Shard {
     /// How long users who are to leave may go on.
     grace_us: u64,
     pub(super) retrying: Retrying,
+    /// Between two requests.
+    pub(super) pauses: Pauses,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     /// What its users send as their tokens.
@@ -211,7 +216,7 @@ pub(super) struct Shard {
     naps: bool,
     /// Users have connections of their own.
     pub(super) owned: bool,
-    stopping: bool,
+    pub(super) stopping: bool,
     /// It ends before its schedule does.
     pub(super) cut: bool,
 }
@@ -242,13 +247,22 @@ impl Shard {
             passes: Passes::default(),
             patience: Patience::of_requests(&classes, &plan.steps, pace),
             retrying: Retrying::new(&classes, pace),
+            pauses: Pauses::default(),
             connecting: Patience::of_connects(&classes, pace),
             patience_us,
             grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
             book: Book::new(common.writes_max),
-            recorder: Recorder::new(index, plan.steps.len(), plan.client.classes.len(), end),
+            recorder: Recorder::new(
+                index,
+                Kept {
+                    steps: plan.steps.len(),
+                    groups: plan.groups().len(),
+                    classes: plan.client.classes.len(),
+                },
+                end,
+            ),
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
@@ -267,9 +281,9 @@ impl Shard {
     }
 
     /// The plan's index of the step that a pass is at.
+    #[inline]
     pub(super) fn step_of(&self, pass: u32) -> usize {
-        let pass = &self.passes[pass];
-        self.common.plan.journeys[pass.journey as usize].steps[pass.done as usize]
+        self.passes[pass].step as usize
     }
 
     async fn drive(&mut self) -> io::Result<()> {
@@ -286,6 +300,7 @@ impl Shard {
             self.expire(now_us);
             self.transport.expire_idle(now_us);
             self.try_again(now_us);
+            self.end_pauses(now_us);
             self.cut = now_us < self.end_us && *self.common.stop.borrow();
             if now_us >= self.end_us || self.cut {
                 break;
@@ -398,6 +413,7 @@ impl Shard {
             self.patience.next_us(),
             self.connecting.next_us(),
             self.retrying.next_us(),
+            self.pause_us(),
             self.transport.idle_until_us(),
         ];
         let until_us = std::iter::once(look_us)
@@ -525,9 +541,7 @@ impl Shard {
             self.leave_dry(pass);
             return;
         }
-        if self.start_request(pass, due_us, now_us) == Started::NotSent {
-            self.go_on(pass, now_us, false);
-        }
+        self.walk(pass, due_us, now_us, true);
     }
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
@@ -548,26 +562,6 @@ impl Shard {
         self.passes.end(pass);
     }
 
-    /// A request of the pass is over at `now_us`: the next step, or the end of the pass.
-    pub(super) fn go_on(&mut self, pass: u32, now_us: u64, mut sent: bool) {
-        loop {
-            if !sent && self.needs_answer(pass) {
-                break;
-            }
-            let state = &mut self.passes[pass];
-            state.done += 1;
-            let journey = &self.common.plan.journeys[state.journey as usize];
-            if state.done as usize >= journey.steps.len() || self.stopping || self.overstays(pass, now_us) {
-                break;
-            }
-            match self.start_request(pass, now_us, now_us) {
-                Started::UnderWay => return,
-                Started::NotSent => sent = false,
-            }
-        }
-        self.end_pass(pass, now_us, sent);
-    }
-
     /// A user leaves, and its connection goes with it.
     fn see_off(&mut self, load: usize, row: u32) {
         let source = &mut self.sources[load];
@@ -578,7 +572,7 @@ impl Shard {
     }
 
     /// The user of the pass was to leave, and its grace is over.
-    fn overstays(&self, pass: u32, now_us: u64) -> bool {
+    pub(super) fn overstays(&self, pass: u32, now_us: u64) -> bool {
         match self.passes[pass].owner {
             Owner::User { load, row } => self.sources[usize::from(load)].overstays(row, now_us, self.grace_us),
             Owner::Arrival => false,
@@ -588,6 +582,7 @@ impl Shard {
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
         self.leave_session(pass, now_us);
         self.keep_own(pass);
+        self.leave_groups(pass);
         let state = &mut self.passes[pass];
         match state.owner {
             Owner::User { load, row } if !self.sources[usize::from(load)].crowd.is_wanted(row) => {
@@ -665,6 +660,7 @@ impl Shard {
     /// Lets what was started end by itself; nothing outlives its own deadline.
     async fn finish_in_flight(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
         self.try_again(self.now_us());
+        self.cut_pauses(self.now_us());
         while self.passes.live() > 0 {
             self.rest(None, ready).await?;
             self.look_at(ready);

@@ -5,6 +5,7 @@ mod client;
 mod closed;
 mod connections;
 mod dns;
+mod flow;
 mod honesty;
 mod hostile;
 mod journeys;

@@ -1,0 +1,302 @@
+//! The flow of a journey: which of its requests come when, how often and on what condition.
+//! Says what was written and how much it means; following it is the generator's work.
+
+use serde::{Deserialize, Serialize};
+
+use super::wait::Wait;
+
+/// One part of a journey's flow; `T` is a text with holes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flow<T> {
+    /// The request of this index among the journey's steps.
+    Request(usize),
+    /// Nothing for so long, real time.
+    Pause(Wait),
+    /// Steps that are also timed together.
+    Group {
+        /// Its name.
+        name: String,
+        /// What is timed.
+        steps: Vec<Flow<T>>,
+    },
+    /// Some passes take these steps, the others go on after them.
+    Chance {
+        /// Share of passes, above zero and below one.
+        share: f64,
+        /// What they do.
+        steps: Vec<Flow<T>>,
+    },
+    /// One way or the other.
+    If {
+        /// What is asked.
+        condition: Condition<T>,
+        /// Where it holds.
+        steps: Vec<Flow<T>>,
+        /// Where it does not.
+        otherwise: Vec<Flow<T>>,
+    },
+    /// So many times, any number between both ends being as likely.
+    Repeat {
+        /// Fewest, at least one.
+        min: u32,
+        /// Most.
+        max: u32,
+        /// What is repeated.
+        steps: Vec<Flow<T>>,
+    },
+    /// Until a condition holds after a round.
+    Until {
+        /// What is asked after each round.
+        condition: Condition<T>,
+        /// Rounds at most.
+        at_most: u32,
+        /// Between two rounds, real time.
+        pause: Option<Wait>,
+        /// What is repeated.
+        steps: Vec<Flow<T>>,
+    },
+}
+
+/// Two texts held against each other.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Condition<T> {
+    /// The one.
+    pub left: T,
+    /// How they are to be.
+    pub relation: Relation,
+    /// The other.
+    pub right: T,
+}
+
+/// How two texts are to each other; the last four only hold between numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Relation {
+    /// The same text.
+    #[serde(rename = "==")]
+    Is,
+    /// Another text.
+    #[serde(rename = "!=")]
+    IsNot,
+    /// A smaller number.
+    #[serde(rename = "<")]
+    Less,
+    /// No larger number.
+    #[serde(rename = "<=")]
+    AtMost,
+    /// A larger number.
+    #[serde(rename = ">")]
+    More,
+    /// No smaller number.
+    #[serde(rename = ">=")]
+    AtLeast,
+}
+
+impl Relation {
+    /// Whether it is between these.
+    #[must_use]
+    pub fn holds(self, left: &[u8], right: &[u8]) -> bool {
+        match self {
+            Relation::Is => left == right,
+            Relation::IsNot => left != right,
+            _ => {
+                let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok();
+                let (Some(left), Some(right)) = (number(left), number(right)) else {
+                    return false;
+                };
+                match self {
+                    Relation::Less => left < right,
+                    Relation::AtMost => left <= right,
+                    Relation::More => left > right,
+                    _ => left >= right,
+                }
+            }
+        }
+    }
+}
+
+/// Which passes an amount is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// The one that does least.
+    Least,
+    /// The mean, where nobody knows which way answers lead: half take either branch, and loops end half way.
+    Mean,
+    /// The one that does most.
+    Most,
+}
+
+/// What takes part in an amount.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'f> {
+    /// A request.
+    Request,
+    /// A pause.
+    Pause(&'f Wait),
+}
+
+/// What `of` gives for each request and pause of `flow`, summed up over a pass.
+pub fn amount<T>(flow: &[Flow<T>], passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    flow.iter().map(|part| one(part, passes, of)).sum()
+}
+
+fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    let between = |least: f64, mean: f64, most: f64| match passes {
+        Passes::Least => least,
+        Passes::Mean => mean,
+        Passes::Most => most,
+    };
+    match flow {
+        Flow::Request(_) => of(Part::Request),
+        Flow::Pause(wait) => of(Part::Pause(wait)),
+        Flow::Group { steps, .. } => amount(steps, passes, of),
+        Flow::Chance { share, steps } => between(0.0, *share, 1.0) * amount(steps, passes, of),
+        Flow::If { steps, otherwise, .. } => {
+            let (one, other) = (amount(steps, passes, of), amount(otherwise, passes, of));
+            between(one.min(other), (one + other) / 2.0, one.max(other))
+        }
+        Flow::Repeat { min, max, steps } => {
+            let (min, max) = (f64::from(*min), f64::from(*max));
+            between(min, (min + max) / 2.0, max) * amount(steps, passes, of)
+        }
+        Flow::Until {
+            at_most, pause, steps, ..
+        } => {
+            let most = f64::from(*at_most);
+            let rounds = between(1.0, (1.0 + most) / 2.0, most);
+            let pause = pause.as_ref().map_or(0.0, |wait| of(Part::Pause(wait)));
+            rounds * amount(steps, passes, of) + (rounds - 1.0) * pause
+        }
+    }
+}
+
+/// The names of the groups of `flow`, as they are written.
+pub fn groups<T>(flow: &[Flow<T>]) -> Vec<&str> {
+    flow.iter().flat_map(groups_of).collect()
+}
+
+fn groups_of<T>(part: &Flow<T>) -> Vec<&str> {
+    match part {
+        Flow::Request(_) | Flow::Pause(_) => Vec::new(),
+        Flow::Group { name, steps } => std::iter::once(name.as_str()).chain(groups(steps)).collect(),
+        Flow::If { steps, otherwise, .. } => groups(steps).into_iter().chain(groups(otherwise)).collect(),
+        Flow::Chance { steps, .. } | Flow::Repeat { steps, .. } | Flow::Until { steps, .. } => groups(steps),
+    }
+}
+
+impl<T> Flow<T> {
+    /// The same flow with its texts as `text` makes them.
+    pub fn map<U>(&self, text: &impl Fn(&T) -> U) -> Flow<U> {
+        let all = |steps: &[Flow<T>]| steps.iter().map(|step| step.map(text)).collect();
+        let asked = |condition: &Condition<T>| Condition {
+            left: text(&condition.left),
+            relation: condition.relation,
+            right: text(&condition.right),
+        };
+        match self {
+            Flow::Request(step) => Flow::Request(*step),
+            Flow::Pause(wait) => Flow::Pause(*wait),
+            Flow::Group { name, steps } => Flow::Group {
+                name: name.clone(),
+                steps: all(steps),
+            },
+            Flow::Chance { share, steps } => Flow::Chance {
+                share: *share,
+                steps: all(steps),
+            },
+            Flow::If {
+                condition,
+                steps,
+                otherwise,
+            } => Flow::If {
+                condition: asked(condition),
+                steps: all(steps),
+                otherwise: all(otherwise),
+            },
+            Flow::Repeat { min, max, steps } => Flow::Repeat {
+                min: *min,
+                max: *max,
+                steps: all(steps),
+            },
+            Flow::Until {
+                condition,
+                at_most,
+                pause,
+                steps,
+            } => Flow::Until {
+                condition: asked(condition),
+                at_most: *at_most,
+                pause: *pause,
+                steps: all(steps),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn texts_are_compared_as_texts_and_sizes_as_numbers() {
+        use Relation::{AtLeast, AtMost, Is, IsNot, Less, More};
+        for (left, relation, right, holds) in [
+            ("paid", Is, "paid", true),
+            ("paid", Is, "Paid", false),
+            ("", IsNot, "", false),
+            ("9", Less, "10", true),
+            ("9", More, "10", false),
+            ("10", AtMost, "10.0", true),
+            ("10", AtLeast, "10.5", false),
+            ("many", AtLeast, "1", false),
+            ("many", Less, "1", false),
+        ] {
+            let held = relation.holds(left.as_bytes(), right.as_bytes());
+            assert_eq!(held, holds, "{left} {relation:?} {right}");
+        }
+    }
+
+    #[test]
+    fn amounts_have_a_least_a_mean_and_a_most() {
+        let second = Wait::constant(Duration::from_secs(1));
+        let condition = || Condition {
+            left: (),
+            relation: Relation::Is,
+            right: (),
+        };
+        let flow = [
+            Flow::Request(0),
+            Flow::Chance {
+                share: 0.25,
+                steps: vec![Flow::Request(1)],
+            },
+            Flow::If {
+                condition: condition(),
+                steps: vec![Flow::Request(2), Flow::Request(3)],
+                otherwise: vec![],
+            },
+            Flow::Repeat {
+                min: 2,
+                max: 4,
+                steps: vec![Flow::Request(4)],
+            },
+            Flow::Until {
+                condition: condition(),
+                at_most: 5,
+                pause: Some(second),
+                steps: vec![Flow::Request(5)],
+            },
+        ];
+        let requests = |part: Part<'_>| f64::from(u8::from(matches!(part, Part::Request)));
+        let pauses = |part: Part<'_>| match part {
+            Part::Pause(wait) => wait.mean(),
+            Part::Request => 0.0,
+        };
+        let of = |passes| (amount(&flow, passes, &requests), amount(&flow, passes, &pauses));
+        assert_eq!(of(Passes::Least), (4.0, 0.0));
+        assert_eq!(of(Passes::Mean), (8.25, 2.0));
+        assert_eq!(of(Passes::Most), (13.0, 4.0));
+    }
+}
