@@ -100,8 +100,11 @@ impl Shard {
             self.recorder.dropped();
             return Started::NotSent;
         }
-        if self.common.steps[step].spoken.is_in_session() {
-            return self.go_on_in_session(pass, step, now_us);
+        match &self.common.steps[step].spoken {
+            // Nobody could go on in the one before it.
+            Spoken::WebSocket(Talk::Open) => self.leave_session(pass, now_us),
+            Spoken::WebSocket(_) => return self.go_on_in_session(pass, step, now_us),
+            _ => {}
         }
         let pool = match self.transport.route(door) {
             Ok(pool) => pool,
