@@ -84,6 +84,9 @@ pub enum Event {
     },
     /// The users' DNS answer changed (also the first answer).
     DnsChanged {
+        /// The class of clients whose users got it; none where all are alike.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        class: Option<String>,
         /// Name asked.
         name: String,
         /// Answer.
@@ -185,6 +188,23 @@ pub enum Event {
         checkers: u32,
         /// More than 18 % healthy.
         healthy: bool,
+    },
+    /// A token could not be renewed; users go on with the one they have, and it is tried again.
+    TokenNotRenewed {
+        /// Where it was asked for.
+        token_url: String,
+        /// What came instead.
+        reason: String,
+    },
+    /// A token that could not be renewed is over; users send it all the same.
+    TokenExpired {
+        /// Where it was from.
+        token_url: String,
+    },
+    /// A token was renewed that could not be before.
+    TokenRenewed {
+        /// Where it is from.
+        token_url: String,
     },
     /// An AWS call of an observer or a fault failed.
     AwsCallFailed {

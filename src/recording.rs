@@ -2,6 +2,7 @@
 //! Percentiles are only ever computed from merged histograms, never averaged.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -42,6 +43,9 @@ pub struct Recording {
     pub probes: Vec<ProbeSample>,
     /// Ledgers by name.
     pub ledgers: BTreeMap<String, LedgerResult>,
+    /// What became of the requests for tokens, by client; they are no requests of the load.
+    #[serde(default)]
+    pub tokens: Vec<TokenAccount>,
     /// Events in order of `at`.
     pub events: Vec<Stamped>,
     /// What could not be kept, with a count each (events over the bound, probe results over the bound).
@@ -75,7 +79,11 @@ pub struct Slice {
     pub intended: u64,
     /// Requests not sent because of the safety limit or a full queue.
     pub dropped: u64,
-    /// Attempts after the first one of a request.
+    /// Of them, passes that the end of their load left unmade.
+    #[serde(default)]
+    pub unmade: u64,
+    /// Attempts after the first one of a request: the client's retries, and those of requests that are sent once more
+    /// because the server had just closed the connection they were sent on.
     #[serde(default)]
     pub retries: u64,
     /// By step index.
@@ -97,6 +105,9 @@ pub struct Slice {
     pub served_failed: BTreeMap<ServedBy, u64>,
     /// Requests started, by the Region of the address they were sent to; `unknown` where no map has it.
     pub sent: BTreeMap<String, u64>,
+    /// By class of clients, in the order of the plan; none where all users are alike.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassSlice>,
     /// The generator's own health in this second.
     pub generator: GeneratorSlice,
 }
@@ -131,6 +142,40 @@ impl StepSlice {
     #[must_use]
     pub fn failures(&self) -> u64 {
         self.failed.values().sum()
+    }
+}
+
+/// One class of clients in one second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClassSlice {
+    /// Requests intended in it.
+    pub intended: u64,
+    /// Requests not sent because of the safety limit or a full queue.
+    pub dropped: u64,
+    /// Attempts after the first one of a request.
+    pub retries: u64,
+    /// Requests that succeeded.
+    pub ok: u64,
+    /// Requests that failed, after all their attempts.
+    pub failed: u64,
+    /// Attempts begun, the first ones included.
+    pub attempts: u64,
+    /// The same by the address they were sent to; those to addresses beyond a bound are only in `attempts`.
+    pub sent: BTreeMap<IpAddr, u64>,
+}
+
+impl ClassSlice {
+    /// Adds another shard's share, or another second.
+    pub fn merge(&mut self, other: &ClassSlice) {
+        self.intended += other.intended;
+        self.dropped += other.dropped;
+        self.retries += other.retries;
+        self.ok += other.ok;
+        self.failed += other.failed;
+        self.attempts += other.attempts;
+        for (address, count) in &other.sent {
+            *self.sent.entry(*address).or_default() += count;
+        }
     }
 }
 
@@ -333,6 +378,22 @@ pub struct ProbeSample {
     /// Sent straight to its Region, past DNS: it says what the Region did, not what users felt.
     #[serde(default)]
     pub direct: bool,
+}
+
+/// The requests for tokens of one client.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TokenAccount {
+    /// Where it asked.
+    pub token_url: String,
+    /// Requests.
+    pub asked: u64,
+    /// Those that brought no token, by what came instead.
+    pub failed: BTreeMap<String, u64>,
+    /// How long all of them took, microseconds.
+    pub took: Hist,
+    /// How long users went on with a token that was over, real time, all tokens together.
+    #[serde(with = "seconds")]
+    pub expired: Duration,
 }
 
 /// A ledger after read-back.

@@ -15,7 +15,7 @@ use tenfold::plan::{
 };
 use tenfold::recording::{Ack, ProbeSample};
 use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
-use tenfold::run::observe::{self, ObserveEnd};
+use tenfold::run::observe::{self, Access, ObserveEnd};
 use tenfold::units::Pace;
 use tokio::sync::{mpsc, watch};
 
@@ -147,6 +147,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             ledger: Some("orders".to_owned()),
             ..StepPlan::default()
         }],
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: Spacing::Even,
@@ -163,6 +164,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             shards: None,
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::from([(
@@ -206,7 +208,7 @@ impl Watching {
         let reader = Some(bench.reader.clone());
         let observe = observe::start(
             &bench.plan,
-            None,
+            &Access::default(),
             reader,
             bench.clock,
             event_sender.clone(),
@@ -333,7 +335,7 @@ async fn a_failover_loses_nothing_and_its_redundancy_comes_back() {
     );
     assert!(probes.last().is_some_and(|probe| probe.failure.is_none()));
     let acknowledged = end.acknowledged.len() as u64;
-    let ledgers = observe::read_back(&bench.plan, None, end.acknowledged, &end.unknown).await;
+    let ledgers = observe::read_back(&bench.plan, &Access::default(), end.acknowledged, &end.unknown).await;
     let orders = &ledgers["orders"];
     assert_eq!((orders.found, orders.unreadable), (acknowledged, 0));
     assert!(orders.lost.is_empty(), "{:?}", orders.lost);
@@ -416,7 +418,7 @@ async fn a_write_that_is_not_there_is_lost_and_one_that_cannot_be_read_is_neithe
         region: region.to_owned(),
     };
     let acks = vec![ack("never-written", REGION), ack("never-written-2", "eu-west-1")];
-    let ledgers = observe::read_back(&bench.plan, None, acks.clone(), &acks[..1]).await;
+    let ledgers = observe::read_back(&bench.plan, &Access::default(), acks.clone(), &acks[..1]).await;
     let orders = &ledgers["orders"];
     assert_eq!(
         (orders.lost.len(), orders.found, orders.unreadable, orders.unknown),
@@ -426,7 +428,7 @@ async fn a_write_that_is_not_there_is_lost_and_one_that_cannot_be_read_is_neithe
     let runner = bench.runner(events);
     runner.inject(fault("region-blackout")).await.expect("is injected");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let ledgers = observe::read_back(&bench.plan, None, acks, &[]).await;
+    let ledgers = observe::read_back(&bench.plan, &Access::default(), acks, &[]).await;
     let orders = &ledgers["orders"];
     assert_eq!((orders.lost.len(), orders.found, orders.unreadable), (1, 0, 1));
     assert!(runner.revert_all().await.failed.is_empty());
@@ -456,7 +458,7 @@ async fn measure_read_back() {
         })
         .collect();
     let began = Instant::now();
-    let ledgers = observe::read_back(&bench.plan, None, acks, &[]).await;
+    let ledgers = observe::read_back(&bench.plan, &Access::default(), acks, &[]).await;
     let orders = &ledgers["orders"];
     println!(
         "{} found, {} unreadable in {:?}",

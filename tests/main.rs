@@ -1,5 +1,6 @@
 //! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
 
+mod bad_input;
 mod chaos_in_lab;
 mod command_line;
 mod control;
@@ -7,6 +8,7 @@ mod example_profiles;
 mod independent_clients;
 mod load_command;
 mod moto;
+mod oauth2;
 mod streams;
 mod support;
 mod tidy;

@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// What the parts of `run` share.
-const SHARED: &[&str] = &["run/coding", "run/sigv4", "run/tls"];
+const SHARED: &[&str] = &["run/coding", "run/http1", "run/oauth2", "run/sigv4", "run/tls"];
 
 /// Modules that only tests compile may use what they like.
 fn is_test(path: &Path) -> bool {

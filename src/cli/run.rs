@@ -17,7 +17,7 @@ use crate::judge::judge;
 use crate::plan::Plan;
 use crate::run::chaos::RevertSummary;
 use crate::run::control::{self, Control};
-use crate::run::director::{self, Setup};
+use crate::run::director::{self, RunError, Setup};
 
 /// Runs a profile.
 pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
@@ -51,7 +51,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         orders,
         progress,
     };
-    let (recording, reverts) = director::run(setup).await.context("the run could not start")?;
+    let (recording, reverts) = director::run(setup).await.map_err(not_started)?;
     drop((keys, listening));
     shown.await.context("the progress view failed")?;
     let gone = target.gone();
@@ -71,6 +71,19 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         reported => reported?,
     }
     Ok(exit)
+}
+
+/// What kept a run from its start, with the exit code it leads to.
+fn not_started(error: RunError) -> Failure {
+    let exit = match &error {
+        RunError::Token(token) if token.is_unreachable() => Exit::Unreachable,
+        RunError::Interrupted => Exit::Interrupted,
+        _ => Exit::Usage,
+    };
+    Failure {
+        exit,
+        error: anyhow::Error::new(error).context("the run could not start"),
+    }
 }
 
 /// Where the run can be steered; one that cannot goes on without.

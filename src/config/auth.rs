@@ -7,6 +7,7 @@ use super::decode::Fields;
 use super::error::{Mistake, Sink};
 use super::journey::template;
 use super::node::Node;
+use super::oauth2;
 use super::sigv4::{self, SigV4};
 use super::template::{Holes, Piece};
 
@@ -22,7 +23,7 @@ pub enum Auth {
 /// Reads `auth`.
 pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Auth> {
     let mut fields = Fields::of(node, "`auth`", sink)?;
-    let ways = ["basic", "bearer", "sigv4"];
+    let ways = ["basic", "bearer", "sigv4", "oauth2"];
     let written: Vec<_> = ways.iter().filter_map(|way| Some((*way, fields.take(way)?))).collect();
     fields.finish(sink);
     match written.as_slice() {
@@ -32,10 +33,15 @@ pub(super) fn auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Au
             value.extend(template(node, holes, sink)?);
             Some(Auth::Header(value))
         }
+        [("oauth2", node)] => {
+            let client = Box::new(oauth2::oauth2(node, sink)?);
+            let value = vec![Piece::Text("Bearer ".to_owned()), Piece::Token(client)];
+            Some(Auth::Header(value))
+        }
         [(_, node)] => sigv4::sigv4(node, sink).map(Auth::SigV4),
         [] => {
-            let hint = "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }`, `bearer: \"{{ env(TOKEN) }}\"` or \
-                        `sigv4: { service: execute-api, region: us-east-1, .. }`";
+            let hint = "add `basic: { user: ann, password: \"{{ env(PASSWORD) }}\" }`, `bearer: \"{{ env(TOKEN) }}\"`, \
+                        `sigv4: { service: execute-api, region: us-east-1, .. }` or `oauth2: { token_url: .. }`";
             sink.push(Mistake::at(&node.place, "`auth` names no way").hint(hint));
             None
         }
@@ -81,4 +87,33 @@ fn basic_auth(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Pie
         Some(text) => vec![Piece::Text(format!("Basic {}", STANDARD.encode(text)))],
         None => vec![Piece::Text("Basic ".to_owned()), Piece::Base64(pair)],
     })
+}
+
+/// A text that is the same for every request.
+pub(super) fn same_for_all(node: &Node, sink: &mut Sink) -> Option<Vec<Piece>> {
+    let holes = Holes {
+        variables: &[],
+        id: false,
+    };
+    let pieces = template(node, &holes, sink)?;
+    if pieces
+        .iter()
+        .any(|piece| !matches!(piece, Piece::Text(_) | Piece::Env(_)))
+    {
+        let hint = "write a text or `{{ env(NAME) }}`";
+        sink.push(Mistake::at(&node.place, "credentials are the same for every request").hint(hint));
+        return None;
+    }
+    Some(pieces)
+}
+
+/// A text that may only stand in the environment, where `name` is how its variable could be called.
+pub(super) fn secret(node: &Node, name: &str, sink: &mut Sink) -> Option<Vec<Piece>> {
+    let pieces = same_for_all(node, sink)?;
+    if !matches!(pieces.as_slice(), [Piece::Env(_)]) {
+        let hint = format!("write \"{{{{ env({name}) }}}}\", and export {name}=...");
+        sink.push(Mistake::at(&node.place, "a secret stands in the environment, not in a file").hint(hint));
+        return None;
+    }
+    Some(pieces)
 }

@@ -1,9 +1,11 @@
-//! The generator as a client: a profile's `client`. What has parts of its own is read in `connections`, `retry` and `tls`.
+//! The generator as a client: a profile's `client`. What has parts of its own is read in `classes`, `connections`, `retry`
+//! and `tls`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::classes::{self, Class};
 use super::compression;
 use super::connections::{self, Connections};
 use super::decode::{self, Fields};
@@ -32,12 +34,20 @@ pub enum DnsPolicy {
     Jvm,
 }
 
-const POLICIES: [(&str, DnsPolicy); 4] = [
+/// The policies by the words that name them.
+pub(super) const DNS_POLICIES: [(&str, DnsPolicy); 4] = [
     ("honour-ttl", DnsPolicy::HonourTtl),
     ("pin", DnsPolicy::Pin),
     ("forever", DnsPolicy::Forever),
     ("jvm-30s", DnsPolicy::Jvm),
 ];
+
+impl std::fmt::Display for DnsPolicy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let word = DNS_POLICIES.iter().find(|(_, policy)| policy == self);
+        f.write_str(word.map_or("", |(word, _)| word))
+    }
+}
 
 /// The generator as a client.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,6 +70,8 @@ pub struct Client {
     pub accept_encoding: Option<String>,
     /// How it speaks TLS, to an https target.
     pub tls: TlsSettings,
+    /// Shares of the users that behave in their own ways; none where all are alike.
+    pub classes: Vec<Class>,
 }
 
 /// The `client` of a profile.
@@ -74,12 +86,13 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
         retries: None,
         accept_encoding: None,
         tls: TlsSettings::default(),
+        classes: Vec::new(),
     };
     let Some(mut fields) = node.and_then(|node| Fields::of(node, "`client`", sink)) else {
         return client;
     };
     let dns = fields.take("dns");
-    let dns = dns.and_then(|node| decode::choice(node, "DNS policy", &POLICIES, sink));
+    let dns = dns.and_then(|node| decode::choice(node, "DNS policy", &DNS_POLICIES, sink));
     client.dns = dns.unwrap_or(client.dns);
     client.shards = fields.take("shards").and_then(|node| shards(node, sink));
     let mut timeout = |key: &'static str, default: Duration, sink: &mut Sink| {
@@ -102,6 +115,9 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
         .and_then(|node| compression::compression(node, sink))
         .flatten();
     client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
+    if let Some(node) = fields.take("classes") {
+        client.classes = classes::classes(node, &client, sink);
+    }
     fields.finish(sink);
     client
 }
@@ -124,8 +140,9 @@ mod tests {
 
     #[test]
     fn policies_are_written_in_recordings_as_in_profiles() {
-        for (word, policy) in POLICIES {
+        for (word, policy) in DNS_POLICIES {
             assert_eq!(serde_json::to_value(policy).expect("writes"), word);
+            assert_eq!(policy.to_string(), word);
         }
     }
 }

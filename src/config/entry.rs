@@ -1,7 +1,9 @@
 //! The address of a target as a URL: scheme, host, port and path. The one place that takes URLs apart.
 
+use serde::{Deserialize, Serialize};
+
 /// A URL taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// `http` or `https`.
     pub scheme: String,
@@ -86,6 +88,20 @@ impl Entry {
         })
     }
 
+    /// As it was written, but for the query, which may hold what is nobody's business.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let host = match self.host.contains(':') {
+            true => format!("[{}]", self.host),
+            false => self.host.clone(),
+        };
+        let path = self.path.split('?').next().unwrap_or_default();
+        match (self.scheme.as_str(), self.port) {
+            ("http", 80) | ("https", 443) => format!("{}://{host}{path}", self.scheme),
+            (scheme, port) => format!("{scheme}://{host}:{port}{path}"),
+        }
+    }
+
     /// Takes the URL of a target apart, which has no path.
     pub fn bare(url: &str) -> Result<Self, EntryError> {
         let entry = Self::read(url)?;
@@ -124,6 +140,19 @@ mod tests {
                 ),
                 (scheme, host, port, path)
             );
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_its_query() {
+        for (url, shown) in [
+            (
+                "https://id.example.com/token?key=secret",
+                "https://id.example.com/token",
+            ),
+            ("http://[::1]:8080/t", "http://[::1]:8080/t"),
+        ] {
+            assert_eq!(Entry::read(url).unwrap().shown(), shown);
         }
     }
 

@@ -439,6 +439,100 @@ fn all_are_said(sources: &Sources, table: &[Mistake]) {
 }
 
 #[test]
+fn classes_are_as_the_client_but_for_what_they_say() {
+    let files = sources(PROFILE, &[("a.yaml", EXPERIMENT)]);
+    let client = "{ dns: pin, retries: { attempts: 5 }, classes: { \
+                  browser: { share: 70%, dns: honour-ttl, retries: { attempts: 2 } }, \
+                  jvm: { share: 29.9%, dns: jvm-30s }, calm: { share: 0.1%, retries: none } } }";
+    let config = load(&files, &set(&[("client", client)])).unwrap_or_else(|errors| panic!("{errors}"));
+    let classes = config.profile.client.classes.iter();
+    let read: Vec<_> = classes
+        .map(|class| {
+            let attempts = class.retries.as_ref().map(|retries| retries.attempts);
+            (class.name.as_str(), class.share, class.dns, attempts)
+        })
+        .collect();
+    assert_eq!(
+        read,
+        [
+            ("browser", 0.7, DnsPolicy::HonourTtl, Some(2)),
+            ("jvm", 0.299, DnsPolicy::Jvm, Some(5)),
+            ("calm", 0.001, DnsPolicy::Pin, None)
+        ]
+    );
+    let less = set(&[
+        ("client", client),
+        ("client.classes.jvm.dns", "forever"),
+        ("client.classes.jvm.share", "29%"),
+        ("client.classes.calm.share", "1%"),
+    ]);
+    let config = load(&files, &less).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.profile.client.classes[1].dns, DnsPolicy::Forever);
+}
+
+#[test]
+fn mistakes_of_classes_are_said_with_what_to_do() {
+    let many: Vec<String> = (0..17).map(|number| format!("c{number}: {{ share: 1% }}")).collect();
+    let many = format!("{{ {} }}", many.join(", "));
+    let table: &[Mistake] = &[
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 60% }, b: { share: 30% } }",
+            "90% together",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 60% }, b: { share: 50% } }",
+            "make them 100%",
+        ),
+        (&[], "client.classes", "{}", "0% together"),
+        (&[], "client.classes", "[a]", "`classes` is a mapping"),
+        (&[], "client.classes", "{ a: 100% }", "class \"a\" is a mapping"),
+        (&[], "client.classes", "{ a: { dns: pin } }", "add `share: 50%`"),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 0.7 }, b: { share: 30% } }",
+            "a share in percent",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 0% }, b: { share: 100% } }",
+            "has no users",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 100%, dns: honor-ttl } }",
+            "did you mean \"honour-ttl\"",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 100%, retry: {} } }",
+            "known here: share, dns, retries",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 100%, retries: { attempts: 1 } } }",
+            "from 2 to 20",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 100%, retries: never } }",
+            "is a mapping",
+        ),
+        (&[], "client.classes", &many, "17 classes are more than 16"),
+    ];
+    all_are_said(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), table);
+}
+
+#[test]
 fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
     let step = "journeys.order.steps.0";
     let table: &[Mistake] = &[
@@ -480,6 +574,60 @@ fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
             "journeys.order.auth",
             "{ bearer: t, sigv4: { service: s3 } }",
             "either `bearer` or `sigv4`",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { client_id: a, client_secret: '{{ env(S) }}' } }",
+            "add `token_url: https://",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'id/token', client_id: a, client_secret: '{{ env(S) }}' } }",
+            "is not a URL",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: b } }",
+            "export CLIENT_SECRET=",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: '{{ unique }}', client_secret: '{{ env(S) }}' } }",
+            "the same for every request",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', credentials: frm } }",
+            "did you mean \"form\"",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', tokens: 0 } }",
+            "write `shared`",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', rate: 0/s } }",
+            "what it bears",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', refresh_before: 30 } }",
+            "add a unit",
+        ),
+        (
+            &[],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', scop: b } }",
+            "did you mean \"scope\"",
         ),
         (
             &[],

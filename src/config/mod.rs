@@ -5,6 +5,7 @@
 mod auth;
 pub mod body;
 pub mod checks;
+pub mod classes;
 pub mod client;
 pub mod compression;
 mod condition;
@@ -21,6 +22,7 @@ mod load;
 pub mod loads;
 mod nearest;
 mod node;
+pub mod oauth2;
 pub mod objective;
 mod objective_text;
 mod overrides;

@@ -1,10 +1,10 @@
 //! Signature Version 4: `auth: { sigv4: ... }`. What is secret stands in the environment, and only its name in a file.
 
+use super::auth::{same_for_all, secret};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
-use super::journey::template;
 use super::node::Node;
-use super::template::{Holes, Piece};
+use super::template::Piece;
 
 /// How requests are signed for AWS.
 #[derive(Clone, Debug)]
@@ -30,15 +30,6 @@ pub(super) fn sigv4(node: &Node, sink: &mut Sink) -> Option<SigV4> {
     let secret_key = fields.require("secret_key", "\"{{ env(AWS_SECRET_ACCESS_KEY) }}\"", sink);
     let session_token = fields.take("session_token");
     fields.finish(sink);
-    let secret = |node: &Node, name: &str, sink: &mut Sink| {
-        let pieces = same_for_all(node, sink)?;
-        if !matches!(pieces.as_slice(), [Piece::Env(_)]) {
-            let hint = format!("write \"{{{{ env({name}) }}}}\", and export {name}=...");
-            sink.push(Mistake::at(&node.place, "a secret stands in the environment, not in a file").hint(hint));
-            return None;
-        }
-        Some(pieces)
-    };
     let name = |node: &Node, sink: &mut Sink| {
         let name = decode::text(node, sink)?;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -64,22 +55,4 @@ pub(super) fn sigv4(node: &Node, sink: &mut Sink) -> Option<SigV4> {
         secret_key: secret_key?,
         session_token,
     })
-}
-
-/// A text that is the same for every request.
-fn same_for_all(node: &Node, sink: &mut Sink) -> Option<Vec<Piece>> {
-    let holes = Holes {
-        variables: &[],
-        id: false,
-    };
-    let pieces = template(node, &holes, sink)?;
-    if pieces
-        .iter()
-        .any(|piece| !matches!(piece, Piece::Text(_) | Piece::Env(_)))
-    {
-        let hint = "write a text or `{{ env(NAME) }}`";
-        sink.push(Mistake::at(&node.place, "credentials are the same for every request").hint(hint));
-        return None;
-    }
-    Some(pieces)
 }

@@ -152,7 +152,8 @@ pub(super) fn tier(node: &Node, sink: &mut Sink) -> Option<u8> {
     let tier = decode::count(node, sink)?;
     let tier = u8::try_from(tier).ok().filter(|tier| (1..=6).contains(tier));
     if tier.is_none() {
-        sink.push(Mistake::at(&node.place, "a tier is a number from 1 to 6"));
+        let hint = "1 is up to 1,000 users, 2 up to 10,000, and so on";
+        sink.push(Mistake::at(&node.place, "a tier is a number from 1 to 6").hint(hint));
     }
     tier
 }
@@ -164,7 +165,7 @@ pub(super) fn users(node: &Node, sink: &mut Sink) -> Option<u64> {
         sink.push(Mistake::at(&node.place, "zero users send nothing").hint("write at least one user"));
     }
     if users > USERS_MAX {
-        sink.push(Mistake::at(&node.place, "more than 100_000_000 users"));
+        sink.push(Mistake::at(&node.place, "more than 100_000_000 users").hint("write fewer users"));
     }
     (1..=USERS_MAX).contains(&users).then_some(users)
 }
@@ -198,7 +199,11 @@ fn stage(node: &Node, sink: &mut Sink) -> Option<Stage> {
             if rate <= 0.0 {
                 sink.push(Mistake::at(&node.place, "zero arrivals send nothing").hint("write a rate such as 500/s"));
             }
-            (rate > 0.0).then_some(Load::Arrivals(rate))
+            if rate > USERS_MAX as f64 {
+                let message = "more than 100_000_000 arrivals a second";
+                sink.push(Mistake::at(&node.place, message).hint("write a lower rate"));
+            }
+            (rate > 0.0 && rate <= USERS_MAX as f64).then_some(Load::Arrivals(rate))
         }),
         (None, None) => {
             sink.push(

@@ -3,6 +3,7 @@
 //! Only takes them apart; filling them is the generator's work.
 
 use super::nearest::suggest;
+use super::oauth2::OAuth2;
 
 /// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub enum Piece {
     Base64(Vec<Piece>),
     /// What stood in a file.
     Bytes(Vec<u8>),
+    /// A token that this client has got.
+    Token(Box<OAuth2>),
 }
 
 impl Piece {

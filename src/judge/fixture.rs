@@ -134,6 +134,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         feeders: Vec::new(),
         journeys: vec![journey("browse", 0), journey("order", 1)],
         steps: vec![step("browse", 0), step("order", 1)],
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: Spacing::Even,
@@ -156,6 +157,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             shards: None,
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),
@@ -334,6 +336,7 @@ impl Fixture {
         self.event(
             at,
             Event::DnsChanged {
+                class: None,
                 name: "shop.test".to_owned(),
                 addresses: vec![address.parse().expect("an address")],
                 ttl: secs(60.0),
@@ -527,6 +530,7 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
         pulses,
         probes,
         ledgers: BTreeMap::new(),
+        tokens: Vec::new(),
         events: Vec::new(),
         dropped: BTreeMap::new(),
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Honesty;
+use super::standstill::Standstill;
 use super::timeline::Timeline;
 use super::verdict::format_share;
 use crate::plan::{Phase, Plan};
@@ -21,7 +22,7 @@ const UNSENT_MAX: f64 = 0.01;
 const SEGMENTS_MIN: u64 = 1_000;
 
 /// The generator's health over the whole run.
-pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
+pub(super) fn honesty(timeline: &Timeline<'_>, standstill: &Standstill) -> Honesty {
     let slices: Vec<&Slice> = timeline.recording.slices.iter().collect();
     let bounds = timeline.plan.honesty;
     let most = |of: fn(&GeneratorSlice) -> f64| slices.iter().map(|slice| of(&slice.generator)).fold(0.0, f64::max);
@@ -31,6 +32,7 @@ pub(super) fn honesty(timeline: &Timeline<'_>) -> Honesty {
         requests: slices.iter().map(|slice| requests(slice)).sum(),
         lag_p99: lag_p99(&slices),
         lag_p99_max: bounds.lag_p99_max,
+        stood_still: standstill.seconds.len(),
         cpu_max: most(|generator| generator.cpu_busiest_shard),
         cpu_bound: bounds.cpu_max,
         cpu_over: over(&slices, |generator| generator.cpu_busiest_shard > bounds.cpu_max),
@@ -153,10 +155,26 @@ fn resent(timeline: &Timeline<'_>, calm: &[&Slice]) -> Option<String> {
 }
 
 fn unsent(calm: &[&Slice]) -> Option<String> {
-    let unsent: u64 = calm.iter().map(|slice| slice.dropped).sum();
-    let intended: u64 = calm.iter().map(|slice| slice.intended).sum();
-    (unsent as f64 > UNSENT_MAX * intended as f64)
-        .then(|| format!("{unsent} of {intended} intended requests could not be sent"))
+    let sum = |of: fn(&Slice) -> u64| calm.iter().map(|slice| of(slice)).sum::<u64>();
+    let (unsent, unmade, intended) = (sum(|of| of.dropped), sum(|of| of.unmade), sum(|of| of.intended));
+    if unsent as f64 <= UNSENT_MAX * intended as f64 {
+        return None;
+    }
+    // Whether the target was slow or the time too short cannot be told; the generator's fault it is not.
+    let mut told = Vec::new();
+    if unmade > 0 {
+        told.push(format!(
+            "{unmade} passes were left unmade when the time of their load was over"
+        ));
+    }
+    if unsent > unmade {
+        let sendable = intended.saturating_sub(unmade);
+        told.push(format!(
+            "{} of {sendable} intended requests could not be sent",
+            unsent - unmade
+        ));
+    }
+    Some(told.join(", "))
 }
 
 /// The seconds outside faults and recoveries: in one, a full queue or a silent peer is the target's doing.
@@ -187,7 +205,8 @@ fn requests(slice: &Slice) -> u64 {
     slice.steps.iter().map(|step| step.ok + step.failures()).sum()
 }
 
-fn lag_p99(slices: &[&Slice]) -> Duration {
+/// p99 of lag over these seconds, all steps; zero where nothing was sent.
+pub(super) fn lag_p99(slices: &[&Slice]) -> Duration {
     let mut merged = Hist::working();
     for step in slices.iter().flat_map(|slice| &slice.steps) {
         // A damaged histogram adds nothing; the latency measures report it.

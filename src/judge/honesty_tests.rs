@@ -54,7 +54,7 @@ type Change = fn(&mut Slice);
 
 #[test]
 fn honesty_ends_beyond_each_bound_and_says_which() {
-    let cases: [(&str, Change); 7] = [
+    let cases: [(&str, Change); 9] = [
         ("p99 of lag was 401ms, more than 100ms", |slice| {
             let mut lag = Hist::working();
             lag.record_n(400_000, 100).expect("within bounds");
@@ -78,6 +78,15 @@ fn honesty_ends_beyond_each_bound_and_says_which() {
             slice.generator.segments_resent = 80
         }),
         ("intended requests could not be sent", |slice| slice.dropped = 5),
+        (
+            "passes were left unmade when the time of their load was over",
+            |slice| {
+                (slice.dropped, slice.unmade) = (5, 5);
+            },
+        ),
+        ("were left unmade when the time of their load was over, ", |slice| {
+            (slice.dropped, slice.unmade) = (5, 3);
+        }),
     ];
     for (why, change) in cases {
         let honesty = honesty_of(change);

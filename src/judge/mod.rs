@@ -13,6 +13,7 @@ mod reach;
 mod redundancy;
 mod routing;
 mod scaling;
+mod standstill;
 mod steered;
 mod timeline;
 mod traffic;
@@ -23,10 +24,13 @@ pub(crate) mod fixture;
 #[cfg(test)]
 mod honesty_tests;
 #[cfg(test)]
+mod standstill_tests;
+#[cfg(test)]
 mod steered_tests;
 #[cfg(test)]
 mod tests;
 
+use standstill::Standstill;
 pub use timeline::Timeline;
 pub use verdict::*;
 
@@ -41,12 +45,14 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     timeline.settle_phases(&findings);
     let scale_outs = scaling::decisions(&timeline);
     faults::complete(&timeline, &mut findings);
-    let honesty = honesty::honesty(&timeline);
-    let objectives: Vec<_> = plan
+    let standstill = Standstill::of(plan, recording);
+    let honesty = honesty::honesty(&timeline, &standstill);
+    let mut objectives: Vec<_> = plan
         .objectives
         .iter()
         .map(|objective| objectives::evaluate(&timeline, objective, &scale_outs))
         .collect();
+    standstill.reconsider(plan, recording, &mut objectives);
     let outcome = run_outcome(&objectives, &honesty, recording.ended);
     Verdict {
         outcome,
@@ -134,7 +140,7 @@ fn sentence(
             )
         }
         Outcome::Inconclusive => match &honesty.spoiled {
-            Some(why) => format!("Inconclusive: the generator spoilt the measurement; {why}."),
+            Some(why) => format!("Inconclusive: the measurement is spoilt; {why}."),
             None if total == 0 => "Inconclusive: there is no objective to judge by.".to_owned(),
             None if of(Outcome::Inconclusive).count() == 0 => {
                 "Inconclusive: the run ended before its schedule did.".to_owned()

@@ -71,7 +71,7 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
             .or_else(|| honesty::spoiled(timeline, &timeline.slices(&Scope::Run)))
     {
         verdict.outcome = Outcome::Inconclusive;
-        verdict.why = format!("the generator spoilt it: {why}");
+        verdict.why = format!("the measurement is spoilt: {why}");
     } else if could_change(&verdict, objective) && cut_short(timeline, &objective.scope) {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but the run ended before this was over", verdict.why);

@@ -248,6 +248,8 @@ pub struct Honesty {
     /// Its bound.
     #[serde(with = "seconds")]
     pub lag_p99_max: Duration,
+    /// Seconds whose own p99 of lag was over the bound.
+    pub stood_still: usize,
     /// Highest CPU share of a shard.
     pub cpu_max: f64,
     /// Its bound.

@@ -103,6 +103,7 @@ impl AdHoc {
                 ..JourneyPlan::default()
             }],
             steps: vec![step],
+            token_clients: Vec::new(),
             model,
             spacing: Spacing::Even,
             stages: vec![StagePlan {
@@ -125,6 +126,7 @@ impl AdHoc {
                 shards: Some(self.cores),
                 retries: None,
                 tls: self.tls,
+                classes: Vec::new(),
                 forced_lag: Duration::ZERO,
             },
             ledgers: BTreeMap::new(),

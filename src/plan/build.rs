@@ -5,12 +5,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::feed::{self, FedLoads};
+use super::oauth2;
 use super::{
-    Allow, Body, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory, JourneyPlan,
-    LedgerPlan, Measure, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan, StagePlan, StepPlan,
-    StopCondition, TargetPlan, Template,
+    Allow, Body, ClassPlan, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
+    JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan,
+    StagePlan, StepPlan, StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
+use crate::config::classes::Class;
+use crate::config::oauth2::OAuth2;
 use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
 use crate::config::{
@@ -87,6 +90,7 @@ pub fn check(config: &Config) -> Result<(), PlanErrors> {
 pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Result<Plan, PlanErrors> {
     let mut mistakes = Vec::new();
     let profile = &config.profile;
+    let clients = oauth2::clients(profile);
     let mut steps = Vec::new();
     let mut journeys = Vec::new();
     for (index, journey) in profile.journeys.iter().enumerate() {
@@ -97,7 +101,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             protocol: step.protocol.clone(),
             method: step.method.clone(),
             path: template(&step.path),
-            headers: headers(step, &profile.client),
+            headers: headers(step, &profile.client, &clients),
             sign: step.sign.as_ref().map(sign),
             body: step.body.as_ref().map(|body| Body {
                 content_type: body.content_type.clone(),
@@ -185,6 +189,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             .collect(),
         journeys,
         steps,
+        token_clients: clients.iter().map(token_client).collect(),
         model: schedule.model,
         spacing: profile.spacing,
         stages,
@@ -202,6 +207,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             shards: client.shards,
             retries: client.retries.clone(),
             tls: client.tls.clone(),
+            classes: client.classes.iter().map(class).collect(),
             forced_lag: profile.forced_lag,
         },
         ledgers: profile
@@ -215,7 +221,7 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
                         headers: l
                             .headers
                             .iter()
-                            .map(|(name, value)| (name.clone(), template(value)))
+                            .map(|(name, value)| (name.clone(), with_tokens(value, &clients)))
                             .collect(),
                         sign: l.sign.as_ref().map(sign),
                     },
@@ -239,9 +245,11 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
 }
 
 /// The headers of a step, with what it says of the answers' encoding.
-fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
+fn headers(step: &Step, client: &Client, clients: &[OAuth2]) -> Vec<(String, Template)> {
     let written = step.headers.iter();
-    let mut headers: Vec<_> = written.map(|(name, value)| (name.clone(), template(value))).collect();
+    let mut headers: Vec<_> = written
+        .map(|(name, value)| (name.clone(), with_tokens(value, clients)))
+        .collect();
     let codings = step.accept_encoding.as_ref().unwrap_or(&client.accept_encoding);
     let has = headers
         .iter()
@@ -251,6 +259,15 @@ fn headers(step: &Step, client: &Client) -> Vec<(String, Template)> {
         headers.push(("accept-encoding".to_owned(), Template { parts }));
     }
     headers
+}
+
+fn class(class: &Class) -> ClassPlan {
+    ClassPlan {
+        name: class.name.clone(),
+        share: class.share,
+        dns: class.dns,
+        retries: class.retries.clone(),
+    }
 }
 
 fn sign(sign: &SigV4) -> SigV4Plan {
@@ -263,19 +280,41 @@ fn sign(sign: &SigV4) -> SigV4Plan {
     }
 }
 
+fn token_client(client: &OAuth2) -> OAuth2Plan {
+    OAuth2Plan {
+        token_url: client.token_url.clone(),
+        client_id: template(&client.client_id),
+        client_secret: template(&client.client_secret),
+        scope: client.scope.clone(),
+        audience: client.audience.clone(),
+        credentials: client.credentials,
+        tokens: client.tokens,
+        refresh_before: client.refresh_before,
+        spacing: client.spacing,
+    }
+}
+
+/// A text that no token stands in: only headers have them.
 fn template(pieces: &[Piece]) -> Template {
-    let part = |piece: &Piece| match piece {
-        Piece::Text(text) => Part::Text(text.clone()),
-        Piece::Random(low, high) => Part::Random(*low, *high),
-        Piece::Unique => Part::Unique,
-        Piece::Id => Part::Id,
-        Piece::Variable(name) => Part::Variable(name.clone()),
-        Piece::Env(name) => Part::Env(name.clone()),
-        Piece::Base64(pieces) => Part::Base64(template(pieces)),
-        Piece::Bytes(bytes) => Part::Bytes(bytes.clone()),
+    with_tokens(pieces, &[])
+}
+
+fn with_tokens(pieces: &[Piece], clients: &[OAuth2]) -> Template {
+    let part = |piece: &Piece| {
+        Some(match piece {
+            Piece::Text(text) => Part::Text(text.clone()),
+            Piece::Random(low, high) => Part::Random(*low, *high),
+            Piece::Unique => Part::Unique,
+            Piece::Id => Part::Id,
+            Piece::Variable(name) => Part::Variable(name.clone()),
+            Piece::Env(name) => Part::Env(name.clone()),
+            Piece::Base64(pieces) => Part::Base64(template(pieces)),
+            Piece::Bytes(bytes) => Part::Bytes(bytes.clone()),
+            Piece::Token(client) => Part::Token(clients.iter().position(|known| *known == **client)?),
+        })
     };
     Template {
-        parts: pieces.iter().map(part).collect(),
+        parts: pieces.iter().filter_map(part).collect(),
     }
 }
 

@@ -81,7 +81,9 @@ impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
     /// connections of their own keep them while they think.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
-        let to_one_max = plan.client.connections.pool as f64 * shards as f64;
+        // Each class of clients has pools of its own.
+        let pools = shards * plan.client.classes.len().max(1);
+        let to_one_max = plan.client.connections.pool as f64 * pools as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
         let most = plan.peak(|load, level| match load.model {
             LoadModel::Users if per_user => level,

@@ -1,13 +1,13 @@
 //! `{{ env(NAME) }}`: a plan names variables of the environment, and never holds what they are, so that a secret does not
 //! come into a file by being used.
 
-use super::{Part, Plan, SigV4Plan, Template};
+use super::{OAuth2Plan, Part, Plan, SigV4Plan, Template};
 
 /// A variable that a plan needs and the environment has not.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{needed_by} needs the variable {name} of the environment, which is not set\nhint: export {name}=...")]
 pub struct MissingVariable {
-    /// The first step or ledger that needs it, as it is called in a sentence.
+    /// The first step, ledger or client that needs it, as it is called in a sentence.
     pub needed_by: String,
     /// Its name.
     pub name: String,
@@ -28,6 +28,10 @@ impl Plan {
             let sign = ledger.sign.iter_mut().flat_map(SigV4Plan::templates);
             let all = std::iter::once(&mut ledger.read).chain(headers).chain(sign);
             fill_all(all, &value, || format!("ledger {name:?}"))?;
+        }
+        for client in &mut self.token_clients {
+            let url = client.token_url.shown();
+            fill_all(OAuth2Plan::templates(client), &value, || format!("the client of {url}"))?;
         }
         Ok(self)
     }

@@ -19,7 +19,7 @@ pub(super) fn check(feeders: &[Feeder], loads: &FedLoads<'_>, mistakes: &mut Vec
         let (rows, needed) = (feeder.table.rows(), loads.passes(index));
         if needed.floor() > rows as f64 {
             let message = format!(
-                "feeder {:?} has {} rows, and about {} passes take one each: it runs dry",
+                "feeder {:?} has {} rows, and about {} passes take one each (`order: unique`): it runs dry",
                 feeder.name,
                 format_count(rows as u64),
                 format_count(needed as u64)

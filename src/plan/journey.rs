@@ -212,6 +212,8 @@ pub enum Part {
     Variable(String),
     /// `{{ env(NAME) }}`: a variable of the environment; see [`Plan::with_environment`].
     Env(String),
+    /// The token of the client of this index in [`Plan::token_clients`], which its users have at the time.
+    Token(usize),
     /// What this gives, in Base64.
     Base64(Template),
     /// Bytes as they are.

@@ -12,6 +12,7 @@ mod in_base64;
 mod inventory;
 mod journey;
 mod loads;
+mod oauth2;
 mod print;
 mod resolve;
 mod schedule;
@@ -28,9 +29,11 @@ pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::compression::Coding;
 pub use crate::config::connections::{ConnectionUse, Connections};
+pub use crate::config::entry::Entry;
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
+pub use crate::config::oauth2::CredentialsIn;
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 pub use crate::config::protocol::{EventsUntil, Protocol, TcpStep, TcpUntil, WebSocketStep};
 pub use crate::config::retry::{Retries, RetryOn};
@@ -41,13 +44,14 @@ use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use build::{PlanErrors, PlanOptions, build, check};
 pub use capacity::{Addresses, Capacity, Limits, capacity};
-pub use client::{ClientPlan, DnsPolicy};
+pub use client::{ClassPlan, ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
 pub use inventory::{
     Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
+pub use oauth2::OAuth2Plan;
 pub use print::print;
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
@@ -73,6 +77,9 @@ pub struct Plan {
     pub journeys: Vec<JourneyPlan>,
     /// Every step of every journey, in order.
     pub steps: Vec<StepPlan>,
+    /// Clients that get tokens; [`Part::Token`] is one of them by its index.
+    #[serde(default)]
+    pub token_clients: Vec<OAuth2Plan>,
     /// Open or closed model, of all loads.
     pub model: LoadModel,
     /// How arrivals of the open model are spaced, where there is one load.

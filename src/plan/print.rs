@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan};
+use super::{ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan};
 use crate::units::{format_count, format_duration};
 
 /// Calls the observers make, by the kind of role; the write calls come from the faults.
@@ -143,7 +143,21 @@ fn stages(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let steps = super::flow::written(plan, journey);
         writeln!(out, "  journey {}: {share}, steps {steps}", journey.name)?;
     }
-    Ok(())
+    plan.client.classes.iter().try_for_each(|class| self::class(class, out))
+}
+
+fn class(class: &ClassPlan, out: &mut String) -> std::fmt::Result {
+    let retries = match &class.retries {
+        None => "no retries".to_owned(),
+        Some(retries) => format!("{} attempts", retries.attempts),
+    };
+    writeln!(
+        out,
+        "  class {}: {} of users, DNS {}, {retries}",
+        class.name,
+        percent(class.share),
+        class.dns
+    )
 }
 
 fn stage(index: usize, stage: &StagePlan, model: LoadModel, rate: f64, out: &mut String) -> std::fmt::Result {

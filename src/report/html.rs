@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::times::Row;
-use super::{Report, json, terminal, text};
+use super::{Report, TokenSummary, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
 use crate::units::{format_count, format_duration};
@@ -55,6 +55,7 @@ fn page(report: &Report) -> Value {
         honesty => honesty(report),
         spoiled => verdict.honesty.spoiled.clone(),
         commands => report.commands.iter().map(|command| (format_duration(command.at), command.did.clone())).collect::<Vec<_>>(),
+        tokens => report.tokens.iter().map(TokenSummary::line).collect::<Vec<_>>(),
         rerun => report.rerun.clone(),
         not_the_same => text::not_the_same(report),
         tenfold => report.tenfold.clone(),
@@ -310,7 +311,11 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
         (
             "lag p99 (real time)",
             format_duration(honesty.lag_p99),
-            format!("at most {}", format_duration(honesty.lag_p99_max)),
+            format!(
+                "at most {}; over it in {}s",
+                format_duration(honesty.lag_p99_max),
+                format_count(honesty.stood_still as u64)
+            ),
         ),
         (
             "busiest shard, CPU",
@@ -336,7 +341,7 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
         (
             "requests sent again",
             format_count(honesty.retries),
-            "the client's retries".to_owned(),
+            "the client's retries, and what met a connection just closed".to_owned(),
         ),
         ("records lost", format_count(dropped), "none allowed".to_owned()),
         (

@@ -12,6 +12,7 @@ mod series;
 mod terminal;
 mod text;
 mod times;
+mod tokens;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ pub use places::{Outcomes, Places};
 pub use series::Series;
 pub use terminal::terminal;
 pub use times::{Distribution, RequestTimes, Times};
+pub use tokens::TokenSummary;
 
 use std::time::Duration;
 
@@ -59,6 +61,8 @@ pub struct Report {
     pub verdict: Verdict,
     /// Where the time of requests went, real milliseconds.
     pub times: Times,
+    /// Requests for tokens, by client; none where nobody wanted any.
+    pub tokens: Vec<TokenSummary>,
     /// How requests ended, by Region, AZ and instance.
     pub places: Places,
     /// Per-second values, all arrays of one length.
@@ -156,6 +160,7 @@ impl Report {
             },
             verdict,
             times: Times::new(plan, recording),
+            tokens: TokenSummary::all(recording),
             places: Places::new(recording),
             series: Series::new(plan, recording),
             commands: commands(plan, recording),

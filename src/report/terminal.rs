@@ -97,6 +97,12 @@ pub fn terminal(report: &Report, color: bool) -> String {
         heading(&mut out, &paint, "Where the time went (real time)");
         out.push_str(&times);
     }
+    if !report.tokens.is_empty() {
+        heading(&mut out, &paint, "Tokens (real time)");
+        for tokens in &report.tokens {
+            line(&mut out, &format!("  {}", tokens.line()));
+        }
+    }
     honesty(&mut out, report, &paint);
     heading(&mut out, &paint, "Again");
     line(&mut out, &format!("  {}", report.rerun));
@@ -256,10 +262,14 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
         0 => String::new(),
         retries => format!(", {} sent again", format_count(retries)),
     };
+    let still = match honesty.stood_still {
+        0 => String::new(),
+        seconds => format!(", over it in {}s", format_count(seconds as u64)),
+    };
     line(
         out,
         &format!(
-            "  {answer}  {} requests, lag p99 {} of {}, busiest shard {} of {}, process {:.2} cores, {}, {} connections, {} not sent{again}",
+            "  {answer}  {} requests, lag p99 {} of {}{still}, busiest shard {} of {}, process {:.2} cores, {}, {} connections, {} not sent{again}",
             format_count(honesty.requests),
             format_duration(honesty.lag_p99),
             format_duration(honesty.lag_p99_max),

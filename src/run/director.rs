@@ -18,7 +18,8 @@ use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
 use crate::run::control::{self, Done, Helm, Order, Orders, Status};
 use crate::run::load::{self, Load, LoadEnd, LoadError};
 use crate::run::notes::note;
-use crate::run::observe::{self, Observe, ObserveEnd};
+use crate::run::oauth2::{Keeping, TokenError, Tokens};
+use crate::run::observe::{self, Access, Observe, ObserveEnd};
 use crate::run::recorded::Recorded;
 use crate::run::slices::SliceBuffer;
 use crate::run::stop::{StopWatch, error_share, latency};
@@ -88,6 +89,12 @@ pub enum RunError {
     /// The journal could not be opened or written: nothing was injected.
     #[error("cannot write the journal")]
     Journal(#[from] std::io::Error),
+    /// A token that users need could not be got: nothing was sent to the target.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The user did not wait for it to begin.
+    #[error("interrupted before the load began")]
+    Interrupted,
     /// The load could not be built.
     #[error("cannot start the load")]
     Load(#[from] LoadError),
@@ -100,10 +107,14 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         clock,
         account,
         journal,
-        interrupts,
+        mut interrupts,
         orders,
         progress,
     } = setup;
+    let tokens = tokio::select! {
+        tokens = Tokens::obtain(&plan) => tokens?,
+        Some(_) = interrupts.recv() => return Err(RunError::Interrupted),
+    };
     let sources = load::assemble(plan.clone()).await;
     let run_clock = RunClock::new(clock, Instant::now() + LEAD);
     let (events_tx, events) = mpsc::channel(8192);
@@ -114,6 +125,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let signals = load::Signals {
         stop: stop_rx.clone(),
         steered,
+        tokens: tokens.held(),
     };
 
     let runner = match &account {
@@ -129,12 +141,15 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         }
         None => None,
     };
-    let tls = Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?;
+    let access = Access {
+        tls: Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?,
+        tokens: tokens.held(),
+    };
     let load = load::start(plan.clone(), sources, run_clock, shards_tx, events_tx.clone(), signals)?;
     let reader = account.as_ref().map(|(reader, _)| reader.clone());
     let observe = observe::start(
         &plan,
-        tls.as_ref(),
+        &access,
         reader,
         run_clock,
         events_tx.clone(),
@@ -142,7 +157,8 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         &stop_rx,
     );
     let director = Director {
-        tls,
+        access,
+        keeping: tokens.keep(run_clock, &events_tx),
         recorded: Recorded::default(),
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
@@ -172,7 +188,9 @@ struct Inputs {
 
 struct Director {
     plan: Arc<Plan>,
-    tls: Option<Arc<Tls>>,
+    access: Access,
+    /// Tokens are renewed until the last request is sent.
+    keeping: Keeping,
     clock: RunClock,
     runner: Option<Arc<Runner>>,
     recorded: Recorded,
@@ -456,7 +474,7 @@ impl Director {
         match ended {
             // The user waits for the prompt, or nobody is there to ask.
             Ended::Interrupted | Ended::Unreachable => observe::unread(&self.plan, acknowledged, &unknown),
-            _ => observe::read_back(&self.plan, self.tls.as_ref(), acknowledged, &unknown).await,
+            _ => observe::read_back(&self.plan, &self.access, acknowledged, &unknown).await,
         }
     }
 
@@ -483,9 +501,14 @@ impl Director {
         } else {
             Ended::Unreverted
         };
-        let recording = self
-            .recorded
-            .recording(self.clock, duration, ended, load_end.pulses, ledgers);
+        let recording = self.recorded.recording(
+            self.clock,
+            duration,
+            ended,
+            load_end.pulses,
+            ledgers,
+            self.keeping.end(),
+        );
         (recording, reverts)
     }
 }

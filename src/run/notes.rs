@@ -11,9 +11,12 @@ pub(super) fn note(event: &Event) -> Option<String> {
         Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
         Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
         Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
-        Event::DnsChanged { name, addresses, .. } => {
+        Event::DnsChanged {
+            class, name, addresses, ..
+        } => {
             let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-            Some(format!("dns: {name} -> {}", addresses.join(" ")))
+            let who = class.as_ref().map(|class| format!(" ({class})")).unwrap_or_default();
+            Some(format!("dns{who}: {name} -> {}", addresses.join(" ")))
         }
         Event::ScalingActivity {
             region,
@@ -33,6 +36,9 @@ pub(super) fn note(event: &Event) -> Option<String> {
             "route 53: {endpoint} is {}",
             if *healthy { "healthy" } else { "unhealthy" }
         )),
+        Event::TokenNotRenewed { token_url, reason } => Some(format!("{token_url}: token not renewed: {reason}")),
+        Event::TokenExpired { token_url } => Some(format!("{token_url}: the token is over, and is sent all the same")),
+        Event::TokenRenewed { token_url } => Some(format!("{token_url}: the token is renewed again")),
         Event::StopConditionMet { condition, experiment } => {
             Some(format!("{experiment}: stop condition met: {condition}"))
         }

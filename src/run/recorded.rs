@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::event::Stamped;
-use crate::recording::{Ended, LedgerResult, ProbeSample, Pulse, RECORDING_VERSION, Recording, Slice};
+use crate::recording::{Ended, LedgerResult, ProbeSample, Pulse, RECORDING_VERSION, Recording, Slice, TokenAccount};
 
 /// Events kept at most; more are counted in `Recording::dropped`.
 const EVENTS_MAX: usize = 200_000;
@@ -56,6 +56,7 @@ impl Recorded {
         ended: Ended,
         pulses: Vec<Pulse>,
         ledgers: BTreeMap<String, LedgerResult>,
+        tokens: Vec<TokenAccount>,
     ) -> Recording {
         self.events.sort_by_key(|stamped| stamped.at);
         Recording {
@@ -69,6 +70,7 @@ impl Recorded {
             pulses,
             probes: self.probes,
             ledgers,
+            tokens,
             events: self.events,
             dropped: self.dropped,
         }

@@ -59,6 +59,15 @@ impl Tls {
         }
     }
 
+    /// HTTP to another host than the target, whose certificate is for that host whatever the target's is for.
+    pub fn to_host(host: &str, plan: &TlsSettings) -> Result<Self, TlsError> {
+        let plan = TlsSettings {
+            server_name: None,
+            ..plan.clone()
+        };
+        Self::new(host, &plan, &[b"http/1.1"])
+    }
+
     /// TLS to `host` for a protocol that has no name in ALPN.
     pub fn without_alpn(host: &str, plan: &TlsSettings) -> Result<Self, TlsError> {
         Self::new(host, plan, &[])

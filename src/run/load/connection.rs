@@ -258,6 +258,10 @@ pub fn connect_failure(error: &io::Error) -> Option<FailureKind> {
     if is_tls(error) {
         return Some(FailureKind::Tls);
     }
+    // The server took the connection and ended it within the handshake.
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return Some(FailureKind::Reset);
+    }
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE | Errno::ENFILE | Errno::EADDRNOTAVAIL | Errno::ENOBUFS | Errno::ENOMEM) => None,
         Some(Errno::ECONNRESET | Errno::ECONNABORTED | Errno::EPIPE) => Some(FailureKind::Reset),

@@ -10,15 +10,17 @@ use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
-use super::passes::{Pass, Place};
+use super::passes::{Owner, Pass, Place};
 use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
 use super::spoken::{self, Spoken};
+use super::websocket::Talk;
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
+use crate::run::oauth2::Held;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,10 +96,11 @@ impl Shard {
         let CompiledStep { variables, door, .. } = self.common.steps[step];
         let counter = self.ids.take();
         self.passes[pass].begin_request(intended_us, now_us, counter, variables);
-        self.recorder.intended();
+        let class = self.passes[pass].class;
+        self.recorder.intended(class);
         let limiter = self.common.limiter.as_ref();
         if limiter.is_some_and(|limiter| limiter.check().is_err()) {
-            self.recorder.dropped();
+            self.recorder.dropped(class);
             return Started::NotSent;
         }
         match &self.common.steps[step].spoken {
@@ -106,16 +109,17 @@ impl Shard {
             Spoken::WebSocket(_) => return self.go_on_in_session(pass, step, now_us),
             _ => {}
         }
-        let pool = match self.transport.route(door) {
+        let pool = match self.route(pass, door) {
             Ok(pool) => pool,
             Err(NoRoute::QueueFull) => {
-                self.recorder.dropped();
+                self.recorder.dropped(class);
                 return Started::NotSent;
             }
             Err(NoRoute::NoAddress) => {
                 self.recorder.started(step, intended_us, now_us, None);
                 self.recorder.finished(&Finished {
                     step,
+                    class,
                     intended_us,
                     started_us: now_us,
                     served_from_us: now_us,
@@ -129,9 +133,21 @@ impl Shard {
         };
         let region = self.region_of(pool);
         self.recorder.started(step, intended_us, now_us, Some(region));
-        self.retrying.earn();
+        self.retrying.earn(class);
         self.attempt(pass, step, pool, now_us);
         Started::UnderWay
+    }
+
+    /// Where the next attempt of a pass goes: where its user's own connection does, or as the DNS says.
+    #[inline]
+    pub(super) fn route(&mut self, pass: u32, door: u32) -> Result<u32, NoRoute> {
+        let Pass { class, own, .. } = self.passes[pass];
+        if self.owned
+            && let Some(pool) = self.transport.kept_pool(own, class, door)
+        {
+            return Ok(pool);
+        }
+        self.transport.route(class, door)
     }
 
     fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
@@ -160,7 +176,7 @@ impl Shard {
             let limiter = self.common.limiter.as_ref();
             let refused = limiter.is_some_and(|limiter| limiter.check().is_err());
             let door = self.common.steps[self.step_of(pass)].door;
-            let pool = match self.transport.route(door) {
+            let pool = match self.route(pass, door) {
                 Ok(pool) if !refused && !self.cut => pool,
                 _ => {
                     self.conclude(pass, self.passes[pass].failure, now_us);
@@ -184,6 +200,7 @@ impl Shard {
         let idempotent = compiled.is_idempotent();
         let state = &mut self.passes[pass];
         let attempt = Attempt {
+            class: state.class,
             made: state.attempts,
             kind,
             status: state.status,
@@ -213,7 +230,7 @@ impl Shard {
         let follow = state.going.as_ref().map(|(follow, _)| *follow);
         let request = compiled.fill(
             follow,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         );
         let sent = match &compiled.spoken {
@@ -236,7 +253,7 @@ impl Shard {
         let state = &self.passes[pass];
         compiled.fill(
             None,
-            &mut filling(state, &self.ids, &mut state.drawn.clone()),
+            &mut filling(state, &self.ids, &self.tokens, &mut state.drawn.clone()),
             &mut self.scratch,
         )
     }
@@ -331,6 +348,9 @@ impl Shard {
             state.resent = true;
             state.begin_answer();
             state.sent |= !broken.unsent;
+            if !broken.unsent {
+                self.recorder.retried(state.region);
+            }
             let connection = self.transport.replace(connection);
             state.place = Place::Opening(connection);
             self.connecting.push(pass, now_us);
@@ -421,7 +441,7 @@ impl Shard {
             }
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
-                self.recorder.dropped();
+                self.recorder.dropped(state.class);
                 state.groups.iter_mut().for_each(|group| group.lacks = true);
                 self.go_on(pass, now_us, false);
                 return;
@@ -444,6 +464,7 @@ impl Shard {
         let state = &mut self.passes[pass];
         self.recorder.finished(&Finished {
             step,
+            class: state.class,
             intended_us: state.intended_us,
             started_us: state.started_us,
             // Who never got a connection only waited.
@@ -493,20 +514,22 @@ impl Shard {
         compiled.checks.as_ref().is_some_and(Checks::keeps) || session_is_gone()
     }
 
-    /// The recorder's index of the Region that a pool's address belongs to.
+    /// The recorder's index of where a pool's connections go.
     fn region_of(&mut self, pool: u32) -> usize {
         while self.regions.len() <= pool as usize {
-            let address = self.transport.address(self.regions.len() as u32).ip();
+            let pool = self.regions.len() as u32;
+            let address = self.transport.address(pool).ip();
             let region = self.common.plan.target.edge.get(&address);
-            self.regions
-                .push(self.recorder.region(region.map_or("unknown", String::as_str)));
+            let region = region.map_or("unknown", String::as_str);
+            let class = self.transport.class(pool);
+            self.regions.push(self.recorder.place(class, address, region));
         }
         self.regions[pool as usize]
     }
 }
 
 /// What fills the holes of a pass's request.
-pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a Held, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {
@@ -515,6 +538,11 @@ pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, drawn: &'a mut fastrand:
         },
         values: &pass.values,
         going: pass.going.as_ref().map_or("", |(_, path)| path),
+        tokens,
+        user: match pass.owner {
+            Owner::User { row, .. } => u64::from(row),
+            Owner::Arrival => pass.counter,
+        },
     }
 }
 

@@ -133,7 +133,7 @@ impl Shard {
                 }
                 Op::Branch { asked, when, to } => {
                     let mut choices = state.choices.clone();
-                    let holds = asked.holds(&mut filling(state, &self.ids, &mut choices));
+                    let holds = asked.holds(&mut filling(state, &self.ids, &self.tokens, &mut choices));
                     let state = &mut self.passes[pass];
                     state.choices = choices;
                     if holds == *when {

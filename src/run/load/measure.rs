@@ -3,6 +3,7 @@
 //! and however much is sent: pulses grow with the run, up to a fixed number of cells a step.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -10,7 +11,7 @@ use hdrhistogram::Histogram;
 use super::pulses::Cells;
 use super::seconds::ShardSecond;
 use super::stream::Took;
-use crate::recording::{FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
+use crate::recording::{ClassSlice, FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
 
 /// In the order in which they are declared.
 const KINDS: [FailureKind; 14] = [
@@ -32,6 +33,8 @@ const KINDS: [FailureKind; 14] = [
 
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
 const SERVED_MAX: usize = 4096;
+/// Addresses kept apart per shard and class of clients; names whose answer is always another must not either.
+const PLACES_MAX: usize = 1024;
 
 struct WorkingStep {
     ok: u64,
@@ -65,6 +68,8 @@ impl WorkingStep {
 pub struct Finished {
     /// Step index.
     pub step: usize,
+    /// Class of clients of who made it.
+    pub class: u8,
     /// When it was meant to start.
     pub intended_us: u64,
     /// When it was handed to the transport.
@@ -87,10 +92,23 @@ struct Served {
     failed: u64,
 }
 
-/// A Region of addresses: requests started towards it, and those of them that nobody answered.
+/// Where requests of one class of clients went: how many started towards it, and those of them that nobody answered.
 struct Sent {
+    class: usize,
+    /// None for what is beyond the bound of places.
+    address: Option<IpAddr>,
     region: String,
     started: u64,
+    failed: u64,
+}
+
+/// What one class of clients did.
+#[derive(Clone, Copy, Default)]
+struct WorkingClass {
+    intended: u64,
+    dropped: u64,
+    retries: u64,
+    ok: u64,
     failed: u64,
 }
 
@@ -100,6 +118,7 @@ pub struct Recorder {
     second: u64,
     intended: u64,
     dropped: u64,
+    unmade: u64,
     retries: u64,
     steps: Vec<WorkingStep>,
     groups: Vec<WorkingStep>,
@@ -111,18 +130,22 @@ pub struct Recorder {
     served_index: HashMap<Box<[u8]>, usize>,
     served: Vec<Served>,
     sent: Vec<Sent>,
+    /// Empty where all users are alike.
+    classes: Box<[WorkingClass]>,
 }
 
 impl Recorder {
-    /// Working memory for `steps` steps and `groups` groups of a run of `run` (real time).
+    /// Working memory for `steps` steps, `groups` groups and `classes` classes of clients, none where all are alike, of a
+    /// run of `run` (real time).
     #[must_use]
-    pub fn new(shard: usize, steps: usize, groups: usize, run: Duration) -> Self {
+    pub fn new(shard: usize, steps: usize, groups: usize, classes: usize, run: Duration) -> Self {
         let cell = (run / 50_000).max(Duration::from_millis(10));
         Self {
             shard,
             second: 0,
             intended: 0,
             dropped: 0,
+            unmade: 0,
             retries: 0,
             steps: (0..steps).map(|_| WorkingStep::new()).collect(),
             groups: (0..groups).map(|_| WorkingStep::new()).collect(),
@@ -134,31 +157,43 @@ impl Recorder {
             served_index: HashMap::new(),
             served: vec![Served::default()],
             sent: Vec::new(),
+            classes: vec![WorkingClass::default(); classes].into(),
         }
     }
 
-    /// A request's due time came.
+    /// The due time of a request of this class came.
     #[inline]
-    pub fn intended(&mut self) {
+    pub fn intended(&mut self, class: u8) {
         self.intended += 1;
+        if let Some(of) = self.classes.get_mut(usize::from(class)) {
+            of.intended += 1;
+        }
     }
 
     /// A request was not sent because of the safety limit, a full queue or the generator's own limits.
-    pub fn dropped(&mut self) {
+    pub fn dropped(&mut self, class: u8) {
         self.dropped += 1;
+        if let Some(of) = self.classes.get_mut(usize::from(class)) {
+            of.dropped += 1;
+        }
     }
 
-    /// So many passes were to be made and never were; each would have sent a request at least.
+    /// So many passes were to be made and never were; each would have sent a request at least. Whose they were is not
+    /// known, so no class counts them.
     pub fn unmade(&mut self, passes: u64) {
         self.intended += passes;
         self.dropped += passes;
+        self.unmade += passes;
     }
 
-    /// A request was sent once more, towards the region of this index.
-    pub fn retried(&mut self, region: usize) {
+    /// A request was sent once more, to the place of this index.
+    pub fn retried(&mut self, place: usize) {
         self.retries += 1;
-        if let Some(sent) = self.sent.get_mut(region) {
+        if let Some(sent) = self.sent.get_mut(place) {
             sent.started += 1;
+            if let Some(of) = self.classes.get_mut(sent.class) {
+                of.retries += 1;
+            }
         }
     }
 
@@ -171,12 +206,19 @@ impl Recorder {
         }
     }
 
-    /// The index under which requests to `region` are counted.
-    pub fn region(&mut self, region: &str) -> usize {
-        match self.sent.iter().position(|known| known.region == region) {
+    /// The index under which requests of a class to an address of `region` are counted.
+    pub fn place(&mut self, class: u32, address: IpAddr, region: &str) -> usize {
+        let class = class as usize;
+        let of_class = self.sent.iter().filter(|known| known.class == class).count();
+        // Where all users are alike, only the Region is told.
+        let address = (!self.classes.is_empty() && of_class < PLACES_MAX).then_some(address);
+        let is_same = |known: &Sent| known.class == class && known.address == address && known.region == region;
+        match self.sent.iter().position(is_same) {
             Some(index) => index,
             None => {
                 self.sent.push(Sent {
+                    class,
+                    address,
                     region: region.to_owned(),
                     started: 0,
                     failed: 0,
@@ -186,12 +228,12 @@ impl Recorder {
         }
     }
 
-    /// A request started towards the region of this index.
+    /// A request started towards the place of this index.
     #[inline]
-    pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, region: Option<usize>) {
+    pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, place: Option<usize>) {
         let lag = started_us.saturating_sub(intended_us);
         self.steps[step].lag.saturating_record(lag.max(1));
-        if let Some(sent) = region.and_then(|region| self.sent.get_mut(region)) {
+        if let Some(sent) = place.and_then(|place| self.sent.get_mut(place)) {
             sent.started += 1;
         }
     }
@@ -221,14 +263,14 @@ impl Recorder {
 
     /// A failure: of the server of this index, or, where the answer names none or there is none, of the Region that
     /// was asked.
-    pub fn served_badly(&mut self, index: usize, region: usize) {
-        match self.sent.get_mut(region) {
+    pub fn served_badly(&mut self, index: usize, place: usize) {
+        match self.sent.get_mut(place) {
             Some(sent) if index == 0 => sent.failed += 1,
             _ => self.served[index].failed += 1,
         }
     }
 
-    /// The Region of an index of [`Recorder::region`].
+    /// The Region of an index of [`Recorder::place`].
     #[must_use]
     #[inline]
     pub fn sent_to(&self, index: usize) -> &str {
@@ -259,6 +301,12 @@ impl Recorder {
         }
         if let Some(first_byte) = request.first_byte {
             step.first_byte.saturating_record(first_byte.max(1));
+        }
+        if let Some(of) = self.classes.get_mut(usize::from(request.class)) {
+            match request.failure {
+                None => of.ok += 1,
+                Some(_) => of.failed += 1,
+            }
         }
         let cell_index = u32::try_from(request.started_us / self.cell_us).unwrap_or(u32::MAX);
         let cell = self.pulses[request.step].cell(cell_index);
@@ -307,7 +355,14 @@ impl Recorder {
             count(&mut served, || of.by.clone(), &mut of.ok);
             count(&mut served_failed, || of.by.clone(), &mut of.failed);
         }
+        let mut classes: Vec<ClassSlice> = self.classes.iter_mut().map(take_class).collect();
         for of in &mut self.sent {
+            if let Some(class) = classes.get_mut(of.class) {
+                class.attempts += of.started;
+                if let Some(address) = of.address.filter(|_| of.started > 0) {
+                    *class.sent.entry(address).or_default() += of.started;
+                }
+            }
             count(&mut sent, || of.region.clone(), &mut of.started);
             let by = ServedBy {
                 region: of.region.clone(),
@@ -320,6 +375,7 @@ impl Recorder {
             users,
             intended: std::mem::take(&mut self.intended),
             dropped: std::mem::take(&mut self.dropped),
+            unmade: std::mem::take(&mut self.unmade),
             retries: std::mem::take(&mut self.retries),
             steps,
             groups,
@@ -328,6 +384,7 @@ impl Recorder {
             served,
             served_failed,
             sent,
+            classes,
             generator,
         };
         self.second += 1;
@@ -381,6 +438,24 @@ fn take_group(group: &mut WorkingStep) -> StepSlice {
     }
 }
 
+fn take_class(class: &mut WorkingClass) -> ClassSlice {
+    let WorkingClass {
+        intended,
+        dropped,
+        retries,
+        ok,
+        failed,
+    } = std::mem::take(class);
+    ClassSlice {
+        intended,
+        dropped,
+        retries,
+        ok,
+        failed,
+        ..ClassSlice::default()
+    }
+}
+
 fn take_step(step: &mut WorkingStep) -> StepSlice {
     let failed = KINDS
         .iter()
@@ -417,6 +492,7 @@ mod tests {
     fn request(number: u64) -> Finished {
         Finished {
             step: (number % 2) as usize,
+            class: (number % 4 / 2) as u8,
             intended_us: number * 1000,
             started_us: number * 1000 + number % 7,
             served_from_us: number * 1000 + number % 7 + (number % 11).saturating_sub(5),
@@ -428,8 +504,14 @@ mod tests {
 
     fn feed(recorder: &mut Recorder, number: u64) {
         let request = request(number);
-        recorder.intended();
-        let region = recorder.region(["us-east-1", "eu-west-1"][(number % 2) as usize]);
+        recorder.intended(request.class);
+        if number % 50 == 49 {
+            recorder.dropped(request.class);
+            return;
+        }
+        let region = ["us-east-1", "eu-west-1"][(number % 2) as usize];
+        let address = IpAddr::from([127, 0, 0, (number % 6) as u8]);
+        let region = recorder.place(u32::from(request.class), address, region);
         recorder.started(request.step, request.intended_us, request.started_us, Some(region));
         let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
         match request.failure {
@@ -446,11 +528,11 @@ mod tests {
     #[test]
     fn shards_merge_to_exactly_one_run() {
         let run = Duration::from_secs(60);
-        let mut whole = Recorder::new(0, 2, 0, run);
+        let mut whole = Recorder::new(0, 2, 0, 2, run);
         let mut shards = [
-            Recorder::new(0, 2, 0, run),
-            Recorder::new(1, 2, 0, run),
-            Recorder::new(2, 2, 0, run),
+            Recorder::new(0, 2, 0, 2, run),
+            Recorder::new(1, 2, 0, 2, run),
+            Recorder::new(2, 2, 0, 2, run),
         ];
         for number in 0..5000 {
             feed(&mut whole, number);
@@ -478,8 +560,8 @@ mod tests {
     #[test]
     fn a_second_that_could_not_be_handed_over_is_folded_into_the_next() {
         let (mut one, mut split) = (
-            Recorder::new(0, 2, 0, Duration::ZERO),
-            Recorder::new(0, 2, 0, Duration::ZERO),
+            Recorder::new(0, 2, 0, 2, Duration::ZERO),
+            Recorder::new(0, 2, 0, 2, Duration::ZERO),
         );
         (0..300).for_each(|number| feed(&mut one, number));
         let whole = one.close_second(5, GeneratorSlice::default());
@@ -498,7 +580,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_own_count() {
-        let mut recorder = Recorder::new(0, 1, 0, Duration::ZERO);
+        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::ZERO);
         for (number, kind) in KINDS.into_iter().enumerate() {
             for _ in 0..=number {
                 recorder.finished(&Finished {
@@ -515,8 +597,11 @@ mod tests {
 
     #[test]
     fn latency_of_failures_is_kept_apart_and_within_that_of_all() {
-        let (mut recorder, mut all, mut failed) =
-            (Recorder::new(0, 1, 0, Duration::ZERO), Hist::working(), Hist::working());
+        let (mut recorder, mut all, mut failed) = (
+            Recorder::new(0, 1, 0, 0, Duration::ZERO),
+            Hist::working(),
+            Hist::working(),
+        );
         for number in 0..3000 {
             let request = Finished {
                 step: 0,
@@ -537,10 +622,11 @@ mod tests {
 
     #[test]
     fn who_did_not_wait_counts_among_those_who_did() {
-        let mut recorder = Recorder::new(0, 1, 0, Duration::ZERO);
+        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::ZERO);
         for number in 0..100 {
             recorder.finished(&Finished {
                 step: 0,
+                class: 0,
                 intended_us: 0,
                 started_us: 1_000,
                 served_from_us: if number < 10 { 51_000 } else { 1_000 },
@@ -567,10 +653,11 @@ mod tests {
 
     #[test]
     fn pulses_keep_first_and_last_instants() {
-        let mut recorder = Recorder::new(0, 1, 0, Duration::from_secs(1000));
+        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::from_secs(1000));
         let mut finish = |started_us, finished_us, failure| {
             recorder.finished(&Finished {
                 step: 0,
+                class: 0,
                 intended_us: started_us,
                 started_us,
                 served_from_us: started_us,

@@ -4,6 +4,7 @@
 mod arrivals;
 mod book;
 mod checks;
+mod classes;
 mod connection;
 mod crowd;
 mod curve;
@@ -55,6 +56,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use seconds::{ShardSecond, merge};
 
+use self::classes::Classes;
 pub use self::curve::Curve;
 use self::feed::Feeders;
 pub use self::machine::limits;
@@ -69,6 +71,7 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, Pulse};
+use crate::run::oauth2::Held;
 use crate::run::tls::TlsError;
 
 /// Why the load cannot start.
@@ -105,6 +108,8 @@ pub struct Signals {
     pub stop: watch::Receiver<bool>,
     /// How each load is steered; nobody has steered any while it is empty.
     pub steered: watch::Receiver<Vec<Steered>>,
+    /// Tokens as they are now.
+    pub tokens: watch::Receiver<Arc<Held>>,
 }
 
 /// What is left when the load is over.
@@ -158,9 +163,10 @@ pub fn start(
     });
     let pace = clock.pace();
     let client = &plan.client;
+    let classes = client.each_class();
     let shards = sources.len();
     let steps = CompiledStep::all(&plan)?;
-    let resolver = Resolver::start(target, client.dns, clock, events)?;
+    let resolver = Resolver::start(target, &classes, clock, events)?;
     let common = Common {
         clock,
         steps: steps.into(),
@@ -171,7 +177,7 @@ pub fn start(
             doors: doors.into(),
             connections_max: client.connections.pool,
             connect_timeout: pace.patience(client.connect_timeout),
-            policy: client.dns,
+            policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
             idle_max: client.connections.idle.map(|idle| pace.patience(idle)),
             sources: client.connections.sources.clone().into(),
@@ -179,9 +185,11 @@ pub fn start(
         served_by: served_by.transpose()?,
         limiter: client.rate_limit.and_then(shard::limiter).map(Arc::new),
         seconds,
+        classes: Classes::new(&classes),
         answers: resolver.answers(),
         stop: signals.stop,
         steered: signals.steered,
+        tokens: signals.tokens,
         writes_max: book::WRITES_MAX / shards,
         plan: Arc::clone(&plan),
     };

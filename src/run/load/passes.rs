@@ -59,6 +59,8 @@ pub struct OpenGroup {
 pub struct Pass {
     /// Who makes it.
     pub owner: Owner,
+    /// Class of clients of who makes it.
+    pub class: u8,
     /// Index of its journey.
     pub journey: u32,
     /// Where in its journey's program it is.
@@ -186,10 +188,11 @@ impl Pass {
 
     /// A pass that begins; the same seed, number and pass make the same choices.
     #[must_use]
-    pub fn new(owner: Owner, seed: u64, number: u64, pass: u32) -> Self {
+    pub fn new(owner: Owner, class: u8, seed: u64, number: u64, pass: u32) -> Self {
         let choices = choices(seed, number, pass);
         Self {
             owner,
+            class,
             journey: 0,
             at: 0,
             step: NO_STEP,

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::checks::Values;
 use super::ids::Unique;
 use crate::plan::{Part, Template};
+use crate::run::oauth2::Held;
 
 const MEMORY: &str = "writing to memory cannot fail";
 
@@ -22,6 +23,10 @@ pub struct Filling<'a> {
     pub values: &'a Values,
     /// Where a redirect leads.
     pub going: &'a str,
+    /// Tokens as they are now.
+    pub tokens: &'a Held,
+    /// The number of its user, of those that share tokens.
+    pub user: u64,
 }
 
 /// What a request is made of.
@@ -40,6 +45,8 @@ pub enum Piece {
     Cookies(usize),
     /// Where a redirect leads.
     Going,
+    /// The token of the client of this number.
+    Token(usize),
 }
 
 /// Where a value is put in; none of them lets it end the place it stands in.
@@ -113,6 +120,7 @@ pub fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, ou
                 }
             }
             Piece::Going => out.extend_from_slice(filling.going.as_bytes()),
+            Piece::Token(client) => out.extend_from_slice(filling.tokens.token(*client, filling.user).as_bytes()),
             Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
         }
     }
@@ -165,6 +173,7 @@ impl<'a> Pieces<'a> {
                     self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
                 }
                 Part::Bytes(bytes) => self.literal(bytes),
+                Part::Token(client) => self.push(Piece::Token(*client)),
                 Part::Base64(inner) => {
                     let mut pieces = Pieces::new(self.variables);
                     pieces.template(inner, Place::Body);

@@ -38,8 +38,20 @@ pub enum Next {
     Nobody,
 }
 
-struct Pool {
+/// A way into the target for one class of clients: they share neither answers nor connections with another.
+struct Way {
+    class: u32,
     door: u32,
+    port: u16,
+    policy: DnsPolicy,
+    /// The pools of the answer's addresses.
+    answer: Vec<u32>,
+    /// Whose turn it is; classes that take turns with one another would else all get one address each.
+    turn: usize,
+}
+
+struct Pool {
+    way: u32,
     address: SocketAddr,
     /// Connections open, being opened or in use.
     taken: usize,
@@ -50,61 +62,72 @@ struct Pool {
 
 /// All pools of one shard, and the order in which addresses are used.
 pub struct Pools {
-    /// By door.
-    ports: Box<[u16]>,
+    /// By class and door.
+    ways: Box<[Way]>,
+    doors: u32,
     limit: usize,
-    policy: DnsPolicy,
-    /// The pools of the answer's addresses, by door.
-    answers: Box<[Vec<u32>]>,
-    turn: usize,
     /// Never shrinks: as long as the list of addresses ever used.
     pools: Vec<Pool>,
     by_address: HashMap<(u32, IpAddr), u32>,
 }
 
 impl Pools {
-    /// Pools of at most `limit` connections each: one for each address and door, which are these ports.
+    /// Pools of at most `limit` connections each: one for each address, door (which are these ports) and class of
+    /// clients (which do this with answers).
     #[must_use]
-    pub fn new(ports: &[u16], limit: usize, policy: DnsPolicy, first_turn: usize) -> Self {
+    pub fn new(ports: &[u16], limit: usize, policies: &[DnsPolicy], first_turn: usize) -> Self {
+        let of_class = |(class, policy): (usize, &DnsPolicy)| {
+            let policy = *policy;
+            ports.iter().enumerate().map(move |(door, port)| Way {
+                class: class as u32,
+                door: door as u32,
+                port: *port,
+                policy,
+                answer: Vec::new(),
+                turn: first_turn,
+            })
+        };
         Self {
-            ports: ports.into(),
+            ways: policies.iter().enumerate().flat_map(of_class).collect(),
+            doors: ports.len() as u32,
             limit: limit.max(1),
-            policy,
-            answers: ports.iter().map(|_| Vec::new()).collect(),
-            turn: first_turn,
             pools: Vec::new(),
             by_address: HashMap::new(),
         }
     }
 
-    /// Users got a new DNS answer. Under `honour-ttl`, idle connections to addresses that left it are given up at
-    /// once, which is what is returned, and busy ones after their request.
-    pub fn set_answer(&mut self, addresses: &[IpAddr]) -> Vec<u32> {
-        for door in 0..self.ports.len() {
-            self.answers[door] = addresses
-                .iter()
-                .map(|address| self.pool_of(door as u32, *address))
-                .collect();
-        }
+    /// Users of a class got a new DNS answer. Under `honour-ttl`, idle connections to addresses that left it are given
+    /// up at once, which is what is returned, and busy ones after their request.
+    pub fn set_answer(&mut self, class: usize, addresses: &[IpAddr]) -> Vec<u32> {
         let mut given_up = Vec::new();
-        if self.policy == DnsPolicy::HonourTtl {
-            for (index, pool) in self.pools.iter_mut().enumerate() {
-                pool.retired = !self.answers[pool.door as usize].contains(&(index as u32));
-                if pool.retired {
-                    pool.taken -= pool.idle.len();
-                    given_up.append(&mut pool.idle);
-                }
+        for door in 0..self.doors {
+            let way = class as u32 * self.doors + door;
+            let answer: Vec<u32> = addresses.iter().map(|address| self.pool_of(way, *address)).collect();
+            if self.ways[way as usize].policy == DnsPolicy::HonourTtl {
+                self.retire_all_but(way, &answer, &mut given_up);
             }
+            self.ways[way as usize].answer = answer;
         }
         given_up
     }
 
-    fn pool_of(&mut self, door: u32, address: IpAddr) -> u32 {
-        let (port, next) = (self.ports[door as usize], self.pools.len() as u32);
-        let index = *self.by_address.entry((door, address)).or_insert(next);
+    fn retire_all_but(&mut self, way: u32, answer: &[u32], given_up: &mut Vec<u32>) {
+        let of_way = |(_, pool): &(usize, &mut Pool)| pool.way == way;
+        for (index, pool) in self.pools.iter_mut().enumerate().filter(of_way) {
+            pool.retired = !answer.contains(&(index as u32));
+            if pool.retired {
+                pool.taken -= pool.idle.len();
+                given_up.append(&mut pool.idle);
+            }
+        }
+    }
+
+    fn pool_of(&mut self, way: u32, address: IpAddr) -> u32 {
+        let (port, next) = (self.ways[way as usize].port, self.pools.len() as u32);
+        let index = *self.by_address.entry((way, address)).or_insert(next);
         if index == next {
             self.pools.push(Pool {
-                door,
+                way,
                 address: SocketAddr::new(address, port),
                 taken: 0,
                 idle: Vec::new(),
@@ -115,18 +138,20 @@ impl Pools {
         index
     }
 
-    /// The pool for the next request through `door`: the answer's addresses in turn; under `pin` and `jvm-30s`, old
-    /// connections come first.
+    /// The pool for the next request of a class through `door`: the answer's addresses in turn; under `pin` and
+    /// `jvm-30s`, old connections come first.
     #[inline]
-    pub fn route(&mut self, door: u32) -> Result<u32, NoRoute> {
-        let turn = self.turn;
-        self.turn = turn.wrapping_add(1);
-        if matches!(self.policy, DnsPolicy::Pin | DnsPolicy::Jvm)
-            && let Some(pool) = self.pinned(door, turn)
+    pub fn route(&mut self, class: u8, door: u32) -> Result<u32, NoRoute> {
+        let index = u32::from(class) * self.doors + door;
+        let way = &mut self.ways[index as usize];
+        let turn = way.turn;
+        way.turn = turn.wrapping_add(1);
+        if matches!(way.policy, DnsPolicy::Pin | DnsPolicy::Jvm)
+            && let Some(pool) = self.pinned(index, turn)
         {
             return Ok(pool);
         }
-        let index = match self.answers[door as usize].as_slice() {
+        let index = match self.ways[index as usize].answer.as_slice() {
             [] => return Err(NoRoute::NoAddress),
             [only] => *only,
             several => several[turn % several.len()],
@@ -137,18 +162,22 @@ impl Pools {
         Ok(index)
     }
 
-    fn pinned(&self, door: u32, turn: usize) -> Option<u32> {
-        let is_usable = |pool: &Pool| pool.door == door && !pool.idle.is_empty();
+    fn pinned(&self, way: u32, turn: usize) -> Option<u32> {
+        let is_usable = |pool: &Pool| pool.way == way && !pool.idle.is_empty();
         let usable = || (0..self.pools.len()).filter(|index| is_usable(&self.pools[*index]));
         let count = usable().count();
         let index = usable().nth(turn.checked_rem(count)?)?;
         Some(index as u32)
     }
 
-    /// Connections of the pool that has most.
+    /// Connections to the address and port that have most.
     #[must_use]
     pub fn busiest(&self) -> u64 {
-        self.pools.iter().map(|pool| pool.taken as u64).max().unwrap_or(0)
+        let mut taken: HashMap<SocketAddr, u64> = HashMap::new();
+        for pool in &self.pools {
+            *taken.entry(pool.address).or_default() += pool.taken as u64;
+        }
+        taken.into_values().max().unwrap_or(0)
     }
 
     /// The address of a pool.
@@ -174,16 +203,28 @@ impl Pools {
         Slot::InLine
     }
 
-    /// Whether both lead through the same door, so that a connection of the one can serve the other.
+    /// Whether both are of one class and lead through one door, so that a connection of the one can serve the other.
     #[must_use]
-    pub fn is_same_door(&self, one: u32, other: u32) -> bool {
-        self.pools[one as usize].door == self.pools[other as usize].door
+    pub fn is_same_way(&self, one: u32, other: u32) -> bool {
+        self.pools[one as usize].way == self.pools[other as usize].way
+    }
+
+    /// Whether a pool is of this class and leads through this door.
+    #[must_use]
+    pub fn is_way(&self, pool: u32, class: u8, door: u32) -> bool {
+        self.pools[pool as usize].way == u32::from(class) * self.doors + door
     }
 
     /// Through which door a pool's connections go.
     #[must_use]
     pub fn door(&self, pool: u32) -> u32 {
-        self.pools[pool as usize].door
+        self.ways[self.pools[pool as usize].way as usize].door
+    }
+
+    /// Which class of clients a pool's connections belong to.
+    #[must_use]
+    pub fn class(&self, pool: u32) -> u32 {
+        self.ways[self.pools[pool as usize].way as usize].class
     }
 
     /// A connection of a user's own is opened: nobody else waits for its room.
@@ -250,8 +291,8 @@ mod tests {
     }
 
     fn pools(policy: DnsPolicy) -> Pools {
-        let mut pools = Pools::new(&[80], 2, policy, 0);
-        pools.set_answer(&[ip(1), ip(2)]);
+        let mut pools = Pools::new(&[80], 2, &[policy], 0);
+        pools.set_answer(0, &[ip(1), ip(2)]);
         pools
     }
 
@@ -259,62 +300,62 @@ mod tests {
     fn addresses_take_turns_and_an_empty_answer_has_no_route() {
         let mut used = pools(DnsPolicy::HonourTtl);
         let turns: Vec<_> = (0..4)
-            .map(|_| used.route(0).map(|pool| used.address(pool).ip()).unwrap())
+            .map(|_| used.route(0, 0).map(|pool| used.address(pool).ip()).unwrap())
             .collect();
         assert_eq!(turns, [ip(1), ip(2), ip(1), ip(2)]);
-        let mut empty = Pools::new(&[80], 1, DnsPolicy::Pin, 0);
-        assert_eq!(empty.route(0), Err(NoRoute::NoAddress));
+        let mut empty = Pools::new(&[80], 1, &[DnsPolicy::Pin], 0);
+        assert_eq!(empty.route(0, 0), Err(NoRoute::NoAddress));
     }
 
     #[test]
     fn honour_ttl_gives_connections_up_when_their_address_left() {
         let mut used = pools(DnsPolicy::HonourTtl);
-        let east = used.route(0).unwrap();
+        let east = used.route(0, 0).unwrap();
         assert_eq!((used.take(east, 1), used.take(east, 2)), (Slot::New, Slot::New));
         assert_eq!(used.give_back(east, 7), Next::Nobody);
-        assert_eq!(used.set_answer(&[ip(2)]), [7], "idle connections are closed at once");
+        assert_eq!(used.set_answer(0, &[ip(2)]), [7], "idle connections are closed at once");
         assert!(used.is_retired(east), "a busy one is closed after its request");
-        assert!((0..3).all(|_| used.route(0).map(|pool| used.address(pool).ip()) == Ok(ip(2))));
-        assert_eq!(used.set_answer(&[ip(1), ip(2)]), Vec::<u32>::new());
+        assert!((0..3).all(|_| used.route(0, 0).map(|pool| used.address(pool).ip()) == Ok(ip(2))));
+        assert_eq!(used.set_answer(0, &[ip(1), ip(2)]), Vec::<u32>::new());
         assert!(!used.is_retired(east), "an address that came back is used again");
     }
 
     #[test]
     fn pin_keeps_old_connections_and_opens_new_ones_by_the_new_answer() {
         let mut used = pools(DnsPolicy::Pin);
-        let old = used.route(0).unwrap();
+        let old = used.route(0, 0).unwrap();
         used.take(old, 1);
         used.give_back(old, 7);
-        assert_eq!(used.set_answer(&[ip(3)]), Vec::<u32>::new());
-        assert_eq!(used.route(0), Ok(old));
+        assert_eq!(used.set_answer(0, &[ip(3)]), Vec::<u32>::new());
+        assert_eq!(used.route(0, 0), Ok(old));
         assert_eq!(used.take(old, 2), Slot::Idle(7));
-        let new = used.route(0).unwrap();
+        let new = used.route(0, 0).unwrap();
         assert_eq!(used.address(new).ip(), ip(3));
     }
 
     #[test]
     fn connections_are_limited_and_the_line_is_bounded_and_fair() {
         let mut used = pools(DnsPolicy::HonourTtl);
-        used.set_answer(&[ip(1)]);
-        let pool = used.route(0).unwrap();
+        used.set_answer(0, &[ip(1)]);
+        let pool = used.route(0, 0).unwrap();
         assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
         for pass in 0..QUEUE_MAX as u32 {
-            assert_eq!(used.route(0), Ok(pool));
+            assert_eq!(used.route(0, 0), Ok(pool));
             assert_eq!(used.take(pool, 100 + pass), Slot::InLine);
         }
-        assert_eq!(used.route(0), Err(NoRoute::QueueFull));
+        assert_eq!(used.route(0, 0), Err(NoRoute::QueueFull));
         assert_eq!(used.busiest(), 2);
         used.leave_line(pool, 101);
         assert_eq!(used.give_back(pool, 7), Next::Pass(100));
         assert_eq!(used.closed(pool), Next::Pass(102), "who gave up is passed over");
-        assert!(used.route(0).is_ok());
+        assert!(used.route(0, 0).is_ok());
     }
 
     #[test]
     fn what_is_closed_makes_room() {
         let mut used = pools(DnsPolicy::HonourTtl);
-        used.set_answer(&[ip(1)]);
-        let pool = used.route(0).unwrap();
+        used.set_answer(0, &[ip(1)]);
+        let pool = used.route(0, 0).unwrap();
         assert_eq!((used.take(pool, 1), used.take(pool, 2)), (Slot::New, Slot::New));
         assert_eq!(used.closed(pool), Next::Nobody);
         assert_eq!(used.give_back(pool, 7), Next::Nobody);
@@ -325,13 +366,41 @@ mod tests {
 
     #[test]
     fn each_door_of_an_address_has_connections_and_a_line_of_its_own() {
-        let mut used = Pools::new(&[80, 7], 1, DnsPolicy::Pin, 0);
-        used.set_answer(&[ip(1)]);
-        let (web, other) = (used.route(0).unwrap(), used.route(1).unwrap());
+        let mut used = Pools::new(&[80, 7], 1, &[DnsPolicy::Pin], 0);
+        used.set_answer(0, &[ip(1)]);
+        let (web, other) = (used.route(0, 0).unwrap(), used.route(0, 1).unwrap());
         assert_eq!((used.address(web).port(), used.address(other).port()), (80, 7));
         assert_eq!((used.take(web, 1), used.take(other, 2)), (Slot::New, Slot::New));
         assert_eq!(used.give_back(web, 9), Next::Nobody);
-        assert_eq!(used.route(1), Ok(other), "an idle connection of another door is no use");
-        assert!(!used.is_same_door(web, other));
+        assert_eq!(
+            used.route(0, 1),
+            Ok(other),
+            "an idle connection of another door is no use"
+        );
+        assert!(!used.is_same_way(web, other));
+    }
+
+    #[test]
+    fn classes_share_neither_answers_nor_connections() {
+        let mut used = Pools::new(&[80], 1, &[DnsPolicy::HonourTtl, DnsPolicy::Pin], 0);
+        for class in [0, 1] {
+            used.set_answer(class, &[ip(1)]);
+        }
+        let (first, pinned) = (used.route(0, 0).unwrap(), used.route(1, 0).unwrap());
+        assert_eq!((used.class(first), used.class(pinned)), (0, 1));
+        assert_eq!((used.take(first, 1), used.take(pinned, 2)), (Slot::New, Slot::New));
+        assert_eq!(used.busiest(), 2, "both go to one address");
+        used.give_back(first, 7);
+        used.give_back(pinned, 8);
+        assert_eq!(
+            used.set_answer(0, &[ip(2)]),
+            [7],
+            "the other class keeps its connection"
+        );
+        assert_eq!(used.route(1, 0), Ok(pinned));
+        assert_eq!(used.take(pinned, 3), Slot::Idle(8));
+        assert_eq!(used.route(1, 0), Ok(pinned), "its answer is still the old one");
+        assert_eq!(used.route(0, 0).map(|pool| used.address(pool).ip()), Ok(ip(2)));
+        assert!(!used.is_same_way(first, pinned));
     }
 }

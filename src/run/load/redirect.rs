@@ -69,7 +69,7 @@ impl Shard {
         let Some(there) = resolve(&self.common.plan.target, &path, &self.passes[pass].location) else {
             return failed;
         };
-        let pool = self.transport.route(door).map_err(|no_route| {
+        let pool = self.route(pass, door).map_err(|no_route| {
             Some(match no_route {
                 NoRoute::QueueFull => Ending::NotSent,
                 NoRoute::NoAddress => Ending::Failed(FailureKind::Dns),

@@ -1,4 +1,4 @@
-//! The users' DNS: one stream of lookups for all shards, honouring the TTL, publishing every answer.
+//! The users' DNS: one stream of lookups of each class of clients for all shards, publishing every answer.
 //! Asks one server over UDP, and over TCP when the answer was cut; reads no hosts file and no search list.
 
 use std::io;
@@ -8,16 +8,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hickory_proto::op::{Edns, Message, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Edns, Message, MessageType, Query, ResponseCode};
+use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 use crate::clock::RunClock;
 use crate::event::{Event, Stamped};
-use crate::plan::{DnsPolicy, TargetPlan};
+use crate::plan::{ClassPlan, DnsPolicy, TargetPlan};
 
 /// Cloud time a server may take to answer.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,6 +35,8 @@ const UDP_PAYLOAD: u16 = 1232;
 
 /// The addresses users are sent to now; empty until the first answer.
 pub type Answer = Arc<[IpAddr]>;
+/// By class of clients.
+pub type Answers = Vec<Answer>;
 
 /// Why no lookup is possible.
 #[derive(Debug, thiserror::Error)]
@@ -52,22 +55,22 @@ pub enum ResolverError {
 /// Running lookups; they end when this is stopped or dropped.
 #[derive(Debug)]
 pub struct Resolver {
-    answers: watch::Receiver<Answer>,
+    answers: watch::Receiver<Answers>,
     failures: Arc<AtomicU64>,
     running: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
 }
 
 impl Resolver {
-    /// Starts looking the target's host up; an address literal needs no lookup.
+    /// Starts looking the target's host up, each class of clients for itself; an address literal needs no lookup.
     pub fn start(
         target: &TargetPlan,
-        policy: DnsPolicy,
+        classes: &[ClassPlan],
         clock: RunClock,
         events: mpsc::Sender<Stamped>,
     ) -> Result<Self, ResolverError> {
         let failures = Arc::new(AtomicU64::new(0));
         if let Some(address) = literal(target) {
-            let (_, answers) = watch::channel(Answer::from([address]));
+            let (_, answers) = watch::channel(vec![Answer::from([address]); classes.len()]);
             return Ok(Self {
                 answers,
                 failures,
@@ -80,23 +83,28 @@ impl Resolver {
             Some(server) => server,
             None => system_server().ok_or_else(|| ResolverError::NoServer(target.host.clone()))?,
         };
-        let (publish, answers) = watch::channel(Answer::from([]));
+        let (publish, answers) = watch::channel(vec![Answer::from([]); classes.len()]);
         let (stop, stopped) = oneshot::channel();
-        let mut lookups = Lookups {
+        let publish = Arc::new(publish);
+        let of_class = |(index, class): (usize, &ClassPlan)| Lookups {
+            index,
+            class: (!class.name.is_empty()).then(|| class.name.clone()),
             host: target.host.clone(),
-            name,
+            name: name.clone(),
             server,
-            policy,
+            policy: class.dns,
             clock,
-            events,
-            publish,
+            events: events.clone(),
+            publish: Arc::clone(&publish),
             failures: Arc::clone(&failures),
         };
+        let all: Vec<Lookups> = classes.iter().enumerate().map(of_class).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name("resolver".to_owned()).spawn(move || {
             runtime.block_on(async {
+                let lookups: JoinSet<()> = all.into_iter().map(Lookups::run).collect();
                 tokio::select! {
-                    () = lookups.run() => {}
+                    _ = lookups.join_all() => {}
                     _ = stopped => {}
                 }
             });
@@ -110,7 +118,7 @@ impl Resolver {
 
     /// The answers as they change.
     #[must_use]
-    pub fn answers(&self) -> watch::Receiver<Answer> {
+    pub fn answers(&self) -> watch::Receiver<Answers> {
         self.answers.clone()
     }
 
@@ -165,19 +173,56 @@ struct Found {
     ttl: Duration,
 }
 
+/// Whether a message answers this question (RFC 5452, section 9.1).
+fn is_answer(message: &Message, question: &Message) -> bool {
+    message.metadata.message_type == MessageType::Response
+        && message.metadata.id == question.metadata.id
+        && message.queries == question.queries
+}
+
+/// The addresses of `name` itself or of what it is an alias for; whatever else an answer holds was not asked for.
+fn addresses(answer: &Message, name: &Name, kind: RecordType) -> Option<Found> {
+    let mut found = Found {
+        addresses: Vec::new(),
+        ttl: Duration::from_secs(u64::from(u32::MAX)),
+    };
+    let mut name = name;
+    // Aliases that lead round in a circle end with the records there are.
+    for _ in 0..=answer.answers.len() {
+        let mut alias = None;
+        for record in answer.answers.iter().filter(|record| record.name == *name) {
+            match &record.data {
+                RData::CNAME(to) => alias = Some(&to.0),
+                data if record.record_type() == kind => found.addresses.extend(data.ip_addr()),
+                _ => continue,
+            }
+            // Aliases count with their own TTL: the answer is as old as its shortest part.
+            found.ttl = found.ttl.min(Duration::from_secs(u64::from(record.ttl)));
+        }
+        match alias {
+            Some(alias) if found.addresses.is_empty() => name = alias,
+            _ => break,
+        }
+    }
+    (!found.addresses.is_empty()).then_some(found)
+}
+
+/// The lookups of one class of clients.
 struct Lookups {
+    index: usize,
+    class: Option<String>,
     host: String,
     name: Name,
     server: SocketAddr,
     policy: DnsPolicy,
     clock: RunClock,
     events: mpsc::Sender<Stamped>,
-    publish: watch::Sender<Answer>,
+    publish: Arc<watch::Sender<Answers>>,
     failures: Arc<AtomicU64>,
 }
 
 impl Lookups {
-    async fn run(&mut self) {
+    async fn run(self) {
         let pace = self.clock.pace();
         let mut known: Vec<IpAddr> = Vec::new();
         loop {
@@ -211,8 +256,10 @@ impl Lookups {
 
     async fn announce(&self, addresses: Vec<IpAddr>, ttl: Duration) {
         let at = self.clock.elapsed();
-        self.publish.send_replace(Answer::from(addresses.as_slice()));
+        let answer = Answer::from(addresses.as_slice());
+        self.publish.send_modify(|answers| answers[self.index] = answer);
         let event = Event::DnsChanged {
+            class: self.class.clone(),
             name: self.host.clone(),
             addresses,
             ttl,
@@ -237,61 +284,47 @@ impl Lookups {
         question.set_edns(edns);
         let bytes = question.to_vec().map_err(|_| LookupError::Malformed)?;
         let patience = self.clock.pace().patience(LOOKUP_TIMEOUT);
-        let mut answer = timeout(patience, self.over_udp(question.metadata.id, &bytes)).await??;
+        let mut answer = timeout(patience, self.over_udp(&question, &bytes)).await??;
         if answer.metadata.truncation {
-            answer = timeout(patience, self.over_tcp(question.metadata.id, &bytes)).await??;
+            answer = timeout(patience, self.over_tcp(&question, &bytes)).await??;
         }
         if answer.metadata.response_code != ResponseCode::NoError {
             return Err(LookupError::Refused(answer.metadata.response_code));
         }
-        let mut found = Found {
-            addresses: Vec::new(),
-            ttl: Duration::from_secs(u64::from(u32::MAX)),
-        };
-        // Aliases count with their own TTL: the answer is as old as its shortest part.
-        for record in &answer.answers {
-            found.ttl = found.ttl.min(Duration::from_secs(u64::from(record.ttl)));
-            if record.record_type() == kind {
-                found.addresses.extend(record.data.ip_addr());
-            }
-        }
-        if found.addresses.is_empty() {
-            return Err(LookupError::Empty);
-        }
-        Ok(found)
+        addresses(&answer, &self.name, kind).ok_or(LookupError::Empty)
     }
 
-    async fn over_udp(&self, id: u16, question: &[u8]) -> Result<Message, LookupError> {
+    async fn over_udp(&self, question: &Message, bytes: &[u8]) -> Result<Message, LookupError> {
         let any: IpAddr = match self.server {
             SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         let socket = UdpSocket::bind((any, 0)).await?;
         socket.connect(self.server).await?;
-        socket.send(question).await?;
+        socket.send(bytes).await?;
         let mut buffer = [0; 4096];
         loop {
             let length = socket.recv(&mut buffer).await?;
             // A stray datagram is no answer; the one asked for may still come.
             if let Ok(answer) = Message::from_vec(&buffer[..length])
-                && answer.metadata.id == id
+                && is_answer(&answer, question)
             {
                 return Ok(answer);
             }
         }
     }
 
-    async fn over_tcp(&self, id: u16, question: &[u8]) -> Result<Message, LookupError> {
+    async fn over_tcp(&self, question: &Message, bytes: &[u8]) -> Result<Message, LookupError> {
         let mut stream = TcpStream::connect(self.server).await?;
-        let length = u16::try_from(question.len()).map_err(|_| LookupError::Malformed)?;
+        let length = u16::try_from(bytes.len()).map_err(|_| LookupError::Malformed)?;
         let mut framed = length.to_be_bytes().to_vec();
-        framed.extend_from_slice(question);
+        framed.extend_from_slice(bytes);
         stream.write_all(&framed).await?;
         let length = stream.read_u16().await?;
         let mut buffer = vec![0; usize::from(length)];
         stream.read_exact(&mut buffer).await?;
         match Message::from_vec(&buffer) {
-            Ok(answer) if answer.metadata.id == id => Ok(answer),
+            Ok(answer) if is_answer(&answer, question) => Ok(answer),
             _ => Err(LookupError::Malformed),
         }
     }

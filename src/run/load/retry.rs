@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::plan::{Retries, RetryOn};
+use crate::plan::{ClassPlan, Retries, RetryOn};
 use crate::recording::FailureKind;
 use crate::units::Pace;
 
@@ -16,7 +16,8 @@ const TOKENS_MAX: f64 = 100.0;
 /// The retries of one shard.
 #[derive(Debug, Default)]
 pub struct Retrying {
-    how: Option<How>,
+    /// By class of clients; empty where none tries again.
+    how: Box<[Option<How>]>,
     waiting: BinaryHeap<Reverse<(u64, u32)>>,
 }
 
@@ -31,6 +32,8 @@ struct How {
 /// A failed attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt {
+    /// The class of its client.
+    pub class: u8,
     /// How many were made, this one included.
     pub made: u32,
     /// Why it failed.
@@ -42,25 +45,27 @@ pub struct Attempt {
 }
 
 impl Retrying {
-    /// As the plan's client does it.
+    /// As each of the plan's classes of clients does it.
     #[must_use]
-    pub fn new(retries: Option<&Retries>, pace: Pace) -> Self {
-        let how = retries.map(|retries| How {
+    pub fn new(classes: &[ClassPlan], pace: Pace) -> Self {
+        let how = |retries: &Retries| How {
             base_us: pace.patience(retries.base).as_micros() as u64,
             cap_us: pace.patience(retries.cap).as_micros() as u64,
             tokens: TOKENS_FIRST,
             retries: retries.clone(),
-        });
+        };
+        let any = classes.iter().any(|class| class.retries.is_some());
+        let of = classes.iter().filter(|_| any);
         Self {
-            how,
+            how: of.map(|class| class.retries.as_ref().map(how)).collect(),
             waiting: BinaryHeap::new(),
         }
     }
 
     /// A request is made for the first time; its share of the budget is earned.
     #[inline]
-    pub fn earn(&mut self) {
-        if let Some(how) = &mut self.how
+    pub fn earn(&mut self, class: u8) {
+        if let Some(Some(how)) = self.how.get_mut(usize::from(class))
             && let Some(share) = how.retries.budget
         {
             how.tokens = (how.tokens + share).min(TOKENS_MAX);
@@ -69,7 +74,7 @@ impl Retrying {
 
     /// How long to wait before the next attempt, microseconds; none when there is to be none.
     pub fn wait_us(&mut self, attempt: &Attempt, choices: &mut fastrand::Rng) -> Option<u64> {
-        let how = self.how.as_mut()?;
+        let how = self.how.get_mut(usize::from(attempt.class))?.as_mut()?;
         let retries = &how.retries;
         let may = attempt.made < retries.attempts
             && (attempt.idempotent || retries.non_idempotent)
@@ -133,14 +138,25 @@ fn covers(on: RetryOn, attempt: &Attempt) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::DnsPolicy;
     use std::time::Duration;
 
     const FAILED: Attempt = Attempt {
+        class: 0,
         made: 1,
         kind: FailureKind::Status5xx,
         status: 503,
         idempotent: true,
     };
+
+    fn class(retries: Option<Retries>) -> ClassPlan {
+        ClassPlan {
+            name: String::new(),
+            share: 1.0,
+            dns: DnsPolicy::Pin,
+            retries,
+        }
+    }
 
     fn retrying(change: impl FnOnce(&mut Retries)) -> Retrying {
         let mut retries = Retries {
@@ -151,7 +167,7 @@ mod tests {
             ..Retries::default()
         };
         change(&mut retries);
-        Retrying::new(Some(&retries), Pace::REAL)
+        Retrying::new(&[class(Some(retries))], Pace::REAL)
     }
 
     #[test]
@@ -185,10 +201,30 @@ mod tests {
         let mut choices = fastrand::Rng::with_seed(1);
         let mut again = 0;
         for _ in 0..1000 {
-            retrying.earn();
+            retrying.earn(0);
             again += u32::from(retrying.wait_us(&FAILED, &mut choices).is_some());
         }
         assert!((100..=111).contains(&again), "{again}");
+    }
+
+    #[test]
+    fn each_class_has_a_budget_of_its_own_and_one_may_have_no_retries() {
+        let budget = Retries {
+            attempts: 5,
+            budget: Some(0.1),
+            ..Retries::default()
+        };
+        let classes = [class(Some(budget.clone())), class(None), class(Some(budget))];
+        let mut retrying = Retrying::new(&classes, Pace::REAL);
+        let mut choices = fastrand::Rng::with_seed(1);
+        let mut again = |class| retrying.wait_us(&Attempt { class, ..FAILED }, &mut choices).is_some();
+        assert_eq!((0..50).filter(|_| again(0)).count(), 10);
+        assert!(!again(1));
+        assert_eq!(
+            (0..50).filter(|_| again(2)).count(),
+            10,
+            "the first class has spent its own only"
+        );
     }
 
     #[test]

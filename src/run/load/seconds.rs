@@ -1,7 +1,7 @@
 //! One second of one shard, and how the shards of a second become one slice: sums, and histograms added bucket by
 //! bucket. Measures nothing itself.
 
-use crate::recording::{Hist, Slice, StepSlice};
+use crate::recording::{ClassSlice, Hist, Slice, StepSlice};
 
 /// One shard's share of one second.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ pub fn fold_into_next(earlier: &ShardSecond, next: &mut ShardSecond) {
 fn absorb(whole: &mut Slice, part: &Slice) {
     whole.intended += part.intended;
     whole.dropped += part.dropped;
+    whole.unmade += part.unmade;
     whole.retries += part.retries;
     add(&mut whole.connect, &part.connect);
     add(&mut whole.tls, &part.tls);
@@ -44,6 +45,12 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     }
     for (served, count) in &part.served_failed {
         *whole.served_failed.entry(served.clone()).or_default() += count;
+    }
+    if whole.classes.len() < part.classes.len() {
+        whole.classes.resize_with(part.classes.len(), ClassSlice::default);
+    }
+    for (into, class) in whole.classes.iter_mut().zip(&part.classes) {
+        into.merge(class);
     }
     for (region, count) in &part.sent {
         *whole.sent.entry(region.clone()).or_default() += count;

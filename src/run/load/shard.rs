@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::book::Book;
+use super::classes::Classes;
 use super::deadlines::Deadlines;
 use super::feed::{Feeders, Rows};
 use super::flow::Pauses;
@@ -26,7 +27,7 @@ use super::patience::Patience;
 use super::program::Program;
 use super::ready::{Bell, Ready, Token};
 use super::request::{CompiledStep, Scratch};
-use super::resolver::Answer;
+use super::resolver::Answers;
 use super::retry::Retrying;
 use super::seconds::{ShardSecond, fold_into_next};
 use super::source::Source;
@@ -37,6 +38,7 @@ use super::users::wait_us;
 use crate::clock::RunClock;
 use crate::plan::{ConnectionUse, LoadModel, Plan, Steering};
 use crate::recording::{Ack, Pulse};
+use crate::run::oauth2::Held;
 
 /// Seconds kept while nobody takes them; older ones are folded together.
 const BACKLOG_MAX: usize = 8;
@@ -77,12 +79,16 @@ pub struct Common {
     pub limiter: Option<Arc<DefaultDirectRateLimiter>>,
     /// Where seconds go.
     pub seconds: mpsc::Sender<ShardSecond>,
+    /// Which class of clients a user belongs to.
+    pub classes: Classes,
     /// The users' DNS.
-    pub answers: watch::Receiver<Answer>,
+    pub answers: watch::Receiver<Answers>,
     /// True ends the load early.
     pub stop: watch::Receiver<bool>,
     /// How each load is steered; nobody has steered any while it is empty.
     pub steered: watch::Receiver<Vec<Steered>>,
+    /// Tokens as they are now.
+    pub tokens: watch::Receiver<Arc<Held>>,
     /// Writes kept per shard.
     pub writes_max: usize,
 }
@@ -121,6 +127,7 @@ pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Resu
         shard.common.answers.clone(),
         shard.common.stop.clone(),
         shard.common.steered.clone(),
+        shard.common.tokens.clone(),
         Waker::from(Arc::clone(&shard.signal)),
     ));
     // Its turns are bounded by its own means; tokio's would make sockets look idle that are not.
@@ -138,11 +145,12 @@ pub async fn run(index: usize, common: Common, sources: Vec<Source>) -> io::Resu
     })
 }
 
-/// Wakes the shard for a new DNS answer, for the word to stop and for a turn of the wheel.
+/// Wakes the shard for a new DNS answer, for the word to stop, for a turn of the wheel and for new tokens.
 async fn ring_for_signals(
-    mut answers: watch::Receiver<Answer>,
+    mut answers: watch::Receiver<Answers>,
     mut stop: watch::Receiver<bool>,
     mut steered: watch::Receiver<Vec<Steered>>,
+    mut tokens: watch::Receiver<Arc<Held>>,
     waker: Waker,
 ) {
     loop {
@@ -150,6 +158,7 @@ async fn ring_for_signals(
             Ok(()) = answers.changed() => {}
             Ok(()) = stop.changed() => {}
             Ok(()) = steered.changed() => {}
+            Ok(()) = tokens.changed() => {}
             // Nobody is left who could tell anything.
             else => return,
         }
@@ -190,6 +199,8 @@ pub(super) struct Shard {
     pub(super) pauses: Pauses,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
+    /// What its users send as their tokens.
+    pub(super) tokens: Arc<Held>,
     pub(super) book: Book,
     pub(super) recorder: Recorder,
     meter: Meter,
@@ -230,15 +241,22 @@ impl Shard {
             rows: Rows::new(common.feeders.clone(), index, common.shards),
             passes: Passes::default(),
             patience: Patience::new(&plan.steps, &plan.client, pace),
-            retrying: Retrying::new(plan.client.retries.as_ref(), pace),
+            retrying: Retrying::new(&plan.client.each_class(), pace),
             pauses: Pauses::default(),
             connecting: Deadlines::new(micros(common.transport.connect_timeout)),
             patience_us,
             grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
+            tokens: Arc::default(),
             book: Book::new(common.writes_max),
-            recorder: Recorder::new(index, plan.steps.len(), plan.groups().len(), end),
+            recorder: Recorder::new(
+                index,
+                plan.steps.len(),
+                plan.groups().len(),
+                plan.client.classes.len(),
+                end,
+            ),
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
@@ -305,8 +323,11 @@ impl Shard {
 
     fn take_signals(&mut self) {
         self.signal.hush();
-        let answer = Arc::clone(&self.common.answers.borrow_and_update());
-        self.transport.set_answer(&answer);
+        let answers = self.common.answers.borrow_and_update().clone();
+        for (class, answer) in answers.iter().enumerate() {
+            self.transport.set_answer(class, answer);
+        }
+        self.tokens = Arc::clone(&self.common.tokens.borrow_and_update());
         let steered = self.common.steered.borrow_and_update().clone();
         if !self.stopping {
             self.steer(&steered);
@@ -459,7 +480,8 @@ impl Shard {
             return;
         };
         let owner = Owner::User { load: load as u16, row };
-        let mut pass = Pass::new(owner, source.seed, number, pass);
+        let class = self.common.classes.of(number);
+        let mut pass = Pass::new(owner, class, source.seed, number, pass);
         pass.own = own;
         self.begin(load, pass, due_us);
     }
@@ -481,13 +503,14 @@ impl Shard {
         let source = &mut self.sources[load];
         let number = source.arrivals.number();
         source.arrivals.advance();
+        let class = self.common.classes.of(number);
         // Past anyone's patience it cannot be sent in time any more.
         if now_us.saturating_sub(due_us) > self.patience_us {
-            self.recorder.intended();
-            self.recorder.dropped();
+            self.recorder.intended(class);
+            self.recorder.dropped(class);
             return;
         }
-        let pass = Pass::new(Owner::Arrival, source.seed, number, 0);
+        let pass = Pass::new(Owner::Arrival, class, source.seed, number, 0);
         self.arriving += 1;
         self.begin(load, pass, due_us);
     }
@@ -507,8 +530,9 @@ impl Shard {
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
     fn leave_dry(&mut self, pass: u32) {
-        self.recorder.intended();
-        self.recorder.dropped();
+        let class = self.passes[pass].class;
+        self.recorder.intended(class);
+        self.recorder.dropped(class);
         if let Some(own) = self.passes[pass].own.take() {
             self.transport.give_up(own);
         }

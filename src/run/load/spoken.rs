@@ -151,7 +151,7 @@ impl Shard {
     /// to send.
     pub(super) fn go_on_in_session(&mut self, pass: u32, step: usize, now_us: u64) -> Started {
         let Some(kept) = self.lane.resume(pass) else {
-            self.recorder.dropped();
+            self.recorder.dropped(self.passes[pass].class);
             return Started::NotSent;
         };
         let Kept {

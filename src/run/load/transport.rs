@@ -28,8 +28,8 @@ pub struct TransportSettings {
     pub connections_max: usize,
     /// Real time.
     pub connect_timeout: Duration,
-    /// What a new DNS answer does to connections.
-    pub policy: DnsPolicy,
+    /// What a new DNS answer does to connections, by class of clients.
+    pub policies: Arc<[DnsPolicy]>,
     /// Older connections are closed after their request, real time.
     pub age_max: Option<Duration>,
     /// Connections that nobody used for so long are closed, real time.
@@ -67,7 +67,7 @@ impl Transport {
     pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready) -> Self {
         let ports: Vec<u16> = settings.doors.iter().map(|door| door.port).collect();
         Self {
-            pools: Pools::new(&ports, settings.connections_max, settings.policy, first_turn),
+            pools: Pools::new(&ports, settings.connections_max, &settings.policies, first_turn),
             doors: Arc::clone(&settings.doors),
             connections: Vec::new(),
             free: Vec::new(),
@@ -81,9 +81,9 @@ impl Transport {
         }
     }
 
-    /// Users got a new DNS answer.
-    pub fn set_answer(&mut self, addresses: &[IpAddr]) {
-        for connection in self.pools.set_answer(addresses) {
+    /// Users of a class got a new DNS answer.
+    pub fn set_answer(&mut self, class: usize, addresses: &[IpAddr]) {
+        for connection in self.pools.set_answer(class, addresses) {
             self.forget(connection);
         }
     }
@@ -100,10 +100,23 @@ impl Transport {
         self.pools.busiest()
     }
 
-    /// Chooses where the next request through `door` goes.
+    /// Chooses where the next request of a class through `door` goes.
     #[inline]
-    pub fn route(&mut self, door: u32) -> Result<u32, NoRoute> {
-        self.pools.route(door)
+    pub fn route(&mut self, class: u8, door: u32) -> Result<u32, NoRoute> {
+        self.pools.route(class, door)
+    }
+
+    /// Where the connection that a user keeps goes, if the next request of its class through `door` can use it.
+    #[must_use]
+    pub fn kept_pool(&self, own: Option<Own>, class: u8, door: u32) -> Option<u32> {
+        let kept = self.connections[self.find(own?)? as usize].pool;
+        (!self.pools.is_retired(kept) && self.pools.is_way(kept, class, door)).then_some(kept)
+    }
+
+    /// The class of clients that a pool belongs to.
+    #[must_use]
+    pub fn class(&self, pool: u32) -> u32 {
+        self.pools.class(pool)
     }
 
     /// The address of a pool.
@@ -138,7 +151,7 @@ impl Transport {
                 idle.remove(index);
             }
             let kept = self.connections[index as usize].pool;
-            if !self.pools.is_retired(kept) && self.pools.is_same_door(kept, pool) {
+            if !self.pools.is_retired(kept) && self.pools.is_same_way(kept, pool) {
                 return Slot::Idle(index);
             }
             self.close(index);

@@ -1,123 +1,36 @@
-//! One HTTP/1.1 exchange as an observer makes it, with its failure named as a user's would be.
+//! One HTTP/1.1 exchange as an observer makes it: what is asked, and whether the answer is a failure.
 
-use std::future::Future;
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{self, SendRequest};
+use http_body_util::Full;
+use hyper::Request;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::http::request::Builder;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::sync::watch;
 
 use crate::plan::{Part, TargetPlan, Template};
 use crate::recording::FailureKind;
+use crate::run::oauth2::Held;
 use crate::run::sigv4::Signer;
 use crate::run::tls::Tls;
 
-/// Answers to probes are small; a larger one is not read to its end.
-const BODY_MAX: usize = 1 << 20;
-
-/// A connection that sends one request after another.
-pub(super) struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+/// What it takes to be let in by the target.
+#[derive(Clone)]
+pub struct Access {
+    /// TLS, where it is spoken.
+    pub tls: Option<Arc<Tls>>,
+    /// Tokens as they are now.
+    pub tokens: watch::Receiver<Arc<Held>>,
 }
 
-impl Connection {
-    /// Connects within `patience`, the TLS handshake included where there is one.
-    pub(super) async fn open(address: SocketAddr, patience: Duration, tls: Option<&Tls>) -> Result<Self, FailureKind> {
-        let opening = async {
-            let stream = Self::connect(address, patience).await?;
-            match tls {
-                None => Self::shake_hands(stream).await,
-                Some(tls) => {
-                    let stream = tls.connector.connect(tls.name.clone(), stream).await;
-                    Self::shake_hands(stream.map_err(|_| FailureKind::Tls)?).await
-                }
-            }
-        };
-        timeout(patience, opening)
-            .await
-            .unwrap_or(Err(FailureKind::ConnectTimeout))
-    }
-
-    async fn connect(address: SocketAddr, patience: Duration) -> Result<TcpStream, FailureKind> {
-        let stream = match timeout(patience, TcpStream::connect(address)).await {
-            Err(_) => return Err(FailureKind::ConnectTimeout),
-            Ok(Err(error)) => return Err(connect_failure(&error)),
-            Ok(Ok(stream)) => stream,
-        };
-        // Without it a small request could wait for an acknowledgement; an error only costs time.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
-    }
-
-    async fn shake_hands<S>(stream: S) -> Result<Self, FailureKind>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| failure(&error))?;
-        // It ends when the sender is dropped or the peer closes; its error shows in the request.
-        tokio::spawn(async move {
-            let _ = connection.await;
-        });
-        Ok(Self { sender })
-    }
-
-    /// Sends a request and reads the whole answer within `patience`; the body is thrown away.
-    pub(super) async fn send(
-        &mut self,
-        request: Request<Full<Bytes>>,
-        patience: Duration,
-    ) -> Result<Response<()>, FailureKind> {
-        let exchange = async {
-            self.sender.ready().await.map_err(|error| failure(&error))?;
-            let answer = self
-                .sender
-                .send_request(request)
-                .await
-                .map_err(|error| failure(&error))?;
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, BODY_MAX);
-            body.collect().await.map_err(|_| FailureKind::Reset)?;
-            Ok(Response::from_parts(parts, ()))
-        };
-        within(patience, exchange).await
-    }
-}
-
-async fn within<T>(
-    patience: Duration,
-    exchange: impl Future<Output = Result<T, FailureKind>>,
-) -> Result<T, FailureKind> {
-    timeout(patience, exchange).await.unwrap_or(Err(FailureKind::Timeout))
-}
-
-fn connect_failure(error: &io::Error) -> FailureKind {
-    match error.kind() {
-        io::ErrorKind::TimedOut => FailureKind::ConnectTimeout,
-        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted => FailureKind::Reset,
-        _ => FailureKind::Refused,
-    }
-}
-
-fn failure(error: &hyper::Error) -> FailureKind {
-    if error.is_parse() {
-        FailureKind::Protocol
-    } else if error.is_timeout() {
-        FailureKind::Timeout
-    } else {
-        FailureKind::Reset
+/// Lets in by a target that is spoken to in the clear and wants no tokens.
+impl Default for Access {
+    fn default() -> Self {
+        let (_, tokens) = watch::channel(Arc::default());
+        Self { tls: None, tokens }
     }
 }
 
@@ -132,8 +45,8 @@ pub(super) fn status_failure(status: u16, expected: Option<u16>) -> Option<Failu
     }
 }
 
-/// Fills a template: random numbers by `random`, `{{ unique }}` and `{{ id }}` both with `id`.
-pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) -> Vec<u8> {
+/// Fills a template: random numbers by `random`, `{{ unique }}` and `{{ id }}` both with `id`, tokens with those held.
+pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str, tokens: &Held) -> Vec<u8> {
     let mut text = Vec::new();
     for part in &template.parts {
         match part {
@@ -143,7 +56,8 @@ pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str) ->
             }
             Part::Unique | Part::Id => text.extend_from_slice(id.as_bytes()),
             Part::Bytes(bytes) => text.extend_from_slice(bytes),
-            Part::Base64(inner) => text.extend_from_slice(STANDARD.encode(fill(inner, random, id)).as_bytes()),
+            Part::Base64(inner) => text.extend_from_slice(STANDARD.encode(fill(inner, random, id, tokens)).as_bytes()),
+            Part::Token(client) => text.extend_from_slice(tokens.token(*client, 0).as_bytes()),
             // The plan lets no probe use one, and has its environment filled in before it runs.
             Part::Variable(_) | Part::Env(_) => {}
         }
@@ -207,7 +121,7 @@ mod tests {
             ],
         };
         assert_eq!(
-            fill(&template, &mut fastrand::Rng::with_seed(1), "o-1"),
+            fill(&template, &mut fastrand::Rng::with_seed(1), "o-1", &Held::default()),
             b"/orders/o-1?n=7"
         );
     }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use exchange::Access;
 pub use inventory::{edge, inventory};
 pub use read_back::{read_back, unread};
 
@@ -24,7 +25,6 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, ProbeSample};
-use crate::run::tls::Tls;
 
 /// Running observers.
 pub struct Observe {
@@ -48,7 +48,7 @@ pub struct ObserveEnd {
 /// They begin at t0 and end once `stop` says true.
 pub fn start(
     plan: &Arc<Plan>,
-    tls: Option<&Arc<Tls>>,
+    access: &Access,
     reader: Option<Reader>,
     clock: RunClock,
     events: mpsc::Sender<Stamped>,
@@ -64,7 +64,7 @@ pub fn start(
     if let Some(reader) = reader {
         pollers::spawn_all(&mut observe.pollers, plan, &reader, &sink, stop);
     }
-    probe::spawn_all(&mut observe.probes, plan, tls, clock, &probes, stop);
+    probe::spawn_all(&mut observe.probes, plan, access, clock, &probes, stop);
     observe
 }
 

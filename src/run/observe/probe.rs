@@ -15,13 +15,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::dns::Cached;
-use super::exchange::{Connection, fill, host_header, signed, status_failure};
+use super::exchange::{Access, fill, host_header, signed, status_failure};
 use crate::clock::RunClock;
 use crate::plan::{Plan, StepPlan};
 use crate::recording::{Ack, FailureKind, ProbeSample, ServedBy};
 use crate::run::coding::encode;
+use crate::run::http1::Connection;
 use crate::run::sigv4::Signer;
-use crate::run::tls::Tls;
 
 /// Probes of one step in flight at most; a silent target keeps each one for its whole patience.
 const IN_FLIGHT_MAX: usize = 512;
@@ -56,7 +56,7 @@ impl Over {
 pub(super) fn spawn_all(
     probes: &mut JoinSet<ProbeEnd>,
     plan: &Arc<Plan>,
-    tls: Option<&Arc<Tls>>,
+    access: &Access,
     clock: RunClock,
     results: &mpsc::Sender<ProbeSample>,
     stop: &watch::Receiver<bool>,
@@ -74,7 +74,7 @@ pub(super) fn spawn_all(
             region: probe.region.clone(),
             clock,
             lookups: Arc::clone(&lookups),
-            tls: tls.cloned(),
+            access: access.clone(),
             signer: step.sign.as_ref().map(Signer::new),
             turn: AtomicUsize::new(0),
             ids: format!("probe-{:x}-{t0:x}-{index}-", plan.seed),
@@ -90,7 +90,7 @@ struct Prober {
     region: Option<String>,
     clock: RunClock,
     lookups: Arc<Cached>,
-    tls: Option<Arc<Tls>>,
+    access: Access,
     signer: Option<Signer>,
     turn: AtomicUsize,
     ids: String,
@@ -212,7 +212,7 @@ impl Prober {
         let pace = self.clock.pace();
         let connect_patience = pace.patience(self.plan.client.connect_timeout);
         let socket = SocketAddr::new(address, self.plan.target.port);
-        let mut connection = match Connection::open(socket, connect_patience, self.tls.as_deref()).await {
+        let mut connection = match Connection::open(socket, connect_patience, self.access.tls.as_deref()).await {
             Ok(connection) => connection,
             Err(failure) => {
                 outcome.failure = Some(failure);
@@ -244,20 +244,22 @@ impl Prober {
 
     fn request(&self, step: &StepPlan, id: &str, count: u64) -> Option<Request<Full<Bytes>>> {
         let mut random = fastrand::Rng::with_seed(self.plan.seed ^ count.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let tokens = Arc::clone(&self.access.tokens.borrow());
         let target = &self.plan.target;
-        let mut request = Request::builder()
-            .method(step.method.as_str())
-            .uri(fill(&step.path, &mut random, id));
+        let mut request =
+            Request::builder()
+                .method(step.method.as_str())
+                .uri(fill(&step.path, &mut random, id, &tokens));
         if !step.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
             request = request.header(HOST, host_header(target));
         }
         for (name, value) in &step.headers {
-            request = request.header(name.as_str(), fill(value, &mut random, id));
+            request = request.header(name.as_str(), fill(value, &mut random, id, &tokens));
         }
         let mut bytes = Bytes::new();
         if let Some(body) = &step.body {
             request = request.header(CONTENT_TYPE, body.content_type.as_str());
-            let plain = fill(&body.template, &mut random, id);
+            let plain = fill(&body.template, &mut random, id, &tokens);
             bytes = Bytes::from(match body.compress {
                 Some(coding) => encode(coding, &plain),
                 None => plain,

@@ -13,11 +13,11 @@ use hyper::header::HOST;
 use tokio::task::JoinSet;
 
 use super::dns;
-use super::exchange::{Connection, fill, host_header, signed};
+use super::exchange::{Access, fill, host_header, signed};
 use crate::plan::Plan;
 use crate::recording::{Ack, LedgerResult, LostWrite};
+use crate::run::http1::Connection;
 use crate::run::sigv4::Signer;
-use crate::run::tls::Tls;
 
 /// Connections per Region.
 const CONNECTIONS: usize = 64;
@@ -52,7 +52,7 @@ pub fn unread(plan: &Plan, acknowledged: Vec<Ack>, unknown: &[Ack]) -> BTreeMap<
 /// Reads every acknowledged write back; `unknown` are the writes whose outcome their user never learned.
 pub async fn read_back(
     plan: &Arc<Plan>,
-    tls: Option<&Arc<Tls>>,
+    access: &Access,
     acknowledged: Vec<Ack>,
     unknown: &[Ack],
 ) -> BTreeMap<String, LedgerResult> {
@@ -83,7 +83,7 @@ pub async fn read_back(
         let edge = edge(plan, &region).await;
         let queue = Arc::new(Queue {
             plan: Arc::clone(plan),
-            tls: tls.cloned(),
+            access: access.clone(),
             signers: Arc::clone(&signers),
             edge,
             acks,
@@ -144,7 +144,7 @@ enum Found {
 
 struct Queue {
     plan: Arc<Plan>,
-    tls: Option<Arc<Tls>>,
+    access: Access,
     /// By the ledgers whose reads are signed.
     signers: Arc<BTreeMap<String, Signer>>,
     edge: Vec<IpAddr>,
@@ -200,14 +200,15 @@ impl Queue {
     async fn read(&self, ack: &Ack, line: &mut Line) -> Option<u16> {
         let target = &self.plan.target;
         let ledger = self.plan.ledgers.get(&ack.ledger)?;
-        let path = fill(&ledger.read, &mut self.random(), &ack.id);
+        let tokens = Arc::clone(&self.access.tokens.borrow());
+        let path = fill(&ledger.read, &mut self.random(), &ack.id, &tokens);
         let mut request = Request::get(path);
         let mut names = ledger.headers.iter().map(|(name, _)| name);
         if !names.any(|name| name.eq_ignore_ascii_case("host")) {
             request = request.header(HOST, host_header(target));
         }
         for (name, value) in &ledger.headers {
-            request = request.header(name.as_str(), fill(value, &mut self.random(), &ack.id));
+            request = request.header(name.as_str(), fill(value, &mut self.random(), &ack.id, &tokens));
         }
         let request = signed(request, Bytes::new(), self.signers.get(&ack.ledger))?;
         let pace = self.plan.pace;
@@ -216,9 +217,13 @@ impl Queue {
             None => {
                 let address = *self.edge.get(line.address % self.edge.len().max(1))?;
                 let patience = pace.patience(self.plan.client.connect_timeout).max(READ_PATIENCE_FLOOR);
-                Connection::open(SocketAddr::new(address, target.port), patience, self.tls.as_deref())
-                    .await
-                    .ok()?
+                Connection::open(
+                    SocketAddr::new(address, target.port),
+                    patience,
+                    self.access.tls.as_deref(),
+                )
+                .await
+                .ok()?
             }
         };
         let patience = pace.patience(self.plan.client.request_timeout).max(READ_PATIENCE_FLOOR);

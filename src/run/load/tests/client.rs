@@ -31,6 +31,28 @@ fn reset(stream: &TcpStream) {
     socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
+/// A port that lets whoever wants to connect wait for ever: its backlog is full.
+pub(super) struct FullBacklog {
+    pub(super) socket: socket2::Socket,
+    _fillers: Vec<TcpStream>,
+}
+
+pub(super) async fn full_backlog(address: SocketAddr) -> FullBacklog {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&address.into()).unwrap();
+    socket.listen(0).unwrap();
+    let full = socket.local_addr().unwrap().as_socket().unwrap();
+    let mut fillers = Vec::new();
+    for _ in 0..4 {
+        let filler = tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(full)).await;
+        fillers.extend(filler.ok().and_then(Result::ok));
+    }
+    FullBacklog {
+        socket,
+        _fillers: fillers,
+    }
+}
+
 async fn only_failure(address: SocketAddr) -> (FailureKind, Ran) {
     let mut plan = plan(address);
     plan.client.request_timeout = Duration::from_millis(400);
@@ -103,15 +125,9 @@ async fn a_closed_port_refuses_and_a_full_backlog_is_a_connect_timeout() {
     drop(listener);
     assert_eq!(only_failure(closed).await.0, FailureKind::Refused);
 
-    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    socket.listen(0).unwrap();
-    let full = socket.local_addr().unwrap().as_socket().unwrap();
-    let mut fillers = Vec::new();
-    for _ in 0..4 {
-        fillers.push(tokio::time::timeout(Duration::from_millis(50), TcpStream::connect(full)).await);
-    }
-    assert_eq!(only_failure(full).await.0, FailureKind::ConnectTimeout);
+    let full = full_backlog(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+    let address = full.socket.local_addr().unwrap().as_socket().unwrap();
+    assert_eq!(only_failure(address).await.0, FailureKind::ConnectTimeout);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

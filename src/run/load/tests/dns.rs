@@ -11,15 +11,25 @@ use tokio::net::UdpSocket;
 use super::*;
 
 #[derive(Clone, Default)]
-struct Zone {
-    addresses: Vec<[u8; 4]>,
-    ttl: u32,
-    broken: bool,
-    truncate: bool,
-    asked: Vec<Instant>,
+pub(super) struct Zone {
+    pub(super) addresses: Vec<[u8; 4]>,
+    pub(super) ttl: u32,
+    pub(super) broken: bool,
+    pub(super) truncate: bool,
+    pub(super) asked: Vec<Instant>,
 }
 
-fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
+impl Zone {
+    pub(super) fn of(addresses: &[[u8; 4]], ttl: u32) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            ttl,
+            ..Self::default()
+        }
+    }
+}
+
+pub(super) fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
     let question = Message::from_vec(question).unwrap();
     let mut zone = zone.lock().unwrap();
     zone.asked.push(Instant::now());
@@ -39,7 +49,7 @@ fn reply(zone: &Mutex<Zone>, question: &[u8], tcp: bool) -> Vec<u8> {
     answer.to_vec().unwrap()
 }
 
-async fn dns(first: Zone) -> (SocketAddr, Arc<Mutex<Zone>>) {
+pub(super) async fn dns(first: Zone) -> (SocketAddr, Arc<Mutex<Zone>>) {
     let zone = Arc::new(Mutex::new(first));
     let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = tcp.local_addr().unwrap();
@@ -68,17 +78,17 @@ async fn dns(first: Zone) -> (SocketAddr, Arc<Mutex<Zone>>) {
 }
 
 /// Two servers on one port, named by their Region.
-async fn two_regions() -> (Server, Server) {
+pub(super) async fn two_regions() -> (Server, Server) {
     let east = serve("127.0.0.1:0", |_| async { answer(200, "i-1/us-east-1a/us-east-1") }).await;
     let west = format!("127.0.0.2:{}", east.address.port());
     let west = serve(&west, |_| async { answer(200, "i-2/eu-west-1a/eu-west-1") }).await;
     (east, west)
 }
 
-const EAST: [u8; 4] = [127, 0, 0, 1];
-const WEST: [u8; 4] = [127, 0, 0, 2];
+pub(super) const EAST: [u8; 4] = [127, 0, 0, 1];
+pub(super) const WEST: [u8; 4] = [127, 0, 0, 2];
 
-fn named(east: &Server, resolver: SocketAddr, policy: DnsPolicy) -> Plan {
+pub(super) fn named(east: &Server, resolver: SocketAddr, policy: DnsPolicy) -> Plan {
     let mut plan = plan(east.address);
     plan.target.host = "shop.example.com".to_owned();
     plan.target.resolver = Some(resolver);

@@ -106,6 +106,8 @@ async fn passes_that_were_not_made_in_time_are_counted() {
             let ran = run(plan).await;
             assert!((6..=15).contains(&ran.ok()), "{}", ran.ok());
             assert_eq!((ran.intended(), ran.ok() + ran.dropped()), (150, 150), "{iterations:?}");
+            let unmade: u64 = ran.slices.iter().map(|slice| slice.unmade).sum();
+            assert_eq!(unmade, ran.dropped(), "nothing else kept them");
         }
     }
 }

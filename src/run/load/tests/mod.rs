@@ -1,5 +1,6 @@
 //! The generator against real sockets: small servers on the loopback range, a small DNS server, whole runs.
 
+mod classes;
 mod client;
 mod closed;
 mod connections;
@@ -68,6 +69,7 @@ fn plan(address: SocketAddr) -> Plan {
             ..JourneyPlan::default()
         }],
         steps: vec![step("browse", "GET", "/")],
+        token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),
         spacing: Spacing::Even,
@@ -84,6 +86,7 @@ fn plan(address: SocketAddr) -> Plan {
             shards: Some(2),
             retries: None,
             tls: TlsSettings::default(),
+            classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
         ledgers: BTreeMap::new(),
@@ -200,7 +203,8 @@ async fn run(plan: Plan) -> Ran {
 /// Signals of a load that is stopped like this and that nobody steers.
 fn unsteered(stop: watch::Receiver<bool>) -> Signals {
     let (_, steered) = watch::channel(Vec::new());
-    Signals { stop, steered }
+    let (_, tokens) = watch::channel(Arc::default());
+    Signals { stop, steered, tokens }
 }
 
 async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {

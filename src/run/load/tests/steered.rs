@@ -9,7 +9,11 @@ async fn run_steered(plan: Plan, steers: &[(u64, Steer)]) -> Ran {
     let curves = curves(&plan, plan.pace);
     let (_stop, stop) = watch::channel(false);
     let (told, steered) = watch::channel(vec![Steered::default(); curves.len()]);
-    run_with(plan, Signals { stop, steered }, |second, now| {
+    let signals = Signals {
+        steered,
+        ..unsteered(stop)
+    };
+    run_with(plan, signals, |second, now| {
         for (_, steer) in steers.iter().filter(|(after, _)| *after == second) {
             told.send_modify(|told| {
                 for (steered, curve) in told.iter_mut().zip(&curves) {

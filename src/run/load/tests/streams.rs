@@ -296,6 +296,8 @@ async fn a_session_is_repeated_or_left_out_as_a_whole() {
         let mut plan = facing(address, session());
         plan.model = LoadModel::Arrivals;
         plan.stages[0].level = 20.0;
+        // Those of the last instant would be cut off.
+        stage(&mut plan, 0.0, Duration::ZERO, Duration::from_secs(1));
         plan.journeys[0].flow = vec![flow];
         let ran = run(plan).await;
         assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));

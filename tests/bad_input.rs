@@ -1,0 +1,186 @@
+//! What people get wrong in a profile is said before anything is sent: exit 2, the line, and what to do about it.
+
+use std::io::ErrorKind;
+use std::net::TcpListener;
+
+use tempfile::TempDir;
+
+use crate::support::tenfold;
+
+/// A profile without mistakes; the tests count its lines.
+const PROFILE: &str = "\
+name: good
+feeders:
+  accounts: { csv: accounts.csv }
+journeys:
+  order:
+    think: 1s
+    feed: accounts
+    steps:
+      - post: /orders/{{ accounts.id }}
+        name: place
+        extract: { order: { json: $.id } }
+      - get: /orders/{{ order }}
+stages:
+  - { tier: 1, users: 5, hold: 1s }
+client: {}
+probes: []
+chaos: []
+objectives: [ errors < 1% ]
+";
+
+/// What is written instead of what, the line that is named, and what is said of it.
+type Case = (&'static str, &'static str, usize, &'static str);
+
+const RATES: &[Case] = &[
+    ("users: 5", "arrivals: 0/s", 14, "zero arrivals send nothing"),
+    ("users: 5", "arrivals: -5/s", 14, "-5/s"),
+    ("users: 5", "arrivals: NaN/s", 14, "NaN/s"),
+    ("users: 5", "arrivals: inf/s", 14, "inf/s"),
+    ("users: 5", "arrivals: fast", 14, "fast"),
+    (
+        "users: 5",
+        "arrivals: 200_000_000/s",
+        14,
+        "more than 100_000_000 arrivals a second",
+    ),
+    (
+        "{}",
+        "{ rate_limit: 1/s }",
+        14,
+        "more than client.rate_limit of 1/s allows",
+    ),
+    ("{}", "{ rate_limit: 0/s }", 14, "0/s"),
+    ("hold: 1s", "hold: 0s", 14, "takes no time"),
+];
+
+const USERS: &[Case] = &[
+    ("users: 5", "users: 0", 14, "zero users send nothing"),
+    ("users: 5", "users: -1", 14, "-1"),
+    ("users: 5", "users: many", 14, "many"),
+    ("users: 5", "users: 200_000_000", 14, "more than 100_000_000 users"),
+    (
+        "users: 5",
+        "users: 5, arrivals: 5/s",
+        14,
+        "either `users` or `arrivals`",
+    ),
+    ("users: 5, ", "", 14, "the stage has no load"),
+];
+
+const STEPS: &[Case] = &[
+    ("errors < 1%", "latency(plase) p99 < 1s", 18, "plase"),
+    ("errors < 1%", "errors(orders) < 1%", 18, "orders"),
+    ("probes: []", "probes: [{ step: plase }]", 16, "plase"),
+    ("- post:", "- pots:", 9, "pots"),
+    ("- post: /orders/{{ accounts.id }}", "- name: x", 9, ""),
+];
+
+const TEMPLATES: &[Case] = &[
+    ("{{ accounts.id }}", "{{ acounts.id }}", 9, "acounts.id"),
+    (
+        "{{ accounts.id }}",
+        "{{ accounts.di }}",
+        9,
+        "did you mean \"accounts.id\"",
+    ),
+    ("{{ accounts.id }}", "{{ order }}", 9, "order"),
+    ("{{ order }}", "{{ oder }}", 12, "did you mean \"order\""),
+    ("{{ order }}", "{{ random(9, 1) }}", 12, "the smaller one first"),
+    ("{{ order }}", "{{ order", 12, "never closed"),
+    (
+        "{{ order }}",
+        "{{ id }}",
+        12,
+        "only means something in a ledger's read path",
+    ),
+];
+
+const FEEDERS: &[Case] = &[
+    (
+        "accounts.csv",
+        "accounts.csv, order: unique",
+        3,
+        "passes take one each (`order: unique`): it runs dry",
+    ),
+    ("feed: accounts", "feed: acounts", 7, "did you mean \"accounts\""),
+    ("accounts.csv", "empty.csv", 3, "empty.csv"),
+];
+
+const FILES: &[Case] = &[
+    ("accounts.csv", "none.csv", 3, "none.csv"),
+    ("        name: place", "        file: none.bin", 10, "none.bin"),
+    ("chaos: []", "chaos: [none.yaml]", 17, "none.yaml"),
+    ("{}", "{ tls: { ca: none.pem } }", 15, "none.pem"),
+    ("users: 5, hold: 1s", "replay: none.csv", 14, "none.csv"),
+];
+
+/// Runs the profile with one thing changed against a server that must not hear of it.
+fn refused(instead: &str, written: &str) -> String {
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let dir = TempDir::new().expect("a directory");
+    let changed = PROFILE.replacen(instead, written, 1);
+    assert_ne!(changed, PROFILE, "{instead}");
+    let path = dir.path().join("profile.yaml");
+    std::fs::write(&path, changed).expect("it is written");
+    std::fs::write(dir.path().join("accounts.csv"), "id\n1\n2\n").expect("it is written");
+    std::fs::write(dir.path().join("empty.csv"), "").expect("it is written");
+    let out = dir.path().join("run");
+    let output = tenfold()
+        .current_dir(dir.path())
+        .args(["run", "profile.yaml", "--target"])
+        .arg(format!("http://{}", server.local_addr().expect("an address")))
+        .arg("--out")
+        .arg(&out)
+        .output()
+        .expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{written}: {stderr}");
+    server.set_nonblocking(true).expect("it need not wait");
+    let heard = server.accept().map_err(|error| error.kind());
+    assert!(matches!(heard, Err(ErrorKind::WouldBlock)), "{written}: it was asked");
+    assert!(!out.join("recording.json").exists(), "{written}");
+    stderr
+}
+
+fn all_are_refused(cases: &[Case]) {
+    for (instead, written, line, said) in cases {
+        let stderr = refused(instead, written);
+        let place = format!("profile.yaml:{line}:");
+        for expected in [place.as_str(), *said] {
+            assert!(stderr.contains(expected), "{written}: {expected} is not in\n{stderr}");
+        }
+        let remedy = ["hint:", ", such as "].iter().any(|remedy| stderr.contains(remedy));
+        assert!(remedy, "{written}: no remedy in\n{stderr}");
+    }
+}
+
+#[test]
+fn bad_input_rates_that_cannot_be_are_refused() {
+    all_are_refused(RATES);
+}
+
+#[test]
+fn bad_input_users_that_send_nothing_are_refused() {
+    all_are_refused(USERS);
+}
+
+#[test]
+fn bad_input_steps_nobody_wrote_are_refused() {
+    all_are_refused(STEPS);
+}
+
+#[test]
+fn bad_input_holes_that_nothing_fills_are_refused() {
+    all_are_refused(TEMPLATES);
+}
+
+#[test]
+fn bad_input_feeders_that_run_dry_are_refused() {
+    all_are_refused(FEEDERS);
+}
+
+#[test]
+fn bad_input_files_that_are_missing_are_refused() {
+    all_are_refused(FILES);
+}

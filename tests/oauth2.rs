@@ -1,0 +1,246 @@
+//! The example profile of OAuth 2.0, run as a user would run it against an identity provider by oauthlib.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Output, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::support::{machine, nowhere_in, tenfold, venv};
+
+/// The profile that is run here.
+pub const EXAMPLES: [&str; 1] = ["oauth2"];
+/// Has what a form and a Basic header write otherwise.
+const SECRET: &str = "s3cret&more:%";
+const USERS: &str = "journeys.orders.auth.oauth2";
+const LEDGER: &str = "ledgers.orders.auth.oauth2";
+
+struct Provider {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    port: u64,
+}
+
+struct Ran {
+    output: Output,
+    seen: Value,
+    dir: TempDir,
+}
+
+impl Provider {
+    fn start(settings: &Value) -> Self {
+        let mut process = venv("python")
+            .arg("tests/independent/oauth2_server.py")
+            .arg(settings.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it says its port");
+        let port: Value = serde_json::from_str(&line).expect("JSON");
+        Self {
+            port: port["http"].as_u64().expect("a port"),
+            process,
+            stdout,
+        }
+    }
+
+    /// Runs the example with these keys of users' and ledger's clients set, and these of the profile.
+    fn run(self, oauth2: &[(&str, &str)], set: &[&str]) -> Ran {
+        let url = format!("http://127.0.0.1:{}/oauth/token", self.port);
+        self.run_asking(&url, oauth2, set)
+    }
+
+    fn run_asking(mut self, url: &str, oauth2: &[(&str, &str)], set: &[&str]) -> Ran {
+        let dir = TempDir::new().expect("a directory");
+        let keys = [("token_url", url)];
+        let keys = keys.iter().chain(oauth2);
+        let of_both = keys.flat_map(|(key, value)| [USERS, LEDGER].map(|client| format!("{client}.{key}={value}")));
+        let output = tenfold()
+            .args(["run", "profiles/examples/oauth2.yaml", "--target"])
+            .arg(format!("http://127.0.0.1:{}", self.port))
+            .arg("--out")
+            .arg(dir.path().join("run"))
+            .args(["--set", "honesty.lag_p99=2s"])
+            .args(of_both.flat_map(|set| ["--set".to_owned(), set]))
+            .args(set.iter().flat_map(|set| ["--set", set]))
+            .env("CLIENT_SECRET", SECRET)
+            .output()
+            .expect("tenfold runs");
+        drop(self.process.stdin.take());
+        let mut seen = String::new();
+        self.stdout.read_to_string(&mut seen).expect("it says what it saw");
+        self.process.wait().expect("it ends");
+        let seen = serde_json::from_str(&seen).expect("JSON");
+        Ran { output, seen, dir }
+    }
+}
+
+impl Ran {
+    fn expect(&self, code: i32) {
+        assert_eq!(self.output.status.code(), Some(code), "{}", self.account());
+        let said = self.account();
+        for secret in [SECRET, "tok-"] {
+            assert!(!said.contains(secret), "{said}");
+        }
+        nowhere_in(self.dir.path(), &[SECRET, "s3cret%26more", "tok-"]);
+    }
+
+    fn account(&self) -> String {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        format!("{}{}", text(&self.output.stdout), text(&self.output.stderr))
+    }
+
+    fn report(&self) -> Value {
+        let report = std::fs::read(self.dir.path().join("run/report.json")).expect("the report");
+        serde_json::from_slice(&report).expect("JSON")
+    }
+
+    fn asked(&self) -> usize {
+        self.seen["asked"].as_array().expect("a list").len()
+    }
+
+    fn requests(&self) -> u64 {
+        let steps = self.seen["used"].as_object().expect("a map");
+        steps.values().filter_map(Value::as_u64).sum()
+    }
+}
+
+#[test]
+fn example_oauth2_asks_once_for_all_users_probes_and_reads() {
+    let _turn = machine();
+    for (credentials, tokens) in [("header", 1), ("form", 4)] {
+        let count = tokens.to_string();
+        let keys = [("credentials", credentials), ("tokens", &count), ("rate", "10/s")];
+        let ran = Provider::start(&json!({})).run(&keys, &[]);
+        ran.expect(0);
+        assert_eq!(ran.asked(), tokens, "{}", ran.seen);
+        assert_eq!(ran.seen["credentials"], json!({ credentials: tokens }));
+        assert_eq!(ran.seen["grants"], json!({ "client_credentials": tokens }));
+        assert_eq!(ran.seen["audiences"], json!(["https://api.example.com"]));
+        assert_eq!(ran.seen["used"].as_object().map(serde_json::Map::len), Some(tokens));
+        assert!(ran.seen["refused"] == 0 && ran.requests() > 300, "{}", ran.seen);
+        let asked: Vec<f64> = ran.seen["asked"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_f64)
+            .collect();
+        assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 0.09), "{asked:?}");
+        let report = ran.report();
+        assert_eq!(
+            (&report["tokens"][0]["asked"], &report["tokens"][0]["failed"]),
+            (&json!(tokens), &json!({}))
+        );
+    }
+}
+
+#[test]
+fn oauth2_tokens_are_renewed_before_they_end() {
+    let _turn = machine();
+    for (refresh, grants) in [
+        (false, ["client_credentials"].as_slice()),
+        (true, &["client_credentials", "refresh_token"]),
+    ] {
+        let ran = Provider::start(&json!({ "lasts": 2, "refresh": refresh }))
+            .run(&[("refresh_before", "1s")], &["stages.0.hold=5s"]);
+        ran.expect(0);
+        assert!((5..=8).contains(&ran.asked()), "{}", ran.seen);
+        assert!(
+            ran.seen["grants"].as_object().expect("a map").keys().eq(grants),
+            "{}",
+            ran.seen
+        );
+        assert_eq!((&ran.seen["refused"], &ran.seen["failed"]), (&json!(0), &json!(0)));
+        assert_eq!(ran.report()["tokens"][0]["expired"], 0.0);
+    }
+}
+
+#[test]
+fn oauth2_goes_on_with_a_token_that_cannot_be_renewed_and_says_so() {
+    let _turn = machine();
+    let settings = json!({ "lasts": 2, "fails": [2, 5] });
+    let ran = Provider::start(&settings).run(&[("refresh_before", "1s")], &["stages.0.hold=10s"]);
+    // What the API refuses meanwhile misses the objective.
+    ran.expect(1);
+    assert!(ran.seen["refused"].as_u64() > Some(5), "{}", ran.seen);
+    let report = ran.report();
+    let tokens = &report["tokens"][0];
+    assert_eq!(tokens["failed"], json!({ "status 503": 3 }), "{tokens}");
+    let expired = tokens["expired"].as_f64().unwrap_or_default();
+    assert!((1.9..6.5).contains(&expired), "{tokens}");
+    assert!(
+        report["series"]["errors"]
+            .as_object()
+            .is_some_and(|errors| errors.keys().eq(["4xx"]))
+    );
+    for said in [
+        "token not renewed: status 503",
+        "is renewed again",
+        "3 status 503",
+        "a token that was over for",
+    ] {
+        assert!(ran.account().contains(said), "{said}: {}", ran.account());
+    }
+}
+
+#[test]
+fn oauth2_that_gives_no_token_stops_the_run_before_it_begins() {
+    let _turn = machine();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    let nobody = format!("http://{}/oauth/token", free.expect("a port"));
+    let none: &[(&str, &str)] = &[];
+    let cases = [
+        (
+            json!({}),
+            None,
+            [("client_id", "stranger")].as_slice(),
+            2,
+            "invalid_client, status 401",
+        ),
+        (
+            json!({}),
+            None,
+            [("scope", "everything")].as_slice(),
+            2,
+            "invalid_scope, status 400",
+        ),
+        (json!({ "fails": [1, 9] }), None, none, 5, "status 503"),
+        (json!({}), Some(&nobody), none, 5, "connection refused"),
+    ];
+    for (settings, url, keys, code, said) in cases {
+        let provider = Provider::start(&settings);
+        let ran = match url {
+            None => provider.run(keys, &[]),
+            Some(url) => provider.run_asking(url, keys, &[]),
+        };
+        ran.expect(code);
+        assert!(ran.account().contains(said), "{said}: {}", ran.account());
+        assert_eq!((ran.requests(), &ran.seen["refused"]), (0, &json!(0)), "{said}");
+    }
+}
+
+#[test]
+fn oauth2_whose_secret_is_not_set_is_said_before_anyone_is_asked() {
+    let output = tenfold()
+        .args([
+            "run",
+            "profiles/examples/oauth2.yaml",
+            "--target",
+            "http://127.0.0.1:9",
+            "--out",
+        ])
+        .arg(Path::new(&std::env::temp_dir()).join(format!("tenfold-oauth2-{}", std::process::id())))
+        .env_remove("CLIENT_SECRET")
+        .output()
+        .expect("tenfold runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("the client of https://id.example.com/oauth/token needs the variable CLIENT_SECRET"),
+        "{said}"
+    );
+}
