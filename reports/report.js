@@ -81,7 +81,7 @@
         ...(options.right ? [axis({ side: 1, size: 62, scale: "r", grid: { show: false }, values: (u, v) => v.map((n) => num(n, 0)) })] : []),
       ],
       series: [
-        { label: options.own ? "since injection" : "cloud time", value: (u, v) => v == null ? "–" : options.own ? `${num(v, 0)} s` : `${num(v, 1)} min` },
+        { label: options.own || "cloud time", value: (u, v) => v == null ? "–" : options.own ? `${num(v, 0)} s` : `${num(v, 1)} min` },
         ...lines.map((l, i) => ({
           label: l.label, scale: l.scale || "y", stroke: l.color || color(i), width: l.width || 1.6, dash: l.dash,
           fill: l.fill, paths: l.step ? uPlot.paths.stepped({ align: 1 }) : undefined,
@@ -130,7 +130,13 @@
     }
     data.convergence.forEach((c, i) => chart(`c-convergence-${i}`, c.points.map((p) => p[0]),
       [{ label: c.region, values: c.points.map((p) => p[1]), color: color(4), fill: color(4) + "22" }],
-      { ...share, own: true, points: true, height: 170 }));
+      { ...share, own: "since injection", points: true, height: 170 }));
+    const ofClass = (name) => color(Object.keys(s.classes).indexOf(name));
+    const tried = Object.entries(s.classes).map(([label, c]) => ({ label, values: c.amplification, color: ofClass(label) }));
+    chart("c-classes", minutes, tried, { height: 150, format: (v) => v == null ? "–" : `${num(v, 2)}×` });
+    data.moves.forEach((m, i) => chart(`c-move-${i}`, m.since,
+      m.classes.map((c) => ({ label: c.class, values: c.shares, color: ofClass(c.class) })),
+      { ...share, own: "since the new answer", points: true, height: 170 }));
   }
   function redraw() {
     for (const [u] of plots) { sync.unsub(u); u.destroy(); }

@@ -33,6 +33,8 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod event;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 pub mod judge;
 pub mod lab;
 pub mod plan;

@@ -165,6 +165,12 @@ pub struct ClassSlice {
 }
 
 impl ClassSlice {
+    /// Attempts per intended request; none where nothing was intended.
+    #[must_use]
+    pub fn amplification(&self) -> Option<f64> {
+        (self.intended > 0).then(|| self.attempts as f64 / self.intended as f64)
+    }
+
     /// Adds another shard's share, or another second.
     pub fn merge(&mut self, other: &ClassSlice) {
         self.intended += other.intended;

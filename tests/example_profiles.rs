@@ -1,7 +1,7 @@
 //! Every profile in `profiles/examples` is run as a user would run it, against a server that is particular about what
 //! it gets: what is not as the profile says is answered 400, and the profile's own objectives then miss.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use hyper::header::SET_COOKIE;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::server::WebPkiClientVerifier;
@@ -21,6 +21,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
+use crate::nginx::Nginx;
 use crate::support::{machine, nowhere_in, tenfold, venv};
 
 /// What the server was asked, by path.
@@ -308,15 +309,15 @@ fn split<'b>(mut bytes: &'b [u8], separator: &[u8]) -> Vec<&'b [u8]> {
 
 /// Runs one of them; its report as JSON, and what else was said.
 fn run(name: &str, shop: &Shop) -> (Option<i32>, serde_json::Value, TempDir) {
-    run_with(name, shop, &[])
+    run_with(name, &shop.url, &[])
 }
 
-fn run_with(name: &str, shop: &Shop, set: &[String]) -> (Option<i32>, serde_json::Value, TempDir) {
+fn run_with(name: &str, url: &str, set: &[String]) -> (Option<i32>, serde_json::Value, TempDir) {
     let dir = TempDir::new().expect("a directory");
     let out = dir.path().join("run");
     let output = tenfold()
         .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
-        .arg(&shop.url)
+        .arg(url)
         .arg("--out")
         .arg(&out)
         // What is asked here is what was sent, not whether this machine had time for it.
@@ -340,6 +341,12 @@ fn run_with(name: &str, shop: &Shop, set: &[String]) -> (Option<i32>, serde_json
     (output.status.code(), report, dir)
 }
 
+/// What a report counts by the second, over the whole run.
+fn sum(seconds: &serde_json::Value) -> u64 {
+    let seconds = seconds.as_array().into_iter().flatten();
+    seconds.filter_map(serde_json::Value::as_u64).sum()
+}
+
 #[test]
 fn every_example_profile_has_its_test() {
     let mut names: Vec<String> = std::fs::read_dir("profiles/examples")
@@ -360,7 +367,8 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 9] = [
+const JOURNEYS: [&str; 10] = [
+    "client-classes",
     "compression",
     "sigv4",
     "sign-in",
@@ -470,11 +478,85 @@ fn retries_hide_what_passes_and_are_counted() {
     let retried = seen.flaky.values().filter(|attempts| **attempts == 2).count() as u64;
     assert!(retried > 20, "{retried}");
     assert_eq!(seen.paths["/flaky"], seen.flaky.len() as u64 + retried);
-    let counted: u64 = report["series"]["retries"]
+    assert_eq!(
+        sum(&report["series"]["retries"]),
+        retried,
+        "{}",
+        report["series"]["retries"]
+    );
+}
+
+#[test]
+fn client_classes_of_the_example_leave_a_dead_region_each_in_its_own_time() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a directory");
+    let out = dir.path().join("run");
+    let output = tenfold()
+        .args(["run", "profiles/examples/client-classes.yaml", "--out"])
+        .arg(&out)
+        .args(["--set", "honesty.lag_p99=2s"])
+        .output()
+        .expect("tenfold runs");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report = std::fs::read(out.join("report.json")).expect("a report");
+    let report: serde_json::Value = serde_json::from_slice(&report).expect("is JSON");
+    let [away, back] = report["verdict"]["moves"].as_array().map_or(&[][..], Vec::as_slice) else {
+        panic!("{text}")
+    };
+    let names = |moved: &serde_json::Value| -> Vec<String> {
+        let classes = moved["classes"].as_array().into_iter().flatten();
+        classes
+            .filter_map(|class| Some(class["class"].as_str()?.to_owned()))
+            .collect()
+    };
+    assert_eq!(names(away), ["browser", "jvm", "device"], "{text}");
+    assert_eq!(
+        names(back),
+        ["browser", "jvm"],
+        "who never left does not come back\n{text}"
+    );
+    // An answer counts for its TTL of 60 s, or 30 s; then there are the second it is measured in and what was under way.
+    for (moved, class, most) in [(away, 0, 130.0), (away, 1, 100.0), (back, 0, 130.0), (back, 1, 100.0)] {
+        let all = moved["classes"][class]["all"].as_f64();
+        assert!(all.is_some_and(|all| all <= most), "{class}: {all:?}\n{text}");
+        assert_eq!(moved["classes"][class]["left"], 0.0);
+    }
+    let device = &away["classes"][2];
+    assert!(
+        device["learned"].is_null() && device["half"].is_null() && device["left"] == 1.0,
+        "{device}"
+    );
+    let classes = &report["verdict"]["classes"];
+    let of = |class: usize, key: &str| classes[class][key].as_f64().unwrap_or_default();
+    assert_eq!(
+        of(0, "attempts"),
+        of(0, "intended"),
+        "browsers do not try again\n{text}"
+    );
+    // JVMs make up to three attempts of each request to a dead Region, devices keep to their budget.
+    assert!(
+        of(1, "amplification_max") > 1.3 && of(1, "amplification") > 1.02,
+        "{text}"
+    );
+    assert!(of(2, "amplification") > 1.0 && of(2, "amplification") < 1.25, "{text}");
+    let intended: f64 = (0..3).map(|class| of(class, "intended")).sum();
+    let shares = [0, 1, 2].map(|class| (of(class, "intended") / intended * 10.0).round());
+    assert_eq!(shares[0], 5.0, "{text}");
+    let attempts = &report["series"]["classes"]["jvm"]["attempts"];
+    let told: f64 = attempts
         .as_array()
-        .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
-        .unwrap_or_default();
-    assert_eq!(counted, retried, "{}", report["series"]["retries"]);
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_f64)
+        .sum();
+    assert_eq!(told, of(1, "attempts"));
+    assert!(text.contains("Who moved when") && text.contains("device"), "{text}");
 }
 
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
@@ -489,7 +571,7 @@ fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
             format!("journeys.orders.auth.sigv4.service={service}"),
             format!("ledgers.orders.auth.sigv4.service={service}"),
         ];
-        let (code, report, dir) = run_with("sigv4", &shop, &auth);
+        let (code, report, dir) = run_with("sigv4", &shop.url, &auth);
         assert_eq!(code, Some(0), "{service}");
         nowhere_in(dir.path(), &[SECRET_KEY, SESSION_TOKEN]);
         let seen = std::mem::take(&mut shop.seen.lock().expect("no test panics with it").signed);
@@ -504,9 +586,7 @@ fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
         let (moved, here) = (of("/signed/moved", "GET"), of("/signed/here", "GET"));
         // A retry begins again where the step does.
         assert!(moved > 50 && here == moved, "{service}: {moved} {here}");
-        let retries = report["series"]["retries"].as_array().into_iter().flatten();
-        let retried: u64 = retries.filter_map(serde_json::Value::as_u64).sum();
-        assert_eq!(retried, here as u64 / 20, "{service}");
+        assert_eq!(sum(&report["series"]["retries"]), here as u64 / 20, "{service}");
         let lines: Vec<String> = seen.iter().map(ToString::to_string).collect();
         let file = dir.path().join("requests.jsonl");
         std::fs::write(&file, lines.join("\n")).expect("it is written");
@@ -549,7 +629,7 @@ fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
     );
     assert_eq!(result["latency_failed"], serde_json::Value::Null);
     let fast = ["objectives=[latency(result) p99 < 60ms, errors <= 0%]".to_owned()];
-    let (code, _, _dir) = run_with("jobs", &self::shop(), &fast);
+    let (code, _, _dir) = run_with("jobs", &self::shop().url, &fast);
     assert_eq!(code, Some(1), "a group that takes too long is missed");
     let seen = shop.seen.lock().expect("no test panics with it");
     let mut whole = 0;
@@ -592,21 +672,14 @@ fn visits_keep_their_cookies_and_follow_redirects_on_the_target_only() {
         assert_eq!(seen.paths["/start"], seen.paths["/hop"]);
         assert!(!seen.paths.contains_key("/bye"));
         // Hops are part of the request: the visit has three.
-        let intended: u64 = report["series"]["intended"]
-            .as_array()
-            .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
-            .unwrap_or_default();
         let first = seen.paths["/start"] + seen.paths["/cart"] + seen.paths["/leave"];
-        assert_eq!(intended, first);
+        assert_eq!(sum(&report["series"]["intended"]), first);
     }
     for (path, asked) in [("/loop", 6), ("/away", 1)] {
         let shop = self::shop();
-        let (code, report, _dir) = run_with("visits", &shop, &[format!("journeys.visit.steps.0.get={path}")]);
+        let (code, report, _dir) = run_with("visits", &shop.url, &[format!("journeys.visit.steps.0.get={path}")]);
         assert_eq!(code, Some(1), "{path}");
-        let failed: u64 = report["series"]["errors"]["redirect"]
-            .as_array()
-            .map(|seconds| seconds.iter().filter_map(serde_json::Value::as_u64).sum())
-            .unwrap_or_default();
+        let failed = sum(&report["series"]["errors"]["redirect"]);
         assert!(failed > 50, "{path}: {}", report["series"]["errors"]);
         assert_eq!(
             shop.seen.lock().expect("no test panics with it").paths[path],
@@ -628,6 +701,8 @@ impl Vouched {
         let dir = TempDir::new().expect("a directory");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Who signs has another name than who is signed; OpenSSL takes them for one otherwise.
+        params.distinguished_name.push(DnType::CommonName, "authority");
         let authority =
             CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
         let vouch = |name: &str| {
@@ -641,6 +716,8 @@ impl Vouched {
             ("ca.pem", authority.pem()),
             ("client.pem", client.pem()),
             ("client.key", client_key.serialize_pem()),
+            ("server.pem", server.pem()),
+            ("server.key", server_key.serialize_pem()),
         ] {
             std::fs::write(dir.path().join(name), text).expect("it is written");
         }
@@ -666,6 +743,16 @@ impl Vouched {
     fn set(&self, key: &str, file: &str) -> String {
         format!("client.tls.{key}={}", self.dir.path().join(file).display())
     }
+
+    /// What a client sets that believes the authority and shows its own certificate.
+    fn set_all(&self) -> [String; 4] {
+        [
+            "client.tls.server_name=shop.example.com".to_owned(),
+            self.set("ca", "ca.pem"),
+            self.set("certificate", "client.pem"),
+            self.set("key", "client.key"),
+        ]
+    }
 }
 
 #[test]
@@ -673,14 +760,8 @@ fn https_is_verified_with_the_clients_own_certificate_and_writes_are_read_back_o
     let _turn = machine();
     let vouched = Vouched::new();
     let shop = shop_over(Some(vouched.acceptor.clone()));
-    let name = "client.tls.server_name=shop.example.com".to_owned();
-    let (ca, certificate, key) = (
-        vouched.set("ca", "ca.pem"),
-        vouched.set("certificate", "client.pem"),
-        vouched.set("key", "client.key"),
-    );
-    let all = [name.clone(), ca.clone(), certificate.clone(), key.clone()];
-    let (code, report, dir) = run_with("https", &shop, &all);
+    let all = vouched.set_all();
+    let (code, report, dir) = run_with("https", &shop.url, &all);
     assert_eq!(code, Some(0));
     let why = report["verdict"]["objectives"][1]["why"].as_str().unwrap_or_default();
     assert!(why.contains("acknowledged writes"), "{report}");
@@ -697,9 +778,54 @@ fn https_is_verified_with_the_clients_own_certificate_and_writes_are_read_back_o
         if left_out == 2 {
             less.pop();
         }
-        let (code, report, _dir) = run_with("https", &shop, &less);
+        let (code, report, _dir) = run_with("https", &shop.url, &less);
         assert_eq!(code, Some(1), "without the {says}");
         let errors = report["series"]["errors"].as_object().cloned().unwrap_or_default();
         assert!(errors.contains_key("tls"), "without the {says}: {errors:?}");
+    }
+}
+
+#[test]
+fn https_to_nginx_is_verified_both_ways_and_resumes_its_sessions_where_it_should() {
+    let _turn = machine();
+    let vouched = Vouched::new();
+    let here = vouched.dir.path();
+    let asks = format!(
+        "ssl_client_certificate {}/ca.pem; ssl_verify_client on;",
+        here.display()
+    );
+    let over = |more: &str, set: &[&str]| {
+        let nginx = Nginx::start(here, "", &format!("{asks} {more}"));
+        let set: Vec<String> = set.iter().map(|set| (*set).to_owned()).collect();
+        let (code, _, _dir) = run_with("https", &nginx.url, &[&vouched.set_all()[..], &set].concat());
+        assert_eq!(code, Some(0), "{more} {set:?}");
+        let asked = nginx.asked();
+        assert!(asked.len() > 100, "{more} {set:?}: {}", asked.len());
+        assert!(asked.iter().all(|asked| asked.protocol == "HTTP/1.1"), "{more} {set:?}");
+        assert!(
+            asked.iter().all(|asked| ["200", "201"].contains(&&*asked.status)),
+            "{more} {set:?}"
+        );
+        asked
+    };
+    let short = "stages.0.hold=1s";
+    let kept = over("", &[short]);
+    let connections: BTreeSet<&str> = kept.iter().map(|asked| &*asked.connection).collect();
+    // Users keep theirs; each probe and each reading back has its own.
+    assert!(
+        connections.len() * 2 < kept.len(),
+        "{} of {}",
+        connections.len(),
+        kept.len()
+    );
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        let protocols = format!("ssl_protocols {version};");
+        let each = "client.connections=per_request";
+        let asked = over(&protocols, &[short, each]);
+        assert!(asked.iter().all(|asked| asked.tls == version));
+        let resumed = asked.iter().filter(|asked| asked.resumed).count();
+        assert!(resumed * 2 > asked.len(), "{version}: {resumed} of {}", asked.len());
+        let asked = over(&protocols, &[short, each, "client.tls.resume=false"]);
+        assert!(!asked.iter().any(|asked| asked.resumed), "{version}");
     }
 }

@@ -8,6 +8,7 @@ mod example_profiles;
 mod independent_clients;
 mod load_command;
 mod moto;
+mod nginx;
 mod oauth2;
 mod streams;
 mod support;

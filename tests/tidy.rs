@@ -16,6 +16,7 @@ const ROOTS: &[&str] = &[
     "report",
     "aws",
     "lab",
+    "fuzzed",
 ];
 
 /// For each folder or file: what of ours it may import. A longer path comes before a shorter one.
@@ -34,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("run", &["plan", "event", "recording", "units", "clock", "aws"]),
     ("judge", &["plan", "recording", "event", "units"]),
     ("report", &["judge", "plan", "recording", "event", "units"]),
+    ("fuzzed", &["config", "plan", "run", "units"]),
 ];
 
 /// What the parts of `run` share.

@@ -3,11 +3,13 @@
 //! A recording is in real time; everything a verdict reports as a duration is cloud time unless its name says
 //! otherwise. What cannot be believed is inconclusive, never a pass.
 
+mod classes;
 mod disturbance;
 mod faults;
 mod group;
 mod honesty;
 mod losses;
+mod moves;
 mod objectives;
 mod reach;
 mod redundancy;
@@ -30,6 +32,8 @@ mod steered_tests;
 #[cfg(test)]
 mod tests;
 
+pub use classes::ClassFindings;
+pub use moves::{ClassMove, DnsMove};
 use standstill::Standstill;
 pub use timeline::Timeline;
 pub use verdict::*;
@@ -54,10 +58,14 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
         .collect();
     standstill.reconsider(plan, recording, &mut objectives);
     let outcome = run_outcome(&objectives, &honesty, recording.ended);
+    let (moves, moves_more) = moves::moves(&timeline);
     Verdict {
         outcome,
         sentence: sentence(outcome, &objectives, &findings, &honesty, recording),
         convergence: routing::convergence(&timeline, &findings),
+        classes: classes::findings(&timeline),
+        moves,
+        moves_more,
         objectives,
         faults: findings,
         scale_outs: scale_outs.iter().map(|decision| decision.summary(&timeline)).collect(),

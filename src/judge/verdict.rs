@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::{ClassFindings, DnsMove};
 use crate::event::FaultId;
 use crate::plan::Limit;
 use crate::units::{format_count, format_duration, seconds};
@@ -49,6 +50,12 @@ pub struct Verdict {
     pub scale_outs: Vec<ScaleOut>,
     /// One per fault that hit a whole Region.
     pub convergence: Vec<Convergence>,
+    /// What each class of clients did; none where all users are alike.
+    pub classes: Vec<ClassFindings>,
+    /// Who moved when after the DNS answer did; none where all users are alike.
+    pub moves: Vec<DnsMove>,
+    /// How many changes of the answer came after them.
+    pub moves_more: usize,
     /// Whether the generator can be believed.
     pub honesty: Honesty,
 }

@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::times::Row;
-use super::{Report, TokenSummary, json, terminal, text};
+use super::{Report, TokenSummary, classes, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
 use crate::units::{format_count, format_duration};
@@ -46,6 +46,14 @@ fn page(report: &Report) -> Value {
             region => curve.region.clone(),
             points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), format_share(*share))).collect::<Vec<_>>(),
         }).collect::<Vec<_>>(),
+        class_columns => classes::COLUMNS,
+        classes => verdict.classes.iter().map(|class| classes::row(class).to_vec()).collect::<Vec<_>>(),
+        move_columns => classes::MOVE_COLUMNS,
+        moves => verdict.moves.iter().map(|moved| context! {
+            title => classes::move_title(moved),
+            rows => moved.classes.iter().map(|class| classes::move_row(class).to_vec()).collect::<Vec<_>>(),
+        }).collect::<Vec<_>>(),
+        moves_more => verdict.moves_more,
         times => report.times.rows().iter().map(time_row).collect::<Vec<_>>(),
         step_times => report.times.step_rows().into_iter().map(|(name, rows)| context! {
             name => name,
@@ -93,6 +101,7 @@ fn data(report: &Report) -> String {
         stages: &'a [super::StageSummary],
         windows: Vec<Window<'a>>,
         convergence: &'a [crate::judge::Convergence],
+        moves: &'a [crate::judge::DnsMove],
         commands: &'a [super::CommandSummary],
     }
     let windows = report
@@ -119,6 +128,7 @@ fn data(report: &Report) -> String {
         stages: &report.plan.stages,
         windows,
         convergence: &report.verdict.convergence,
+        moves: &report.verdict.moves,
         commands: &report.commands,
     })
     .replace('<', "\\u003c")

@@ -2,6 +2,7 @@
 //! All of them are made from one [`Report`]; the same plan and recording give the same bytes.
 
 mod bounds;
+mod classes;
 mod hlog;
 mod html;
 mod json;

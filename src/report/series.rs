@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::event::Event;
 use crate::plan::Plan;
-use crate::recording::{FailureKind, Hist, Recording, Slice};
+use crate::recording::{ClassSlice, FailureKind, Hist, Recording, Slice};
 
 /// What the charts draw. `null` where there was nothing to measure.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -35,8 +35,25 @@ pub struct Series {
     pub sent: BTreeMap<String, Vec<Option<f64>>>,
     /// Share of answers by the AZ that served them.
     pub zones: BTreeMap<String, Vec<Option<f64>>>,
+    /// Classes of clients by name; none where all users are alike.
+    pub classes: BTreeMap<String, ClassSeries>,
     /// Auto Scaling groups by `Region group`.
     pub groups: BTreeMap<String, GroupSeries>,
+}
+
+/// One class of clients over time.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ClassSeries {
+    /// Requests intended.
+    pub intended: Vec<u64>,
+    /// Attempts, the first ones included.
+    pub attempts: Vec<u64>,
+    /// Requests that succeeded.
+    pub ok: Vec<u64>,
+    /// Requests that failed, after all their attempts.
+    pub failed: Vec<u64>,
+    /// Attempts per intended request.
+    pub amplification: Vec<Option<f64>>,
 }
 
 /// One group over time.
@@ -91,6 +108,7 @@ impl Series {
                 .map(|(served, count)| (served.az.clone(), *count))
                 .collect()
         });
+        series.classes = classes(plan, slices);
         series.groups = groups(recording);
         series
     }
@@ -142,6 +160,24 @@ fn shares(slices: &[Slice], counts: impl Fn(&Slice) -> Vec<(String, u64)>) -> BT
             (shown.to_owned(), values)
         })
         .collect()
+}
+
+fn classes(plan: &Plan, slices: &[Slice]) -> BTreeMap<String, ClassSeries> {
+    let nothing = ClassSlice::default();
+    let of = |index: usize| {
+        let mut series = ClassSeries::default();
+        for slice in slices {
+            let class = slice.classes.get(index).unwrap_or(&nothing);
+            series.intended.push(class.intended);
+            series.attempts.push(class.attempts);
+            series.ok.push(class.ok);
+            series.failed.push(class.failed);
+            series.amplification.push(class.amplification());
+        }
+        series
+    };
+    let classes = plan.client.classes.iter().enumerate();
+    classes.map(|(index, class)| (class.name.clone(), of(index))).collect()
 }
 
 fn groups(recording: &Recording) -> BTreeMap<String, GroupSeries> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Report, text};
+use super::{Report, classes, text};
 use crate::judge::{FaultFindings, Outcome, ScaleOut, format_share};
 use crate::units::{format_count, format_duration};
 
@@ -92,6 +92,7 @@ pub fn terminal(report: &Report, color: bool) -> String {
             );
         }
     }
+    self::classes(&mut out, report, &paint);
     let times = report.times.table();
     if !times.is_empty() {
         heading(&mut out, &paint, "Where the time went (real time)");
@@ -110,6 +111,42 @@ pub fn terminal(report: &Report, color: bool) -> String {
         line(&mut out, &format!("  {}", paint.dim(&why)));
     }
     out
+}
+
+fn classes(out: &mut String, report: &Report, paint: &Paint) {
+    let verdict = &report.verdict;
+    if verdict.classes.is_empty() {
+        return;
+    }
+    heading(
+        out,
+        paint,
+        "Classes of clients (attempts for each request, in the worst second at most)",
+    );
+    let rows: Vec<_> = verdict.classes.iter().map(classes::row).collect();
+    out.push_str(&classes::table("  ", classes::COLUMNS, &rows));
+    if verdict.moves.is_empty() {
+        return;
+    }
+    heading(
+        out,
+        paint,
+        "Who moved when (cloud time since the first class had the new answer)",
+    );
+    for moved in &verdict.moves {
+        line(out, &format!("  {}", classes::move_title(moved)));
+        let rows: Vec<_> = moved.classes.iter().map(classes::move_row).collect();
+        out.push_str(&classes::table("    ", classes::MOVE_COLUMNS, &rows));
+    }
+    if verdict.moves_more > 0 {
+        line(
+            out,
+            &format!(
+                "  and {} more changes of the answer",
+                format_count(verdict.moves_more as u64)
+            ),
+        );
+    }
 }
 
 fn line(out: &mut String, text: &str) {

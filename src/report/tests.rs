@@ -8,8 +8,8 @@ use crate::config::objective::{Limit, Measure};
 use crate::event::Event;
 use crate::judge::fixture::{EAST, Fate, Fixture, INJECTED, steady, under_test, well};
 use crate::judge::{fixture, judge};
-use crate::plan::{Fault, Plan};
-use crate::recording::{FailureKind, LedgerResult, Recording};
+use crate::plan::{ClassPlan, DnsPolicy, Fault, Plan};
+use crate::recording::{ClassSlice, FailureKind, LedgerResult, Recording};
 
 /// A blackout of the first Region: 4.4 s of failures, users away by then, back 5 s after the revert; one scale-out.
 fn blackout() -> Fixture {
@@ -97,6 +97,73 @@ fn the_terminal_summary_reads_well() {
     assert!(!terminal(&report, false).contains('\u{1b}'));
 }
 
+/// Two classes of clients: one follows the DNS, the other stays and tries again.
+fn classes() -> Fixture {
+    let mut fixture = blackout();
+    let class = |name: &str, share, dns| ClassPlan {
+        name: name.to_owned(),
+        share,
+        dns,
+        retries: None,
+    };
+    fixture.plan.client.classes = vec![
+        class("browser", 0.75, DnsPolicy::HonourTtl),
+        class("<b>device", 0.25, DnsPolicy::Pin),
+    ];
+    for (at, address) in [(0.0, "127.10.0.5"), (24.4, "127.11.0.5")] {
+        let event = Event::DnsChanged {
+            class: Some("browser".to_owned()),
+            name: "shop.test".to_owned(),
+            addresses: vec![address.parse().expect("an address")],
+            ttl: Duration::from_secs(60),
+        };
+        fixture.event(at, event);
+    }
+    for slice in &mut fixture.recording.slices {
+        let away = slice.second >= 25;
+        let of = |away: bool, intended, again| ClassSlice {
+            intended,
+            retries: again,
+            ok: intended - again / 2,
+            failed: again / 2,
+            attempts: intended + again,
+            sent: BTreeMap::from([(
+                if away { "127.11.0.5" } else { "127.10.0.5" }
+                    .parse()
+                    .expect("an address"),
+                intended + again,
+            )]),
+            ..ClassSlice::default()
+        };
+        slice.classes = vec![of(away, 75, 0), of(false, 25, if away { 50 } else { 0 })];
+    }
+    fixture
+}
+
+#[test]
+fn classes_of_clients_and_their_moves_read_well() {
+    let fixture = classes();
+    let report = report(&fixture.plan, &fixture.recording);
+    let text = terminal(&report, false);
+    let from = text.find("Classes of clients").expect("the section");
+    let to = text.find("Where the time went").expect("the next one");
+    insta::assert_snapshot!(text[from..to].trim_end());
+    let page = html(&report);
+    assert!(page.contains("id=\"classes\"") && page.contains("id=\"c-move-0\""));
+    assert!(!page.contains("<b>device") && page.contains("&lt;b&gt;device"));
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("is JSON");
+    let seconds = value["series"]["cloud"].as_array().map(Vec::len);
+    let tried = &value["series"]["classes"]["<b>device"]["amplification"];
+    assert_eq!(
+        (tried.as_array().map(Vec::len), &tried[30]),
+        (seconds, &serde_json::json!(3.0))
+    );
+    assert_eq!(value["verdict"]["moves"][0]["classes"][1]["left"], 1.0);
+    let alike = blackout();
+    let alike = self::report(&alike.plan, &alike.recording);
+    assert!(!html(&alike).contains("id=\"classes\"") && !terminal(&alike, false).contains("Classes of clients"));
+}
+
 #[test]
 fn a_steered_run_says_so_and_lists_its_commands() {
     let fixture = blackout();
@@ -169,7 +236,7 @@ fn the_page_is_whole_and_escapes_what_the_run_says() {
     fixture.plan.target.regions.push("<b>".to_owned());
     let page = html(&report(&fixture.plan, &fixture.recording));
     if let Ok(path) = std::env::var("TENFOLD_TEST_PAGE") {
-        let fixture = blackout();
+        let fixture = classes();
         std::fs::write(path, html(&report(&fixture.plan, &fixture.recording))).expect("writes");
     }
     assert!(!page.contains("<script>alert"));

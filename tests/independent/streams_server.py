@@ -7,7 +7,7 @@ import sys
 
 from aiohttp import WSMsgType, web
 
-seen = {"sessions": 0, "pings": 0, "closed": {}, "said": 0, "streams": 0, "accept": [], "lines": 0, "connections": 0}
+seen = {"sessions": 0, "pings": 0, "closed": {}, "said": 0, "streams": 0, "live": 0, "accept": [], "lines": 0, "connections": 0}
 
 
 async def chat(request):
@@ -36,13 +36,28 @@ async def chat(request):
     return socket
 
 
-async def prices(request):
+async def stream(request, kind):
     answer = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
     await answer.prepare(request)
-    seen["streams"] += 1
+    seen[kind] += 1
     if request.headers.get("accept") not in seen["accept"]:
         seen["accept"].append(request.headers.get("accept"))
     await answer.write(b": welcome\n\n")
+    return answer
+
+
+async def live(request):
+    answer = await stream(request, "live")
+    try:
+        while True:  # It is its user who leaves.
+            await answer.write(b"data: {}\n\n")
+            await asyncio.sleep(0.01)
+    except ConnectionResetError:
+        return answer
+
+
+async def prices(request):
+    answer = await stream(request, "streams")
     try:
         for number in range(1, 4):
             await asyncio.sleep(0.01)
@@ -76,6 +91,7 @@ async def main():
     app = web.Application()
     app.router.add_get("/chat", chat)
     app.router.add_get("/prices", prices)
+    app.router.add_get("/prices/live", live)
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

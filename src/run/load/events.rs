@@ -42,19 +42,26 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, until: EventsUntil, cloc
         let Ok(read) = timeout_at(leaves_at, line.read(&mut buffer)).await else {
             return stream.left();
         };
-        let at_end = match read {
-            Err(error) => return Told::failed(io_failure(&error)),
+        let came = match read {
+            Err(error) => Err(io_failure(&error)),
             Ok(0) => match reader.at_end() {
-                AtEnd::Whole => true,
-                AtEnd::Cut => return Told::failed(FailureKind::Reset),
+                AtEnd::Whole => Ok(true),
+                AtEnd::Cut => Err(FailureKind::Reset),
             },
             Ok(length) => match reader.feed(&buffer[..length], false, &mut stream) {
-                Err(_) => return Told::failed(FailureKind::Protocol),
-                Ok(Progress::More) => false,
-                Ok(Progress::Whole { .. }) => true,
+                Err(_) => Err(FailureKind::Protocol),
+                Ok(Progress::More) => Ok(false),
+                Ok(Progress::Whole { .. }) => Ok(true),
             },
         };
-        if let Some(told) = stream.told(at_end) {
+        // An end that is only seen when its user has left already was none to him.
+        let late = Instant::now() >= leaves_at;
+        let told = match came {
+            Ok(at_end) => stream.told(at_end && !late),
+            Err(FailureKind::Reset) if late => Some(stream.left()),
+            Err(kind) => Some(Told::failed(kind)),
+        };
+        if let Some(told) = told {
             return told;
         }
     }
@@ -112,8 +119,11 @@ impl EventStream {
         }
     }
 
-    /// The user has seen enough: what he saw last.
+    /// The user has seen enough: what he saw last. Who has not even seen a head was not answered.
     fn left(&mut self) -> Told {
+        if self.status == 0 {
+            return Told::failed(FailureKind::Timeout);
+        }
         let mut body = std::mem::take(&mut self.body);
         if self.is_stream {
             body.push(&self.last);

@@ -14,6 +14,8 @@ mod events;
 mod exchange;
 mod feed;
 mod flow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod health;
 mod http1;
 mod ids;

@@ -178,7 +178,8 @@ impl Shard {
     /// The pass needs its session no longer, if it has one; the connection is closed with it.
     #[inline]
     pub(super) fn leave_session(&mut self, pass: u32, now_us: u64) {
-        if let Some(kept) = self.lane.resume(pass) {
+        if let Some(mut kept) = self.lane.resume(pass) {
+            websocket::go_away(&mut kept.session);
             let next = self.transport.close(kept.connection);
             self.give(next, None, now_us);
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
@@ -185,6 +185,15 @@ async fn close(session: &mut Session) -> Result<(), FailureKind> {
             Some(Err(error)) => return Err(failure(&error)),
         }
     }
+}
+
+/// Says that its user goes away, as browsers do, where the connection takes it at once; nobody waits for the answer.
+pub fn go_away(session: &mut Session) {
+    let frame = CloseFrame {
+        code: CloseCode::Away,
+        reason: Utf8Bytes::from_static(""),
+    };
+    let _ = session.send(Message::Close(Some(frame))).now_or_never();
 }
 
 /// The next frame or whole message; a session that the server closes is over.

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::tcp::{Deed, listen};
 use super::*;
@@ -117,16 +118,19 @@ async fn hostile_event_streams_fail_each_by_its_name() {
     const HALF: &str =
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-type: text/event-stream\r\n\r\n5\r\ndata:";
     let many = || EventsUntil::Events(9);
-    let cases: [(&str, Deed, FailureKind); 6] = [
-        ("no stream", says!(PLAIN, stays), FailureKind::Protocol),
-        ("an error", says!(BUSY, stays), FailureKind::Status5xx),
-        ("too few", says!(TWO, closes), FailureKind::Reset),
-        ("too few in time", says!(TWO, stays), FailureKind::BodyTimeout),
-        ("cut", says!(HALF, closes), FailureKind::Reset),
-        ("silent", says!("", stays), FailureKind::Timeout),
+    let a_while = || EventsUntil::For(Duration::from_millis(200));
+    let cases: [(&str, Deed, EventsUntil, FailureKind); 8] = [
+        ("no stream", says!(PLAIN, stays), many(), FailureKind::Protocol),
+        ("an error", says!(BUSY, stays), many(), FailureKind::Status5xx),
+        ("too few", says!(TWO, closes), many(), FailureKind::Reset),
+        ("too few in time", says!(TWO, stays), many(), FailureKind::BodyTimeout),
+        ("cut", says!(HALF, closes), many(), FailureKind::Reset),
+        ("silent", says!("", stays), many(), FailureKind::Timeout),
+        ("silent for a while", says!("", stays), a_while(), FailureKind::Timeout),
+        ("too short a while", says!(TWO, closes), a_while(), FailureKind::Reset),
     ];
-    for (what, deed, kind) in cases {
-        let ran = watch_events(deed, many()).await;
+    for (what, deed, until, kind) in cases {
+        let ran = watch_events(deed, until).await;
         let failed = ran.failed();
         assert_eq!(
             (ran.ok(), failed.keys().collect::<Vec<_>>()),
@@ -250,12 +254,31 @@ async fn sessions_are_opened_talked_in_and_closed_step_by_step() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_left_open_ends_with_its_pass_and_one_that_is_gone_ends_its_pass() {
-    let (address, connections) = listen(polite).await;
+    static WENT_AWAY: AtomicU64 = AtomicU64::new(0);
+    let until_close: Deed = |stream| {
+        Box::pin(async move {
+            let mut socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+            while let Some(Ok(message)) = socket.next().await {
+                if matches!(&message, Message::Close(Some(frame)) if frame.code == CloseCode::Away) {
+                    WENT_AWAY.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        })
+    };
+    let (address, connections) = listen(until_close).await;
     let mut plan = facing(address, session()[..2].to_vec());
     plan.client.connections.pool = 1;
     let ran = run(plan).await;
     assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));
-    assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
+    let opened = connections.load(Ordering::SeqCst);
+    assert!(of_step(&ran, 1).0 > 10 && opened > 10);
+    let all_left = async {
+        while WENT_AWAY.load(Ordering::SeqCst) < opened {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(5), all_left).await;
+    assert!(waited.is_ok(), "of {opened}, {WENT_AWAY:?} said that they go");
 
     let mut steps = session();
     steps[2].expect.json[0].1 = Wanted::Is("other".to_owned());
