@@ -99,6 +99,11 @@ impl Ran {
         serde_json::from_slice(&report).expect("JSON")
     }
 
+    fn asked_at(&self) -> Vec<f64> {
+        let asked = self.seen["asked"].as_array().into_iter().flatten();
+        asked.filter_map(Value::as_f64).collect()
+    }
+
     fn asked(&self) -> usize {
         self.seen["asked"].as_array().expect("a list").len()
     }
@@ -123,12 +128,7 @@ fn example_oauth2_asks_once_for_all_users_probes_and_reads() {
         assert_eq!(ran.seen["audiences"], json!(["https://api.example.com"]));
         assert_eq!(ran.seen["used"].as_object().map(serde_json::Map::len), Some(tokens));
         assert!(ran.seen["refused"] == 0 && ran.requests() > 300, "{}", ran.seen);
-        let asked: Vec<f64> = ran.seen["asked"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_f64)
-            .collect();
+        let asked = ran.asked_at();
         assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 0.09), "{asked:?}");
         let report = ran.report();
         assert_eq!(
@@ -185,6 +185,61 @@ fn oauth2_goes_on_with_a_token_that_cannot_be_renewed_and_says_so() {
     ] {
         assert!(ran.account().contains(said), "{said}: {}", ran.account());
     }
+}
+
+#[test]
+fn oauth2_tokens_of_their_own_are_got_by_users_in_turn_and_their_wait_is_in_no_latency() {
+    let _turn = machine();
+    let keys = [("tokens", "per_user"), ("rate", "10/s")];
+    let ran = Provider::start(&json!({})).run(&keys, &["stages.0.hold=3s"]);
+    ran.expect(0);
+    // One more for the probes and the reads.
+    assert_eq!(ran.asked(), 11, "{}", ran.seen);
+    let asked = ran.asked_at();
+    assert!(asked.windows(2).all(|pair| pair[1] - pair[0] > 0.08), "{asked:?}");
+    assert_eq!(ran.seen["used"].as_object().map(serde_json::Map::len), Some(11));
+    assert!(ran.seen["refused"] == 0 && ran.requests() > 200, "{}", ran.seen);
+    // The last one has waited for almost a second.
+    let report = ran.report();
+    let slowest = report["times"]["latency"]["max"].as_f64().expect("a latency");
+    assert!(slowest < 500.0, "{}", report["times"]);
+}
+
+#[test]
+fn oauth2_tokens_of_their_own_are_renewed_in_time_and_once_where_they_are_refused() {
+    let _turn = machine();
+    let keys = [("tokens", "per_user"), ("rate", "100/s"), ("refresh_before", "1s")];
+    let ran = Provider::start(&json!({ "lasts": 2 })).run(&keys, &["stages.0.hold=4s"]);
+    ran.expect(0);
+    assert!(ran.asked() > 30 && ran.seen["refused"] == 0, "{}", ran.seen);
+    // Each user is refused in the pass that it makes, and then has another.
+    let keys = [("tokens", "per_user"), ("rate", "100/s")];
+    let ran = Provider::start(&json!({ "revoke": 200 })).run(&keys, &["stages.0.hold=4s"]);
+    ran.expect(1);
+    assert_eq!(ran.asked(), 21, "{}", ran.seen);
+    let refused = ran.seen["refused"].as_u64().unwrap_or_default();
+    assert!((10..=20).contains(&refused), "{}", ran.seen);
+}
+
+#[test]
+fn oauth2_users_wait_for_their_own_tokens_while_there_are_none() {
+    let _turn = machine();
+    let keys = [("tokens", "per_user"), ("rate", "50/s")];
+    let ran = Provider::start(&json!({ "fails": [3, 6] })).run(&keys, &["stages.0.hold=10s"]);
+    ran.expect(0);
+    let report = ran.report();
+    assert_eq!(
+        report["tokens"][0]["failed"],
+        json!({ "status 503": 3 }),
+        "{}",
+        report["tokens"]
+    );
+    assert_eq!((ran.asked(), &ran.seen["refused"]), (14, &json!(0)), "{}", ran.seen);
+    assert!(
+        ran.account().contains("token not renewed: status 503"),
+        "{}",
+        ran.account()
+    );
 }
 
 #[test]

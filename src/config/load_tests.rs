@@ -612,6 +612,12 @@ fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
             "write `shared`",
         ),
         (
+            &[("stages", "[{ tier: 1, arrivals: 5/s, hold: 1m }]")],
+            "journeys.order.auth",
+            "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', tokens: per_user } }",
+            "arrivals come once",
+        ),
+        (
             &[],
             "journeys.order.auth",
             "{ oauth2: { token_url: 'https://id/t', client_id: a, client_secret: '{{ env(S) }}', rate: 0/s } }",

@@ -9,7 +9,9 @@ use super::auth::{same_for_all, secret};
 use super::decode::{self, Fields};
 use super::entry::Entry;
 use super::error::{Mistake, Sink};
+use super::journey::Journey;
 use super::node::Node;
+use super::stages::{Load, Stage};
 use super::template::Piece;
 
 /// As many tokens as one client may share among its users.
@@ -34,8 +36,8 @@ pub struct OAuth2 {
     pub audience: Option<String>,
     /// How the client names itself.
     pub credentials: CredentialsIn,
-    /// How many tokens its users share.
-    pub tokens: u32,
+    /// Who has them.
+    pub tokens: TokenUse,
     /// How long before its end a token is renewed, real time.
     pub refresh_before: Duration,
     /// Between two token requests at least, real time.
@@ -50,6 +52,16 @@ pub enum CredentialsIn {
     Header,
     /// In the body.
     Form,
+}
+
+/// Who has the tokens of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TokenUse {
+    /// All users share so many.
+    Shared(u32),
+    /// Each user has its own.
+    PerUser,
 }
 
 const CREDENTIALS: [(&str, CredentialsIn); 2] = [("header", CredentialsIn::Header), ("form", CredentialsIn::Form)];
@@ -88,7 +100,7 @@ pub(super) fn oauth2(node: &Node, sink: &mut Sink) -> Option<OAuth2> {
         scope,
         audience,
         credentials: credentials.unwrap_or(Some(CredentialsIn::Header))?,
-        tokens: tokens.unwrap_or(Some(1))?,
+        tokens: tokens.unwrap_or(Some(TokenUse::Shared(1)))?,
         refresh_before: refresh_before.unwrap_or(Some(REFRESH_BEFORE))?,
         spacing: spacing?,
     })
@@ -105,17 +117,31 @@ fn url(node: &Node, sink: &mut Sink) -> Option<Entry> {
         .ok()
 }
 
-/// `shared`, or how many.
-fn tokens(node: &Node, sink: &mut Sink) -> Option<u32> {
+/// `shared`, how many, or `per_user`.
+fn tokens(node: &Node, sink: &mut Sink) -> Option<TokenUse> {
     let text = decode::text(node, sink)?;
-    if text == "shared" {
-        return Some(1);
+    match text.as_str() {
+        "shared" => return Some(TokenUse::Shared(1)),
+        "per_user" => return Some(TokenUse::PerUser),
+        _ => {}
     }
     let count = text.replace('_', "").parse().ok();
     let count = count.filter(|count| (1..=SHARED_MAX).contains(count));
     if count.is_none() {
-        let hint = format!("write `shared`, or how many tokens users share: 1 to {SHARED_MAX}");
+        let hint = format!("write `shared`, `per_user`, or how many tokens users share: 1 to {SHARED_MAX}");
         sink.push(Mistake::at(&node.place, format!("{text:?} is no number of tokens")).hint(hint));
     }
-    count.and_then(|count| u32::try_from(count).ok())
+    count.and_then(|count| u32::try_from(count).ok()).map(TokenUse::Shared)
+}
+
+/// Arrivals come once, so that each would ask for a token, however many come.
+pub(super) fn check_arrivals(node: &Node, stages: &[Stage], journeys: &[&Journey], sink: &mut Sink) {
+    let arrivals = stages.iter().any(|stage| !matches!(stage.load, Load::Users(_)));
+    let steps = journeys.iter().flat_map(|journey| &journey.steps);
+    let mut pieces = steps.flat_map(|step| &step.headers).flat_map(|(_, value)| value);
+    let own = |piece: &Piece| matches!(piece, Piece::Token(client) if client.tokens == TokenUse::PerUser);
+    if arrivals && pieces.any(own) {
+        let hint = "write `tokens: 100`, or as many as they are to share";
+        sink.push(Mistake::at(&node.place, "arrivals come once, and have no tokens `per_user`").hint(hint));
+    }
 }

@@ -12,6 +12,7 @@ use super::files::Files;
 use super::journey::{self, Given, Journey};
 use super::loads::{self, LoadEntry};
 use super::node::Node;
+use super::oauth2;
 use super::objective::Objective;
 use super::sigv4::SigV4;
 use super::source::{Place, Spanned};
@@ -203,18 +204,22 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
     // The lab reads its own section.
     let _ = fields.take("lab");
     fields.finish(sink);
-    if let Some(limit) = client.rate_limit {
-        if let Some(node) = stages_node {
-            let all: Vec<&Journey> = journeys.iter().collect();
-            stages::rate_possible(node, &stages, &all, limit, sink);
+    let mut check = |node: &Node, stages: &[Stage], journeys: &[&Journey]| {
+        oauth2::check_arrivals(node, stages, journeys, sink);
+        if let Some(limit) = client.rate_limit {
+            stages::rate_possible(node, stages, journeys, limit, sink);
         }
-        for (node, load) in loads_node
-            .iter()
-            .flat_map(|node| loads.iter().map(move |load| (node, load)))
-        {
-            let its_own: Vec<&Journey> = load.journeys.iter().map(|index| &journeys[*index]).collect();
-            stages::rate_possible(node, &load.stages, &its_own, limit, sink);
-        }
+    };
+    if let Some(node) = stages_node {
+        let all: Vec<&Journey> = journeys.iter().collect();
+        check(node, &stages, &all);
+    }
+    for (node, load) in loads_node
+        .iter()
+        .flat_map(|node| loads.iter().map(move |load| (node, load)))
+    {
+        let its_own: Vec<&Journey> = load.journeys.iter().map(|index| &journeys[*index]).collect();
+        check(node, &load.stages, &its_own);
     }
     Some(Profile {
         name: name?,

@@ -33,7 +33,7 @@ pub use crate::config::entry::Entry;
 pub use crate::config::feeder::{RowOrder, Table};
 pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
-pub use crate::config::oauth2::CredentialsIn;
+pub use crate::config::oauth2::{CredentialsIn, TokenUse};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
 pub use crate::config::protocol::{EventsUntil, Protocol, TcpStep, TcpUntil, WebSocketStep};
 pub use crate::config::retry::{Retries, RetryOn};

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Template;
 use crate::config::entry::Entry;
-use crate::config::oauth2::{CredentialsIn, OAuth2};
+use crate::config::oauth2::{CredentialsIn, OAuth2, TokenUse};
 use crate::config::template::Piece;
 use crate::config::{Profile, Step};
 use crate::units::seconds;
@@ -26,8 +26,8 @@ pub struct OAuth2Plan {
     pub audience: Option<String>,
     /// How the client names itself.
     pub credentials: CredentialsIn,
-    /// How many tokens its users share.
-    pub tokens: u32,
+    /// Who has them.
+    pub tokens: TokenUse,
     /// How long before its end a token is renewed, real time.
     #[serde(with = "seconds")]
     pub refresh_before: Duration,

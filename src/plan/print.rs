@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan};
+use super::{ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan, TokenUse};
 use crate::units::{format_count, format_duration};
 
 /// Calls the observers make, by the kind of role; the write calls come from the faults.
@@ -73,6 +73,16 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
             "allowed to touch: {tag}, at most {} of a role",
             percent(allow.share)
         )?;
+    }
+    for client in &plan.token_clients {
+        let tokens = match client.tokens {
+            TokenUse::Shared(1) => "one for all users".to_owned(),
+            TokenUse::Shared(count) => format!("{count} for all users"),
+            TokenUse::PerUser => "one for each user".to_owned(),
+        };
+        let spacing = format_duration(client.spacing);
+        let url = client.token_url.shown();
+        writeln!(out, "tokens from {url}: {tokens}, asked for at most once in {spacing}")?;
     }
     Ok(())
 }

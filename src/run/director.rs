@@ -126,6 +126,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         stop: stop_rx.clone(),
         steered,
         tokens: tokens.held(),
+        desk: tokens.desk(),
     };
 
     let runner = match &account {

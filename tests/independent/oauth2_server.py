@@ -1,7 +1,7 @@
 """An identity provider by oauthlib and the API behind it, over aiohttp: servers that owe tenfold nothing. Takes its settings
 as JSON: how long tokens last, whether the answer says so, which token requests it answers 503 (from the number `fails[0]` on, up
-to `fails[1]`), whether it gives refresh tokens. Prints its port, serves until its standard input ends, and then prints what it
-has seen. Every token begins with `tok-`."""
+to `fails[1]`), whether it gives refresh tokens, at which request of the API it takes back all tokens but the first. Prints its
+port, serves until its standard input ends, and then prints what it has seen. Every token begins with `tok-`."""
 
 import asyncio
 import base64
@@ -14,8 +14,8 @@ from aiohttp import web
 from oauthlib.oauth2 import BackendApplicationServer, RefreshTokenGrant, RequestValidator
 
 ID, SECRET = "load test", "s3cret&more:%"
-settings = {"lasts": 3600, "says": True, "fails": [0, 0], "refresh": False} | json.loads(sys.argv[1])
-seen = {"asked": [], "grants": {}, "credentials": {}, "audiences": [], "failed": 0, "used": {}, "refused": 0}
+settings = {"lasts": 3600, "says": True, "fails": [0, 0], "refresh": False, "revoke": 0} | json.loads(sys.argv[1])
+seen = {"asked": [], "grants": {}, "credentials": {}, "audiences": [], "failed": 0, "used": {}, "refused": 0, "requests": 0}
 tokens, refreshes = {}, set()
 
 
@@ -90,6 +90,10 @@ async def token(request):
 
 
 async def api(request):
+    seen["requests"] += 1
+    if seen["requests"] == settings["revoke"]:
+        for taken_back in list(tokens)[1:]:
+            del tokens[taken_back]
     fine, _ = server.verify_request(
         f"https://api.example.com{request.path_qs}", request.method, None, dict(request.headers), ["orders"]
     )

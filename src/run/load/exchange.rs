@@ -10,17 +10,20 @@ use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
-use super::passes::{Owner, Pass, Place};
+use super::passes::{Pass, Place};
 use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
 use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
 use super::spoken::{self, Spoken};
+use super::tokens::UserTokens;
 use super::websocket::Talk;
 use crate::recording::FailureKind;
 use crate::run::coding::{Codings, Decoded};
-use crate::run::oauth2::Held;
+
+/// The status of an answer to whom the target does not know.
+const UNAUTHORIZED: u16 = 401;
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -478,7 +481,12 @@ impl Shard {
         }
         match failure {
             None => self.recorder.served(state.served),
-            Some(_) => self.recorder.served_badly(state.served, state.region),
+            Some(_) => {
+                self.recorder.served_badly(state.served, state.region);
+                if state.status == UNAUTHORIZED {
+                    self.tokens.refused(state.owner);
+                }
+            }
         }
         if let Some(ledger) = compiled.ledger {
             let served = &self.recorder.served_by(state.served).region;
@@ -529,7 +537,12 @@ impl Shard {
 }
 
 /// What fills the holes of a pass's request.
-pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a Held, drawn: &'a mut fastrand::Rng) -> Filling<'a> {
+pub(super) fn filling<'a>(
+    pass: &'a Pass,
+    ids: &'a Ids,
+    tokens: &'a UserTokens,
+    drawn: &'a mut fastrand::Rng,
+) -> Filling<'a> {
     Filling {
         random: drawn,
         unique: Unique {
@@ -539,10 +552,7 @@ pub(super) fn filling<'a>(pass: &'a Pass, ids: &'a Ids, tokens: &'a Held, drawn:
         values: &pass.values,
         going: pass.going.as_ref().map_or("", |(_, path)| path),
         tokens,
-        user: match pass.owner {
-            Owner::User { row, .. } => u64::from(row),
-            Owner::Arrival => pass.counter,
-        },
+        owner: pass.owner,
     }
 }
 

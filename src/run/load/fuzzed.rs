@@ -1,12 +1,16 @@
 //! What fuzz targets ask of the generator's insides. Compiled for them and for tests alone.
 
+use std::task::Waker;
+
 use super::http1::{AtEnd, Head, Progress, Reader, Receiver};
 use super::ids::{Ids, Unique};
+use super::passes::Owner;
 use super::pieces::Filling;
 use super::request::{CompiledStep, Scratch};
 use super::spoken::Spoken;
+use super::tokens::UserTokens;
 use crate::plan::Plan;
-use crate::run::oauth2::Held;
+use crate::run::oauth2::Desk;
 
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
@@ -67,23 +71,24 @@ pub fn requests(plan: &Plan, value: &[u8]) {
     let Ok(steps) = CompiledStep::all(plan) else {
         return;
     };
+    let tokens = UserTokens::new(plan, Desk::default(), Waker::noop().clone());
     for step in steps.iter().filter(|step| matches!(step.spoken, Spoken::Http)) {
         // Without any cookie there is no field for them.
         let plain = if value.is_empty() { b"".as_slice() } else { b"plain" };
-        let fields = [plain, value].map(|value| fields(&filled(step, value)));
+        let fields = [plain, value].map(|value| fields(&filled(step, value, &tokens)));
         assert_eq!(fields[0], fields[1], "{:?}", String::from_utf8_lossy(value));
     }
 }
 
-fn filled(step: &CompiledStep, value: &[u8]) -> Vec<u8> {
+fn filled(step: &CompiledStep, value: &[u8], tokens: &UserTokens) -> Vec<u8> {
     let ids = Ids::new(1, 1.0, 0);
     let filling = &mut Filling {
         random: &mut fastrand::Rng::with_seed(1),
         unique: Unique { ids: &ids, counter: 1 },
         values: &vec![value.to_vec(); step.variables],
         going: "",
-        tokens: &Held::default(),
-        user: 0,
+        tokens,
+        owner: Owner::Arrival,
     };
     step.fill(None, filling, &mut Scratch::default()).to_vec()
 }

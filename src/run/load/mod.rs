@@ -44,6 +44,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod tokens;
 mod transport;
 mod users;
 mod websocket;
@@ -73,7 +74,7 @@ use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::plan::Plan;
 use crate::recording::{Ack, Pulse};
-use crate::run::oauth2::Held;
+use crate::run::oauth2::{Desk, Held};
 use crate::run::tls::TlsError;
 
 /// Why the load cannot start.
@@ -112,6 +113,8 @@ pub struct Signals {
     pub steered: watch::Receiver<Vec<Steered>>,
     /// Tokens as they are now.
     pub tokens: watch::Receiver<Arc<Held>>,
+    /// Where users get tokens of their own.
+    pub desk: Desk,
 }
 
 /// What is left when the load is over.
@@ -192,6 +195,7 @@ pub fn start(
         stop: signals.stop,
         steered: signals.steered,
         tokens: signals.tokens,
+        desk: signals.desk,
         writes_max: book::WRITES_MAX / shards,
         plan: Arc::clone(&plan),
     };

@@ -8,8 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::checks::Values;
 use super::ids::Unique;
+use super::passes::Owner;
+use super::tokens::UserTokens;
 use crate::plan::{Part, Template};
-use crate::run::oauth2::Held;
 
 const MEMORY: &str = "writing to memory cannot fail";
 
@@ -24,9 +25,9 @@ pub struct Filling<'a> {
     /// Where a redirect leads.
     pub going: &'a str,
     /// Tokens as they are now.
-    pub tokens: &'a Held,
-    /// The number of its user, of those that share tokens.
-    pub user: u64,
+    pub tokens: &'a UserTokens,
+    /// Who makes it.
+    pub owner: Owner,
 }
 
 /// What a request is made of.
@@ -120,7 +121,10 @@ pub fn write(pieces: &[Piece], filling: &mut Filling<'_>, body_length: usize, ou
                 }
             }
             Piece::Going => out.extend_from_slice(filling.going.as_bytes()),
-            Piece::Token(client) => out.extend_from_slice(filling.tokens.token(*client, filling.user).as_bytes()),
+            Piece::Token(client) => {
+                let token = filling.tokens.token(*client, filling.owner, filling.unique.counter);
+                out.extend_from_slice(token.as_bytes());
+            }
             Piece::BodyLength => write!(out, "{body_length}").expect(MEMORY),
         }
     }

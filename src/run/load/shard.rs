@@ -33,12 +33,13 @@ use super::seconds::{ShardSecond, fold_into_next};
 use super::source::Source;
 use super::steered::Steered;
 use super::timer::Timer;
+use super::tokens::UserTokens;
 use super::transport::{Transport, TransportSettings};
 use super::users::wait_us;
 use crate::clock::RunClock;
 use crate::plan::{ConnectionUse, LoadModel, Plan, Steering};
 use crate::recording::{Ack, Pulse};
-use crate::run::oauth2::Held;
+use crate::run::oauth2::{Desk, Held};
 
 /// Seconds kept while nobody takes them; older ones are folded together.
 const BACKLOG_MAX: usize = 8;
@@ -89,6 +90,8 @@ pub struct Common {
     pub steered: watch::Receiver<Vec<Steered>>,
     /// Tokens as they are now.
     pub tokens: watch::Receiver<Arc<Held>>,
+    /// Where users get tokens of their own.
+    pub desk: Desk,
     /// Writes kept per shard.
     pub writes_max: usize,
 }
@@ -200,7 +203,7 @@ pub(super) struct Shard {
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     /// What its users send as their tokens.
-    pub(super) tokens: Arc<Held>,
+    pub(super) tokens: UserTokens,
     pub(super) book: Book,
     pub(super) recorder: Recorder,
     meter: Meter,
@@ -225,6 +228,7 @@ impl Shard {
         let pace = common.clock.pace();
         let end = pace.to_real(plan.ends_at);
         let micros = |duration: Duration| duration.as_micros() as u64;
+        let signal = ready.bell(Token::Signal);
         let patience_us = micros(pace.patience(plan.client.request_timeout));
         Ok(Self {
             index,
@@ -232,7 +236,8 @@ impl Shard {
             steering: Steering::default(),
             timer: Timer::new(&ready)?,
             transport: Transport::new(&common.transport, index, ready.clone()),
-            signal: ready.bell(Token::Signal),
+            tokens: UserTokens::new(plan, common.desk.clone(), Waker::from(Arc::clone(&signal))),
+            signal,
             lane: Lane::new(ready.clone()),
             ready,
             regions: Vec::new(),
@@ -248,7 +253,6 @@ impl Shard {
             grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),
             scratch: Scratch::default(),
-            tokens: Arc::default(),
             book: Book::new(common.writes_max),
             recorder: Recorder::new(
                 index,
@@ -327,7 +331,12 @@ impl Shard {
         for (class, answer) in answers.iter().enumerate() {
             self.transport.set_answer(class, answer);
         }
-        self.tokens = Arc::clone(&self.common.tokens.borrow_and_update());
+        self.tokens.held = Arc::clone(&self.common.tokens.borrow_and_update());
+        let awake_us = self.steering.awake_us(self.now_us());
+        // They go on like those who have slept.
+        let sources = &mut self.sources;
+        self.tokens
+            .given(|load, row| sources[load].due.push_back((awake_us, row)));
         let steered = self.common.steered.borrow_and_update().clone();
         if !self.stopping {
             self.steer(&steered);
@@ -474,9 +483,14 @@ impl Shard {
 
     fn wake_user(&mut self, load: usize, row: u32, due_us: u64) {
         let source = &mut self.sources[load];
+        // Who is to leave needs no token for that.
+        if self.tokens.are_own(load) && source.crowd.is_wanted(row) && self.tokens.waits(load, row) {
+            return;
+        }
         let own = source.own.get_mut(row as usize).and_then(Option::take);
         let Some((number, pass)) = source.crowd.begin_pass(row) else {
             own.into_iter().for_each(|own| self.transport.give_up(own));
+            self.tokens.forget(load, row);
             return;
         };
         let owner = Owner::User { load: load as u16, row };
@@ -537,7 +551,10 @@ impl Shard {
             self.transport.give_up(own);
         }
         match self.passes[pass].owner {
-            Owner::User { load, row } => self.sources[usize::from(load)].crowd.leave(row),
+            Owner::User { load, row } => {
+                self.sources[usize::from(load)].crowd.leave(row);
+                self.tokens.forget(usize::from(load), row);
+            }
             Owner::Arrival => self.arriving -= 1,
         }
         self.passes.end(pass);
@@ -549,6 +566,7 @@ impl Shard {
         source.crowd.leave(row);
         let own = source.own.get_mut(row as usize).and_then(Option::take);
         own.into_iter().for_each(|own| self.transport.give_up(own));
+        self.tokens.forget(load, row);
     }
 
     /// The user of the pass was to leave, and its grace is over.

@@ -150,6 +150,13 @@ pub(super) struct Granted {
     pub(super) refresh: Option<Box<str>>,
 }
 
+impl Granted {
+    /// When it is over.
+    pub(super) fn ends(&self) -> Instant {
+        self.asked + self.lasts
+    }
+}
+
 /// Asks for the tokens of one client.
 pub(super) struct Asker {
     plan: OAuth2Plan,
@@ -351,7 +358,7 @@ mod tests {
             scope: Some("a b".to_owned()),
             audience: None,
             credentials,
-            tokens: 1,
+            tokens: crate::plan::TokenUse::Shared(1),
             refresh_before: Duration::from_secs(30),
             spacing: Duration::ZERO,
         }

@@ -10,10 +10,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::ask::{Asker, Granted, TokenError};
+use super::desk::{Desk, UserToken, Want};
 use super::held::Held;
 use crate::clock::RunClock;
 use crate::event::{Event, Stamped};
-use crate::plan::Plan;
+use crate::plan::{Plan, TokenUse};
 use crate::recording::{Hist, TokenAccount};
 
 /// The first wait after a token was not renewed; it doubles up to the second.
@@ -21,12 +22,16 @@ const BACKOFF: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
 /// Tokens of one age are renewed at times that differ by as much of their time.
 const JITTER: f64 = 0.1;
+/// Requests for users' own tokens under way at a time.
+const UNDER_WAY_MAX: usize = 64;
 
 /// The tokens that a run begins with.
 pub struct Tokens {
     held: Arc<watch::Sender<Arc<Held>>>,
     clients: Vec<Arc<Client>>,
     slots: Vec<Slot>,
+    desk: Desk,
+    wants: Vec<mpsc::Receiver<Want>>,
 }
 
 /// Tokens while they are renewed.
@@ -40,30 +45,40 @@ impl Tokens {
     pub async fn obtain(plan: &Plan) -> Result<Self, TokenError> {
         let mut held = Held::default();
         let (mut clients, mut slots) = (Vec::new(), Vec::new());
+        let (mut desk, mut wants) = (Desk::default(), Vec::new());
         for (number, asked) in plan.token_clients.iter().enumerate() {
             let client = Arc::new(Client {
                 asker: Asker::new(asked, &plan.client.tls)?,
                 spacing: asked.spacing,
                 turn: tokio::sync::Mutex::new(None),
                 account: Mutex::new(Account::default()),
+                refresh_before: asked.refresh_before,
+                per_user: asked.tokens == TokenUse::PerUser,
             });
-            for index in 0..asked.tokens as usize {
+            // Where users have their own, probes and reads still need one.
+            let count = match asked.tokens {
+                TokenUse::Shared(count) => count,
+                TokenUse::PerUser => 1,
+            };
+            for index in 0..count as usize {
                 let granted = client.ask(None).await?;
                 held.put(number, index, Arc::from(&*granted.token));
                 slots.push(Slot {
                     client: number,
                     index,
-                    refresh_before: asked.refresh_before,
                     random: fastrand::Rng::with_seed(plan.seed ^ (number as u64) << 32 ^ index as u64),
                     granted,
                 });
             }
             clients.push(client);
+            wants.push(desk.add());
         }
         Ok(Self {
             held: Arc::new(watch::Sender::new(Arc::new(held))),
             clients,
             slots,
+            desk,
+            wants,
         })
     }
 
@@ -71,6 +86,12 @@ impl Tokens {
     #[must_use]
     pub fn held(&self) -> watch::Receiver<Arc<Held>> {
         self.held.subscribe()
+    }
+
+    /// Where users get tokens of their own once [`Tokens::keep`] serves them.
+    #[must_use]
+    pub fn desk(&self) -> Desk {
+        self.desk.clone()
     }
 
     /// Renews them from now on, on the current runtime.
@@ -86,6 +107,12 @@ impl Tokens {
                 slot,
             };
             renewals.spawn(renewing.go_on());
+        }
+        for (client, wants) in self.clients.iter().zip(self.wants) {
+            if client.per_user {
+                let events = events.clone();
+                renewals.spawn(serve(Arc::clone(client), wants, clock, events));
+            }
         }
         Keeping {
             renewals,
@@ -109,6 +136,8 @@ struct Client {
     asker: Asker,
     /// Between two requests at least.
     spacing: Duration,
+    refresh_before: Duration,
+    per_user: bool,
     /// When the last request had its turn.
     turn: tokio::sync::Mutex<Option<Instant>>,
     account: Mutex<Account>,
@@ -118,6 +147,10 @@ impl Client {
     /// Asks when it is its turn.
     async fn ask(&self, refresh: Option<&str>) -> Result<Granted, TokenError> {
         self.wait_for_turn().await;
+        self.ask_now(refresh).await
+    }
+
+    async fn ask_now(&self, refresh: Option<&str>) -> Result<Granted, TokenError> {
         let began = Instant::now();
         let answer = self.asker.ask(refresh).await;
         self.account().take(began.elapsed(), answer.as_ref().err());
@@ -130,6 +163,12 @@ impl Client {
             tokio::time::sleep_until((last + self.spacing).into()).await;
         }
         *turn = Some(Instant::now());
+    }
+
+    /// When a token is to be renewed. One that lasts no longer than it is to be renewed before its end has half of its time.
+    fn renewed(&self, granted: &Granted, random: &mut fastrand::Rng) -> Instant {
+        let after = granted.lasts.saturating_sub(self.refresh_before).max(granted.lasts / 2);
+        granted.asked + after.mul_f64(1.0 - JITTER * random.f64())
     }
 
     /// Counts stay right whoever panicked with them.
@@ -188,27 +227,20 @@ impl Account {
 struct Slot {
     client: usize,
     index: usize,
-    refresh_before: Duration,
     random: fastrand::Rng,
     granted: Granted,
 }
 
 impl Slot {
-    fn ends(&self) -> Instant {
-        self.granted.asked + self.granted.lasts
+    fn renewed(&mut self, client: &Client) -> Instant {
+        client.renewed(&self.granted, &mut self.random)
     }
+}
 
-    /// A token that lasts no longer than it is to be renewed before its end has half of its time.
-    fn renewed(&mut self) -> Instant {
-        let lasts = self.granted.lasts;
-        let after = lasts.saturating_sub(self.refresh_before).max(lasts / 2);
-        self.granted.asked + after.mul_f64(1.0 - JITTER * self.random.f64())
-    }
-
-    fn backoff(&mut self, failures: u32) -> Duration {
-        let whole = BACKOFF.saturating_mul(1 << failures.min(8)).min(BACKOFF_MAX);
-        whole.mul_f64(0.5 + self.random.f64() / 2.0)
-    }
+/// How long to wait after so many failures before the last one.
+fn backoff(failures: u32, random: &mut fastrand::Rng) -> Duration {
+    let whole = BACKOFF.saturating_mul(1 << failures.min(8)).min(BACKOFF_MAX);
+    whole.mul_f64(0.5 + random.f64() / 2.0)
 }
 
 struct Renewing {
@@ -222,7 +254,7 @@ struct Renewing {
 impl Renewing {
     async fn go_on(mut self) {
         let mut failures = 0;
-        let mut due = self.slot.renewed();
+        let mut due = self.slot.renewed(&self.client);
         loop {
             tokio::time::sleep_until(due.into()).await;
             match self.renew().await {
@@ -232,15 +264,15 @@ impl Renewing {
                     }
                     self.replace(granted);
                     failures = 0;
-                    due = self.slot.renewed();
+                    due = self.slot.renewed(&self.client);
                 }
                 Err(error) => {
                     let reason = error.name();
                     self.tell(|token_url| Event::TokenNotRenewed { token_url, reason });
                     let now = Instant::now();
-                    due = now + self.slot.backoff(failures);
+                    due = now + backoff(failures, &mut self.slot.random);
                     failures += 1;
-                    let ends = self.slot.ends();
+                    let ends = self.slot.granted.ends();
                     if now < ends {
                         // It is tried once more when it is over.
                         due = due.min(ends);
@@ -284,10 +316,57 @@ impl Renewing {
         }
     }
 
-    /// An event for which there is no room is missed by the time axis only: all of it is counted too.
     fn tell(&self, event: impl FnOnce(String) -> Event) {
-        let at = self.clock.elapsed();
-        let event = event(self.client.asker.url());
-        let _ = self.events.try_send(Stamped { at, event });
+        tell(&self.events, self.clock, event(self.client.asker.url()));
+    }
+}
+
+/// An event for which there is no room is missed by the time axis only: all of it is counted too.
+fn tell(events: &mpsc::Sender<Stamped>, clock: RunClock, event: Event) {
+    let at = clock.elapsed();
+    let _ = events.try_send(Stamped { at, event });
+}
+
+/// Gets users tokens of their own, in the order in which they ask.
+async fn serve(client: Arc<Client>, mut wants: mpsc::Receiver<Want>, clock: RunClock, events: mpsc::Sender<Stamped>) {
+    let mut random = fastrand::Rng::new();
+    let mut under_way: JoinSet<Result<(), String>> = JoinSet::new();
+    let mut failures = 0;
+    loop {
+        tokio::select! {
+            Some(done) = under_way.join_next() => match done {
+                Ok(Err(reason)) => {
+                    if failures == 0 {
+                        let token_url = client.asker.url();
+                        tell(&events, clock, Event::TokenNotRenewed { token_url, reason });
+                    }
+                    failures += 1;
+                }
+                _ if failures > 0 => {
+                    let token_url = client.asker.url();
+                    tell(&events, clock, Event::TokenRenewed { token_url });
+                    failures = 0;
+                }
+                _ => {}
+            },
+            Some(want) = wants.recv(), if under_way.len() < UNDER_WAY_MAX => {
+                if failures > 0 {
+                    tokio::time::sleep(backoff(failures - 1, &mut random)).await;
+                }
+                client.wait_for_turn().await;
+                let (client, mut random) = (Arc::clone(&client), random.fork());
+                under_way.spawn(async move {
+                    let granted = client.ask_now(None).await;
+                    let reason = granted.as_ref().err().map(TokenError::name);
+                    want.answer(granted.ok().map(|granted| UserToken {
+                        renew_at: client.renewed(&granted, &mut random),
+                        ends: granted.ends(),
+                        token: granted.token,
+                    }));
+                    reason.map_or(Ok(()), Err)
+                });
+            }
+            else => return,
+        }
     }
 }

@@ -3,9 +3,11 @@
 //! the target says to it is the answer.
 
 mod ask;
+mod desk;
 mod held;
 mod keep;
 
 pub use ask::TokenError;
+pub use desk::{Desk, Holder, Inbox, UserToken};
 pub use held::Held;
 pub use keep::{Keeping, Tokens};

@@ -38,6 +38,7 @@ use crate::clock::{Clock, RunClock};
 use crate::event::{Event, Stamped};
 use crate::plan::*;
 use crate::recording::{FailureKind, Hist, Slice};
+use crate::run::oauth2::Desk;
 use crate::units::Pace;
 
 /// A plan of one journey `browse` with one GET step against `address`.
@@ -204,7 +205,12 @@ async fn run(plan: Plan) -> Ran {
 fn unsteered(stop: watch::Receiver<bool>) -> Signals {
     let (_, steered) = watch::channel(Vec::new());
     let (_, tokens) = watch::channel(Arc::default());
-    Signals { stop, steered, tokens }
+    Signals {
+        stop,
+        steered,
+        tokens,
+        desk: Desk::default(),
+    }
 }
 
 async fn run_until(plan: Plan, stopped: watch::Receiver<bool>) -> Ran {
