@@ -19,7 +19,8 @@ const LEDGER: &str = "ledgers.orders.auth.oauth2";
 struct Provider {
     process: Child,
     stdout: BufReader<ChildStdout>,
-    port: u64,
+    port: u16,
+    tls_port: Option<u16>,
 }
 
 struct Ran {
@@ -40,9 +41,10 @@ impl Provider {
         let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
         let mut line = String::new();
         stdout.read_line(&mut line).expect("it says its port");
-        let port: Value = serde_json::from_str(&line).expect("JSON");
+        let ports: Vec<u16> = serde_json::from_str(&line).expect("ports");
         Self {
-            port: port["http"].as_u64().expect("a port"),
+            port: ports[0],
+            tls_port: ports.get(1).copied(),
             process,
             stdout,
         }
@@ -275,6 +277,25 @@ fn oauth2_that_gives_no_token_stops_the_run_before_it_begins() {
         ran.expect(code);
         assert!(ran.account().contains(said), "{said}: {}", ran.account());
         assert_eq!((ran.requests(), &ran.seen["refused"]), (0, &json!(0)), "{said}");
+    }
+}
+
+#[test]
+fn oauth2_over_tls_believes_whom_the_profile_believes() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    let (pem, ca) = (dir.path().join("server.pem"), dir.path().join("ca.pem"));
+    std::fs::write(&pem, made.cert.pem() + &made.signing_key.serialize_pem()).expect("it is written");
+    std::fs::write(&ca, made.cert.pem()).expect("it is written");
+    let believes = format!("client.tls.ca={}", ca.display());
+    for (set, code) in [([believes.as_str()].as_slice(), 0), (&[], 5)] {
+        let provider = Provider::start(&json!({ "pem": pem }));
+        let url = format!("https://127.0.0.1:{}/oauth/token", provider.tls_port.expect("a port"));
+        let ran = provider.run_asking(&url, &[], set);
+        ran.expect(code);
+        assert_eq!(ran.asked(), usize::from(code == 0), "{}", ran.seen);
+        assert!(code == 0 || ran.account().contains("no TLS"), "{}", ran.account());
     }
 }
 

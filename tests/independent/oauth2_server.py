@@ -1,11 +1,13 @@
 """An identity provider by oauthlib and the API behind it, over aiohttp: servers that owe tenfold nothing. Takes its settings
 as JSON: how long tokens last, whether the answer says so, which token requests it answers 503 (from the number `fails[0]` on, up
-to `fails[1]`), whether it gives refresh tokens, at which request of the API it takes back all tokens but the first. Prints its
-port, serves until its standard input ends, and then prints what it has seen. Every token begins with `tok-`."""
+to `fails[1]`), whether it gives refresh tokens, at which request of the API it takes back all tokens but the first, and
+the PEM file of a certificate with its key, with which it speaks TLS too. Prints its ports, serves until its standard input
+ends, and then prints what it has seen. Every token begins with `tok-`."""
 
 import asyncio
 import base64
 import json
+import ssl
 import sys
 import time
 from urllib.parse import unquote_plus
@@ -14,7 +16,7 @@ from aiohttp import web
 from oauthlib.oauth2 import BackendApplicationServer, RefreshTokenGrant, RequestValidator
 
 ID, SECRET = "load test", "s3cret&more:%"
-settings = {"lasts": 3600, "says": True, "fails": [0, 0], "refresh": False, "revoke": 0} | json.loads(sys.argv[1])
+settings = {"lasts": 3600, "says": True, "fails": [0, 0], "refresh": False, "revoke": 0, "pem": None} | json.loads(sys.argv[1])
 seen = {"asked": [], "grants": {}, "credentials": {}, "audiences": [], "failed": 0, "used": {}, "refused": 0, "requests": 0}
 tokens, refreshes = {}, set()
 
@@ -113,7 +115,11 @@ async def main():
     runner = web.AppRunner(app, shutdown_timeout=0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    print(json.dumps({"http": runner.addresses[0][1]}), flush=True)
+    if settings["pem"]:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(settings["pem"])
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    print(json.dumps([address[1] for address in runner.addresses]), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     print(json.dumps(seen), flush=True)
 

@@ -112,6 +112,17 @@ struct WorkingClass {
     failed: u64,
 }
 
+/// How many of each the measurements are kept of.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Steps of the plan.
+    pub steps: usize,
+    /// Groups of its journeys.
+    pub groups: usize,
+    /// Classes of clients; none where all are alike.
+    pub classes: usize,
+}
+
 /// The measurements of one shard.
 pub struct Recorder {
     shard: usize,
@@ -135,10 +146,9 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Working memory for `steps` steps, `groups` groups and `classes` classes of clients, none where all are alike, of a
-    /// run of `run` (real time).
+    /// Working memory for a run of `run` (real time).
     #[must_use]
-    pub fn new(shard: usize, steps: usize, groups: usize, classes: usize, run: Duration) -> Self {
+    pub fn new(shard: usize, kept: Kept, run: Duration) -> Self {
         let cell = (run / 50_000).max(Duration::from_millis(10));
         Self {
             shard,
@@ -147,17 +157,17 @@ impl Recorder {
             dropped: 0,
             unmade: 0,
             retries: 0,
-            steps: (0..steps).map(|_| WorkingStep::new()).collect(),
-            groups: (0..groups).map(|_| WorkingStep::new()).collect(),
+            steps: (0..kept.steps).map(|_| WorkingStep::new()).collect(),
+            groups: (0..kept.groups).map(|_| WorkingStep::new()).collect(),
             connect: Hist::working(),
             tls: Hist::working(),
-            pulses: (0..steps).map(|_| Cells::default()).collect(),
+            pulses: (0..kept.steps).map(|_| Cells::default()).collect(),
             cell,
             cell_us: cell.as_micros() as u64,
             served_index: HashMap::new(),
             served: vec![Served::default()],
             sent: Vec::new(),
-            classes: vec![WorkingClass::default(); classes].into(),
+            classes: vec![WorkingClass::default(); kept.classes].into(),
         }
     }
 
@@ -430,14 +440,6 @@ fn take(histogram: &mut Histogram<u64>) -> Hist {
     hist
 }
 
-/// A group waits for no connection; its requests do.
-fn take_group(group: &mut WorkingStep) -> StepSlice {
-    StepSlice {
-        blocked: Hist::default(),
-        ..take_step(group)
-    }
-}
-
 fn take_class(class: &mut WorkingClass) -> ClassSlice {
     let WorkingClass {
         intended,
@@ -453,6 +455,14 @@ fn take_class(class: &mut WorkingClass) -> ClassSlice {
         ok,
         failed,
         ..ClassSlice::default()
+    }
+}
+
+/// A group waits for no connection; its requests do.
+fn take_group(group: &mut WorkingStep) -> StepSlice {
+    StepSlice {
+        blocked: Hist::default(),
+        ..take_step(group)
     }
 }
 
@@ -525,14 +535,18 @@ mod tests {
         });
     }
 
+    fn kept(steps: usize, groups: usize, classes: usize) -> Kept {
+        Kept { steps, groups, classes }
+    }
+
     #[test]
     fn shards_merge_to_exactly_one_run() {
         let run = Duration::from_secs(60);
-        let mut whole = Recorder::new(0, 2, 0, 2, run);
+        let mut whole = Recorder::new(0, kept(2, 0, 2), run);
         let mut shards = [
-            Recorder::new(0, 2, 0, 2, run),
-            Recorder::new(1, 2, 0, 2, run),
-            Recorder::new(2, 2, 0, 2, run),
+            Recorder::new(0, kept(2, 0, 2), run),
+            Recorder::new(1, kept(2, 0, 2), run),
+            Recorder::new(2, kept(2, 0, 2), run),
         ];
         for number in 0..5000 {
             feed(&mut whole, number);
@@ -560,8 +574,8 @@ mod tests {
     #[test]
     fn a_second_that_could_not_be_handed_over_is_folded_into_the_next() {
         let (mut one, mut split) = (
-            Recorder::new(0, 2, 0, 2, Duration::ZERO),
-            Recorder::new(0, 2, 0, 2, Duration::ZERO),
+            Recorder::new(0, kept(2, 0, 2), Duration::ZERO),
+            Recorder::new(0, kept(2, 0, 2), Duration::ZERO),
         );
         (0..300).for_each(|number| feed(&mut one, number));
         let whole = one.close_second(5, GeneratorSlice::default());
@@ -580,7 +594,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_failure_has_its_own_count() {
-        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::ZERO);
+        let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::ZERO);
         for (number, kind) in KINDS.into_iter().enumerate() {
             for _ in 0..=number {
                 recorder.finished(&Finished {
@@ -598,7 +612,7 @@ mod tests {
     #[test]
     fn latency_of_failures_is_kept_apart_and_within_that_of_all() {
         let (mut recorder, mut all, mut failed) = (
-            Recorder::new(0, 1, 0, 0, Duration::ZERO),
+            Recorder::new(0, kept(1, 0, 0), Duration::ZERO),
             Hist::working(),
             Hist::working(),
         );
@@ -622,7 +636,7 @@ mod tests {
 
     #[test]
     fn who_did_not_wait_counts_among_those_who_did() {
-        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::ZERO);
+        let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::ZERO);
         for number in 0..100 {
             recorder.finished(&Finished {
                 step: 0,
@@ -653,7 +667,7 @@ mod tests {
 
     #[test]
     fn pulses_keep_first_and_last_instants() {
-        let mut recorder = Recorder::new(0, 1, 0, 0, Duration::from_secs(1000));
+        let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::from_secs(1000));
         let mut finish = |started_us, finished_us, failure| {
             recorder.finished(&Finished {
                 step: 0,

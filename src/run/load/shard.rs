@@ -21,7 +21,7 @@ use super::flow::Pauses;
 use super::health::Meter;
 use super::ids::Ids;
 use super::lane::Lane;
-use super::measure::Recorder;
+use super::measure::{Kept, Recorder};
 use super::passes::{Owner, Pass, Passes};
 use super::patience::Patience;
 use super::program::Program;
@@ -256,9 +256,11 @@ impl Shard {
             book: Book::new(common.writes_max),
             recorder: Recorder::new(
                 index,
-                plan.steps.len(),
-                plan.groups().len(),
-                plan.client.classes.len(),
+                Kept {
+                    steps: plan.steps.len(),
+                    groups: plan.groups().len(),
+                    classes: plan.client.classes.len(),
+                },
                 end,
             ),
             meter: Meter::start(index == 0),

@@ -333,7 +333,10 @@ async fn serve(client: Arc<Client>, mut wants: mpsc::Receiver<Want>, clock: RunC
     let mut under_way: JoinSet<Result<(), String>> = JoinSet::new();
     let mut failures = 0;
     loop {
+        // While it fails, one request at a time shows whether it still does.
+        let at_a_time = if failures > 0 { 1 } else { UNDER_WAY_MAX };
         tokio::select! {
+            biased;
             Some(done) = under_way.join_next() => match done {
                 Ok(Err(reason)) => {
                     if failures == 0 {
@@ -349,7 +352,7 @@ async fn serve(client: Arc<Client>, mut wants: mpsc::Receiver<Want>, clock: RunC
                 }
                 _ => {}
             },
-            Some(want) = wants.recv(), if under_way.len() < UNDER_WAY_MAX => {
+            Some(want) = wants.recv(), if under_way.len() < at_a_time => {
                 if failures > 0 {
                     tokio::time::sleep(backoff(failures - 1, &mut random)).await;
                 }

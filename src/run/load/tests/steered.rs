@@ -74,15 +74,16 @@ async fn nobody_is_overdue_after_a_pause() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_scale_multiplies_users_and_arrivals_from_then_on() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
-    let plan = arrivals(server.address, 200.0, 5);
-    let ran = run_steered(plan, &[(0, Steer::Scale(2.5)), (2, Steer::Scale(1.0))]).await;
-    let intended = ran.intended_each();
-    assert!(near(intended[2], 500) && near(intended[4], 200), "{intended:?}");
-
+    let coming = arrivals(server.address, 200.0, 5);
     let mut plan = super::plan(server.address);
     stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(4));
-    let ran = run_steered(plan, &[(0, Steer::Scale(3.0)), (1, Steer::Scale(0.5))]).await;
-    let users: Vec<u64> = ran.slices.iter().map(|slice| slice.users).collect();
+    let (coming, there) = tokio::join!(
+        run_steered(coming, &[(0, Steer::Scale(2.5)), (2, Steer::Scale(1.0))]),
+        run_steered(plan, &[(0, Steer::Scale(3.0)), (1, Steer::Scale(0.5))]),
+    );
+    let intended = coming.intended_each();
+    assert!(near(intended[2], 500) && near(intended[4], 200), "{intended:?}");
+    let users: Vec<u64> = there.slices.iter().map(|slice| slice.users).collect();
     assert!(users[0] == 20 && users[1] == 60 && users[3] == 10, "{users:?}");
 }
 
@@ -91,15 +92,17 @@ async fn a_hold_keeps_the_level_and_a_skip_shortens_the_run() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let mut plan = arrivals(server.address, 100.0, 3);
     stage(&mut plan, 300.0, Duration::ZERO, Duration::from_secs(3));
-    let ran = run_steered(plan.clone(), &[(0, Steer::Hold), (4, Steer::Resume)]).await;
-    let intended = ran.intended_each();
+    let (held, skipped) = tokio::join!(
+        run_steered(plan.clone(), &[(0, Steer::Hold), (4, Steer::Resume)]),
+        run_steered(plan, &[(0, Steer::Skip(3_000_000))]),
+    );
+    let intended = held.intended_each();
     assert!((9..=11).contains(&intended.len()), "six seconds and four: {intended:?}");
     assert!(intended[..6].iter().all(|count| near(*count, 100)), "{intended:?}");
     assert!(near(intended[8], 300), "{intended:?}");
 
-    let ran = run_steered(plan, &[(0, Steer::Skip(3_000_000))]).await;
-    let intended = ran.intended_each();
+    let intended = skipped.intended_each();
     assert!(intended.len() <= 5, "{intended:?}");
     assert!(near(intended[2], 300), "{intended:?}");
-    assert_eq!(ran.dropped(), 0);
+    assert_eq!(skipped.dropped(), 0);
 }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use futures_util::future::join_all;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -82,8 +83,8 @@ async fn events_are_read_until_there_are_enough() {
         (says!(TWO, closes), EventsUntil::End),
         (says!(TWO, stays), EventsUntil::For(Duration::from_millis(200))),
     ];
-    for (deed, until) in cases {
-        let ran = watch_events(deed, until.clone()).await;
+    let runs = cases.map(|(deed, until)| async move { (watch_events(deed, until.clone()).await, until) });
+    for (ran, until) in join_all(runs).await {
         assert_eq!(ran.failed(), BTreeMap::new(), "{until:?}");
         assert!(ran.ok() >= 3, "{until:?}: {}", ran.ok());
         let stayed = ran.quantile(0.5, |step| &step.latency);
@@ -129,8 +130,8 @@ async fn hostile_event_streams_fail_each_by_its_name() {
         ("silent for a while", says!("", stays), a_while(), FailureKind::Timeout),
         ("too short a while", says!(TWO, closes), a_while(), FailureKind::Reset),
     ];
-    for (what, deed, until, kind) in cases {
-        let ran = watch_events(deed, until).await;
+    let runs = cases.map(|(what, deed, until, kind)| async move { (what, kind, watch_events(deed, until).await) });
+    for (what, kind, ran) in join_all(runs).await {
         let failed = ran.failed();
         assert_eq!(
             (ran.ok(), failed.keys().collect::<Vec<_>>()),
@@ -371,6 +372,11 @@ macro_rules! shakes_hands {
     };
 }
 
+async fn in_sessions((what, deed, kind): (&str, Deed, FailureKind)) -> (&str, FailureKind, Ran) {
+    let (address, _) = listen(deed).await;
+    (what, kind, run(facing(address, session())).await)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_websocket_servers_fail_each_by_its_name() {
     const WRONG_KEY: &str = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n";
@@ -390,9 +396,7 @@ async fn hostile_websocket_servers_fail_each_by_its_name() {
         ("closes", says!("", closes), FailureKind::Reset),
         ("silent", says!("", stays), FailureKind::Timeout),
     ];
-    for (what, deed, kind) in opening {
-        let (address, _) = listen(deed).await;
-        let ran = run(facing(address, session())).await;
+    for (what, kind, ran) in join_all(opening.map(in_sessions)).await {
         let (ok, failed) = of_step(&ran, 0);
         assert_eq!((ok, failed.keys().collect::<Vec<_>>()), (0, vec![&kind]), "{what}");
         assert!(failed[&kind] >= 2, "{what}: its user goes on: {failed:?}");
@@ -431,9 +435,7 @@ async fn hostile_websocket_servers_fail_each_by_its_name() {
             FailureKind::BodyTimeout,
         ),
     ];
-    for (what, deed, kind) in talking {
-        let (address, _) = listen(deed).await;
-        let ran = run(facing(address, session())).await;
+    for (what, kind, ran) in join_all(talking.map(in_sessions)).await {
         let (ok, failed) = of_step(&ran, 2);
         assert_eq!((ok, failed.keys().collect::<Vec<_>>()), (0, vec![&kind]), "{what}");
         assert!(failed[&kind] >= 2, "{what}: its user goes on: {failed:?}");

@@ -1,5 +1,6 @@
 //! Raw TCP: lines, lengths and ends of connections, from servers that keep to it and from servers that do not.
 
+use futures_util::future::join_all;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
@@ -189,8 +190,8 @@ async fn hostile_tcp_servers_fail_each_by_its_name() {
             FailureKind::Protocol,
         ),
     ];
-    for (what, deed, until, kind) in cases {
-        let (ok, failed) = meets(deed, until).await;
+    let runs = cases.map(|(what, deed, until, kind)| async move { (what, kind, meets(deed, until).await) });
+    for (what, kind, (ok, failed)) in join_all(runs).await {
         assert_eq!((ok, failed.keys().collect::<Vec<_>>()), (0, vec![&kind]), "{what}");
         assert!(failed[&kind] >= 2, "{what}: its user goes on: {failed:?}");
     }
@@ -204,8 +205,8 @@ async fn tcp_answers_end_with_the_connection_after_bytes_or_where_a_length_says(
         (says_and_stays!(b"\0\x02ok"), TcpUntil::Prefix(2)),
         (says_and_stays!(""), TcpUntil::Sent),
     ];
-    for (deed, until) in cases {
-        let (ok, failed) = meets(deed, until.clone()).await;
+    let runs = cases.map(|(deed, until)| async move { (until.clone(), meets(deed, until).await) });
+    for (until, (ok, failed)) in join_all(runs).await {
         assert!(ok >= 1 && failed.len() <= 1, "{until:?}: {ok} {failed:?}");
         assert!(failed.values().sum::<u64>() <= ok + 1, "{until:?}: {failed:?}");
         if until == TcpUntil::Close {
