@@ -1,7 +1,9 @@
 //! Classes of clients: shares of the users that differ in what they do with DNS answers and with failures, as browsers,
 //! JVMs and devices with pinned addresses do. What a class does not say is as the client says.
 
-use super::client::{Client, DNS_POLICIES, DnsPolicy};
+use std::time::Duration;
+
+use super::client::{self, Client, DNS_POLICIES, DnsPolicy};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::node::{Entry, Node, Value};
@@ -21,6 +23,10 @@ pub struct Class {
     pub share: f64,
     /// What becomes of an answer when its time is over.
     pub dns: DnsPolicy,
+    /// Cloud time.
+    pub connect_timeout: Duration,
+    /// Cloud time.
+    pub request_timeout: Duration,
     /// What is done when a request fails; none for nothing.
     pub retries: Option<Retries>,
 }
@@ -55,12 +61,16 @@ fn class(entry: &Entry, client: &Client, sink: &mut Sink) -> Option<Class> {
     });
     let dns = fields.take("dns");
     let dns = dns.and_then(|node| decode::choice(node, "DNS policy", &DNS_POLICIES, sink));
+    let connect_timeout = client::timeout(&mut fields, "connect_timeout", client.connect_timeout, sink);
+    let request_timeout = client::timeout(&mut fields, "request_timeout", client.request_timeout, sink);
     let retries = fields.take("retries");
     fields.finish(sink);
     Some(Class {
         name: entry.key.clone(),
         share: share?,
         dns: dns.unwrap_or(client.dns),
+        connect_timeout,
+        request_timeout,
         retries: retries.map_or_else(|| client.retries.clone(), |node| own_retries(node, sink)),
     })
 }

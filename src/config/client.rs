@@ -95,16 +95,8 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     let dns = dns.and_then(|node| decode::choice(node, "DNS policy", &DNS_POLICIES, sink));
     client.dns = dns.unwrap_or(client.dns);
     client.shards = fields.take("shards").and_then(|node| shards(node, sink));
-    let mut timeout = |key: &'static str, default: Duration, sink: &mut Sink| {
-        let Some(node) = fields.take(key) else { return default };
-        let timeout = decode::duration(node, sink).unwrap_or(default);
-        if timeout.is_zero() {
-            sink.push(Mistake::at(&node.place, format!("a {key} of zero fails every request")));
-        }
-        timeout
-    };
-    client.connect_timeout = timeout("connect_timeout", client.connect_timeout, sink);
-    client.request_timeout = timeout("request_timeout", client.request_timeout, sink);
+    client.connect_timeout = timeout(&mut fields, "connect_timeout", client.connect_timeout, sink);
+    client.request_timeout = timeout(&mut fields, "request_timeout", client.request_timeout, sink);
     client.connections = connections::connections(&mut fields, sink);
     client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
     if let Some(node) = fields.take("tls") {
@@ -120,6 +112,16 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     }
     fields.finish(sink);
     client
+}
+
+/// A timeout of a client or of a class of clients.
+pub(super) fn timeout(fields: &mut Fields<'_>, key: &'static str, default: Duration, sink: &mut Sink) -> Duration {
+    let Some(node) = fields.take(key) else { return default };
+    let timeout = decode::duration(node, sink).unwrap_or(default);
+    if timeout.is_zero() {
+        sink.push(Mistake::at(&node.place, format!("a {key} of zero fails every request")));
+    }
+    timeout
 }
 
 fn shards(node: &Node, sink: &mut Sink) -> Option<usize> {

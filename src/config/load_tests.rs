@@ -447,7 +447,7 @@ fn classes_are_as_the_client_but_for_what_they_say() {
     let files = sources(PROFILE, &[("a.yaml", EXPERIMENT)]);
     let client = "{ dns: pin, retries: { attempts: 5 }, classes: { \
                   browser: { share: 70%, dns: honour-ttl, retries: { attempts: 2 } }, \
-                  jvm: { share: 29.9%, dns: jvm-30s }, calm: { share: 0.1%, retries: none } } }";
+                  jvm: { share: 29.9%, dns: jvm-30s, request_timeout: 2s }, calm: { share: 0.1%, retries: none } } }";
     let config = load(&files, &set(&[("client", client)])).unwrap_or_else(|errors| panic!("{errors}"));
     let classes = config.profile.client.classes.iter();
     let read: Vec<_> = classes
@@ -464,6 +464,13 @@ fn classes_are_as_the_client_but_for_what_they_say() {
             ("calm", 0.001, DnsPolicy::Pin, None)
         ]
     );
+    let timeouts = config
+        .profile
+        .client
+        .classes
+        .iter()
+        .map(|class| class.request_timeout.as_secs());
+    assert_eq!(timeouts.collect::<Vec<_>>(), [30, 2, 30]);
     let less = set(&[
         ("client", client),
         ("client.classes.jvm.dns", "forever"),
@@ -517,13 +524,19 @@ fn mistakes_of_classes_are_said_with_what_to_do() {
             &[],
             "client.classes",
             "{ a: { share: 100%, retry: {} } }",
-            "known here: share, dns, retries",
+            "known here: share, dns",
         ),
         (
             &[],
             "client.classes",
             "{ a: { share: 100%, retries: { attempts: 1 } } }",
             "from 2 to 20",
+        ),
+        (
+            &[],
+            "client.classes",
+            "{ a: { share: 100%, request_timeout: 0s } }",
+            "fails every request",
         ),
         (
             &[],

@@ -89,32 +89,36 @@ impl<'w> Walk<'w> {
 
     fn list(&mut self, node: &Node, sink: &mut Sink) -> Vec<Written> {
         let items = decode::list(node, "steps", sink);
-        items.iter().filter_map(|item| self.item(item, sink)).collect()
+        items.iter().flat_map(|item| self.item(item, sink)).collect()
     }
 
-    fn item(&mut self, node: &Node, sink: &mut Sink) -> Option<Written> {
+    fn item(&mut self, node: &Node, sink: &mut Sink) -> Vec<Written> {
         let Some(chance) = node.get("chance") else {
             return self.certain(node, sink);
         };
         let share = self::chance(chance, sink);
         let known = self.variables.clone();
-        let part = self.certain(node, sink);
+        let steps = self.certain(node, sink);
         self.variables = known;
-        Some(Flow::Chance {
-            share: share?,
-            steps: vec![part?],
-        })
+        match share {
+            Some(share) if !steps.is_empty() => vec![Flow::Chance { share, steps }],
+            _ => Vec::new(),
+        }
     }
 
-    /// A step that every pass takes that comes here.
-    fn certain(&mut self, node: &Node, sink: &mut Sink) -> Option<Written> {
+    /// A step that every pass takes that comes here; a session is several.
+    fn certain(&mut self, node: &Node, sink: &mut Sink) -> Vec<Written> {
         let has = |key: &str| node.get(key).is_some();
         // The steps of a session are its messages.
         let has_steps = matches!(node.value, Value::Map(_)) && has("steps") && !has("websocket");
         let is_block = has_steps || BLOCKS.iter().any(|block| has(block));
-        if !is_block {
-            return self.request(node, sink);
+        match is_block {
+            true => self.block(node, sink).into_iter().collect(),
+            false => self.requests(node, sink),
         }
+    }
+
+    fn block(&mut self, node: &Node, sink: &mut Sink) -> Option<Written> {
         let mut fields = Fields::of(node, "a step", sink)?;
         fields.take("chance");
         if let Some(wait) = fields.take("pause") {
@@ -146,7 +150,7 @@ impl<'w> Walk<'w> {
         part
     }
 
-    fn request(&mut self, node: &Node, sink: &mut Sink) -> Option<Written> {
+    fn requests(&mut self, node: &Node, sink: &mut Sink) -> Vec<Written> {
         self.written += 1;
         let derived = match self.written {
             1 => self.name.to_owned(),
@@ -164,16 +168,7 @@ impl<'w> Walk<'w> {
                 .extend(step.extract.iter().map(|extract| extract.name.clone()));
             self.steps.push(step);
         }
-        match self.steps.len() - first {
-            0 => None,
-            1 => Some(Flow::Request(first)),
-            // What is written as one, as a session is, stays together.
-            _ => Some(Flow::Repeat {
-                min: 1,
-                max: 1,
-                steps: (first..self.steps.len()).map(Flow::Request).collect(),
-            }),
-        }
+        (first..self.steps.len()).map(Flow::Request).collect()
     }
 
     fn inner<'n>(&mut self, fields: &mut Fields<'n>, sink: &mut Sink) -> Option<(&'n Node, Vec<Written>)> {
@@ -354,6 +349,29 @@ mod tests {
         assert!((journey.requests() - 17.3).abs() < 1e-9, "{}", journey.requests());
         // Think time, a pause of 2 s, and one between each two rounds.
         assert!((journey.cycle() - 12.5).abs() < 1e-9, "{}", journey.cycle());
+    }
+
+    #[test]
+    fn a_session_is_taken_or_repeated_whole() {
+        let session = "websocket: /chat, steps: [{ receive: any, extract: { n: { json: $.n } } }, close]";
+        let plain = "websocket: /chat, steps: [ping, close]";
+        let steps = format!(
+            "[{{ {plain}, name: a }}, {{ {plain}, name: b, chance: 50% }}, {{ repeat: 2, steps: [{{ {plain}, name: c }}] }}]"
+        );
+        let config = loaded(&steps).unwrap_or_else(|errors| panic!("{errors}"));
+        let journey = &config.profile.journeys[0];
+        assert_eq!(journey.steps.len(), 9);
+        assert_eq!(journey.flow.len(), 5, "{:?}", journey.flow);
+        // 3, half of 3, and twice 3.
+        assert!((journey.requests() - 10.5).abs() < 1e-9, "{}", journey.requests());
+        let only = loaded(&format!("[{{ {session} }}]")).unwrap_or_else(|errors| panic!("{errors}"));
+        assert!(
+            only.profile.journeys[0].flow.is_empty(),
+            "a session alone is a row of requests"
+        );
+        let after = loaded(&format!("[{{ {session}, chance: 50% }}, {{ get: '/{{{{ n }}}}' }}]"));
+        let errors = after.expect_err("what some passes extract").to_string();
+        assert!(errors.contains("variable \"n\""), "{errors}");
     }
 
     #[test]

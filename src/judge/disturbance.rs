@@ -113,7 +113,7 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     let patience = timeline
         .plan
         .pace
-        .patience(timeline.plan.client.request_timeout)
+        .patience(timeline.plan.client.request_timeout_max())
         .as_secs_f64();
     let failures: Vec<Failures> = failures(pulse, &probes)
         .into_iter()

@@ -215,6 +215,8 @@ mod tests {
                 name: (*name).to_owned(),
                 share: 1.0 / classes.len() as f64,
                 dns: DnsPolicy::Pin,
+                connect_timeout: Duration::from_secs(1),
+                request_timeout: Duration::from_secs(5),
                 retries: None,
             })
             .collect();

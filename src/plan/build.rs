@@ -266,6 +266,8 @@ fn class(class: &Class) -> ClassPlan {
         name: class.name.clone(),
         share: class.share,
         dns: class.dns,
+        connect_timeout: class.connect_timeout,
+        request_timeout: class.request_timeout,
         retries: class.retries.clone(),
     }
 }

@@ -49,7 +49,7 @@ pub enum Capacity {
 /// Holds the connections that `plan` means, with this many shards, against what there is.
 #[must_use]
 pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
-    let slowest = plan.pace.patience(plan.client.request_timeout);
+    let slowest = plan.pace.patience(plan.client.request_timeout_max());
     let need = |answers: Duration, passes, addresses: usize| Need::new(plan, shards, addresses.max(1), answers, passes);
     let sources = plan.client.connections.sources.len().max(1);
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);

@@ -19,6 +19,12 @@ pub struct ClassPlan {
     pub share: f64,
     /// What happens to a connection when the DNS answer no longer has its address.
     pub dns: DnsPolicy,
+    /// Patience for a connect (cloud time, never below 200 ms real).
+    #[serde(with = "seconds")]
+    pub connect_timeout: Duration,
+    /// Patience for a whole request (cloud time, never below 200 ms real).
+    #[serde(with = "seconds")]
+    pub request_timeout: Duration,
     /// How failed requests are tried again; not at all when none.
     pub retries: Option<Retries>,
 }
@@ -47,7 +53,8 @@ pub struct ClientPlan {
     /// How TLS is spoken, where the target's scheme is https.
     #[serde(default)]
     pub tls: TlsSettings,
-    /// Shares of the users that behave in their own ways; `dns` and `retries` are theirs then. None where all are alike.
+    /// Shares of the users that behave in their own ways; `dns`, timeouts and `retries` are theirs then. None where all
+    /// are alike.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<ClassPlan>,
     /// A real delay added before each start, to force lag in tests of the honesty checks.
@@ -75,7 +82,20 @@ impl ClientPlan {
             name: String::new(),
             share: 1.0,
             dns: self.dns,
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
             retries: self.retries.clone(),
         }]
+    }
+
+    /// The patience of the most patient class for a whole request.
+    #[must_use]
+    pub fn request_timeout_max(&self) -> Duration {
+        let classes = self.each_class();
+        classes
+            .iter()
+            .map(|class| class.request_timeout)
+            .max()
+            .unwrap_or_default()
     }
 }

@@ -104,6 +104,8 @@ fn classes() -> Fixture {
         name: name.to_owned(),
         share,
         dns,
+        connect_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(5),
         retries: None,
     };
     fixture.plan.client.classes = vec![

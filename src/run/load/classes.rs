@@ -37,6 +37,8 @@ impl Classes {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::plan::DnsPolicy;
 
@@ -45,6 +47,8 @@ mod tests {
             name: String::new(),
             share: *share,
             dns: DnsPolicy::Pin,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
             retries: None,
         };
         Classes::new(&shares.iter().map(class).collect::<Vec<_>>())

@@ -155,7 +155,7 @@ impl Shard {
 
     fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
         self.passes[pass].region = self.region_of(pool);
-        self.patience.push(step, pass, now_us);
+        self.patience.push(self.passes[pass].class, step, pass, now_us);
         self.take_connection(pass, pool, now_us);
     }
 
@@ -219,7 +219,7 @@ impl Shard {
         self.passes[pass].free_us.get_or_insert(now_us);
         let connection = self.transport.connect(pool, pass);
         self.passes[pass].place = Place::Opening(connection);
-        self.connecting.push(pass, now_us);
+        self.connecting.push(self.passes[pass].class, 0, pass, now_us);
     }
 
     /// Sends the pass's request; a failure to do so is dealt with like one later on.
@@ -242,7 +242,7 @@ impl Shard {
                 let Some(hold) = self.transport.hold(connection, pass) else {
                     // The server has said that it leaves; nothing was sent.
                     state.place = Place::Opening(self.transport.replace(connection));
-                    self.connecting.push(pass, now_us);
+                    self.connecting.push(state.class, 0, pass, now_us);
                     return;
                 };
                 let https = self.common.plan.target.scheme == "https";
@@ -296,7 +296,7 @@ impl Shard {
             Happened::Nothing => self.heard(pass, connection),
             Happened::GoneIdle => {}
             Happened::Opened(took) => {
-                self.connecting.remove(pass);
+                self.connecting.remove(self.passes[pass].class, 0, pass);
                 if let Some(took) = took {
                     self.recorder.opened(took);
                 }
@@ -348,7 +348,7 @@ impl Shard {
     }
 
     fn not_opened(&mut self, pass: u32, error: &io::Error, next: Next) {
-        self.connecting.remove(pass);
+        self.connecting.remove(self.passes[pass].class, 0, pass);
         let now_us = self.now_us();
         self.give(next, None, now_us);
         let ending = connect_failure(error).map_or(Ending::NotSent, Ending::Failed);
@@ -369,7 +369,7 @@ impl Shard {
             }
             let connection = self.transport.replace(connection);
             state.place = Place::Opening(connection);
-            self.connecting.push(pass, now_us);
+            self.connecting.push(state.class, 0, pass, now_us);
             return;
         }
         state.sent |= !broken.unsent;
@@ -389,7 +389,7 @@ impl Shard {
             }
         }
         while let Some(pass) = self.patience.pop_due(now_us) {
-            self.connecting.remove(pass);
+            self.connecting.remove(self.passes[pass].class, 0, pass);
             if let Some(stage) = self.stage(pass) {
                 // Who got a connection at the last instant has not lost his time to it.
                 let most_in_line = self.passes[pass].waited_most(now_us);
@@ -445,7 +445,7 @@ impl Shard {
             ending => ending,
         };
         let step = self.step_of(pass);
-        self.patience.remove(step, pass);
+        self.patience.remove(self.passes[pass].class, step, pass);
         self.close_seconds(now_us);
         let state = &mut self.passes[pass];
         state.place = Place::Nowhere;

@@ -183,7 +183,6 @@ pub fn start(
             doors: doors.into(),
             connections_max: client.connections.places(),
             streams: client.connections.http2,
-            connect_timeout: pace.patience(client.connect_timeout),
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
             idle_max: client.connections.idle.map(|idle| pace.patience(idle)),

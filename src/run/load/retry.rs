@@ -154,6 +154,8 @@ mod tests {
             name: String::new(),
             share: 1.0,
             dns: DnsPolicy::Pin,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
             retries,
         }
     }

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 use super::book::Book;
 use super::classes::Classes;
-use super::deadlines::Deadlines;
 use super::feed::{Feeders, Rows};
 use super::flow::Pauses;
 use super::health::Meter;
@@ -193,7 +192,7 @@ pub(super) struct Shard {
     /// How long a request may take altogether.
     pub(super) patience: Patience,
     /// How long a connect may take.
-    pub(super) connecting: Deadlines,
+    pub(super) connecting: Patience,
     pub(super) patience_us: u64,
     /// How long users who are to leave may go on.
     grace_us: u64,
@@ -226,10 +225,11 @@ impl Shard {
     fn new(index: usize, common: Common, sources: Vec<Source>, ready: Ready) -> io::Result<Self> {
         let plan = &common.plan;
         let pace = common.clock.pace();
+        let classes = plan.client.each_class();
         let end = pace.to_real(plan.ends_at);
         let micros = |duration: Duration| duration.as_micros() as u64;
         let signal = ready.bell(Token::Signal);
-        let patience_us = micros(pace.patience(plan.client.request_timeout));
+        let patience_us = micros(pace.patience(plan.client.request_timeout_max()));
         Ok(Self {
             index,
             end_us: micros(end),
@@ -245,10 +245,10 @@ impl Shard {
             arriving: 0,
             rows: Rows::new(common.feeders.clone(), index, common.shards),
             passes: Passes::default(),
-            patience: Patience::new(&plan.steps, &plan.client, pace),
-            retrying: Retrying::new(&plan.client.each_class(), pace),
+            patience: Patience::of_requests(&classes, &plan.steps, pace),
+            retrying: Retrying::new(&classes, pace),
             pauses: Pauses::default(),
-            connecting: Deadlines::new(micros(common.transport.connect_timeout)),
+            connecting: Patience::of_connects(&classes, pace),
             patience_us,
             grace_us: micros(pace.patience(GRACE)),
             ids: Ids::new(plan.seed, common.clock.clock().real_unix_at(common.clock.t0()), index),

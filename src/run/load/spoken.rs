@@ -177,7 +177,7 @@ impl Shard {
         state.served = served;
         self.recorder
             .started(step, state.intended_us, now_us, Some(state.region));
-        self.patience.push(step, pass, now_us);
+        self.patience.push(self.passes[pass].class, step, pass, now_us);
         let message = self.request_of(pass).to_vec();
         if let Spoken::WebSocket(talk) = &self.common.steps[step].spoken {
             self.lane

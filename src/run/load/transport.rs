@@ -29,8 +29,6 @@ pub struct TransportSettings {
     pub connections_max: usize,
     /// Requests at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
     pub streams: Option<usize>,
-    /// Real time.
-    pub connect_timeout: Duration,
     /// What a new DNS answer does to connections, by class of clients.
     pub policies: Arc<[DnsPolicy]>,
     /// Older connections are closed after their request, real time.

@@ -11,6 +11,8 @@ fn class(name: &str, share: f64, dns: DnsPolicy) -> ClassPlan {
         name: name.to_owned(),
         share,
         dns,
+        connect_timeout: Duration::from_secs(1),
+        request_timeout: Duration::from_secs(5),
         retries: None,
     }
 }
@@ -180,4 +182,25 @@ async fn where_all_users_are_alike_no_class_is_counted() {
     stage(&mut plan, 5.0, Duration::ZERO, Duration::from_secs(1));
     let ran = run(plan).await;
     assert!(ran.ok() > 20 && ran.slices.iter().all(|slice| slice.classes.is_empty()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_class_has_its_own_patience() {
+    let server = serve("127.0.0.1:0", |_| async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        answer(200, "i-1/us-east-1a/us-east-1")
+    })
+    .await;
+    let impatient = ClassPlan {
+        request_timeout: Duration::from_millis(300),
+        ..class("impatient", 0.5, DnsPolicy::HonourTtl)
+    };
+    let mut plan = plan(server.address);
+    plan.client.classes = vec![impatient, class("patient", 0.5, DnsPolicy::HonourTtl)];
+    stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(2));
+    let ran = run(plan).await;
+    let all = totals(&ran);
+    assert!(all[0].ok == 0 && all[0].failed > 20, "{all:?}");
+    assert!(all[1].failed == 0 && all[1].ok > 10, "{all:?}");
+    assert_eq!(ran.failed(), BTreeMap::from([(FailureKind::Timeout, all[0].failed)]));
 }

@@ -297,6 +297,56 @@ async fn a_session_left_open_ends_with_its_pass_and_one_that_is_gone_ends_its_pa
     );
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_is_repeated_or_left_out_as_a_whole() {
+    let whole = || {
+        session()
+            .iter()
+            .enumerate()
+            .map(|(place, _)| Flow::Request(place))
+            .collect()
+    };
+    let repeated = Flow::Repeat {
+        min: 2,
+        max: 2,
+        steps: whole(),
+    };
+    let some = Flow::Chance {
+        share: 0.5,
+        steps: whole(),
+    };
+    for (flow, least, most) in [(repeated, 25, 40), (some, 4, 16)] {
+        let (address, connections) = listen(polite).await;
+        let mut plan = facing(address, session());
+        plan.model = LoadModel::Arrivals;
+        plan.stages[0].level = 20.0;
+        // Those of the last instant would be cut off.
+        stage(&mut plan, 0.0, Duration::ZERO, Duration::from_secs(1));
+        plan.journeys[0].flow = vec![flow];
+        let ran = run(plan).await;
+        assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));
+        let opened = of_step(&ran, 0).0;
+        assert!((least..=most).contains(&opened), "{opened}");
+        assert_eq!(opened, connections.load(Ordering::SeqCst));
+        assert_eq!(opened, of_step(&ran, 3).0, "whoever opens one goes on in it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_left_open_ends_where_its_pass_opens_the_next() {
+    let (address, connections) = listen(polite).await;
+    let mut plan = facing(address, session()[..2].to_vec());
+    plan.client.connections.pool = 1;
+    plan.journeys[0].flow = vec![Flow::Repeat {
+        min: 3,
+        max: 3,
+        steps: vec![Flow::Request(0), Flow::Request(1)],
+    }];
+    let ran = run(plan).await;
+    assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));
+    assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
+}
+
 /// Shakes hands by hand, then says `$bytes` and does the rest.
 macro_rules! shakes_hands {
     ($bytes:expr, $then:expr) => {
