@@ -187,7 +187,7 @@ async fn hostile_http2_resets_end_their_stream_and_refused_ones_are_sent_again()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn hostile_http2_silence_endless_bodies_and_other_protocols_are_named() {
+async fn hostile_http2_silence_and_other_protocols_are_named() {
     let silent = listen(u64::MAX, 100, |_, _, _, _, answer| {
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(60)).await;
