@@ -116,7 +116,10 @@ fn example_websocket_sessions_are_opened_talked_in_and_closed() {
     let away: u64 = away.iter().sum();
     assert_eq!(closed + away, sessions, "{seen}");
     assert!(away <= 20, "{seen}");
-    assert_eq!((&seen["said"], &seen["pings"]), (&seen["sessions"], &seen["sessions"]));
+    for what in ["said", "pings"] {
+        let times = seen[what].as_u64().unwrap_or_default();
+        assert!((closed..=sessions).contains(&times), "{what}: {seen}");
+    }
     let stranger = ["journeys.chat.auth={ bearer: other }".to_owned()];
     let (report, seen) = Servers::start().run("websocket", &stranger, 1);
     assert!(errors(&report).keys().eq(["4xx"]), "{:?}", errors(&report));

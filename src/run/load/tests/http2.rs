@@ -222,3 +222,48 @@ async fn hostile_http2_silence_and_other_protocols_are_named() {
         "{kinds:?}"
     );
 }
+
+/// Signs in with a cookie and a redirect, and is overloaded at every third request of the account.
+fn shop(_: u64, all: u64, head: http::request::Parts, _: Bytes, mut answer: SendResponse<Bytes>) {
+    let knows = head.headers.get("cookie").is_some_and(|cookie| cookie == "sid=7");
+    let answered = Response::builder();
+    let answered = match (head.uri.path(), knows) {
+        ("/login", _) => answered
+            .status(303)
+            .header("location", "/account")
+            .header("set-cookie", "sid=7; Path=/"),
+        ("/account", true) if all.is_multiple_of(3) => answered.status(503),
+        ("/account", true) => answered.status(200),
+        _ => answered.status(401),
+    };
+    let _ = answer.send_response(answered.body(()).unwrap(), true);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_has_cookies_redirects_retries_and_an_age_as_http1_has() {
+    let server = listen(u64::MAX, 100, shop).await;
+    let mut plan = plan_of(&server, 1, 4, 4.0);
+    plan.journeys[0].cookies = true;
+    plan.steps[0].path = text("/login");
+    plan.steps[0].redirects = 3;
+    plan.client.retries = Some(Retries {
+        attempts: 5,
+        base: Duration::from_millis(1),
+        ..Retries::default()
+    });
+    plan.client.connections.max_age = Some(Duration::from_millis(200));
+    let ran = run(plan).await;
+    assert!(ran.failed().is_empty(), "{:?}", ran.failed());
+    let asked = server.requests.load(Ordering::SeqCst);
+    let retries: u64 = ran.slices.iter().map(|slice| slice.retries).sum();
+    assert!(
+        retries > 0 && asked >= ran.ok() * 2 + retries,
+        "{asked} {retries} {}",
+        ran.ok()
+    );
+    let connections = server.connections.load(Ordering::SeqCst);
+    assert!(
+        (3..=20).contains(&connections),
+        "each is left after 200 ms: {connections}"
+    );
+}

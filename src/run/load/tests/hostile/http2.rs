@@ -151,7 +151,7 @@ async fn hostile_http2_bombs_and_frames_that_must_not_be_are_protocol_failures_a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_http2_ends_in_the_middle_are_resets() {
-    let cases: [(&str, Says); 4] = [
+    let cases: [(&str, Says); 5] = [
         ("of a request", |_| (Vec::new(), Vec::new())),
         ("of a body", |id| {
             let head = frame(HEADERS, END_HEADERS, id, &[STATUS_200]);
@@ -162,6 +162,11 @@ async fn hostile_http2_ends_in_the_middle_are_resets() {
         }),
         ("with an error of the server", |id| {
             let last = [&id.to_be_bytes()[..], &[0, 0, 0, 2]].concat();
+            (frame(GOAWAY, 0, 0, &last), Vec::new())
+        }),
+        // It has looked at the request, which therefore is not sent again.
+        ("with a farewell", |id| {
+            let last = [&id.to_be_bytes()[..], &[0; 4]].concat();
             (frame(GOAWAY, 0, 0, &last), Vec::new())
         }),
     ];
