@@ -135,14 +135,13 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
         .flat_map(|fault| &fault.resources)
         .map(String::as_str)
         .collect();
-    let mut after = f64::NEG_INFINITY;
+    let mut earlier = None;
     let mut decisions = Vec::new();
     for wave in waves {
         let mut decision = decision(timeline, region, group, &wave, &killed);
-        decision.breach = breach(timeline, region, group, decision.activity, after);
+        decision.breach = breach(timeline, region, group, decision.activity, earlier);
         (decision.alarm, decision.in_alarm_since) = alarm(timeline, &decision);
-        // A later decision answers what was still too much once this one had taken effect.
-        after = decision.in_service.unwrap_or(decision.activity);
+        earlier = Some((decision.activity, decision.in_service));
         decisions.push(decision);
     }
     decisions
@@ -277,19 +276,31 @@ fn over(timeline: &Timeline<'_>, region: &str, group: &str) -> Vec<(f64, f64)> {
     spans
 }
 
-fn breach(timeline: &Timeline<'_>, region: &str, group: &str, activity: f64, after: f64) -> Option<f64> {
+/// The end of the first minute over the target that a decision answers: after an earlier decision what was still too
+/// much once that one had taken effect, or, where this one came before it could, once that one was made.
+fn breach(
+    timeline: &Timeline<'_>,
+    region: &str,
+    group: &str,
+    activity: f64,
+    earlier: Option<(f64, Option<f64>)>,
+) -> Option<f64> {
     let target = target(timeline, region, group)?;
     let (begin, end) = over(timeline, region, group)
         .into_iter()
         .rev()
         .find(|(begin, _)| *begin <= activity)?;
-    if begin > after {
+    let Some((made, in_service)) = earlier else {
         return Some(begin);
-    }
-    minutes(timeline, region, group)
-        .into_iter()
-        .find(|(at, percent)| *at > after && *at <= end.min(activity) && *percent > target)
-        .map(|(at, _)| at)
+    };
+    let minutes = minutes(timeline, region, group);
+    let since = |after: f64| {
+        let mut over = minutes.iter().filter(|(_, percent)| *percent > target);
+        over.find(|(at, _)| *at > after && (begin..=end.min(activity)).contains(at))
+            .map(|(at, _)| *at)
+    };
+    since(in_service.unwrap_or(made))
+        .or_else(|| since(made))
         .or(Some(begin))
 }
 

@@ -941,6 +941,24 @@ fn the_stages_of_every_scale_out_are_in_order_and_add_up_to_its_total() {
     assert!(found[1].breach > found[0].in_service);
 }
 
+/// The group grows again in the moment in which the instance before came into service, for a minute that ended earlier.
+#[test]
+fn a_scale_out_is_not_laid_to_the_breach_that_an_earlier_one_answered() {
+    let mut scaling = scaling(80.0);
+    scaling.cpu(16.0, 18.0, 80.0);
+    let mut scaling =
+        scaling.without_events(|event| matches!(event, Event::CpuMeasured { percent, .. } if *percent == 40.0));
+    scaling.alarm(14.0, "ALARM");
+    for (at, ended, id, desired) in [(15.0, 18.5, "i-a", 4), (18.5, 20.0, "i-b", 5)] {
+        let cause = format!("a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM to {desired}. ");
+        scaling.launch_for(at, ended, id, &cause);
+        scaling.serves(id, ended as u64);
+    }
+    let found = judge(&scaling.plan, &scaling.recording).scale_outs;
+    let (first, second) = (found[0].activity, found[1].breach.expect("it was seen"));
+    assert!(second > first && second <= found[1].activity, "{found:?}");
+}
+
 #[test]
 fn a_scale_out_whose_instances_were_killed_is_kept_and_not_judged() {
     let mut scaling = scaling(80.0);
