@@ -211,14 +211,7 @@ mod tests {
         let mut fixture = Fixture::new(Fault::NetworkDenyRegion, "dns", Vec::new(), well);
         fixture.plan.client.classes = classes
             .iter()
-            .map(|(name, _)| ClassPlan {
-                name: (*name).to_owned(),
-                share: 1.0 / classes.len() as f64,
-                dns: DnsPolicy::Pin,
-                connect_timeout: Duration::from_secs(1),
-                request_timeout: Duration::from_secs(5),
-                retries: None,
-            })
+            .map(|(name, _)| ClassPlan::example(name, 1.0 / classes.len() as f64, DnsPolicy::Pin))
             .collect();
         for slice in &mut fixture.recording.slices {
             let of = |(_, curve): &(&str, Curve)| {

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::objectives;
-use super::scaling::Decision;
 use super::timeline::Timeline;
 use super::{ObjectiveVerdict, Outcome, faults, honesty};
 use crate::plan::{Measure, Plan};
@@ -49,12 +48,11 @@ impl Standstill {
         let without = self.without(recording);
         let mut timeline = Timeline::new(plan, &without);
         timeline.settle_phases(&faults::findings(&timeline));
-        let no_decisions: [Decision; 0] = [];
         for (verdict, objective) in verdicts.iter_mut().zip(&plan.objectives) {
             if !accused(verdict, objective.measure) {
                 continue;
             }
-            if objectives::evaluate(&timeline, objective, &no_decisions).outcome != Outcome::Missed {
+            if objectives::evaluate(&timeline, objective, &[]).outcome != Outcome::Missed {
                 verdict.outcome = Outcome::Inconclusive;
                 verdict.why = format!("{}, but not without {self}", verdict.why);
             }

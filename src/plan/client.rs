@@ -71,6 +71,21 @@ pub const CONNECTION_FIELDS: [&str; 5] = [
     "upgrade",
 ];
 
+#[cfg(test)]
+impl ClassPlan {
+    /// A class for tests to change: it connects within 1 s, waits 5 s and never tries again.
+    pub(crate) fn example(name: &str, share: f64, dns: DnsPolicy) -> Self {
+        Self {
+            name: name.to_owned(),
+            share,
+            dns,
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(5),
+            retries: None,
+        }
+    }
+}
+
 impl ClientPlan {
     /// The classes, or the client as the only one.
     #[must_use]

@@ -100,17 +100,9 @@ fn the_terminal_summary_reads_well() {
 /// Two classes of clients: one follows the DNS, the other stays and tries again.
 fn classes() -> Fixture {
     let mut fixture = blackout();
-    let class = |name: &str, share, dns| ClassPlan {
-        name: name.to_owned(),
-        share,
-        dns,
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(5),
-        retries: None,
-    };
     fixture.plan.client.classes = vec![
-        class("browser", 0.75, DnsPolicy::HonourTtl),
-        class("<b>device", 0.25, DnsPolicy::Pin),
+        ClassPlan::example("browser", 0.75, DnsPolicy::HonourTtl),
+        ClassPlan::example("<b>device", 0.25, DnsPolicy::Pin),
     ];
     for (at, address) in [(0.0, "127.10.0.5"), (24.4, "127.11.0.5")] {
         let event = Event::DnsChanged {

@@ -37,20 +37,11 @@ impl Classes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::plan::DnsPolicy;
 
     fn classes(shares: &[f64]) -> Classes {
-        let class = |share: &f64| ClassPlan {
-            name: String::new(),
-            share: *share,
-            dns: DnsPolicy::Pin,
-            connect_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(5),
-            retries: None,
-        };
+        let class = |share: &f64| ClassPlan::example("", *share, DnsPolicy::Pin);
         Classes::new(&shares.iter().map(class).collect::<Vec<_>>())
     }
 

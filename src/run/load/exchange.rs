@@ -134,8 +134,8 @@ impl Shard {
                 return Started::NotSent;
             }
         };
-        let region = self.region_of(pool);
-        self.recorder.started(step, intended_us, now_us, Some(region));
+        let destination = self.destination_of(pool);
+        self.recorder.started(step, intended_us, now_us, Some(destination));
         self.retrying.earn(class);
         self.attempt(pass, step, pool, now_us);
         Started::UnderWay
@@ -154,7 +154,7 @@ impl Shard {
     }
 
     fn attempt(&mut self, pass: u32, step: usize, pool: u32, now_us: u64) {
-        self.passes[pass].region = self.region_of(pool);
+        self.passes[pass].destination = self.destination_of(pool);
         self.patience.push(self.passes[pass].class, step, pass, now_us);
         self.take_connection(pass, pool, now_us);
     }
@@ -186,8 +186,8 @@ impl Shard {
                     continue;
                 }
             };
-            let region = self.region_of(pool);
-            self.recorder.retried(region);
+            let destination = self.destination_of(pool);
+            self.recorder.retried(destination);
             self.passes[pass].begin_attempt();
             self.attempt(pass, self.step_of(pass), pool, now_us);
         }
@@ -215,11 +215,20 @@ impl Shard {
         (in_time && !self.cut).then_some(wait_us)
     }
 
+    /// A connect takes as long as the client's class has patience for; it is the only step of its kind.
+    fn await_connection(&mut self, pass: u32, now_us: u64) {
+        self.connecting.push(self.passes[pass].class, 0, pass, now_us);
+    }
+
+    fn end_connecting(&mut self, pass: u32) {
+        self.connecting.remove(self.passes[pass].class, 0, pass);
+    }
+
     fn connect(&mut self, pass: u32, pool: u32, now_us: u64) {
         self.passes[pass].free_us.get_or_insert(now_us);
         let connection = self.transport.connect(pool, pass);
         self.passes[pass].place = Place::Opening(connection);
-        self.connecting.push(self.passes[pass].class, 0, pass, now_us);
+        self.await_connection(pass, now_us);
     }
 
     /// Sends the pass's request; a failure to do so is dealt with like one later on.
@@ -242,7 +251,7 @@ impl Shard {
                 let Some(hold) = self.transport.hold(connection, pass) else {
                     // The server has said that it leaves; nothing was sent.
                     state.place = Place::Opening(self.transport.replace(connection));
-                    self.connecting.push(state.class, 0, pass, now_us);
+                    self.await_connection(pass, now_us);
                     return;
                 };
                 let https = self.common.plan.target.scheme == "https";
@@ -296,7 +305,7 @@ impl Shard {
             Happened::Nothing => self.heard(pass, connection),
             Happened::GoneIdle => {}
             Happened::Opened(took) => {
-                self.connecting.remove(self.passes[pass].class, 0, pass);
+                self.end_connecting(pass);
                 if let Some(took) = took {
                     self.recorder.opened(took);
                 }
@@ -348,7 +357,7 @@ impl Shard {
     }
 
     fn not_opened(&mut self, pass: u32, error: &io::Error, next: Next) {
-        self.connecting.remove(self.passes[pass].class, 0, pass);
+        self.end_connecting(pass);
         let now_us = self.now_us();
         self.give(next, None, now_us);
         let ending = connect_failure(error).map_or(Ending::NotSent, Ending::Failed);
@@ -365,11 +374,11 @@ impl Shard {
             state.begin_answer();
             state.sent |= !broken.unsent;
             if !broken.unsent {
-                self.recorder.retried(state.region);
+                self.recorder.retried(state.destination);
             }
             let connection = self.transport.replace(connection);
             state.place = Place::Opening(connection);
-            self.connecting.push(state.class, 0, pass, now_us);
+            self.await_connection(pass, now_us);
             return;
         }
         state.sent |= !broken.unsent;
@@ -389,7 +398,7 @@ impl Shard {
             }
         }
         while let Some(pass) = self.patience.pop_due(now_us) {
-            self.connecting.remove(self.passes[pass].class, 0, pass);
+            self.end_connecting(pass);
             if let Some(stage) = self.stage(pass) {
                 // Who got a connection at the last instant has not lost his time to it.
                 let most_in_line = self.passes[pass].waited_most(now_us);
@@ -495,7 +504,7 @@ impl Shard {
         match failure {
             None => self.recorder.served(state.served),
             Some(_) => {
-                self.recorder.served_badly(state.served, state.region);
+                self.recorder.served_badly(state.served, state.destination);
                 if state.status == UNAUTHORIZED {
                     self.tokens.refused(state.owner);
                 }
@@ -505,7 +514,7 @@ impl Shard {
             let served = &self.recorder.served_by(state.served).region;
             let region = match failure {
                 None if !served.is_empty() => served,
-                _ => self.recorder.sent_to(state.region),
+                _ => self.recorder.sent_to(state.destination),
             };
             let write = Write {
                 counter: state.counter,
@@ -536,16 +545,17 @@ impl Shard {
     }
 
     /// The recorder's index of where a pool's connections go.
-    fn region_of(&mut self, pool: u32) -> usize {
-        while self.regions.len() <= pool as usize {
-            let pool = self.regions.len() as u32;
+    fn destination_of(&mut self, pool: u32) -> usize {
+        while self.destinations.len() <= pool as usize {
+            let pool = self.destinations.len() as u32;
             let address = self.transport.address(pool).ip();
             let region = self.common.plan.target.edge.get(&address);
             let region = region.map_or("unknown", String::as_str);
             let class = self.transport.class(pool);
-            self.regions.push(self.recorder.place(class, address, region));
+            self.destinations
+                .push(self.recorder.destination(class, address, region));
         }
-        self.regions[pool as usize]
+        self.destinations[pool as usize]
     }
 }
 

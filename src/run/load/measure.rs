@@ -34,7 +34,7 @@ const KINDS: [FailureKind; 14] = [
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
 const SERVED_MAX: usize = 4096;
 /// Addresses kept apart per shard and class of clients; names whose answer is always another must not either.
-const PLACES_MAX: usize = 1024;
+const DESTINATIONS_MAX: usize = 1024;
 
 struct WorkingStep {
     ok: u64,
@@ -95,7 +95,7 @@ struct Served {
 /// Where requests of one class of clients went: how many started towards it, and those of them that nobody answered.
 struct Sent {
     class: usize,
-    /// None for what is beyond the bound of places.
+    /// None for what is beyond the bound of destinations.
     address: Option<IpAddr>,
     region: String,
     started: u64,
@@ -196,10 +196,10 @@ impl Recorder {
         self.unmade += passes;
     }
 
-    /// A request was sent once more, to the place of this index.
-    pub fn retried(&mut self, place: usize) {
+    /// A request was sent once more, to the destination of this index.
+    pub fn retried(&mut self, destination: usize) {
         self.retries += 1;
-        if let Some(sent) = self.sent.get_mut(place) {
+        if let Some(sent) = self.sent.get_mut(destination) {
             sent.started += 1;
             if let Some(of) = self.classes.get_mut(sent.class) {
                 of.retries += 1;
@@ -217,11 +217,11 @@ impl Recorder {
     }
 
     /// The index under which requests of a class to an address of `region` are counted.
-    pub fn place(&mut self, class: u32, address: IpAddr, region: &str) -> usize {
+    pub fn destination(&mut self, class: u32, address: IpAddr, region: &str) -> usize {
         let class = class as usize;
         let of_class = self.sent.iter().filter(|known| known.class == class).count();
         // Where all users are alike, only the Region is told.
-        let address = (!self.classes.is_empty() && of_class < PLACES_MAX).then_some(address);
+        let address = (!self.classes.is_empty() && of_class < DESTINATIONS_MAX).then_some(address);
         let is_same = |known: &Sent| known.class == class && known.address == address && known.region == region;
         match self.sent.iter().position(is_same) {
             Some(index) => index,
@@ -238,12 +238,12 @@ impl Recorder {
         }
     }
 
-    /// A request started towards the place of this index.
+    /// A request started towards the destination of this index.
     #[inline]
-    pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, place: Option<usize>) {
+    pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, destination: Option<usize>) {
         let lag = started_us.saturating_sub(intended_us);
         self.steps[step].lag.saturating_record(lag.max(1));
-        if let Some(sent) = place.and_then(|place| self.sent.get_mut(place)) {
+        if let Some(sent) = destination.and_then(|destination| self.sent.get_mut(destination)) {
             sent.started += 1;
         }
     }
@@ -273,14 +273,14 @@ impl Recorder {
 
     /// A failure: of the server of this index, or, where the answer names none or there is none, of the Region that
     /// was asked.
-    pub fn served_badly(&mut self, index: usize, place: usize) {
-        match self.sent.get_mut(place) {
+    pub fn served_badly(&mut self, index: usize, destination: usize) {
+        match self.sent.get_mut(destination) {
             Some(sent) if index == 0 => sent.failed += 1,
             _ => self.served[index].failed += 1,
         }
     }
 
-    /// The Region of an index of [`Recorder::place`].
+    /// The Region of an index of [`Recorder::destination`].
     #[must_use]
     #[inline]
     pub fn sent_to(&self, index: usize) -> &str {
@@ -521,7 +521,7 @@ mod tests {
         }
         let region = ["us-east-1", "eu-west-1"][(number % 2) as usize];
         let address = IpAddr::from([127, 0, 0, (number % 6) as u8]);
-        let region = recorder.place(u32::from(request.class), address, region);
+        let region = recorder.destination(u32::from(request.class), address, region);
         recorder.started(request.step, request.intended_us, request.started_us, Some(region));
         let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
         match request.failure {

@@ -93,8 +93,8 @@ pub struct Pass {
     pub place: Place,
     /// The idle connection of its user's own, where users have their own.
     pub own: Option<Own>,
-    /// Recorder's index of the Region it was sent to.
-    pub region: usize,
+    /// Recorder's index of where it was sent to.
+    pub destination: usize,
     /// It was sent again over a new connection because the old one may have been closed just then; only once.
     pub resent: bool,
     /// Attempts of the client, the one under way included.
@@ -209,7 +209,7 @@ impl Pass {
             heard_us: None,
             place: Place::Nowhere,
             own: None,
-            region: 0,
+            destination: 0,
             resent: false,
             attempts: 0,
             failure: None,

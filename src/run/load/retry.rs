@@ -151,12 +151,8 @@ mod tests {
 
     fn class(retries: Option<Retries>) -> ClassPlan {
         ClassPlan {
-            name: String::new(),
-            share: 1.0,
-            dns: DnsPolicy::Pin,
-            connect_timeout: Duration::from_secs(1),
-            request_timeout: Duration::from_secs(5),
             retries,
+            ..ClassPlan::example("", 1.0, DnsPolicy::Pin)
         }
     }
 

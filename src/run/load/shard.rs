@@ -184,8 +184,8 @@ pub(super) struct Shard {
     pub(super) transport: Transport,
     /// What is spoken over lent connections.
     pub(super) lane: Lane,
-    /// By pool.
-    pub(super) regions: Vec<usize>,
+    /// The recorder's index of where its connections go, by pool.
+    pub(super) destinations: Vec<usize>,
     /// By load.
     sources: Vec<Source>,
     /// Passes of arrivals under way.
@@ -245,7 +245,7 @@ impl Shard {
             signal,
             lane: Lane::new(ready.clone()),
             ready,
-            regions: Vec::new(),
+            destinations: Vec::new(),
             sources,
             arriving: 0,
             rows: Rows::new(common.feeders.clone(), index, common.shards),

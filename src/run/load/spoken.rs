@@ -176,7 +176,7 @@ impl Shard {
         // Only the handshake says it.
         state.served = served;
         self.recorder
-            .started(step, state.intended_us, now_us, Some(state.region));
+            .started(step, state.intended_us, now_us, Some(state.destination));
         self.patience.push(self.passes[pass].class, step, pass, now_us);
         let message = self.request_of(pass).to_vec();
         if let Spoken::WebSocket(talk) = &self.common.steps[step].spoken {

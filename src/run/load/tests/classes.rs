@@ -6,17 +6,6 @@ use super::dns::{EAST, WEST, Zone, dns, named, two_regions};
 use super::*;
 use crate::recording::ClassSlice;
 
-fn class(name: &str, share: f64, dns: DnsPolicy) -> ClassPlan {
-    ClassPlan {
-        name: name.to_owned(),
-        share,
-        dns,
-        connect_timeout: Duration::from_secs(1),
-        request_timeout: Duration::from_secs(5),
-        retries: None,
-    }
-}
-
 /// What every class did, all seconds together.
 fn totals(ran: &Ran) -> Vec<ClassSlice> {
     let mut totals = vec![ClassSlice::default(); ran.slices[0].classes.len()];
@@ -73,9 +62,9 @@ async fn change(zone: &Mutex<Zone>, after: Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn new_connections_go_where_the_answer_of_their_class_says() {
     let classes = vec![
-        class("browser", 0.5, DnsPolicy::HonourTtl),
-        class("jvm", 0.3, DnsPolicy::Jvm),
-        class("stuck", 0.2, DnsPolicy::Forever),
+        ClassPlan::example("browser", 0.5, DnsPolicy::HonourTtl),
+        ClassPlan::example("jvm", 0.3, DnsPolicy::Jvm),
+        ClassPlan::example("stuck", 0.2, DnsPolicy::Forever),
     ];
     let ran = moved(ConnectionUse::PerRequest, classes).await;
     for class in 0..3 {
@@ -113,9 +102,9 @@ async fn new_connections_go_where_the_answer_of_their_class_says() {
 async fn a_class_that_keeps_its_connections_stays_while_another_leaves() {
     for used_by in [ConnectionUse::Pool, ConnectionUse::PerUser] {
         let classes = vec![
-            class("browser", 0.5, DnsPolicy::HonourTtl),
-            class("jvm", 0.3, DnsPolicy::Jvm),
-            class("pinned", 0.2, DnsPolicy::Pin),
+            ClassPlan::example("browser", 0.5, DnsPolicy::HonourTtl),
+            ClassPlan::example("jvm", 0.3, DnsPolicy::Jvm),
+            ClassPlan::example("pinned", 0.2, DnsPolicy::Pin),
         ];
         let ran = moved(used_by, classes).await;
         for second in 3..6 {
@@ -143,12 +132,12 @@ async fn a_storm_of_retries_is_that_of_the_class_that_makes_it() {
     };
     let retrying = |name: &str, share, budget| ClassPlan {
         retries: Some(storm(budget)),
-        ..class(name, share, DnsPolicy::HonourTtl)
+        ..ClassPlan::example(name, share, DnsPolicy::HonourTtl)
     };
     let mut plan = plan(server.address);
     plan.client.shards = Some(1);
     plan.client.classes = vec![
-        class("calm", 0.3, DnsPolicy::HonourTtl),
+        ClassPlan::example("calm", 0.3, DnsPolicy::HonourTtl),
         retrying("eager", 0.3, None),
         retrying("thrifty", 0.4, Some(0.1)),
     ];
@@ -193,10 +182,10 @@ async fn each_class_has_its_own_patience() {
     .await;
     let impatient = ClassPlan {
         request_timeout: Duration::from_millis(300),
-        ..class("impatient", 0.5, DnsPolicy::HonourTtl)
+        ..ClassPlan::example("impatient", 0.5, DnsPolicy::HonourTtl)
     };
     let mut plan = plan(server.address);
-    plan.client.classes = vec![impatient, class("patient", 0.5, DnsPolicy::HonourTtl)];
+    plan.client.classes = vec![impatient, ClassPlan::example("patient", 0.5, DnsPolicy::HonourTtl)];
     stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(2));
     let ran = run(plan).await;
     let all = totals(&ran);
