@@ -37,3 +37,33 @@ fn round(value: &mut Value) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::judge::fixture::{Fixture, well};
+    use crate::judge::judge;
+    use crate::plan::Fault;
+    use crate::recording::Recording;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
+        /// Read one bit off, an instant of the year 2026 may be another microsecond.
+        #[test]
+        fn a_recording_that_was_saved_gives_the_same_report(t0 in 1.79e9..1.8e9_f64) {
+            let mut fixture = Fixture::new(Fault::RdsFailover, "database", Vec::new(), well);
+            let verdict = judge(&fixture.plan, &fixture.recording);
+            let told = |recording: &Recording| json(&Report::new(&fixture.plan, recording, verdict.clone()));
+            for t0_unix in [t0, 1_795_490_533.923_589_5] {
+                fixture.recording.t0_unix = t0_unix;
+                let saved = serde_json::to_vec(&fixture.recording).expect("serialises");
+                let read: Recording = serde_json::from_slice(&saved).expect("parses");
+                prop_assert_eq!(read.t0_unix, t0_unix);
+                prop_assert_eq!(told(&read), told(&fixture.recording));
+            }
+        }
+    }
+}
