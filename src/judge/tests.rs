@@ -912,6 +912,12 @@ fn stages(of: &super::ScaleOut) -> (Vec<f64>, f64) {
     (at, sum)
 }
 
+/// A launch for which the alarm of the group's target tracking is given as the cause.
+fn launch_by_alarm(scaling: &mut Fixture, at: f64, ended: f64, id: &str, desired: u32) {
+    let cause = format!("a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM to {desired}. ");
+    scaling.launch_for(at, ended, id, &cause);
+}
+
 #[test]
 fn the_stages_of_every_scale_out_are_in_order_and_add_up_to_its_total() {
     let mut scaling = scaling(80.0);
@@ -919,14 +925,10 @@ fn the_stages_of_every_scale_out_are_in_order_and_add_up_to_its_total() {
     let mut scaling =
         scaling.without_events(|event| matches!(event, Event::CpuMeasured { percent, .. } if *percent == 40.0));
     scaling.alarm(14.0, "ALARM");
-    let launch = |scaling: &mut Fixture, at: f64, ended: f64, id: &str, desired: u32| {
-        let cause = format!("a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM to {desired}. ");
-        scaling.launch_for(at, ended, id, &cause);
-    };
-    launch(&mut scaling, 15.0, 18.0, "i-a", 4);
+    launch_by_alarm(&mut scaling, 15.0, 18.0, "i-a", 4);
     scaling.serves("i-a", 18);
     // Still too much: the alarm stays in ALARM, and the second wave serves before its activity ends.
-    launch(&mut scaling, 24.0, 28.6, "i-b", 5);
+    launch_by_alarm(&mut scaling, 24.0, 28.6, "i-b", 5);
     scaling.serves("i-b", 27);
     let found = judge(&scaling.plan, &scaling.recording).scale_outs;
     assert_eq!(found.len(), 2);
@@ -950,8 +952,7 @@ fn a_scale_out_is_not_laid_to_the_breach_that_an_earlier_one_answered() {
         scaling.without_events(|event| matches!(event, Event::CpuMeasured { percent, .. } if *percent == 40.0));
     scaling.alarm(14.0, "ALARM");
     for (at, ended, id, desired) in [(15.0, 18.5, "i-a", 4), (18.5, 20.0, "i-b", 5)] {
-        let cause = format!("a monitor alarm TargetTracking-shop-web-AlarmHigh-1 in state ALARM to {desired}. ");
-        scaling.launch_for(at, ended, id, &cause);
+        launch_by_alarm(&mut scaling, at, ended, id, desired);
         scaling.serves(id, ended as u64);
     }
     let found = judge(&scaling.plan, &scaling.recording).scale_outs;
