@@ -171,6 +171,16 @@ impl Shard {
         }
     }
 
+    /// Opens connections for those who were to wait for this turn.
+    pub(super) fn open_more(&mut self, now_us: u64) {
+        self.transport.begin_turn();
+        while self.transport.is_held_back()
+            && let Some((pool, pass)) = self.transport.let_open()
+        {
+            self.connect(pass, pool, now_us);
+        }
+    }
+
     /// Sends again what has waited for it; what cannot be sent, and all of it once the run is stopped, stays as it
     /// failed.
     pub(super) fn try_again(&mut self, now_us: u64) {

@@ -8,6 +8,9 @@ use crate::plan::DnsPolicy;
 
 /// Requests that may wait for a connection to one address; the next one is dropped and counted.
 pub const QUEUE_MAX: usize = 100_000;
+/// Connections that one turn of a shard opens at most. Opening one takes as long as ten requests, so that a crowd of
+/// new ones would keep what is due waiting; meanwhile most are served by those that become free.
+const OPENED_PER_TURN: u32 = 8;
 
 /// Why a request has nowhere to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +72,12 @@ pub struct Pools {
     /// Never shrinks: as long as the list of addresses ever used.
     pools: Vec<Pool>,
     by_address: HashMap<(u32, IpAddr), u32>,
+    /// How many more may be opened in this turn.
+    openings: u32,
+    /// Somebody stands in line for whom there is room.
+    held_back: bool,
+    /// The pool that is let open one next.
+    let_open: usize,
 }
 
 impl Pools {
@@ -93,6 +102,9 @@ impl Pools {
             limit: limit.max(1),
             pools: Vec::new(),
             by_address: HashMap::new(),
+            openings: OPENED_PER_TURN,
+            held_back: false,
+            let_open: 0,
         }
     }
 
@@ -196,11 +208,49 @@ impl Pools {
             return Slot::Idle(connection);
         }
         if pool.taken < self.limit {
-            pool.taken += 1;
-            return Slot::New;
+            if self.openings > 0 && pool.line.is_empty() {
+                self.openings -= 1;
+                pool.taken += 1;
+                return Slot::New;
+            }
+            self.held_back = true;
         }
         pool.line.push_back(pass);
         Slot::InLine
+    }
+
+    /// A turn of the shard begins, in which some connections may be opened again.
+    #[inline]
+    pub fn begin_turn(&mut self) {
+        self.openings = OPENED_PER_TURN;
+    }
+
+    /// Somebody waits for the next turn to open a connection.
+    #[must_use]
+    #[inline]
+    pub fn is_held_back(&self) -> bool {
+        self.held_back
+    }
+
+    /// Who may open a connection now and was to wait for this turn, and in which pool.
+    pub fn let_open(&mut self) -> Option<(u32, u32)> {
+        if self.openings == 0 {
+            return None;
+        }
+        let pools = &self.pools;
+        let mut in_turn = (self.let_open.min(pools.len())..pools.len()).chain(0..self.let_open.min(pools.len()));
+        let has_room = |index: &usize| !pools[*index].line.is_empty() && pools[*index].taken < self.limit;
+        let Some(index) = in_turn.find(has_room) else {
+            self.held_back = false;
+            return None;
+        };
+        // One address that refuses all of them must not keep the others from theirs.
+        self.let_open = index + 1;
+        let pool = &mut self.pools[index];
+        let pass = pool.line.pop_front()?;
+        pool.taken += 1;
+        self.openings -= 1;
+        Some((index as u32, pass))
     }
 
     /// Whether both are of one class and lead through one door, so that a connection of the one can serve the other.
@@ -362,6 +412,29 @@ mod tests {
         used.idle_closed(pool, 7);
         assert_eq!((used.take(pool, 3), used.take(pool, 4)), (Slot::New, Slot::New));
         assert_eq!(used.take(pool, 5), Slot::InLine);
+    }
+
+    #[test]
+    fn a_crowd_of_connections_is_opened_over_several_turns_or_served_by_those_that_become_free() {
+        let mut used = Pools::new(&[80], 100, &[DnsPolicy::HonourTtl], 0);
+        used.set_answer(0, &[ip(1), ip(2)]);
+        let (first, second) = (used.route(0, 0).unwrap(), used.route(0, 0).unwrap());
+        for pass in 0..OPENED_PER_TURN {
+            assert_eq!(used.take(first, pass), Slot::New);
+        }
+        assert!(!used.is_held_back());
+        for (pool, pass) in [(first, 20), (first, 21), (second, 22), (first, 23)] {
+            assert_eq!(used.take(pool, pass), Slot::InLine);
+        }
+        assert!(used.is_held_back());
+        assert_eq!(used.let_open(), None, "not in this turn");
+        assert_eq!(used.give_back(first, 7), Next::Pass(20));
+        used.begin_turn();
+        assert_eq!(used.take(first, 24), Slot::InLine, "nobody overtakes who waits");
+        let order = [(first, 21), (second, 22), (first, 23), (first, 24)];
+        assert_eq!(std::array::from_fn(|_| used.let_open().unwrap()), order);
+        assert!(used.is_held_back() && used.let_open().is_none());
+        assert!(!used.is_held_back(), "nobody is left");
     }
 
     #[test]

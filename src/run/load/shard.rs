@@ -55,9 +55,10 @@ const RAMP_TICK_US: u64 = 5_000;
 const STARTS_PER_TURN: usize = 256;
 /// What is due, or answered, this soon after another waits for one look together: a wake-up costs more than a request.
 const SLACK_US: u64 = 50;
-/// The same after a second with so many requests. It still adds less than 0.1 ms to their median.
+/// The same after a second with so many requests: a tenth less CPU time than with 80 us, for 0.03 ms more at the median
+/// (0.17 ms of 60,000/s).
 const CROWD: u64 = 40_000;
-const CROWDED_SLACK_US: u64 = 80;
+const CROWDED_SLACK_US: u64 = 140;
 
 /// What all shards share.
 #[derive(Clone)]
@@ -305,6 +306,7 @@ impl Shard {
             self.close_seconds(now_us);
             self.expire(now_us);
             self.transport.expire_idle(now_us);
+            self.open_more(now_us);
             self.try_again(now_us);
             self.end_pauses(now_us);
             self.cut = now_us < self.end_us && *self.common.stop.borrow();
@@ -426,7 +428,7 @@ impl Shard {
             .chain(waits)
             .flatten()
             .fold(self.second_ends_us.min(end_us), u64::min);
-        let more_is_due = until_us <= now_us;
+        let more_is_due = until_us <= now_us || self.transport.is_held_back();
         let rested_us = now_us.saturating_sub(self.looked_us);
         let slack_us = if self.crowded { CROWDED_SLACK_US } else { SLACK_US };
         let naps = !more_is_due && self.naps && !self.napped_in_vain && rested_us < slack_us;
@@ -675,6 +677,7 @@ impl Shard {
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
+            self.open_more(now_us);
             self.try_again(now_us);
         }
         Ok(())

@@ -148,6 +148,24 @@ impl Transport {
         slot
     }
 
+    /// A turn of the shard begins, in which some connections may be opened again.
+    #[inline]
+    pub fn begin_turn(&mut self) {
+        self.pools.begin_turn();
+    }
+
+    /// Somebody waits for the next turn to open a connection.
+    #[must_use]
+    #[inline]
+    pub fn is_held_back(&self) -> bool {
+        self.pools.is_held_back()
+    }
+
+    /// Who may open a connection now and was to wait for this turn, and in which pool.
+    pub fn let_open(&mut self) -> Option<(u32, u32)> {
+        self.pools.let_open()
+    }
+
     /// Asks for the connection that a user keeps, or the right to open one of its own; one to an address that has left
     /// the answer, or through another door, is given up.
     pub fn take_own(&mut self, pool: u32, own: Option<Own>) -> Slot {
