@@ -204,6 +204,66 @@ fn control_steers_a_run_and_the_report_says_so() {
 }
 
 #[test]
+fn control_steers_an_ad_hoc_load_too() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let out = dir.path().join("made/for/it");
+    let started = tenfold()
+        .args(["load", &server(), "--users", "20", "--for", "2s", "--json", "--control"])
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .spawn();
+    let run = started.expect("tenfold starts");
+    wait_until(&out, "the load", |_| true);
+    done(&out, &["hold"], "held");
+    done(&out, &["scale", "2"], "scaled: 2 times the schedule");
+    wait_until(&out, "more users", |status| status["users"] == 40);
+    refused(&out, &["skip"], &["no stage comes after this one"]);
+    wait_until(&out, "what would be the end", |status| {
+        status["elapsed"].as_f64() > Some(2.5)
+    });
+    done(&out, &["resume"], "resumed");
+    let output = run.wait_with_output().expect("tenfold ends");
+    assert!([Some(0), Some(3)].contains(&output.status.code()), "{output:?}");
+    let summary: Value = serde_json::from_slice(&output.stdout).expect("a summary");
+    assert_eq!(summary["requests"], summary["ok"], "{summary}");
+    assert_eq!(summary["generator"]["connections"], 40, "{summary}");
+    let did: Vec<&Value> = summary["commands"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|command| &command["did"])
+        .collect();
+    assert_eq!(
+        did,
+        [
+            "held: the schedule stands still until resume",
+            "scaled: 2 times the schedule from now on",
+            "resumed"
+        ]
+    );
+    let [seconds, rate] = ["seconds", "rate"].map(|key| summary[key].as_f64().expect("a number"));
+    assert!(seconds > 2.5, "the time held is a part of it: {summary}");
+    assert_eq!(
+        (seconds * rate).round(),
+        summary["requests"].as_f64().expect("a number")
+    );
+    assert!(!out.join("control.sock").exists());
+
+    let file = written(&dir, "file", "");
+    let output = tenfold()
+        .args(["load", "127.0.0.1:1", "--control", &file])
+        .output()
+        .expect("tenfold runs");
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("hint: --control names a directory of yours"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn control_says_where_no_run_listens() {
     let dir = TempDir::new().expect("a temporary directory");
     let (code, _, stderr) = control(dir.path(), &["status"]);

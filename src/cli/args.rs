@@ -102,7 +102,7 @@ pub(super) struct LoadArguments {
     /// Time a user thinks between two requests
     #[arg(long, default_value = "0s", conflicts_with = "rate", value_parser = load::duration)]
     pub(super) think: Duration,
-    /// Connections in all [default: one a user who does not think, else 1000]
+    /// Connections in all, at most [default: 1000, or one a user who does not think where these are more]
     #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) connections: Option<u16>,
     /// Speak HTTP/2: by ALPN to https, else by prior knowledge
@@ -138,6 +138,9 @@ pub(super) struct LoadArguments {
     /// Seed of every random choice
     #[arg(long, default_value_t = 1)]
     pub(super) seed: u64,
+    /// Take the commands of `tenfold control DIR` while it goes on
+    #[arg(long, value_name = "DIR")]
+    pub(super) control: Option<PathBuf>,
     /// Write the latency of each second to this file, as an HdrHistogram interval log
     #[arg(long, value_name = "FILE")]
     pub(super) hlog: Option<PathBuf>,
@@ -198,7 +201,7 @@ pub(super) struct LabArguments {
 /// `tenfold control`.
 #[derive(Debug, Args)]
 pub(super) struct ControlArguments {
-    /// The directory of the run, as `run` printed it
+    /// The directory of the run, as `run` printed it, or of `load --control`
     pub(super) run_dir: PathBuf,
     /// What to do
     #[command(subcommand)]

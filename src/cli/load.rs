@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 
 use crate::cli::args::LoadArguments;
+use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
 use crate::cli::out;
@@ -21,13 +22,14 @@ use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
 use crate::recording::Ended;
 use crate::report::{self, LoadSummary};
-use crate::run::control;
+use crate::run::control::{self, Control};
 use crate::run::director::{self, Setup};
 use crate::units::Pace;
 
 /// Users when neither they nor a rate are given.
 const USERS: u64 = 50;
-/// Connections for a rate when none are given.
+/// Connections when none are given, or as many as there are users who do not think: more than are needed leave room for a
+/// load that is scaled while it goes on, and are not opened.
 const CONNECTIONS: usize = 1_000;
 
 /// Puts load on one URL.
@@ -36,17 +38,23 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     limits::raise();
     limits::check(&plan, &check_entry(&plan).await?)?;
     let mut hlog = arguments.hlog.as_deref().map(create).transpose()?;
-    let (progress, shown) = progress::follow(&plan, arguments.quiet || arguments.json);
+    let quiet = arguments.quiet || arguments.json;
+    let (control, orders) = control::control();
+    let listening = arguments.control.as_deref().map(|dir| listen(dir, control.clone()));
+    let listening = listening.transpose()?;
+    let keys = if quiet { None } else { Keys::listen(control) };
+    let (progress, shown) = progress::follow(&plan, quiet);
     let setup = Setup {
         plan: Arc::clone(&plan),
         clock: Clock::starting_now(Pace::REAL),
         account: None,
         journal: std::path::PathBuf::new(),
         interrupts: interrupts(None).context("cannot listen for signals")?,
-        orders: control::uncontrolled(),
+        orders,
         progress,
     };
     let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;
+    drop((keys, listening));
     shown.await.context("the progress view failed")?;
     let summary = LoadSummary::new(&plan, &recording, &judge(&plan, &recording).honesty);
     if let Some(file) = &mut hlog {
@@ -87,7 +95,8 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         (Some(connections), _) => usize::from(connections),
         (None, Amount::Users(users)) if arguments.think.is_zero() => usize::try_from(users)
             .unwrap_or(usize::MAX)
-            .div_ceil(streams.unwrap_or(1)),
+            .div_ceil(streams.unwrap_or(1))
+            .max(CONNECTIONS),
         (None, _) => CONNECTIONS,
     };
     let headers = arguments.header.iter().map(|header| split_header(header));
@@ -129,6 +138,19 @@ fn create(path: &Path) -> Result<File, Failure> {
         )
     });
     file.map_err(Failure::usage)
+}
+
+/// Takes commands in a directory, which is made where it is missing.
+fn listen(dir: &Path, control: Control) -> Result<Listening, Failure> {
+    let listening = std::fs::create_dir_all(dir).and_then(|()| Listening::in_dir(dir, control));
+    let listening = listening.with_context(|| {
+        format!(
+            "cannot listen in {}\n\
+             hint: --control names a directory of yours in which no other run listens; a socket's path has at most 107 bytes",
+            dir.display()
+        )
+    });
+    listening.map_err(Failure::usage)
 }
 
 fn read_authorities(path: &Path) -> Result<String, Failure> {

@@ -94,6 +94,13 @@ pub struct Timeline<'a> {
 }
 
 impl<'a> Timeline<'a> {
+    /// When the load ended, real seconds: with the schedule as it was steered, or with the run.
+    #[must_use]
+    pub fn load_end(&self) -> f64 {
+        let ran = self.recording.duration.as_secs_f64();
+        self.steered.end(self.plan).min(ran)
+    }
+
     /// Lays the recording's events over the plan.
     #[must_use]
     pub fn new(plan: &'a Plan, recording: &'a Recording) -> Self {

@@ -5,12 +5,11 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{Distribution, Times};
-
-use crate::judge::Honesty;
+use super::{CommandSummary, Distribution, Times, commands};
+use crate::judge::{Honesty, Timeline};
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Recording, StepSlice};
-use crate::units::format_count;
+use crate::units::{format_count, format_duration};
 
 /// What an ad hoc run measured.
 #[derive(Clone, Debug, Serialize)]
@@ -55,6 +54,8 @@ pub struct LoadSummary {
     pub tls_ms: Option<Distribution>,
     /// Answers by who served them, where they say so.
     pub served: BTreeMap<String, u64>,
+    /// What it was told while it went on.
+    pub commands: Vec<CommandSummary>,
     /// The generator itself.
     pub generator: GeneratorSummary,
     #[serde(skip)]
@@ -101,7 +102,7 @@ impl LoadSummary {
         for (by, count) in named.filter(|(by, _)| !by.instance.is_empty()) {
             *served.entry(by.to_string()).or_default() += count;
         }
-        let seconds = plan.ends_at.min(recording.duration).as_secs_f64();
+        let seconds = Timeline::new(plan, recording).load_end();
         let times = Times::new(plan, recording);
         let cpu: f64 = slices.iter().map(|slice| slice.generator.cpu_process).sum();
         Self {
@@ -125,6 +126,7 @@ impl LoadSummary {
             connect_ms: times.connect,
             tls_ms: times.tls,
             served,
+            commands: commands(plan, recording),
             generator: GeneratorSummary {
                 cpu_seconds_per_million: cpu * 1e6 / requests.max(1) as f64,
                 cores: cpu / slices.len().max(1) as f64,
@@ -176,6 +178,9 @@ impl LoadSummary {
         out.push_str(&self.times.table());
         for (by, count) in &self.served {
             writeln!(out, "  served by  {by}: {}", format_count(*count))?;
+        }
+        for command in &self.commands {
+            writeln!(out, "  steered    at {}: {}", format_duration(command.at), command.did)?;
         }
         let generator = &self.generator;
         writeln!(

@@ -81,7 +81,7 @@ fn nobody(run_dir: &Path, error: &std::io::Error) -> Failure {
             format!("the run in {shown} is over\nhint: read it with: tenfold report {shown}")
         }
         _ => format!(
-            "no run listens in {shown}\nhint: give the directory that `tenfold run` printed, while the run goes on"
+            "no run listens in {shown}\nhint: give the directory that `tenfold run` printed or `tenfold load` was given with --control, while it goes on"
         ),
     };
     Failure::unreachable(anyhow!(why))
