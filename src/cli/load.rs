@@ -35,13 +35,13 @@ const CONNECTIONS: usize = 1_000;
 /// Puts load on one URL.
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
-    limits::raise();
-    limits::check(&plan, &check_entry(&plan).await?)?;
     let mut hlog = arguments.hlog.as_deref().map(create).transpose()?;
-    let quiet = arguments.quiet || arguments.json;
     let (control, orders) = control::control();
     let listening = arguments.control.as_deref().map(|dir| listen(dir, control.clone()));
     let listening = listening.transpose()?;
+    limits::raise();
+    limits::check(&plan, &check_entry(&plan).await?)?;
+    let quiet = arguments.quiet || arguments.json;
     let keys = if quiet { None } else { Keys::listen(control) };
     let (progress, shown) = progress::follow(&plan, quiet);
     let setup = Setup {

@@ -77,6 +77,12 @@ impl Plan {
             .find(|(_, stage)| offset >= stage.starts_at && offset < stage.ends_at)
     }
 
+    /// Whether it is measured when exactly requests failed and went well again, which only experiments are judged by.
+    #[must_use]
+    pub fn keeps_pulses(&self) -> bool {
+        !self.experiments.is_empty()
+    }
+
     /// The highest level there ever is; users and arrivals are added up where a run has both.
     #[must_use]
     pub fn level_max(&self) -> f64 {

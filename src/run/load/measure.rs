@@ -84,6 +84,24 @@ pub struct Finished {
     pub failure: Option<FailureKind>,
 }
 
+impl Finished {
+    fn in_pulse(&self) -> PulseCell {
+        match self.failure {
+            None => PulseCell {
+                ok: 1,
+                first_ok_finished_us: Some(self.finished_us),
+                ..PulseCell::default()
+            },
+            Some(_) => PulseCell {
+                failed: 1,
+                first_failed_started_us: Some(self.started_us),
+                last_failed_finished_us: Some(self.finished_us),
+                ..PulseCell::default()
+            },
+        }
+    }
+}
+
 /// Who answers, and how often well and badly.
 #[derive(Default)]
 struct Served {
@@ -121,6 +139,8 @@ pub struct Kept {
     pub groups: usize,
     /// Classes of clients; none where all are alike.
     pub classes: usize,
+    /// Pulses of the steps too, which only experiments are judged by.
+    pub pulses: bool,
 }
 
 /// The measurements of one shard.
@@ -161,7 +181,10 @@ impl Recorder {
             groups: (0..kept.groups).map(|_| WorkingStep::new()).collect(),
             connect: Hist::working(),
             tls: Hist::working(),
-            pulses: (0..kept.steps).map(|_| Cells::default()).collect(),
+            pulses: (0..kept.steps)
+                .filter(|_| kept.pulses)
+                .map(|_| Cells::default())
+                .collect(),
             cell,
             cell_us: cell.as_micros() as u64,
             served_index: HashMap::new(),
@@ -318,26 +341,13 @@ impl Recorder {
                 Some(_) => of.failed += 1,
             }
         }
-        let cell_index = u32::try_from(request.started_us / self.cell_us).unwrap_or(u32::MAX);
-        let cell = self.pulses[request.step].cell(cell_index);
         match request.failure {
-            None => {
-                step.ok += 1;
-                cell.merge(&PulseCell {
-                    ok: 1,
-                    first_ok_finished_us: Some(request.finished_us),
-                    ..PulseCell::default()
-                });
-            }
-            Some(kind) => {
-                step.failed[kind as usize] += 1;
-                cell.merge(&PulseCell {
-                    failed: 1,
-                    first_failed_started_us: Some(request.started_us),
-                    last_failed_finished_us: Some(request.finished_us),
-                    ..PulseCell::default()
-                });
-            }
+            None => step.ok += 1,
+            Some(kind) => step.failed[kind as usize] += 1,
+        }
+        if let Some(cells) = self.pulses.get_mut(request.step) {
+            let index = u32::try_from(request.started_us / self.cell_us).unwrap_or(u32::MAX);
+            cells.cell(index).merge(&request.in_pulse());
         }
     }
 
@@ -536,7 +546,12 @@ mod tests {
     }
 
     fn kept(steps: usize, groups: usize, classes: usize) -> Kept {
-        Kept { steps, groups, classes }
+        Kept {
+            steps,
+            groups,
+            classes,
+            pulses: true,
+        }
     }
 
     #[test]

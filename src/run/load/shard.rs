@@ -266,6 +266,7 @@ impl Shard {
                     steps: plan.steps.len(),
                     groups: plan.groups().len(),
                     classes: plan.client.classes.len(),
+                    pulses: plan.keeps_pulses(),
                 },
                 end,
             ),

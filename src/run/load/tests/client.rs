@@ -55,6 +55,7 @@ pub(super) async fn full_backlog(address: SocketAddr) -> FullBacklog {
 
 async fn only_failure(address: SocketAddr) -> (FailureKind, Ran) {
     let mut plan = plan(address);
+    watch_pulses(&mut plan);
     plan.client.request_timeout = Duration::from_millis(400);
     plan.client.connect_timeout = Duration::from_millis(250);
     stage(&mut plan, 4.0, Duration::ZERO, Duration::from_millis(900));

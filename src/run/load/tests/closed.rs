@@ -6,6 +6,7 @@ use super::*;
 async fn closed_model_sends_what_users_and_think_time_say() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "i-1/us-east-1a/us-east-1") }).await;
     let mut plan = plan(server.address);
+    watch_pulses(&mut plan);
     stage(&mut plan, 200.0, Duration::ZERO, Duration::from_secs(3));
     let ran = run(plan).await;
     // 200 users, 100 ms of think time each: 2,000 requests a second, less what each request takes.

@@ -42,6 +42,17 @@ use crate::recording::{FailureKind, Hist, Slice};
 use crate::run::oauth2::Desk;
 use crate::units::Pace;
 
+/// Has an experiment, though without a fault, so that pulses are kept.
+fn watch_pulses(plan: &mut Plan) {
+    plan.experiments.push(ExperimentPlan {
+        name: "nothing".to_owned(),
+        hypothesis: String::new(),
+        faults: Vec::new(),
+        stop_when: Vec::new(),
+        settle: Duration::ZERO,
+    });
+}
+
 /// A plan of one journey `browse` with one GET step against `address`.
 fn plan(address: SocketAddr) -> Plan {
     Plan {
