@@ -217,6 +217,8 @@ pub enum FailureKind {
     TlsTimeout,
     /// The response began and was not whole in time.
     BodyTimeout,
+    /// Another status of gRPC than expected.
+    Grpc,
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.

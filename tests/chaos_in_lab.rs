@@ -167,6 +167,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
+        services: None,
         ledgers: BTreeMap::from([(
             "orders".to_owned(),
             LedgerPlan {

@@ -361,6 +361,7 @@ fn every_example_profile_has_its_test() {
         .chain(JOURNEYS)
         .chain(crate::oauth2::EXAMPLES)
         .chain(crate::streams::EXAMPLES)
+        .chain(crate::grpc::EXAMPLES)
         .collect();
     let missing: Vec<&String> = names.iter().filter(|name| !tested.contains(&name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");

@@ -5,6 +5,7 @@ mod chaos_in_lab;
 mod command_line;
 mod control;
 mod example_profiles;
+mod grpc;
 mod independent_clients;
 mod load_command;
 mod moto;

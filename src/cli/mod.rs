@@ -11,6 +11,7 @@ mod out;
 mod plan;
 mod profile;
 mod progress;
+mod protos;
 mod report;
 mod revert;
 mod run;

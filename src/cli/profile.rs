@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{out, target};
+use crate::cli::{out, protos, target};
 use crate::config::{self, Config, ConfigErrors, FILE_MAX, Files, Reference, Sources};
 use crate::lab::LabConfig;
 
@@ -40,6 +40,7 @@ fn load_text(profile: (String, String), path: &Path, set: &[String]) -> Result<C
         profile,
         experiments,
         files: files(&references.files, path)?,
+        protos: protos::read(&references.protos, path)?,
     };
     config::load(&sources, &overrides).map_err(Failure::usage)
 }
@@ -134,7 +135,7 @@ fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
 }
 
 /// A path in a profile is meant from where the command is run, or else from beside or above the profile.
-fn locate(path: &Path, profile: &Path) -> PathBuf {
+pub(super) fn locate(path: &Path, profile: &Path) -> PathBuf {
     let beside = profile.parent().map(|folder| folder.join(path));
     let above = profile.parent().and_then(Path::parent).map(|folder| folder.join(path));
     let candidates = [Some(path.to_owned()), beside, above];

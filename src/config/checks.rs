@@ -68,11 +68,20 @@ pub enum Source {
 
 /// The `expect` of a step.
 pub(super) fn expect(node: &Node, sink: &mut Sink) -> Expect {
-    let mut expect = Expect::default();
     let Some(mut fields) = Fields::of(node, "`expect`", sink) else {
-        return expect;
+        return Expect::default();
     };
-    expect.status = fields.take("status").and_then(|node| status(node, sink));
+    let expect = expectations(&mut fields, sink);
+    fields.finish(sink);
+    expect
+}
+
+/// The same from the keys of a mapping that may have others.
+pub(super) fn expectations(fields: &mut Fields<'_>, sink: &mut Sink) -> Expect {
+    let mut expect = Expect {
+        status: fields.take("status").and_then(|node| status(node, sink)),
+        ..Expect::default()
+    };
     if let Some(node) = fields.take("headers") {
         for entry in decode::map(node, "headers", sink) {
             expect
@@ -95,7 +104,6 @@ pub(super) fn expect(node: &Node, sink: &mut Sink) -> Expect {
         .extend(fields.take("body").and_then(|node| wanted(node, sink)));
     expect.size = fields.take("size").and_then(|node| size(node, sink));
     expect.within = fields.take("within").and_then(|node| decode::duration(node, sink));
-    fields.finish(sink);
     expect
 }
 

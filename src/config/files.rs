@@ -21,6 +21,7 @@ pub(super) fn named(root: &Node, sink: &mut Sink) -> Vec<Reference> {
     for entry in root.get("feeders").map(entries).unwrap_or_default() {
         nodes.extend(["csv", "json"].iter().filter_map(|key| entry.node.get(key)));
     }
+    nodes.extend(root.get("grpc").and_then(|grpc| grpc.get("descriptors")));
     if let Some(tls) = root.get("client").and_then(|client| client.get("tls")) {
         nodes.extend(tls::PATHS.iter().filter_map(|key| tls.get(key)));
     }
@@ -59,7 +60,7 @@ fn files_of_steps<'n>(node: &'n Node, found: &mut Vec<&'n Node>) {
         Value::Map(entries) => {
             for entry in entries {
                 match entry.key.as_str() {
-                    "json" | "form" | "headers" | "expect" | "extract" => {}
+                    "json" | "form" | "headers" | "message" | "metadata" | "expect" | "extract" => {}
                     // The names of its parts are the user's own too.
                     "multipart" => found.extend(
                         self::entries(&entry.node)

@@ -12,6 +12,7 @@ use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
 use super::flow::{Flow, Part, Passes, amount};
+use super::grpc::{self, Call};
 use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::sigv4::SigV4;
@@ -99,6 +100,8 @@ pub struct Step {
     pub extract: Vec<Extract>,
     /// The ledger that records the acknowledged id.
     pub ledger: Option<Spanned<String>>,
+    /// What it calls, where it speaks gRPC.
+    pub call: Option<Box<Call>>,
 }
 
 impl Journey {
@@ -206,7 +209,7 @@ fn journey(name: &str, node: &Node, given: &Given<'_>, names: &mut Vec<String>, 
 
 /// What the steps of a journey do where they say nothing else.
 pub(super) struct Usual {
-    auth: Option<Auth>,
+    pub(super) auth: Option<Auth>,
     redirects: u32,
 }
 
@@ -239,6 +242,11 @@ pub(super) fn step(
         .unwrap_or(derived);
     if let Some(node) = fields.take("tcp") {
         return tcp::step(name, node, fields, variables, sink).into_iter().collect();
+    }
+    if let Some(node) = fields.take("grpc") {
+        return grpc::step(name, node, fields, variables, usual, sink)
+            .into_iter()
+            .collect();
     }
     let mut found: Option<(&str, &Node)> = None;
     for method in METHODS.into_iter().chain(STREAMS) {
@@ -297,7 +305,7 @@ pub(super) fn step(
     fields.finish(sink);
     if unknown_method {
         sink.push(Mistake::at(&node.place, "the step sends nothing").hint(format!(
-            "add one of {}, {}: /path, or tcp: {{ .. }}",
+            "add one of {}, {}: /path, grpc: pkg.Service/Method, or tcp: {{ .. }}",
             METHODS.join(", "),
             STREAMS.join(", ")
         )));
@@ -325,6 +333,7 @@ pub(super) fn step(
         expect,
         extract,
         ledger,
+        call: None,
     };
     match method {
         "sse" => vec![streams::events(step, until, at, sink)],

@@ -3,12 +3,15 @@
 use super::error::{ConfigErrors, Mistake, Sink};
 use super::experiment::{self, Experiment};
 use super::files::{self, Files};
+use super::grpc;
+use super::message;
 use super::nearest::suggest;
 use super::node::{self, Node, Value};
 use super::objective::{Measure, Objective};
 use super::objective_text::{SubjectKind, measure_name, subject_kind, subject_place};
 use super::overrides;
 use super::profile::{self, Profile, TargetRef};
+use super::protobuf::{self, ProtoReferences, Protos, Services};
 use super::protocol::Protocol;
 use super::source::{Place, Source, Spanned};
 use super::{decode, objective_text};
@@ -22,6 +25,8 @@ pub struct Sources {
     pub experiments: Vec<(String, String)>,
     /// What stands in the files of [`References::files`].
     pub files: Files,
+    /// The `.proto` files of [`References::protos`] with all that they import, less what every compiler knows.
+    pub protos: Protos,
 }
 
 /// A path that the profile names.
@@ -34,6 +39,8 @@ pub struct References {
     pub experiments: Vec<Reference>,
     /// Test data and bodies.
     pub files: Vec<Reference>,
+    /// Descriptions of services.
+    pub protos: ProtoReferences,
     /// The target; the lab when none is written.
     pub target: TargetRef,
     /// Where the target is written, if it is.
@@ -53,6 +60,20 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether the target has to say what its services look like before the run can begin.
+    #[must_use]
+    pub fn awaits_reflection(&self) -> bool {
+        grpc::awaits_reflection(self.profile.services.as_ref(), &self.profile.journeys)
+    }
+
+    /// The same with what the target said, a FileDescriptorSet, or what is wrong with its calls then.
+    pub fn with_services(mut self, services: Vec<u8>) -> Result<Self, ConfigErrors> {
+        let mut sink = Sink::default();
+        message::check(&self.profile.journeys, &services, &mut sink);
+        self.profile.services = Some(Services::Described(services));
+        sink.finish(Some(self))
+    }
+
     /// The lab's complaint about its section, at the line of that key; `path` is dotted and begins with `lab`.
     #[must_use]
     pub fn lab_mistake(&self, path: &str, message: &str) -> ConfigErrors {
@@ -106,6 +127,7 @@ pub fn references(name: &str, text: &str, overrides: &[(String, String)]) -> Res
                 .map(|node| profile::chaos(node, &mut sink))
                 .unwrap_or_default(),
             files: files::named(&root, &mut sink),
+            protos: protobuf::references(&root, &mut sink),
             target: target
                 .and_then(|node| decode::text(node, &mut sink))
                 .map_or(TargetRef::Lab, |text| TargetRef::read(&text)),
@@ -133,7 +155,7 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     let names: Vec<String> = trees.iter().filter_map(tree_name).collect();
     let profile = root
         .as_ref()
-        .and_then(|root| profile::profile(root, &names, &sources.files, &mut sink));
+        .and_then(|root| profile::profile(root, &names, &sources.files, &sources.protos, &mut sink));
     let experiments: Vec<Experiment> = trees
         .iter()
         .filter_map(|tree| experiment::experiment(tree, &names, &mut sink))
@@ -144,6 +166,9 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
+        if let Some(Services::Described(services)) = &profile.services {
+            message::check(&profile.journeys, services, &mut sink);
+        }
     }
     let config = profile.zip(root).map(|(profile, root)| {
         let lab = root.get("lab").map_or(serde_json::Value::Null, Node::to_json);

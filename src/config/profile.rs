@@ -9,11 +9,13 @@ use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
+use super::grpc;
 use super::journey::{self, Given, Journey};
 use super::loads::{self, LoadEntry};
 use super::node::Node;
 use super::oauth2;
 use super::objective::Objective;
+use super::protobuf::{self, Protos, Services};
 use super::sigv4::SigV4;
 use super::source::{Place, Spanned};
 use super::stages::{self, Spacing, Stage};
@@ -43,6 +45,8 @@ pub struct Profile {
     pub objectives: Vec<Spanned<Objective>>,
     /// The generator as a client.
     pub client: Client,
+    /// What the services of gRPC look like; none where nothing is called.
+    pub services: Option<Services>,
     /// Ledgers in order.
     pub ledgers: Vec<Ledger>,
     /// Write probes.
@@ -126,7 +130,13 @@ pub struct Honesty {
 }
 
 /// Reads what stands in a profile's tree.
-pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: &mut Sink) -> Option<Profile> {
+pub(super) fn profile(
+    root: &Node,
+    experiments: &[String],
+    files: &Files,
+    protos: &Protos,
+    sink: &mut Sink,
+) -> Option<Profile> {
     let mut fields = Fields::of(root, "the profile", sink)?;
     let name = fields
         .require("name", "my-profile", sink)
@@ -183,6 +193,9 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
             .collect()
     });
     let client = client::client(fields.take("client"), files, sink);
+    let grpc_node = fields.take("grpc");
+    let services = grpc_node.and_then(|node| protobuf::services(node, files, protos, sink));
+    grpc::check(&journeys, &client, grpc_node.is_some(), sink);
     let ledgers = fields
         .take("ledgers")
         .map(|node| ledgers(node, sink))
@@ -232,6 +245,7 @@ pub(super) fn profile(root: &Node, experiments: &[String], files: &Files, sink: 
         chaos,
         objectives: objectives.unwrap_or_default(),
         client,
+        services,
         ledgers,
         probes,
         honesty,

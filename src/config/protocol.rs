@@ -19,6 +19,15 @@ pub enum Protocol {
     Events(EventsUntil),
     /// One thing done in a WebSocket session.
     WebSocket(WebSocketStep),
+    /// A call of gRPC: the step's path names the method, its headers are the metadata.
+    Grpc(GrpcStep),
+}
+
+/// What is special about a call of gRPC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrpcStep {
+    /// The code that its status must be.
+    pub status: u8,
 }
 
 /// When a stream of server-sent events has brought what the step came for.

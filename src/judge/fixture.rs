@@ -160,6 +160,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
+        services: None,
         ledgers: BTreeMap::new(),
         probes: vec![ProbePlan {
             step: 1,

@@ -132,6 +132,7 @@ impl AdHoc {
                 classes: Vec::new(),
                 forced_lag: Duration::ZERO,
             },
+            services: None,
             ledgers: BTreeMap::new(),
             probes: Vec::new(),
             experiments: Vec::new(),

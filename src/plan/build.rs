@@ -8,12 +8,13 @@ use super::feed::{self, FedLoads};
 use super::oauth2;
 use super::{
     Allow, Body, ClassPlan, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, SigV4Plan,
-    StagePlan, StepPlan, StopCondition, TargetPlan, Template,
+    JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, ServicesPlan,
+    SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template,
 };
 use super::{resolve, schedule};
 use crate::config::classes::Class;
 use crate::config::oauth2::OAuth2;
+use crate::config::protobuf::Services;
 use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
 use crate::config::{
@@ -210,6 +211,10 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             classes: client.classes.iter().map(class).collect(),
             forced_lag: profile.forced_lag,
         },
+        services: profile.services.as_ref().map(|services| match services {
+            Services::Described(descriptors) => ServicesPlan::Descriptors(descriptors.clone()),
+            Services::Reflection => ServicesPlan::Reflection,
+        }),
         ledgers: profile
             .ledgers
             .iter()

@@ -35,7 +35,7 @@ pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
 pub use crate::config::oauth2::{CredentialsIn, TokenUse};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
-pub use crate::config::protocol::{EventsUntil, Protocol, TcpStep, TcpUntil, WebSocketStep};
+pub use crate::config::protocol::{EventsUntil, GrpcStep, Protocol, TcpStep, TcpUntil, WebSocketStep};
 pub use crate::config::retry::{Retries, RetryOn};
 pub use crate::config::stages::Spacing;
 pub use crate::config::tls::{Identity, TlsSettings};
@@ -92,6 +92,9 @@ pub struct Plan {
     pub loads: Vec<LoadPlan>,
     /// How the generator behaves as a client.
     pub client: ClientPlan,
+    /// What the services that steps call look like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<ServicesPlan>,
     /// Ledgers by name.
     pub ledgers: BTreeMap<String, LedgerPlan>,
     /// Probes.
@@ -215,6 +218,16 @@ pub struct StagePlan {
     /// When it ends.
     #[serde(with = "seconds")]
     pub ends_at: Duration,
+}
+
+/// What services of gRPC look like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServicesPlan {
+    /// A FileDescriptorSet, whole with what it imports.
+    Descriptors(#[serde(with = "in_base64")] Vec<u8>),
+    /// The target says it before the run begins.
+    Reflection,
 }
 
 /// A ledger: how an acknowledged write is read back.

@@ -21,6 +21,7 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
         FailureKind::BlockedTimeout => "blocked timeout",
         FailureKind::TlsTimeout => "tls timeout",
         FailureKind::BodyTimeout => "body timeout",
+        FailureKind::Grpc => "grpc",
     }
 }
 

@@ -328,6 +328,7 @@ pub(super) fn plan() -> Plan {
             classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
+        services: None,
         ledgers: BTreeMap::new(),
         probes: Vec::new(),
         experiments: experiments.collect(),

@@ -6,6 +6,7 @@ use std::io;
 use super::book::Write;
 use super::checks::{CAPTURE_MAX, Checks};
 use super::connection::{Broken, Happened, connect_failure};
+use super::grpc::UNAUTHENTICATED;
 use super::http1::{Head, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
@@ -257,7 +258,7 @@ impl Shard {
         );
         let sent = match &compiled.spoken {
             Spoken::Http => self.transport.send(connection, pass, request, compiled.is_to_head()),
-            Spoken::Http2 => {
+            Spoken::Http2 | Spoken::Grpc(_) => {
                 let Some(hold) = self.transport.hold(connection, pass) else {
                     // The server has said that it leaves; nothing was sent.
                     state.place = Place::Opening(self.transport.replace(connection));
@@ -265,7 +266,8 @@ impl Shard {
                     return;
                 };
                 let https = self.common.plan.target.scheme == "https";
-                spoken::start_on(&mut self.lane, pass, hold, self.common.clock, request, https);
+                let clock = self.common.clock;
+                spoken::start_on(&mut self.lane, pass, hold, clock, request, https, &compiled.spoken);
                 Ok(())
             }
             other => {
@@ -515,7 +517,7 @@ impl Shard {
             None => self.recorder.served(state.served),
             Some(_) => {
                 self.recorder.served_badly(state.served, state.destination);
-                if state.status == UNAUTHORIZED {
+                if [UNAUTHORIZED, UNAUTHENTICATED].contains(&state.status) {
                     self.tokens.refused(state.owner);
                 }
             }

@@ -14,7 +14,7 @@ use super::stream::Took;
 use crate::recording::{ClassSlice, FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
 
 /// In the order in which they are declared.
-const KINDS: [FailureKind; 14] = [
+const KINDS: [FailureKind; 15] = [
     FailureKind::Dns,
     FailureKind::Refused,
     FailureKind::ConnectTimeout,
@@ -29,6 +29,7 @@ const KINDS: [FailureKind; 14] = [
     FailureKind::BlockedTimeout,
     FailureKind::TlsTimeout,
     FailureKind::BodyTimeout,
+    FailureKind::Grpc,
 ];
 
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.

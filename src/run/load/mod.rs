@@ -16,6 +16,7 @@ mod feed;
 mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod grpc;
 mod health;
 mod http1;
 mod http2;

@@ -9,6 +9,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::checks::{CheckError, Checks};
 use super::door::door_of;
+use super::grpc::{self, CallError, Services};
 use super::pieces::{Filling, Piece, Pieces, Place, write};
 use super::redirect::Follow;
 use super::spoken::Spoken;
@@ -62,6 +63,15 @@ pub enum StepError {
         /// Step name.
         step: String,
     },
+    /// Calls are streams of HTTP/2.
+    #[error("step {step:?} calls over HTTP/2, and the client speaks HTTP/1.1\nhint: add `client: {{ http: 2 }}`")]
+    OverHttp2 {
+        /// Step name.
+        step: String,
+    },
+    /// A call of gRPC that cannot be made.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// A check that cannot be compiled.
     #[error(transparent)]
     Check(#[from] CheckError),
@@ -146,8 +156,13 @@ impl CompiledStep {
             let index = plan.ledgers.keys().position(|ledger| ledger == name)?;
             u16::try_from(index).ok()
         };
+        let services = Services::of(plan)?;
         let compile = |step: &StepPlan| {
             let step = &closing(step, plan.client.connections.used_by);
+            let (step, call) = &match services.prepare(step, plan.pace)? {
+                Some((step, call)) => (Cow::Owned(step), Some(call)),
+                None => (Cow::Borrowed(&**step), None),
+            };
             if plan.client.connections.http2.is_some() {
                 without_connection_fields(step)?;
             }
@@ -156,24 +171,34 @@ impl CompiledStep {
                 step: step.name.clone(),
                 method: step.method.clone(),
             })?;
+            let checks = Checks::compile(step, &variables)?;
             Ok(Self {
                 shape: shape(step, &method, Line::Own, &plan.target, &variables)?,
-                expect_status: step.expect.status,
-                checks: Checks::compile(step, &variables)?,
+                expect_status: grpc::wanted(step).or(step.expect.status),
                 variables: variables.len(),
                 jar: jar(&variables),
                 redirects_max: step.redirects,
                 redirected: redirected(step, &method, &plan.target, &variables)?,
                 ledger: ledger(step),
-                spoken: match (&step.protocol, plan.client.connections.http2) {
-                    (Protocol::Http, Some(_)) => Spoken::Http2,
-                    (Protocol::Http | Protocol::Tcp(_), _) | (_, None) => Spoken::compile(step, plan.pace)?,
-                    (_, Some(_)) => {
+                spoken: match (call, plan.client.connections.http2) {
+                    (Some(call), Some(_)) => {
+                        let keeps = checks.as_ref().is_some_and(Checks::needs_body);
+                        Spoken::Grpc(Arc::new(call.clone().keeping(keeps)))
+                    }
+                    (Some(_), None) => {
+                        return Err(StepError::OverHttp2 {
+                            step: step.name.clone(),
+                        });
+                    }
+                    (None, Some(_)) if step.protocol == Protocol::Http => Spoken::Http2,
+                    (None, Some(_)) if !matches!(step.protocol, Protocol::Tcp(_)) => {
                         return Err(StepError::OverHttp1 {
                             step: step.name.clone(),
                         });
                     }
+                    (None, _) => Spoken::compile(step, plan.pace)?,
                 },
+                checks,
                 door: door_of(plan, step),
                 method,
             })
@@ -193,6 +218,7 @@ impl CompiledStep {
             _ if expected => None,
             400..=499 => Some(FailureKind::Status4xx),
             500..=599 => Some(FailureKind::Status5xx),
+            grpc::STATUS.. => Some(FailureKind::Grpc),
             _ => Some(FailureKind::Expectation),
         }
     }
@@ -261,8 +287,8 @@ fn closing(step: &StepPlan, connections: ConnectionUse) -> Cow<'_, StepPlan> {
             tcp.close = true;
             return Cow::Owned(step);
         }
-        // Nobody uses the connection of a stream again.
-        Protocol::Events(_) | Protocol::WebSocket(_) => return Cow::Owned(step),
+        // Nobody uses the connection of a stream again, and calls share theirs.
+        Protocol::Events(_) | Protocol::WebSocket(_) | Protocol::Grpc(_) => return Cow::Owned(step),
     }
     let parts = vec![Part::Text("close".to_owned())];
     step.headers.push(("connection".to_owned(), Template { parts }));
@@ -429,7 +455,9 @@ fn shape(
         }
     }
     // A method that is expected to carry a body says so when it carries none (RFC 9110, section 8.6).
-    if step.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH") {
+    let is_counted = step.body.is_some() || matches!(method.as_str(), "POST" | "PUT" | "PATCH");
+    // What a call sends is only made of the body that is filled here, and says its length itself.
+    if is_counted && !matches!(step.protocol, Protocol::Grpc(_)) {
         pieces.text("content-length: ");
         match body.fixed().filter(|_| compress.is_none()) {
             Some(length) => pieces.text(&length.to_string()),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::checks::{CheckError, Test};
 use super::connection::Broken;
 use super::exchange::{Answer, Ending, Started};
+use super::grpc::Call;
 use super::http1::{Head, Receiver as _};
 use super::http2::{self, Hold};
 use super::lane::{Ear, Kept, Lane, Line, Told};
@@ -25,6 +26,8 @@ pub enum Spoken {
     Http,
     /// The same over HTTP/2.
     Http2,
+    /// A call of gRPC.
+    Grpc(Arc<Call>),
     /// Bytes over TCP.
     Tcp(TcpStep),
     /// Server-sent events; times are real.
@@ -34,10 +37,10 @@ pub enum Spoken {
 }
 
 impl Spoken {
-    /// What `step` speaks.
+    /// What `step` speaks, where it is no call.
     pub fn compile(step: &StepPlan, pace: Pace) -> Result<Self, CheckError> {
         Ok(match &step.protocol {
-            Protocol::Http => Self::Http,
+            Protocol::Http | Protocol::Grpc(_) => Self::Http,
             Protocol::Tcp(tcp) => Self::Tcp(tcp.clone()),
             Protocol::Events(EventsUntil::For(length)) => Self::Events(EventsUntil::For(pace.patience(*length))),
             Protocol::Events(until) => Self::Events(until.clone()),
@@ -64,11 +67,25 @@ impl Spoken {
     }
 }
 
-/// Begins the exchange of `pass` on a seat of HTTP/2.
-pub(super) fn start_on(lane: &mut Lane, pass: u32, hold: Hold, clock: RunClock, request: &[u8], https: bool) {
+/// Begins the exchange of `pass` on a seat of HTTP/2: a call where it makes one.
+pub(super) fn start_on(
+    lane: &mut Lane,
+    pass: u32,
+    hold: Hold,
+    clock: RunClock,
+    request: &[u8],
+    https: bool,
+    spoken: &Spoken,
+) {
     let ear = Arc::new(Ear::default());
-    let exchange = http2::exchange(hold, request.to_vec(), https, Arc::clone(&ear), clock);
-    lane.start(pass, ear, exchange);
+    let (request, heard) = (request.to_vec(), Arc::clone(&ear));
+    match spoken {
+        Spoken::Grpc(call) => {
+            let exchange = http2::call(hold, request, https, heard, clock, Arc::clone(call));
+            lane.start(pass, ear, exchange);
+        }
+        _ => lane.start(pass, ear, http2::exchange(hold, request, https, heard, clock)),
+    }
 }
 
 /// Begins the exchange of `pass` over `stream`.
@@ -78,7 +95,7 @@ pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock,
     let request = request.to_vec();
     match spoken {
         // The transport speaks it itself, or a seat carries it.
-        Spoken::Http | Spoken::Http2 => {}
+        Spoken::Http | Spoken::Http2 | Spoken::Grpc(_) => {}
         Spoken::Tcp(step) => lane.start(pass, ear, tcp::exchange(line, request, step.clone())),
         Spoken::Events(until) => lane.start(pass, ear, events::exchange(line, request, until.clone(), clock)),
         // All others have a session.

@@ -2,6 +2,7 @@
 //! templates, cookies and redirects are the same for both. Frames, HPACK and flow control are the `h2` crate's; who sits
 //! on which connection is in `session`.
 
+mod call;
 mod session;
 
 use std::future::{Future as _, poll_fn};
@@ -19,6 +20,7 @@ use super::lane::{Captured, Ear, Told};
 use crate::clock::RunClock;
 use crate::recording::FailureKind;
 
+pub use call::exchange as call;
 pub use session::{Hold, Joining, Seat, Sessions};
 
 /// Fields of a request's head at most; the compiled ones are far fewer.
@@ -29,7 +31,13 @@ pub async fn exchange(hold: Hold, request: Vec<u8>, https: bool, ear: Arc<Ear>, 
     let Some((request, body)) = translated(&request, https) else {
         return Told::failed(FailureKind::Protocol);
     };
-    match converse(&hold, request, body, &ear, clock).await {
+    let told = converse(&hold, request, body, &ear, clock).await;
+    settled(&hold, &ear, told)
+}
+
+/// What an exchange came to, whose connection and request are dealt with as its error says.
+fn settled(hold: &Hold, ear: &Ear, told: Result<Told, h2::Error>) -> Told {
+    match told {
         Ok(told) => told,
         Err(error) => {
             if is_unprocessed(&error) {

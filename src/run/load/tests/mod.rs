@@ -102,6 +102,7 @@ fn plan(address: SocketAddr) -> Plan {
             classes: Vec::new(),
             forced_lag: Duration::ZERO,
         },
+        services: None,
         ledgers: BTreeMap::new(),
         probes: Vec::new(),
         experiments: Vec::new(),

@@ -1,0 +1,146 @@
+//! The example profile of gRPC and its variations, run as a user would run them against a server by grpcio.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{machine, tenfold, venv};
+
+/// The profiles that are run here.
+pub const EXAMPLES: [&str; 1] = ["grpc"];
+
+struct Server {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+    port: u64,
+    dir: TempDir,
+}
+
+struct Ran {
+    code: Option<i32>,
+    told: String,
+    report: Value,
+    seen: Value,
+}
+
+impl Ran {
+    /// Kinds of failures.
+    fn errors(&self) -> Vec<&String> {
+        self.report["series"]["errors"]
+            .as_object()
+            .expect("errors by kind")
+            .keys()
+            .collect()
+    }
+
+    fn seen(&self, what: &str) -> u64 {
+        self.seen[what].as_u64().unwrap_or_default()
+    }
+}
+
+impl Server {
+    fn start() -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let set = protox::compile(["shop.proto"], ["profiles/examples/protos"]).expect("the example compiles");
+        let descriptors = dir.path().join("shop.pb");
+        std::fs::write(&descriptors, prost::Message::encode_to_vec(&set)).expect("a file");
+        let mut process = venv("python")
+            .arg("tests/independent/grpc_server.py")
+            .arg(&descriptors)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the server starts");
+        let mut stdout = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        stdout.read_line(&mut line).expect("it says its port");
+        let ports: Value = serde_json::from_str(&line).expect("a port");
+        Self {
+            port: ports["port"].as_u64().expect("a port"),
+            process,
+            stdout,
+            dir,
+        }
+    }
+
+    fn descriptors(&self) -> PathBuf {
+        self.dir.path().join("shop.pb")
+    }
+
+    fn run(mut self, set: &[&str]) -> Ran {
+        let out = self.dir.path().join("run");
+        let output = tenfold()
+            .args(["run", "profiles/examples/grpc.yaml", "--quiet", "--target"])
+            .arg(format!("http://127.0.0.1:{}", self.port))
+            .arg("--out")
+            .arg(&out)
+            .args(["--set", "honesty.lag_p99=2s"])
+            .args(set.iter().flat_map(|set| ["--set", set]))
+            .output()
+            .expect("tenfold runs");
+        drop(self.process.stdin.take());
+        let mut seen = String::new();
+        self.stdout.read_to_string(&mut seen).expect("it says what it saw");
+        self.process.wait().expect("it ends");
+        let report = std::fs::read(out.join("report.json")).unwrap_or_default();
+        Ran {
+            code: output.status.code(),
+            told: format!(
+                "{}{}",
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            ),
+            report: serde_json::from_slice(&report).unwrap_or_default(),
+            seen: serde_json::from_str(&seen).expect("JSON"),
+        }
+    }
+}
+
+#[test]
+fn example_grpc_calls_methods_and_uses_their_answers() {
+    let _turn = machine();
+    let ran = Server::start().run(&[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
+    assert!(ran.errors().is_empty(), "{:?}", ran.errors());
+    let orders = ran.seen["orders"].as_object().expect("orders");
+    let [(kind, count)] = orders.iter().collect::<Vec<_>>()[..] else {
+        panic!("one kind of order: {}", ran.seen)
+    };
+    assert_eq!(kind, "[[2], 2, {}, false]");
+    assert!(count.as_u64() > Some(100), "{}", ran.seen);
+    assert_eq!(Some(ran.seen("carts")), count.as_u64(), "metadata comes as it was sent");
+    assert_eq!(Some(ran.seen("deadlines")), count.as_u64(), "so does the patience");
+    assert!(ran.seen("items") > ran.seen("carts"), "{}", ran.seen);
+}
+
+#[test]
+fn grpc_services_may_be_described_by_a_set_of_descriptors() {
+    let _turn = machine();
+    let server = Server::start();
+    let descriptors = format!("grpc={{ descriptors: {} }}", server.descriptors().display());
+    let ran = server.run(&[&descriptors, "stages.0.hold=1s"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
+    assert!(ran.seen("carts") > 50, "{}", ran.seen);
+}
+
+#[test]
+fn grpc_statuses_and_patience_that_end_otherwise_are_failures_by_kind() {
+    let _turn = machine();
+    let stranger = Server::start().run(&["journeys.shop.auth={ bearer: other }", "stages.0.hold=1s"]);
+    assert_eq!(stranger.code, Some(1), "{}", stranger.told);
+    assert_eq!(stranger.errors(), ["grpc"]);
+    assert_eq!(stranger.seen("carts"), 0, "what needs the answer is left out");
+    let slow = Server::start().run(&[
+        "journeys.shop.steps=[{ grpc: shop.v1.Shop/GetItem, message: { id: 500 }, timeout: 300ms }]",
+        "honesty.requests=10",
+        "stages.0.hold=1s",
+    ]);
+    assert_eq!(slow.code, Some(1), "{}", slow.told);
+    // Whoever is first to say so: the server knows the deadline too.
+    let late = |kind: &&String| ["timeout", "grpc"].contains(&kind.as_str());
+    assert!(slow.errors().iter().all(late), "{:?}", slow.errors());
+    assert!(!slow.errors().is_empty());
+}

@@ -1,0 +1,85 @@
+"""The shop of profiles/examples/protos by grpcio: a server that owes tenfold nothing. Takes the path of a descriptor set,
+prints its port, serves until its standard input ends, and then prints what it has seen."""
+
+import json
+import sys
+import time
+from concurrent import futures
+
+import grpc
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from grpc_reflection.v1alpha import reflection
+
+SHOP = "shop.v1.Shop"
+seen = {"items": 0, "orders": {}, "carts": 0, "deadlines": 0, "tracked": 0, "left": 0, "reflected": 0}
+
+pool = descriptor_pool.DescriptorPool()
+with open(sys.argv[1], "rb") as file:
+    for proto in descriptor_pb2.FileDescriptorSet.FromString(file.read()).file:
+        pool.Add(proto)
+service = pool.FindServiceByName(SHOP)
+
+
+def message(name):
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"shop.v1.{name}"))
+
+
+def metadata(context):
+    return dict(context.invocation_metadata())
+
+
+def get_item(request, context):
+    seen["items"] += 1
+    if metadata(context).get("authorization") != "Bearer shopper":
+        context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+    if request.id == 404:
+        context.abort(grpc.StatusCode.NOT_FOUND, "no such item")
+    if request.id == 500:
+        time.sleep(3)
+    return message("Item")(id=request.id, name=f"item {request.id}", price_cents=request.id * 10**10, tags=["new"])
+
+
+def order(request, context):
+    if context.time_remaining() is not None:
+        seen["deadlines"] += 0 < context.time_remaining() <= 2
+    seen["carts"] += metadata(context).get("x-cart") == request.id
+    lines = [[line.item, line.amount] for line in request.lines]
+    kind = json.dumps([[amount for _, amount in lines], request.delivery, dict(request.notes), request.gift])
+    seen["orders"][kind] = seen["orders"].get(kind, 0) + 1
+    context.set_trailing_metadata([("x-cart", "taken")])
+    return message("OrderReply")(order=request.id, total_cents=sum(item * amount for item, amount in lines))
+
+
+def track(request, context):
+    seen["tracked"] += 1
+    number = 0
+    while context.is_active():
+        number += 1
+        arrived = number == request.positions
+        yield message("Position")(number=number, place=f"stop {number}", arrived=arrived)
+        if arrived:
+            return
+        time.sleep(0.005)
+    seen["left"] += 1
+
+
+def handlers():
+    for name, answer in {"GetItem": get_item, "Order": order, "Track": track}.items():
+        method = service.methods_by_name[name]
+        kind = grpc.unary_stream_rpc_method_handler if name == "Track" else grpc.unary_unary_rpc_method_handler
+        yield name, kind(
+            answer,
+            request_deserializer=message_factory.GetMessageClass(method.input_type).FromString,
+            response_serializer=lambda reply: reply.SerializeToString(),
+        )
+
+
+server = grpc.server(futures.ThreadPoolExecutor(max_workers=80))
+server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SHOP, dict(handlers()))])
+reflection.enable_server_reflection([SHOP, reflection.SERVICE_NAME], server, pool=pool)
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+print(json.dumps({"port": port}), flush=True)
+sys.stdin.read()
+server.stop(0.5).wait()
+print(json.dumps(seen), flush=True)
