@@ -46,8 +46,11 @@ pub struct Broken {
     pub kind: FailureKind,
     /// Not one byte of a response had come.
     pub silent: bool,
-    /// Not one byte of the request had left.
+    /// Not one byte of the request had left, or none that the server has looked at.
     pub unsent: bool,
+    /// The server says that it has not looked at it: because it leaves, or because more came at once than it takes,
+    /// which nobody knows before its first word (RFC 9113, sections 5.1.2 and 8.7).
+    pub refused: bool,
     /// It had carried a request before, so its end may have crossed this one on the way (RFC 9112, section 9.3.1).
     pub reused: bool,
 }
@@ -242,6 +245,7 @@ impl Connection {
             },
             silent: !self.heard,
             unsent: !self.written,
+            refused: false,
             reused: self.reused,
         }
     }

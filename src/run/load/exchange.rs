@@ -381,7 +381,8 @@ impl Shard {
         let state = &mut self.passes[pass];
         let lost = broken.kind == FailureKind::Reset && broken.silent;
         // As browsers do: an idle connection may have been closed just then (RFC 9112, section 9.3.1).
-        if broken.reused && !state.resent && (broken.unsent || (lost && compiled.is_idempotent())) {
+        let crossed = broken.reused && (broken.unsent || (lost && compiled.is_idempotent()));
+        if (broken.refused || crossed) && !state.resent {
             state.resent = true;
             state.begin_answer();
             state.sent |= !broken.unsent;

@@ -36,6 +36,8 @@ pub struct Told {
     pub body: Captured,
     /// Why there is no whole answer; none when there is one.
     pub failure: Option<FailureKind>,
+    /// The server says that it has not looked at the request (RFC 9113, section 8.7).
+    pub refused: bool,
     /// When what the step came for began to come, microseconds since t0; none where that is the first byte.
     pub heard_us: Option<u64>,
     /// The connection, where it can carry another exchange.
@@ -113,11 +115,6 @@ impl Ear {
     /// The request leaves.
     pub fn write(&self) {
         self.written.store(true, Ordering::Relaxed);
-    }
-
-    /// The server has not looked at what has left.
-    pub fn take_back(&self) {
-        self.written.store(false, Ordering::Relaxed);
     }
 
     /// Some of the request has left.

@@ -118,7 +118,8 @@ impl Shard {
             let broken = Broken {
                 kind,
                 silent: ear.heard_us().is_none(),
-                unsent: !ear.has_written(),
+                unsent: told.refused || !ear.has_written(),
+                refused: told.refused,
                 // A session's connection carried its handshake, and cannot be replaced.
                 reused: self.transport.is_reused(connection) && !self.is_in_session(pass),
             };

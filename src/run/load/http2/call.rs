@@ -32,7 +32,7 @@ pub async fn exchange(
         };
     };
     let told = converse(&hold, request, message, &ear, clock, &call).await;
-    settled(&hold, &ear, told)
+    settled(&hold, told)
 }
 
 async fn converse(

@@ -32,21 +32,21 @@ pub async fn exchange(hold: Hold, request: Vec<u8>, https: bool, ear: Arc<Ear>, 
         return Told::failed(FailureKind::Protocol);
     };
     let told = converse(&hold, request, body, &ear, clock).await;
-    settled(&hold, &ear, told)
+    settled(&hold, told)
 }
 
 /// What an exchange came to, whose connection and request are dealt with as its error says.
-fn settled(hold: &Hold, ear: &Ear, told: Result<Told, h2::Error>) -> Told {
+fn settled(hold: &Hold, told: Result<Told, h2::Error>) -> Told {
     match told {
         Ok(told) => told,
         Err(error) => {
-            if is_unprocessed(&error) {
-                ear.take_back();
-            }
             if !error.is_reset() {
                 hold.leave();
             }
-            Told::failed(failure(&error))
+            Told {
+                refused: is_unprocessed(&error),
+                ..Told::failed(failure(&error))
+            }
         }
     }
 }
