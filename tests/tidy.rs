@@ -157,3 +157,37 @@ fn tidy_the_sdk_stays_in_aws() {
         .collect();
     assert!(all.is_empty(), "the SDK is named in {}", all.join(", "));
 }
+
+/// Dependencies of the root manifest that the fuzz crate's lock file does not give to `tenfold`.
+fn not_followed(manifest: &str, fuzz_lock: &str) -> Vec<String> {
+    let entries = fuzz_lock.split("[[package]]");
+    let own = entries
+        .filter(|entry| entry.contains("name = \"tenfold\"\n"))
+        .collect::<String>();
+    let locked = |name: &str| {
+        let mut quoted = own.lines().filter_map(|line| line.trim().strip_prefix('"'));
+        quoted.any(|line| line.split(['"', ' ']).next() == Some(name))
+    };
+    let dependencies = manifest
+        .lines()
+        .skip_while(|line| *line != "[dependencies]")
+        .skip(1)
+        .take_while(|line| !line.starts_with('['))
+        .filter_map(|line| line.split_once(" = "));
+    let missing = dependencies.map(|(name, _)| name).filter(|name| !locked(name));
+    missing.map(str::to_owned).collect()
+}
+
+#[test]
+fn tidy_the_fuzz_targets_lock_file_follows_the_dependencies() {
+    let lock = include_str!("../fuzz/Cargo.lock");
+    let missing = not_followed(include_str!("../Cargo.toml"), lock);
+    let remedy = "run `cargo metadata` in fuzz/ and commit its lock file";
+    assert!(
+        missing.is_empty(),
+        "{} not in fuzz/Cargo.lock: {remedy}",
+        missing.join(", ")
+    );
+    let manifest = "[dependencies]\nclap = \"4\"\nunheard-of = \"1\"\n\n[dev-dependencies]\nother = \"1\"\n";
+    assert_eq!(not_followed(manifest, lock), ["unheard-of"], "the check can fail");
+}
