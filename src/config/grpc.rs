@@ -10,7 +10,6 @@ use super::error::{Mistake, Sink};
 use super::journey::{self, Journey, Step, Usual};
 use super::nearest::suggest;
 use super::node::Node;
-use super::protobuf::Services;
 use super::protocol::{GrpcStep, Protocol};
 use super::source::Spanned;
 use super::template::{Holes, Piece};
@@ -185,16 +184,8 @@ pub(super) fn check(journeys: &[Journey], client: &Client, described: bool, sink
             sink.push(Mistake::at(place, "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1").hint(hint));
         }
         if !described {
-            let hint =
-                "add `grpc: { proto: [shop.proto] }`, { descriptors: shop.pb } or { reflection: true } to the profile";
+            let hint = "add `grpc: { proto: [shop.proto] }` or { descriptors: shop.pb } to the profile";
             sink.push(Mistake::at(place, "nothing describes the service that is called").hint(hint));
         }
     }
-}
-
-/// Whether anything is called that `services` has not described yet.
-#[must_use]
-pub fn awaits_reflection(services: Option<&Services>, journeys: &[Journey]) -> bool {
-    let calls = |journey: &Journey| journey.steps.iter().any(|step| step.call.is_some());
-    matches!(services, Some(Services::Reflection)) && journeys.iter().any(calls)
 }

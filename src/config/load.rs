@@ -3,7 +3,6 @@
 use super::error::{ConfigErrors, Mistake, Sink};
 use super::experiment::{self, Experiment};
 use super::files::{self, Files};
-use super::grpc;
 use super::message;
 use super::nearest::suggest;
 use super::node::{self, Node, Value};
@@ -60,20 +59,6 @@ pub struct Config {
 }
 
 impl Config {
-    /// Whether the target has to say what its services look like before the run can begin.
-    #[must_use]
-    pub fn awaits_reflection(&self) -> bool {
-        grpc::awaits_reflection(self.profile.services.as_ref(), &self.profile.journeys)
-    }
-
-    /// The same with what the target said, a FileDescriptorSet, or what is wrong with its calls then.
-    pub fn with_services(mut self, services: Vec<u8>) -> Result<Self, ConfigErrors> {
-        let mut sink = Sink::default();
-        message::check(&self.profile.journeys, &services, &mut sink);
-        self.profile.services = Some(Services::Described(services));
-        sink.finish(Some(self))
-    }
-
     /// The lab's complaint about its section, at the line of that key; `path` is dotted and begins with `lab`.
     #[must_use]
     pub fn lab_mistake(&self, path: &str, message: &str) -> ConfigErrors {
@@ -166,7 +151,7 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
-        if let Some(Services::Described(services)) = &profile.services {
+        if let Some(Services(services)) = &profile.services {
             message::check(&profile.journeys, services, &mut sink);
         }
     }

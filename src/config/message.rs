@@ -306,12 +306,12 @@ mod tests {
                 "x.yaml:4:",
             ),
             (
-                "grpc: { proto: [shop.proto], reflection: true }",
+                "grpc: { proto: [shop.proto], descriptors: shop.pb }",
                 "{ http: 2 }",
                 "in one way",
                 "x.yaml:2:",
             ),
-            ("grpc: { reflection: false }", "{ http: 2 }", "in one way", "x.yaml:2:"),
+            ("grpc: { reflection: true }", "{ http: 2 }", "is not asked", "x.yaml:2:"),
             ("grpc: { proto: [] }", "{ http: 2 }", "no file describes", "x.yaml:2:"),
             ("grpc: { include: [a] }", "{ http: 2 }", "there are none", "x.yaml:2:"),
             (

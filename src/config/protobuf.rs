@@ -1,5 +1,5 @@
-//! Where the descriptions of gRPC's services come from: `grpc: { proto, include }`, `{ descriptors }` or
-//! `{ reflection: true }` of a profile. Compiles the `.proto` files that the caller has read; asks no server.
+//! Where the descriptions of gRPC's services come from: `grpc: { proto, include }` or `{ descriptors }` of a profile.
+//! Compiles the `.proto` files that the caller has read; asks no server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,14 +26,9 @@ pub struct ProtoReferences {
     pub include: Vec<Reference>,
 }
 
-/// What the services of the target look like.
+/// What the services of the target look like: a FileDescriptorSet, whole with what it imports.
 #[derive(Clone, Debug)]
-pub enum Services {
-    /// Described in files: a FileDescriptorSet.
-    Described(Vec<u8>),
-    /// The target is asked before the run begins.
-    Reflection,
-}
+pub struct Services(pub Vec<u8>);
 
 /// What has to be read for the `grpc` of a profile besides its descriptor set.
 pub(super) fn references(root: &Node, sink: &mut Sink) -> ProtoReferences {
@@ -63,7 +58,7 @@ pub(super) fn services(node: &Node, files: &Files, protos: &Protos, sink: &mut S
     let proto = fields.take("proto");
     let include = fields.take("include");
     let descriptors = fields.take("descriptors");
-    let reflection = fields.take("reflection").and_then(|node| decode::boolean(node, sink));
+    let reflection = fields.take("reflection");
     fields.finish(sink);
     if let (Some(include), None) = (include, proto) {
         let message = "`include` is where `proto` files find what they import, and there are none";
@@ -72,13 +67,17 @@ pub(super) fn services(node: &Node, files: &Files, protos: &Protos, sink: &mut S
     if let Some(include) = include {
         decode::list(include, "include", sink);
     }
-    match (proto, descriptors, reflection) {
-        (Some(node), None, None) => compiled(node, protos, sink).map(Services::Described),
-        (None, Some(node), None) => described(node, files, sink).map(Services::Described),
-        (None, None, Some(true)) => Some(Services::Reflection),
+    if let Some(reflection) = reflection {
+        let hint = "write { proto: [shop.proto] }, or { descriptors: shop.pb } with what its reflection says";
+        let message = "the target is not asked what its services look like";
+        sink.push(Mistake::at(&reflection.place, message).hint(hint));
+        return None;
+    }
+    match (proto, descriptors) {
+        (Some(node), None) => compiled(node, protos, sink).map(Services),
+        (None, Some(node)) => described(node, files, sink).map(Services),
         _ => {
-            let hint =
-                "write { proto: [shop.proto], include: [protos] }, { descriptors: shop.pb } or { reflection: true }";
+            let hint = "write { proto: [shop.proto], include: [protos] } or { descriptors: shop.pb }";
             sink.push(Mistake::at(&node.place, "services are described in one way").hint(hint));
             None
         }

@@ -226,8 +226,6 @@ pub struct StagePlan {
 pub enum ServicesPlan {
     /// A FileDescriptorSet, whole with what it imports.
     Descriptors(#[serde(with = "in_base64")] Vec<u8>),
-    /// The target says it before the run begins.
-    Reflection,
 }
 
 /// A ledger: how an acknowledged write is read back.

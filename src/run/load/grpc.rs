@@ -79,7 +79,7 @@ impl Services {
                 let pool = pool.map_err(|problem| CallError::Services(problem.to_string()))?;
                 Ok(Self(Some(pool)))
             }
-            Some(ServicesPlan::Reflection) | None => Ok(Self(None)),
+            None => Ok(Self(None)),
         }
     }
 
