@@ -97,6 +97,8 @@ async fn the_rounds_of_a_range_are_drawn_and_the_same_seed_draws_the_same() {
         };
         let mut plan = once(server.address, &["/a", "/b"], vec![Flow::Request(0), some]);
         plan.stages[0].level = 300.0;
+        // Those of the last instant would be cut off.
+        stage(&mut plan, 0.0, Duration::ZERO, Duration::from_secs(1));
         asked.lock().unwrap().clear();
         run(plan).await;
         assert_eq!(count(&asked, "/a"), 300);
