@@ -100,8 +100,7 @@ impl Checks {
                 Source::Regex(text) => checks.from_body.push((number, FromBody::Regex(compiler.regex(text)?))),
             }
         }
-        let head = !checks.headers.is_empty() || !checks.from_head.is_empty();
-        let any = head || checks.needs_body() || checks.size.is_some() || checks.within_us.is_some();
+        let any = checks.need_head() || checks.needs_body() || checks.size.is_some() || checks.within_us.is_some();
         Ok(any.then_some(checks))
     }
 
@@ -109,6 +108,12 @@ impl Checks {
     #[must_use]
     pub fn needs_body(&self) -> bool {
         !self.json.is_empty() || !self.body.is_empty() || !self.from_body.is_empty()
+    }
+
+    /// Whether they look at a field of the head.
+    #[must_use]
+    pub fn need_head(&self) -> bool {
+        !self.headers.is_empty() || !self.from_head.is_empty()
     }
 
     /// Whether a later step waits for something of this answer.

@@ -7,7 +7,7 @@ use super::book::Write;
 use super::checks::{CAPTURE_MAX, Checks};
 use super::connection::{Broken, Happened, connect_failure};
 use super::grpc::UNAUTHENTICATED;
-use super::http1::{Head, Receiver};
+use super::http1::{Found, Head, Known, Receiver};
 use super::ids::{Ids, Unique};
 use super::jar;
 use super::measure::{Finished, Recorder};
@@ -37,10 +37,19 @@ pub(super) enum Ending {
     NotSent,
 }
 
+/// What is taken from the head of an answer to a step that looks at no field of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeadTold {
+    status: u16,
+    served: usize,
+    codings: Codings,
+}
+
 /// Takes down what an answer says.
 pub(super) struct Answer<'a> {
     pub(super) pass: &'a mut Pass,
     pub(super) recorder: &'a mut Recorder,
+    pub(super) heads: &'a mut Known<HeadTold>,
     pub(super) served_by: Option<&'a str>,
     pub(super) step: &'a CompiledStep,
 }
@@ -74,6 +83,25 @@ impl Receiver for Answer<'_> {
         if self.step.checks.as_ref().is_some_and(Checks::needs_body) {
             self.pass.keep_body(piece);
         }
+    }
+
+    #[inline]
+    fn recall(&mut self, input: &[u8]) -> Option<(usize, Found)> {
+        if self.step.looks_at_heads {
+            return None;
+        }
+        let (length, found, told) = self.heads.recall(input)?;
+        (self.pass.status, self.pass.served, self.pass.codings) = (told.status, told.served, told.codings);
+        Some((length, found))
+    }
+
+    fn learn(&mut self, bytes: &[u8], head: &Head<'_>, found: Found) {
+        let told = HeadTold {
+            status: self.pass.status,
+            served: self.pass.served,
+            codings: codings(head),
+        };
+        self.heads.learn(bytes, found, told);
     }
 }
 
@@ -310,6 +338,7 @@ impl Shard {
         let mut answer = Answer {
             pass: &mut self.passes[pass],
             recorder: &mut self.recorder,
+            heads: &mut self.heads,
             served_by: self.common.served_by.as_deref(),
             step: &self.common.steps[step],
         };

@@ -186,13 +186,12 @@ impl Pass {
         self.body.extend_from_slice(&piece[..piece.len().min(room)]);
     }
 
-    /// A pass that begins; the same seed, number and pass make the same choices.
-    #[must_use]
-    pub fn new(owner: Owner, class: u8, seed: u64, number: u64, pass: u32) -> Self {
-        let choices = choices(seed, number, pass);
+    /// A row that no pass was in yet.
+    fn empty() -> Self {
+        let choices = choices(0, 0, 0);
         Self {
-            owner,
-            class,
+            owner: Owner::Arrival,
+            class: 0,
             journey: 0,
             at: 0,
             step: NO_STEP,
@@ -226,6 +225,15 @@ impl Pass {
             values: Vec::new(),
         }
     }
+
+    /// A pass begins in this row. What belongs to a request is set by [`Pass::begin_request`].
+    #[inline]
+    fn begin(&mut self, owner: Owner, class: u8, choices: fastrand::Rng) {
+        (self.owner, self.class, self.choices) = (owner, class, choices);
+        (self.at, self.step, self.place, self.own) = (0, NO_STEP, Place::Nowhere, None);
+        self.rounds.clear();
+        self.groups.clear();
+    }
 }
 
 /// All passes of a shard.
@@ -236,21 +244,16 @@ pub struct Passes {
 }
 
 impl Passes {
-    /// Keeps a pass until [`Passes::end`]; its row's memory for values and bodies is used again.
+    /// A pass begins and lasts until [`Passes::end`]; its row's memory for values and bodies is used again. The same
+    /// `choices` make the same pass.
     #[inline]
-    pub fn begin(&mut self, pass: Pass) -> u32 {
-        match self.free.pop() {
-            Some(row) => {
-                let used = &mut self.rows[row as usize];
-                let (values, body) = (std::mem::take(&mut used.values), std::mem::take(&mut used.body));
-                *used = Pass { values, body, ..pass };
-                row
-            }
-            None => {
-                self.rows.push(pass);
-                u32::try_from(self.rows.len() - 1).expect("lines and connections are bounded, so passes are")
-            }
-        }
+    pub fn begin(&mut self, owner: Owner, class: u8, choices: fastrand::Rng) -> u32 {
+        let row = self.free.pop().unwrap_or_else(|| {
+            self.rows.push(Pass::empty());
+            u32::try_from(self.rows.len() - 1).expect("lines and connections are bounded, so passes are")
+        });
+        self.rows[row as usize].begin(owner, class, choices);
+        row
     }
 
     /// The pass is over; its row will be another's.

@@ -137,6 +137,8 @@ pub struct CompiledStep {
     expect_status: Option<u16>,
     /// What it wants of an answer beyond its status; none where it wants nothing more.
     pub checks: Option<Checks>,
+    /// Somebody wants more of an answer's head than status, server and coding.
+    pub looks_at_heads: bool,
     /// How many values its journey keeps.
     pub variables: usize,
     /// The number of the value that keeps a pass's cookies; none where it keeps none.
@@ -175,6 +177,9 @@ impl CompiledStep {
             Ok(Self {
                 shape: shape(step, &method, Line::Own, &plan.target, &variables)?,
                 expect_status: grpc::wanted(step).or(step.expect.status),
+                looks_at_heads: step.redirects > 0
+                    || jar(&variables).is_some()
+                    || checks.as_ref().is_some_and(Checks::need_head),
                 variables: variables.len(),
                 jar: jar(&variables),
                 redirects_max: step.redirects,

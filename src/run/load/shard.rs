@@ -15,13 +15,15 @@ use tokio::time::Instant;
 
 use super::book::Book;
 use super::classes::Classes;
+use super::exchange::HeadTold;
 use super::feed::{Feeders, Rows};
 use super::flow::Pauses;
 use super::health::Meter;
+use super::http1::Known;
 use super::ids::Ids;
 use super::lane::Lane;
 use super::measure::{Kept, Recorder};
-use super::passes::{Owner, Pass, Passes};
+use super::passes::{Owner, Passes};
 use super::patience::Patience;
 use super::program::Program;
 use super::ready::{Bell, Ready, Token};
@@ -34,7 +36,7 @@ use super::steered::Steered;
 use super::timer::Timer;
 use super::tokens::UserTokens;
 use super::transport::{Transport, TransportSettings};
-use super::users::wait_us;
+use super::users::{choices, wait_us};
 use crate::clock::RunClock;
 use crate::plan::{ConnectionUse, LoadModel, Plan, Steering};
 use crate::recording::{Ack, Pulse};
@@ -209,6 +211,8 @@ pub(super) struct Shard {
     pub(super) tokens: UserTokens,
     pub(super) book: Book,
     pub(super) recorder: Recorder,
+    /// Heads of answers that came before.
+    pub(super) heads: Known<HeadTold>,
     meter: Meter,
     backlog: VecDeque<ShardSecond>,
     second_ends_us: u64,
@@ -218,6 +222,8 @@ pub(super) struct Shard {
     napped_in_vain: bool,
     /// There was a crowd in the last second.
     crowded: bool,
+    /// The load of a user who begins its next pass at once.
+    at_once: Option<u16>,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
     /// Users have connections of their own.
@@ -270,12 +276,14 @@ impl Shard {
                 },
                 end,
             ),
+            heads: Known::default(),
             meter: Meter::start(index == 0),
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
             napped_in_vain: false,
             crowded: false,
+            at_once: None,
             naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,
@@ -333,6 +341,7 @@ impl Shard {
                 Token::Timer => self.timer.rang(),
                 Token::Signal => self.take_signals(),
             }
+            self.begin_at_once();
         }
     }
 
@@ -507,8 +516,8 @@ impl Shard {
         };
         let owner = Owner::User { load: load as u16, row };
         let class = self.common.classes.of(number);
-        let mut pass = Pass::new(owner, class, source.seed, number, pass);
-        pass.own = own;
+        let pass = self.passes.begin(owner, class, choices(source.seed, number, pass));
+        self.passes[pass].own = own;
         self.begin(load, pass, due_us);
     }
 
@@ -536,17 +545,17 @@ impl Shard {
             self.recorder.dropped(class);
             return;
         }
-        let pass = Pass::new(Owner::Arrival, class, source.seed, number, 0);
+        let choices = choices(source.seed, number, 0);
+        let pass = self.passes.begin(Owner::Arrival, class, choices);
         self.arriving += 1;
         self.begin(load, pass, due_us);
     }
 
-    fn begin(&mut self, load: usize, mut pass: Pass, due_us: u64) {
-        let journey = self.sources[load].journeys.pick(&mut pass.choices);
-        (pass.journey, pass.begun_us) = (journey as u32, due_us);
-        let pass = self.passes.begin(pass);
+    fn begin(&mut self, load: usize, pass: u32, due_us: u64) {
         let now_us = self.now_us();
         let state = &mut self.passes[pass];
+        let journey = self.sources[load].journeys.pick(&mut state.choices);
+        (state.journey, state.begun_us) = (journey as u32, due_us);
         if !self.rows.fill(journey, &mut state.values, &mut state.choices) {
             self.leave_dry(pass);
             return;
@@ -608,13 +617,38 @@ impl Shard {
                 if !sent {
                     wait = wait.max(NOT_SENT_WAIT_US);
                 }
-                let crowd = &mut self.sources[usize::from(load)].crowd;
-                crowd.sleep(row, self.steering.awake_us(now_us), wait);
+                self.sleep(load, row, wait, now_us);
             }
             Owner::User { .. } => {}
             Owner::Arrival => self.arriving -= 1,
         }
         self.passes.end(pass);
+    }
+
+    /// A user waits for its next pass. Who does not wait at all begins it once the token under way is dealt with, while
+    /// everything about its connection is still at hand.
+    #[inline]
+    fn sleep(&mut self, load: u16, row: u32, wait_us: u64, now_us: u64) {
+        let awake_us = self.steering.awake_us(now_us);
+        let source = &mut self.sources[usize::from(load)];
+        if wait_us == 0 && now_us < self.end_us && !self.steering.paused() {
+            source.due.push_back((awake_us, row));
+            self.at_once = Some(load);
+        } else {
+            source.crowd.sleep(row, awake_us, wait_us);
+        }
+    }
+
+    /// The user who did not wait begins its next pass, or whoever of its load is due before.
+    #[inline]
+    fn begin_at_once(&mut self) {
+        if let Some(load) = self.at_once.take()
+            && !self.stopping
+            && let Some((due_us, row)) = self.sources[usize::from(load)].due.pop_front()
+        {
+            let due_us = self.steering.real_of_awake_us(due_us);
+            self.wake_user(usize::from(load), row, due_us);
+        }
     }
 
     /// A user keeps its connection while it thinks; that of an arrival leaves with it.

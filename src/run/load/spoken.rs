@@ -152,6 +152,7 @@ impl Shard {
         let mut answer = Answer {
             pass: &mut self.passes[pass],
             recorder: &mut self.recorder,
+            heads: &mut self.heads,
             served_by: self.common.served_by.as_deref(),
             step: &self.common.steps[step],
         };

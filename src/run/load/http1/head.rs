@@ -30,7 +30,7 @@ impl<'a> Head<'a> {
 
 /// How the end of a body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After this many bytes.
     Length(u64),
     /// With the last chunk.
@@ -41,8 +41,10 @@ pub(super) enum Framing {
 
 /// What a head says about the rest.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Found {
+pub struct Found {
+    /// Where the body ends.
     pub(super) framing: Framing,
+    /// Whether the connection may carry another request.
     pub(super) reusable: bool,
 }
 
@@ -67,6 +69,7 @@ pub(super) fn parse(
             httparse::Status::Partial if rest.len() > HEAD_MAX => return Err(ProtocolError::HeadTooLong),
             httparse::Status::Partial => return Ok((passed, None)),
         };
+        let bytes = &rest[..length];
         passed += length;
         let status = response.code.expect("a complete head has a status");
         if (100..200).contains(&status) && status != 101 {
@@ -79,6 +82,9 @@ pub(super) fn parse(
         let http_11 = response.version == Some(1);
         let found = read(&head, http_11, to_head)?;
         receiver.head(&head);
+        if !to_head {
+            receiver.learn(bytes, &head, found);
+        }
         return Ok((passed, Some(found)));
     }
 }

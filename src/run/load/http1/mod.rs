@@ -3,12 +3,14 @@
 
 mod chunked;
 mod head;
+mod known;
 #[cfg(test)]
 mod tests;
 
 use self::chunked::Chunked;
 use self::head::Framing;
-pub use self::head::Head;
+pub use self::head::{Found, Head};
+pub use self::known::Known;
 
 /// Bytes of a head at most, all its 1xx before it apart; nginx sends 8 KiB by default, load balancers limit at 64 KiB.
 pub const HEAD_MAX: usize = 64 * 1024;
@@ -44,6 +46,17 @@ pub trait Receiver {
     fn head(&mut self, head: &Head<'_>);
     /// A piece of the body, without chunk framing.
     fn body(&mut self, piece: &[u8]);
+
+    /// If `input` begins with a head whose meaning is known already: its length and what it says of the body. It is not
+    /// told by [`Receiver::head`] then.
+    #[inline]
+    fn recall(&mut self, _input: &[u8]) -> Option<(usize, Found)> {
+        None
+    }
+
+    /// The bytes of the head that was just told, and what it says of the body of any answer but one to a HEAD.
+    #[inline]
+    fn learn(&mut self, _bytes: &[u8], _head: &Head<'_>, _found: Found) {}
 }
 
 /// How far a response has come.
@@ -144,6 +157,10 @@ impl Reader {
         receiver: &mut impl Receiver,
     ) -> Result<Option<usize>, ProtocolError> {
         if self.kept.is_empty() {
+            if !to_head && let Some((length, found)) = receiver.recall(input) {
+                self.begin_body(&found);
+                return Ok(Some(length));
+            }
             let (passed, found) = head::parse(input, to_head, receiver)?;
             if let Some(found) = found {
                 self.begin_body(&found);
