@@ -9,6 +9,7 @@ use tokio::io::ReadBuf;
 
 use super::http1::{AtEnd, Progress, Reader, Receiver};
 use super::http2::{Joining, Seat};
+use super::lookout::Signs;
 use super::pool::Next;
 use super::ready::Bell;
 use super::stream::{Opening, Stream, Took, is_tls};
@@ -72,6 +73,8 @@ pub(super) enum Link {
 pub(super) struct Connection {
     pub(super) bell: Arc<Bell>,
     pub(super) waker: Waker,
+    /// What its socket is ready for.
+    pub(super) signs: Arc<Signs>,
     pub(super) link: Link,
     pub(super) pool: u32,
     pub(super) pass: u32,
@@ -97,6 +100,7 @@ impl Connection {
         Self {
             waker: Waker::from(Arc::clone(&bell)),
             bell,
+            signs: Arc::default(),
             link: Link::None,
             pool: 0,
             pass: NOBODY,

@@ -23,6 +23,7 @@ mod http2;
 mod ids;
 mod jar;
 mod lane;
+mod lookout;
 mod machine;
 mod measure;
 mod passes;
@@ -38,6 +39,7 @@ mod resolver;
 mod retry;
 mod seconds;
 mod shard;
+mod socket;
 mod source;
 mod spoken;
 mod steered;
@@ -49,6 +51,7 @@ mod timer;
 mod tokens;
 mod transport;
 mod users;
+
 mod websocket;
 mod wheel;
 

@@ -1,5 +1,5 @@
-//! Who has something to do: sockets, the timer and signals from other threads put their token on one list, and wake
-//! the shard once for all of them. A token stands on the list at most once, so the list is bounded by the tokens.
+//! Who has something to do: connections that are opened, tasks and signals from other threads put their token on one
+//! list, and wake the shard once for all of them. A token stands on the list at most once, so the list is bounded by the tokens.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,8 +12,8 @@ pub enum Token {
     Connection(u32),
     /// What the pass in this row does in the lane.
     Lane(u32),
-    /// The timer.
-    Timer,
+    /// Something watched.
+    Watch,
     /// A new DNS answer, the word to stop, or a turn of the wheel.
     Signal,
 }
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn a_bell_rings_once_until_it_is_hushed() {
         let ready = Ready::default();
-        let (one, two) = (ready.bell(Token::Connection(1)), ready.bell(Token::Timer));
+        let (one, two) = (ready.bell(Token::Connection(1)), ready.bell(Token::Watch));
         let mut context = Context::from_waker(Waker::noop());
         let mut out = Vec::new();
         assert!(ready.poll(&mut context, &mut out).is_pending());
@@ -111,7 +111,7 @@ mod tests {
             two.wake_by_ref();
         }
         assert!(ready.poll(&mut context, &mut out).is_ready());
-        assert_eq!(out, [Token::Connection(1), Token::Timer]);
+        assert_eq!(out, [Token::Connection(1), Token::Watch]);
         out.clear();
         one.wake_by_ref();
         assert!(ready.poll(&mut context, &mut out).is_pending(), "not hushed yet");

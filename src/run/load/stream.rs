@@ -9,18 +9,20 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::TcpSocket;
 use tokio_rustls::Connect;
 use tokio_rustls::client::TlsStream;
 
+use super::lookout::Lookout;
+use super::socket::{Socket, Watched};
 use crate::run::tls::Tls;
 
 /// An open connection.
 pub enum Stream {
     /// As it is.
-    Plain(TcpStream),
+    Plain(Socket),
     /// Encrypted; boxed, since it is many times larger.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Socket>>),
 }
 
 /// How long the stages of opening took.
@@ -38,36 +40,62 @@ pub struct Opening {
     stage: Stage,
 }
 
-/// The socket, and when it was asked for: with the first poll, since nothing is sent before.
-type Connecting = dyn Future<Output = io::Result<(TcpStream, Instant)>>;
+/// A socket that tasks will read.
+type Connecting = dyn Future<Output = io::Result<Socket>>;
+
+/// Where a connection goes and how it is watched. The socket is asked for with the first poll, since nothing is sent
+/// before.
+struct Wanted {
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    lookout: Option<Lookout>,
+}
 
 enum Stage {
-    Connecting(Pin<Box<Connecting>>),
+    Wanted(Wanted),
+    Watched {
+        socket: Option<Watched>,
+        since: Instant,
+    },
+    Connecting {
+        connecting: Pin<Box<Connecting>>,
+        since: Instant,
+    },
     Handshake {
-        connect: Box<Connect<TcpStream>>,
+        connect: Box<Connect<Socket>>,
         took: Duration,
         since: Instant,
     },
 }
 
+impl Wanted {
+    fn begin(&self) -> io::Result<Stage> {
+        let since = Instant::now();
+        Ok(match &self.lookout {
+            Some(lookout) => Stage::Watched {
+                socket: Some(Watched::connect(self.address, self.source, lookout)?),
+                since,
+            },
+            None => Stage::Connecting {
+                connecting: Box::pin(connect(self.address, self.source)),
+                since,
+            },
+        })
+    }
+}
+
 impl Opening {
-    /// Connects, and shakes hands where `tls` says so. Without delay (RFC 896): a small request would otherwise wait
-    /// for an acknowledgement.
+    /// Connects, and shakes hands where `tls` says so. The connection's shard looks at it where a `lookout` is given, else
+    /// a task may.
     #[must_use]
-    pub fn new(address: SocketAddr, source: Option<IpAddr>, tls: Option<Arc<Tls>>) -> Self {
-        let connecting = async move {
-            let since = Instant::now();
-            let stream = match source {
-                None => TcpStream::connect(address).await?,
-                Some(source) => connect_from(source, address).await?,
-            };
-            // A socket that refuses it is still usable.
-            let _ = stream.set_nodelay(true);
-            Ok((stream, since))
-        };
+    pub fn new(address: SocketAddr, source: Option<IpAddr>, tls: Option<Arc<Tls>>, lookout: Option<Lookout>) -> Self {
         Self {
             tls,
-            stage: Stage::Connecting(Box::pin(connecting)),
+            stage: Stage::Wanted(Wanted {
+                address,
+                source,
+                lookout,
+            }),
         }
     }
 
@@ -80,24 +108,22 @@ impl Opening {
     /// Goes on opening.
     pub fn poll(&mut self, context: &mut Context<'_>) -> Poll<io::Result<(Stream, Took)>> {
         loop {
-            match &mut self.stage {
-                Stage::Connecting(connecting) => {
-                    let (stream, since) = ready!(connecting.as_mut().poll(context))?;
-                    let now = Instant::now();
-                    let took = now - since;
-                    let Some(tls) = &self.tls else {
-                        let took = Took {
-                            connect: took,
-                            tls: None,
-                        };
-                        return Poll::Ready(Ok((Stream::Plain(stream), took)));
-                    };
-                    self.stage = Stage::Handshake {
-                        connect: Box::new(tls.connector.connect(tls.name.clone(), stream)),
-                        took,
-                        since: now,
-                    };
+            let (socket, since) = match &mut self.stage {
+                Stage::Wanted(wanted) => {
+                    self.stage = wanted.begin()?;
+                    continue;
                 }
+                Stage::Watched { socket, since } => {
+                    let Some(connecting) = socket else {
+                        return Poll::Pending;
+                    };
+                    ready!(connecting.poll_connected())?;
+                    match socket.take() {
+                        Some(connected) => (Socket::Watched(connected), *since),
+                        None => return Poll::Pending,
+                    }
+                }
+                Stage::Connecting { connecting, since } => (ready!(connecting.as_mut().poll(context))?, *since),
                 Stage::Handshake { connect, took, since } => {
                     let stream = ready!(Pin::new(connect.as_mut()).poll(context))?;
                     let took = Took {
@@ -106,19 +132,36 @@ impl Opening {
                     };
                     return Poll::Ready(Ok((Stream::Tls(Box::new(stream)), took)));
                 }
-            }
+            };
+            socket.set_nodelay();
+            let now = Instant::now();
+            let took = now - since;
+            let Some(tls) = &self.tls else {
+                let took = Took {
+                    connect: took,
+                    tls: None,
+                };
+                return Poll::Ready(Ok((Stream::Plain(socket), took)));
+            };
+            self.stage = Stage::Handshake {
+                connect: Box::new(tls.connector.connect(tls.name.clone(), socket)),
+                took,
+                since: now,
+            };
         }
     }
 }
 
-async fn connect_from(source: IpAddr, address: SocketAddr) -> io::Result<TcpStream> {
+async fn connect(address: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Each takes a port of its own: about 28,000 connections a source address by Linux's default.
-    socket.bind(SocketAddr::new(source, 0))?;
-    socket.connect(address).await
+    if let Some(source) = source {
+        // Each takes a port of its own: about 28,000 connections a source address by Linux's default.
+        socket.bind(SocketAddr::new(source, 0))?;
+    }
+    Ok(Socket::Tokio(socket.connect(address).await?))
 }
 
 impl Stream {
@@ -160,13 +203,10 @@ impl Stream {
     /// Ready when the socket has something to read, or has ended.
     #[inline]
     pub fn poll_readable(&self, context: &mut Context<'_>) -> Poll<()> {
-        let socket = match self {
-            Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
-        };
-        // An error shows in the read that follows.
-        let _ = ready!(socket.poll_read_ready(context));
-        Poll::Ready(())
+        match self {
+            Self::Plain(socket) => socket.poll_readable(context),
+            Self::Tls(stream) => stream.get_ref().0.poll_readable(context),
+        }
     }
 }
 

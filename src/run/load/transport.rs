@@ -2,6 +2,7 @@
 //! request. Connections are lent to whoever speaks something else. Who waits for what, and what is measured, is the
 //! shard's matter.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,6 +13,7 @@ use super::deadlines::Deadlines;
 use super::door::Door;
 use super::http1::Receiver;
 use super::http2::{Hold, Sessions};
+use super::lookout::{Event, Watch};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Ready, Token};
 use super::stream::{Opening, Stream};
@@ -46,6 +48,19 @@ pub struct Own {
     generation: u32,
 }
 
+/// What a look around saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Something happened to the connection in this slot.
+    Connection(u32),
+    /// Something happened to what is lent to this pass.
+    Lent(u32),
+    /// The timer rang.
+    Timer,
+    /// It is over.
+    Nothing,
+}
+
 /// The connections of one shard.
 pub struct Transport {
     doors: Arc<[Door]>,
@@ -55,6 +70,7 @@ pub struct Transport {
     open: u64,
     buffer: Box<[u8]>,
     ready: Ready,
+    watch: Watch,
     age_max_us: u64,
     /// When idle connections have been so for too long; none where they may be for ever.
     idle: Option<Deadlines>,
@@ -67,7 +83,7 @@ pub struct Transport {
 impl Transport {
     /// No connection is opened yet. Shards start at different turns, so that few requests spread over all addresses.
     #[must_use]
-    pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready) -> Self {
+    pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready, watch: Watch) -> Self {
         let ports: Vec<u16> = settings.doors.iter().map(|door| door.port).collect();
         Self {
             pools: Pools::new(&ports, settings.connections_max, &settings.policies, first_turn),
@@ -77,12 +93,49 @@ impl Transport {
             open: 0,
             buffer: vec![0; BUFFER].into(),
             ready,
+            watch,
             age_max_us: settings.age_max.map_or(u64::MAX, |age| age.as_micros() as u64),
             idle: settings.idle_max.map(|idle| Deadlines::new(idle.as_micros() as u64)),
             sources: Arc::clone(&settings.sources),
             turn: first_turn,
             sessions: settings.streams.map(Sessions::new),
         }
+    }
+
+    /// Sees what has happened to sockets and timer, without waiting; whether anything has.
+    #[inline]
+    pub fn look_around(&mut self) -> io::Result<bool> {
+        self.watch.look()
+    }
+
+    /// What was seen with the last look around; a connection that is gone since needs none.
+    #[inline]
+    pub fn seen(&self, index: usize) -> Option<Seen> {
+        Some(match self.watch.event(index)? {
+            Event::Timer => Seen::Timer,
+            Event::Socket { slot, generation, what } => match self.connections.get(slot as usize) {
+                Some(connection) if connection.generation == generation => {
+                    connection.signs.take(what);
+                    match connection.link {
+                        Link::Lent => Seen::Lent(connection.pass),
+                        _ => Seen::Connection(slot),
+                    }
+                }
+                _ => Seen::Nothing,
+            },
+        })
+    }
+
+    /// Has [`Token::Watch`] ring for what happens after this, once.
+    pub fn ring(&mut self) {
+        self.watch.ring();
+    }
+
+    /// Some connections are read by tasks, which need their turns of the runtime.
+    #[must_use]
+    #[inline]
+    pub fn has_tasks(&self) -> bool {
+        self.sessions.is_some()
     }
 
     /// Users of a class got a new DNS answer.
@@ -267,12 +320,20 @@ impl Transport {
         self.turn = self.turn.wrapping_add(1);
         let index = self.free.pop().unwrap_or_else(|| self.add());
         let door = self.pools.door(pool);
-        let open = || Opening::new(address, source, self.doors[door as usize].tls.clone());
+        let tls = || self.doors[door as usize].tls.clone();
+        let connection = &mut self.connections[index as usize];
         let link = match &mut self.sessions {
-            Some(sessions) if door == 0 => Link::Joining(sessions.join(pool, open)),
-            _ => Link::Opening(open()),
+            // Its frames are read and written by a task.
+            Some(sessions) if door == 0 => {
+                Link::Joining(sessions.join(pool, || Opening::new(address, source, tls(), None)))
+            }
+            _ => {
+                let signs = Arc::clone(&connection.signs);
+                let lookout = self.watch.lookout(index, connection.generation, signs);
+                Link::Opening(Opening::new(address, source, tls(), Some(lookout)))
+            }
         };
-        self.connections[index as usize].begin(link, pool, pass);
+        connection.begin(link, pool, pass);
         index
     }
 
