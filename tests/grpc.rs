@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
 
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -15,7 +16,7 @@ pub const EXAMPLES: [&str; 1] = ["grpc"];
 struct Server {
     process: Child,
     stdout: BufReader<ChildStdout>,
-    port: u64,
+    url: String,
     dir: TempDir,
 }
 
@@ -43,13 +44,42 @@ impl Ran {
 
 impl Server {
     fn start() -> Self {
+        Self::in_dir(TempDir::new().expect("a directory"), "http", &[])
+    }
+
+    /// With a certificate for this name by the authority in `ca.pem`.
+    fn over_tls(name: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Who signs has another name than who is signed; OpenSSL takes them for one otherwise.
+        params.distinguished_name.push(DnType::CommonName, "authority");
+        let authority =
+            CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("an authority");
+        let key = KeyPair::generate().expect("a key");
+        let server = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let server = server.signed_by(&key, &authority).expect("a certificate");
+        for (file, text) in [
+            ("ca.pem", authority.pem()),
+            ("server.pem", server.pem()),
+            ("server.key", key.serialize_pem()),
+        ] {
+            std::fs::write(dir.path().join(file), text).expect("it is written");
+        }
+        let tls = dir.path().display().to_string();
+        Self::in_dir(dir, "https", &["--tls", &tls])
+    }
+
+    fn in_dir(dir: TempDir, scheme: &str, arguments: &[&str]) -> Self {
         let set = protox::compile(["shop.proto"], ["profiles/examples/protos"]).expect("the example compiles");
         let descriptors = dir.path().join("shop.pb");
         std::fs::write(&descriptors, prost::Message::encode_to_vec(&set)).expect("a file");
         let mut process = venv("python")
             .arg("tests/independent/grpc_server.py")
             .arg(&descriptors)
+            .args(arguments)
+            // Handshakes that fail are what some tests are about.
+            .env("GRPC_VERBOSITY", "NONE")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -59,22 +89,22 @@ impl Server {
         stdout.read_line(&mut line).expect("it says its port");
         let ports: Value = serde_json::from_str(&line).expect("a port");
         Self {
-            port: ports["port"].as_u64().expect("a port"),
+            url: format!("{scheme}://127.0.0.1:{}", ports["port"]),
             process,
             stdout,
             dir,
         }
     }
 
-    fn descriptors(&self) -> PathBuf {
-        self.dir.path().join("shop.pb")
+    fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
     }
 
     fn run(mut self, set: &[&str]) -> Ran {
         let out = self.dir.path().join("run");
         let output = tenfold()
             .args(["run", "profiles/examples/grpc.yaml", "--quiet", "--target"])
-            .arg(format!("http://127.0.0.1:{}", self.port))
+            .arg(&self.url)
             .arg("--out")
             .arg(&out)
             .args(["--set", "honesty.lag_p99=2s"])
@@ -120,10 +150,34 @@ fn example_grpc_calls_methods_and_uses_their_answers() {
 fn grpc_services_may_be_described_by_a_set_of_descriptors() {
     let _turn = machine();
     let server = Server::start();
-    let descriptors = format!("grpc={{ descriptors: {} }}", server.descriptors().display());
+    let descriptors = format!("grpc={{ descriptors: {} }}", server.file("shop.pb").display());
     let ran = server.run(&[&descriptors, "stages.0.hold=1s"]);
     assert_eq!(ran.code, Some(0), "{}", ran.told);
     assert!(ran.seen("carts") > 50, "{}", ran.seen);
+}
+
+#[test]
+fn grpc_goes_through_tls_that_is_verified() {
+    let _turn = machine();
+    let ca = |server: &Server| format!("client.tls.ca={}", server.file("ca.pem").display());
+    let server = Server::over_tls("127.0.0.1");
+    let believed = ca(&server);
+    let ran = server.run(&[&believed, "stages.0.hold=1s"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
+    assert!(ran.seen("carts") > 50, "{}", ran.seen);
+
+    let wrong_name = Server::over_tls("shop.example.com");
+    let believed = ca(&wrong_name);
+    for (server, set) in [(wrong_name, vec![&*believed]), (Server::over_tls("127.0.0.1"), vec![])] {
+        let ran = server.run(&[&set[..], &["stages.0.hold=1s"]].concat());
+        assert_eq!(ran.code, Some(1), "{}", ran.told);
+        assert_eq!(ran.errors(), ["tls"]);
+        assert_eq!(ran.seen("items"), 0);
+    }
+    let named = Server::over_tls("shop.example.com");
+    let believed = ca(&named);
+    let ran = named.run(&[&believed, "client.tls.server_name=shop.example.com", "stages.0.hold=1s"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
 }
 
 #[test]

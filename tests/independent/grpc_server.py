@@ -1,7 +1,10 @@
 """The shop of profiles/examples/protos by grpcio: a server that owes tenfold nothing. Takes the path of a descriptor set,
-prints its port, serves until its standard input ends, and then prints what it has seen."""
+prints its port, serves until its standard input ends, and then prints what it has seen. With --tls it has the certificate
+server.pem and the key server.key of that directory."""
 
+import argparse
 import json
+import pathlib
 import sys
 import time
 from concurrent import futures
@@ -13,8 +16,13 @@ from grpc_reflection.v1alpha import reflection
 SHOP = "shop.v1.Shop"
 seen = {"items": 0, "orders": {}, "carts": 0, "deadlines": 0, "tracked": 0, "left": 0, "reflected": 0}
 
+parser = argparse.ArgumentParser()
+parser.add_argument("descriptors")
+parser.add_argument("--tls", type=pathlib.Path)
+arguments = parser.parse_args()
+
 pool = descriptor_pool.DescriptorPool()
-with open(sys.argv[1], "rb") as file:
+with open(arguments.descriptors, "rb") as file:
     for proto in descriptor_pb2.FileDescriptorSet.FromString(file.read()).file:
         pool.Add(proto)
 service = pool.FindServiceByName(SHOP)
@@ -77,7 +85,11 @@ def handlers():
 server = grpc.server(futures.ThreadPoolExecutor(max_workers=80))
 server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(SHOP, dict(handlers()))])
 reflection.enable_server_reflection([SHOP, reflection.SERVICE_NAME], server, pool=pool)
-port = server.add_insecure_port("127.0.0.1:0")
+if arguments.tls:
+    pair = [(arguments.tls / name).read_bytes() for name in ("server.key", "server.pem")]
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([pair]))
+else:
+    port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 print(json.dumps({"port": port}), flush=True)
 sys.stdin.read()
