@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::{machine, tenfold, venv};
 
 /// The profiles that are run here.
-pub const EXAMPLES: [&str; 1] = ["grpc"];
+pub const EXAMPLES: [&str; 2] = ["grpc", "grpc-streams"];
 
 struct Server {
     process: Child,
@@ -100,10 +100,14 @@ impl Server {
         self.dir.path().join(name)
     }
 
-    fn run(mut self, set: &[&str]) -> Ran {
+    fn run(self, set: &[&str]) -> Ran {
+        self.run_profile("grpc", set)
+    }
+
+    fn run_profile(mut self, name: &str, set: &[&str]) -> Ran {
         let out = self.dir.path().join("run");
         let output = tenfold()
-            .args(["run", "profiles/examples/grpc.yaml", "--quiet", "--target"])
+            .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
             .arg(&self.url)
             .arg("--out")
             .arg(&out)
@@ -144,6 +148,23 @@ fn example_grpc_calls_methods_and_uses_their_answers() {
     assert_eq!(Some(ran.seen("carts")), count.as_u64(), "metadata comes as it was sent");
     assert_eq!(Some(ran.seen("deadlines")), count.as_u64(), "so does the patience");
     assert!(ran.seen("items") > ran.seen("carts"), "{}", ran.seen);
+}
+
+#[test]
+fn example_grpc_streams_are_read_to_their_end_or_left() {
+    let _turn = machine();
+    let ran = Server::start().run_profile("grpc-streams", &[]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
+    assert!(ran.errors().is_empty(), "{:?}", ran.errors());
+    let (tracked, left) = (ran.seen("tracked"), ran.seen("left"));
+    assert!(tracked > 100, "{}", ran.seen);
+    // Two of three are left, and each user's last may be.
+    assert!(left.abs_diff(tracked * 2 / 3) <= 20, "{}", ran.seen);
+
+    let ends = "journeys.parcel.steps.0.until={ messages: 5 }";
+    let ran = Server::start().run_profile("grpc-streams", &[ends, "stages.0.hold=1s"]);
+    assert_eq!(ran.code, Some(1), "{}", ran.told);
+    assert_eq!(ran.errors(), ["reset"], "the stream ends before");
 }
 
 #[test]

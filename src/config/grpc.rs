@@ -1,4 +1,4 @@
-//! Steps over gRPC: `grpc: pkg.Service/Method` with `message`, `metadata`, `expect` and so on. That the method is there
+//! Steps over gRPC: `grpc: pkg.Service/Method` with `message`, `metadata`, `until`, `expect` and so on. That the method is there
 //! and its message fits is checked in `message`, once the services are described.
 
 use super::auth::{self, Auth};
@@ -10,8 +10,8 @@ use super::error::{Mistake, Sink};
 use super::journey::{self, Journey, Step, Usual};
 use super::nearest::suggest;
 use super::node::Node;
-use super::protocol::{GrpcStep, Protocol};
-use super::source::Spanned;
+use super::protocol::{GrpcStep, MessagesUntil, Protocol};
+use super::source::{Place, Spanned};
 use super::template::{Holes, Piece};
 
 /// The codes of gRPC in order, from 0 (gRPC, "Status codes and their use in gRPC").
@@ -45,6 +45,8 @@ pub struct Call {
     pub method: Spanned<String>,
     /// The message; an empty one when none.
     pub(super) message: Option<Node>,
+    /// Where it is said how long its answer is read, which only streams have.
+    pub(super) until: Option<Place>,
 }
 
 /// A step with `grpc`, whose other keys are in `fields`.
@@ -73,6 +75,10 @@ pub(super) fn step(
     }
     journey::signs_in(auth, &mut headers);
     let mut grpc = GrpcStep::default();
+    let until_node = fields.take("until");
+    if let Some(until) = until_node.and_then(|node| until(node, sink)) {
+        grpc.until = until;
+    }
     let expect = fields
         .take("expect")
         .map(|node| expect(node, &mut grpc, sink))
@@ -108,6 +114,7 @@ pub(super) fn step(
         call: Some(Box::new(Call {
             method,
             message: message.cloned(),
+            until: until_node.map(|node| node.place.clone()),
         })),
         ..Step::default()
     })
@@ -157,6 +164,24 @@ fn expect(node: &Node, grpc: &mut GrpcStep, sink: &mut Sink) -> Expect {
         }
     }
     expect
+}
+
+fn until(node: &Node, sink: &mut Sink) -> Option<MessagesUntil> {
+    let mut fields = Fields::of(node, "`until`", sink)?;
+    let messages = fields.take("messages").and_then(|node| decode::count(node, sink));
+    let length = fields.take("for").and_then(|node| decode::duration(node, sink));
+    let end = fields.take("end").and_then(|node| decode::boolean(node, sink));
+    fields.finish(sink);
+    match (messages, length, end) {
+        (Some(messages @ 1..), None, None) => Some(MessagesUntil::Messages(messages)),
+        (None, Some(length), None) if !length.is_zero() => Some(MessagesUntil::For(length)),
+        (None, None, Some(true)) => Some(MessagesUntil::End),
+        _ => {
+            let hint = "write one of { messages: 5 }, { for: 10s } and { end: true }";
+            sink.push(Mistake::at(&node.place, "a stream is left for one reason").hint(hint));
+            None
+        }
+    }
 }
 
 /// A code by its name or number.

@@ -56,10 +56,11 @@ fn call(method: &MethodDescriptor, call: &Call, sink: &mut Sink) {
         sink.push(Mistake::at(place, format!("{name} takes a stream of messages, which no step sends")).hint(hint));
         return;
     }
-    if method.is_server_streaming() {
-        let message = format!("{name} answers with a stream of messages, which no step reads");
-        sink.push(Mistake::at(place, message).hint("call a method that answers once"));
-        return;
+    if let Some(until) = &call.until
+        && !method.is_server_streaming()
+    {
+        let message = format!("{name} answers with one message, so there is no stream to leave");
+        sink.push(Mistake::at(until, message).hint("remove `until`, or call a method that answers with a stream"));
     }
     let Some(node) = &call.message else { return };
     let before = sink.mistakes.len();
@@ -201,6 +202,7 @@ fn word(kind: &Kind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::protocol::{GrpcStep, MessagesUntil, Protocol};
     use crate::config::{Config, ConfigErrors, Protos, Sources, load};
 
     const SHOP: &str = include_str!("../../profiles/examples/protos/shop.proto");
@@ -245,6 +247,32 @@ mod tests {
     }
 
     #[test]
+    fn streams_are_read_until_they_end_or_their_user_has_seen_enough() {
+        let second = std::time::Duration::from_secs(1);
+        for (until, read) in [
+            ("", MessagesUntil::End),
+            (", until: { end: true }", MessagesUntil::End),
+            (", until: { messages: 5 }", MessagesUntil::Messages(5)),
+            (", until: { for: 1s }", MessagesUntil::For(second)),
+        ] {
+            let config = loaded(&format!("[{{ grpc: shop.v1.Shop/Track{until} }}]"));
+            let config = config.unwrap_or_else(|errors| panic!("{until}: {errors}"));
+            let protocol = &config.profile.journeys[0].steps[0].protocol;
+            let step = GrpcStep {
+                until: read.clone(),
+                ..GrpcStep::default()
+            };
+            assert_eq!(*protocol, Protocol::Grpc(step), "{until}");
+            let stays = if read == MessagesUntil::For(second) {
+                second
+            } else {
+                std::time::Duration::ZERO
+            };
+            assert_eq!(protocol.stays(), stays);
+        }
+    }
+
+    #[test]
     fn wrong_calls_are_told_with_place_and_remedy() {
         let call = |call: &str| format!("[{{ {call} }}]");
         let of = |expect: &str| format!("[{{ grpc: shop.v1.Shop/GetItem, expect: {expect} }}]");
@@ -253,6 +281,30 @@ mod tests {
             (call("grpc: shop.v1.Shop/GetItems"), "did you mean \"GetItem\"?"),
             (call("grpc: Shop"), "is no method of a service"),
             (call("grpc: shop.v1.Shop/OrderMany"), "takes a stream of messages"),
+            (
+                call("grpc: shop.v1.Shop/OrderMany, until: { messages: 1 }"),
+                "takes a stream of messages",
+            ),
+            (
+                call("grpc: shop.v1.Shop/GetItem, until: { messages: 1 }"),
+                "answers with one message",
+            ),
+            (
+                call("grpc: shop.v1.Shop/GetItem, until: { end: true }"),
+                "remove `until`",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { messages: 0 }"),
+                "left for one reason",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { messages: 1, for: 1s }"),
+                "write one of { messages: 5 }",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { events: 1 }"),
+                "unknown key \"events\"",
+            ),
             (call("grpc: shop.v1.Shop/GetItem, json: {}"), "unknown key \"json\""),
             (
                 call("grpc: shop.v1.Shop/GetItem, metadata: { grpc-timeout: 1S }"),

@@ -35,7 +35,7 @@ pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
 pub use crate::config::oauth2::{CredentialsIn, TokenUse};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
-pub use crate::config::protocol::{EventsUntil, GrpcStep, Protocol, TcpStep, TcpUntil, WebSocketStep};
+pub use crate::config::protocol::{EventsUntil, GrpcStep, MessagesUntil, Protocol, TcpStep, TcpUntil, WebSocketStep};
 pub use crate::config::retry::{Retries, RetryOn};
 pub use crate::config::stages::Spacing;
 pub use crate::config::tls::{Identity, TlsSettings};

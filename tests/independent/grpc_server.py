@@ -60,15 +60,18 @@ def order(request, context):
 
 def track(request, context):
     seen["tracked"] += 1
+    arrived = []
+    # Whether its caller has left before it had arrived.
+    context.add_callback(lambda: seen.update(left=seen["left"] + (not arrived)))
     number = 0
     while context.is_active():
         number += 1
-        arrived = number == request.positions
-        yield message("Position")(number=number, place=f"stop {number}", arrived=arrived)
+        if number == request.positions:
+            arrived.append(True)
+        yield message("Position")(number=number, place=f"stop {number}", arrived=bool(arrived))
         if arrived:
             return
         time.sleep(0.005)
-    seen["left"] += 1
 
 
 def handlers():
