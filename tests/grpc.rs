@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::{machine, tenfold, venv};
 
 /// The profiles that are run here.
-pub const EXAMPLES: [&str; 2] = ["grpc", "grpc-streams"];
+pub const EXAMPLES: [&str; 3] = ["grpc", "grpc-reflection", "grpc-streams"];
 
 struct Server {
     process: Child,
@@ -24,6 +24,8 @@ struct Ran {
     code: Option<i32>,
     told: String,
     report: Value,
+    /// As it is saved; empty where nothing is.
+    plan: String,
     seen: Value,
 }
 
@@ -47,7 +49,13 @@ impl Server {
         Self::in_dir(TempDir::new().expect("a directory"), "http", &[])
     }
 
-    /// With a certificate for this name by the authority in `ca.pem`.
+    /// Which says what its services look like, by this version of reflection.
+    fn reflecting(version: &str) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        Self::in_dir(dir, "http", &["--reflection", version])
+    }
+
+    /// With a certificate for this name by the authority in `ca.pem`, and reflection.
     fn over_tls(name: &str) -> Self {
         let dir = TempDir::new().expect("a directory");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
@@ -67,7 +75,7 @@ impl Server {
             std::fs::write(dir.path().join(file), text).expect("it is written");
         }
         let tls = dir.path().display().to_string();
-        Self::in_dir(dir, "https", &["--tls", &tls])
+        Self::in_dir(dir, "https", &["--tls", &tls, "--reflection", "v1"])
     }
 
     fn in_dir(dir: TempDir, scheme: &str, arguments: &[&str]) -> Self {
@@ -128,6 +136,7 @@ impl Server {
                 String::from_utf8_lossy(&output.stderr)
             ),
             report: serde_json::from_slice(&report).unwrap_or_default(),
+            plan: std::fs::read_to_string(out.join("plan.json")).unwrap_or_default(),
             seen: serde_json::from_str(&seen).expect("JSON"),
         }
     }
@@ -175,6 +184,87 @@ fn grpc_services_may_be_described_by_a_set_of_descriptors() {
     let ran = server.run(&[&descriptors, "stages.0.hold=1s"]);
     assert_eq!(ran.code, Some(0), "{}", ran.told);
     assert!(ran.seen("carts") > 50, "{}", ran.seen);
+}
+
+#[test]
+fn example_grpc_reflection_asks_the_target_once_and_needs_no_files() {
+    let _turn = machine();
+    for (version, asked) in [("v1", 1), ("v1alpha", 1)] {
+        let ran = Server::reflecting(version).run_profile("grpc-reflection", &[]);
+        assert_eq!(ran.code, Some(0), "{version}: {}", ran.told);
+        assert!(ran.seen("items") > 50, "{version}: {}", ran.seen);
+        assert_eq!(ran.seen("reflected"), asked, "{version}");
+        assert!(
+            ran.plan.contains("\"descriptors\""),
+            "what it said is saved: {}",
+            ran.plan
+        );
+    }
+    let server = Server::over_tls("127.0.0.1");
+    let believed = format!("client.tls.ca={}", server.file("ca.pem").display());
+    let ran = server.run_profile("grpc-reflection", &[&believed]);
+    assert_eq!(ran.code, Some(0), "{}", ran.told);
+    let ran = Server::over_tls("127.0.0.1").run_profile("grpc-reflection", &[]);
+    assert_eq!((ran.code, ran.seen("items")), (Some(5), 0), "{}", ran.told);
+    assert!(ran.told.contains("no TLS"), "{}", ran.told);
+}
+
+#[test]
+fn grpc_reflection_that_is_not_there_and_calls_that_do_not_fit_are_told_before_any_load() {
+    let _turn = machine();
+    let steps = |step: &str| format!("journeys.shop.steps=[{{ {step} }}]");
+    let ran = Server::start().run_profile("grpc-reflection", &[]);
+    assert_eq!((ran.code, ran.seen("items")), (Some(2), 0), "{}", ran.told);
+    for said in [
+        "has no server reflection",
+        "grpc-reflection.yaml:3:",
+        "hint: have the target serve",
+    ] {
+        assert!(ran.told.contains(said), "{said}: {}", ran.told);
+    }
+    for (step, said) in [
+        ("grpc: shop.v1.Shp/GetItem", "did you mean \"shop.v1.Shop\"?"),
+        ("grpc: shop.v1.Shop/GetItems", "did you mean \"GetItem\"?"),
+        (
+            "grpc: shop.v1.Shop/GetItem, message: { ide: 5 }",
+            "did you mean \"id\"?",
+        ),
+        ("grpc: shop.v1.Shop/OrderMany", "takes a stream of messages"),
+    ] {
+        let ran = Server::reflecting("v1alpha").run_profile("grpc-reflection", &[&steps(step)]);
+        assert_eq!((ran.code, ran.seen("items")), (Some(2), 0), "{step}: {}", ran.told);
+        assert!(ran.told.contains(said), "{step}: {}", ran.told);
+        assert!(ran.told.contains("--> --set:1:"), "{step}: {}", ran.told);
+    }
+}
+
+#[test]
+fn grpc_reflection_asks_no_target_before_a_run_and_names_one_that_is_not_there() {
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", nowhere.local_addr().expect("an address"));
+    drop(nowhere);
+    let dir = TempDir::new().expect("a directory");
+    let ran = |command: &str| {
+        let mut tenfold = tenfold();
+        tenfold.args([command, "profiles/examples/grpc-reflection.yaml", "--target", &url]);
+        if command == "run" {
+            tenfold.arg("--out").arg(dir.path().join("run"));
+        }
+        let output = tenfold.output().expect("tenfold runs");
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&told).into_owned())
+    };
+    for command in ["validate", "plan"] {
+        let (code, told) = ran(command);
+        assert_eq!(code, Some(0), "{told}");
+        assert!(
+            told.contains("the target is asked what its services of gRPC look like"),
+            "{told}"
+        );
+    }
+    let (code, told) = ran("run");
+    assert_eq!(code, Some(5), "{told}");
+    assert!(told.contains("connection refused") && told.contains("hint: "), "{told}");
 }
 
 #[test]

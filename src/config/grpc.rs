@@ -209,7 +209,8 @@ pub(super) fn check(journeys: &[Journey], client: &Client, described: bool, sink
             sink.push(Mistake::at(place, "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1").hint(hint));
         }
         if !described {
-            let hint = "add `grpc: { proto: [shop.proto] }` or { descriptors: shop.pb } to the profile";
+            let hint =
+                "add `grpc: { proto: [shop.proto] }`, { descriptors: shop.pb } or { reflection: true } to the profile";
             sink.push(Mistake::at(place, "nothing describes the service that is called").hint(hint));
         }
     }

@@ -1,6 +1,8 @@
 //! Whether the methods that steps call are there and the messages that they send fit: fields, types, values. Holes stand
 //! for something that fits as far as their place lets them.
 
+use std::collections::BTreeSet;
+
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Value as Json, json};
 
@@ -10,11 +12,13 @@ use super::journey::Journey;
 use super::nearest::suggest;
 use super::node::{Entry, Node, Value};
 
-/// Checks all calls against `services`, a FileDescriptorSet.
-pub(super) fn check(journeys: &[Journey], services: &[u8], sink: &mut Sink) {
+/// Checks all calls against `services`, a FileDescriptorSet; `others` are names of services that it does not describe.
+pub(super) fn check(journeys: &[Journey], services: &[u8], others: &[String], sink: &mut Sink) {
     let pool = match DescriptorPool::decode(services) {
         Ok(pool) => pool,
         Err(problem) => {
+            // A target may call its things what it likes.
+            let problem = problem.to_string().replace(char::is_control, " ");
             sink.push(Mistake::anywhere(format!(
                 "the services are not described whole: {problem}"
             )));
@@ -23,17 +27,18 @@ pub(super) fn check(journeys: &[Journey], services: &[u8], sink: &mut Sink) {
     };
     let steps = journeys.iter().flat_map(|journey| &journey.steps);
     for call in steps.filter_map(|step| step.call.as_ref()) {
-        if let Some(method) = method(&pool, call, sink) {
+        if let Some(method) = method(&pool, others, call, sink) {
             self::call(&method, call, sink);
         }
     }
 }
 
-fn method(pool: &DescriptorPool, call: &Call, sink: &mut Sink) -> Option<MethodDescriptor> {
+fn method(pool: &DescriptorPool, others: &[String], call: &Call, sink: &mut Sink) -> Option<MethodDescriptor> {
     let place = &call.method.place;
     let (service_name, name) = call.method.value.split_once('/').unwrap_or_default();
     let Some(service) = pool.get_service_by_name(service_name) else {
-        let known: Vec<String> = pool.services().map(|service| service.full_name().to_owned()).collect();
+        let described = pool.services().map(|service| service.full_name().to_owned());
+        let known: BTreeSet<String> = described.chain(others.iter().cloned()).collect();
         let hint = suggest(service_name, known.iter().map(String::as_str));
         let place = place.part(0, service_name.chars().count());
         sink.push(Mistake::at(&place, format!("unknown service {service_name:?}")).hint(hint));
@@ -363,7 +368,25 @@ mod tests {
                 "in one way",
                 "x.yaml:2:",
             ),
-            ("grpc: { reflection: true }", "{ http: 2 }", "is not asked", "x.yaml:2:"),
+            (
+                "grpc: { reflection: true, descriptors: shop.pb }",
+                "{ http: 2 }",
+                "in one way",
+                "x.yaml:2:",
+            ),
+            ("grpc: { reflection: false }", "{ http: 2 }", "in one way", "x.yaml:2:"),
+            (
+                "grpc: { reflection: yes please }",
+                "{ http: 2 }",
+                "true or false",
+                "x.yaml:2:",
+            ),
+            (
+                "grpc: { reflection: true }",
+                "{}",
+                "add `client: { http: 2 }`",
+                "x.yaml:4:",
+            ),
             ("grpc: { proto: [] }", "{ http: 2 }", "no file describes", "x.yaml:2:"),
             ("grpc: { include: [a] }", "{ http: 2 }", "there are none", "x.yaml:2:"),
             (

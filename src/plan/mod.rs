@@ -52,7 +52,7 @@ pub use inventory::{
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
 pub use oauth2::OAuth2Plan;
-pub use print::print;
+pub use print::{ASKED_LATER, print};
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
 
@@ -226,6 +226,8 @@ pub struct StagePlan {
 pub enum ServicesPlan {
     /// A FileDescriptorSet, whole with what it imports.
     Descriptors(#[serde(with = "in_base64")] Vec<u8>),
+    /// As the target says when the run begins; nothing runs by this.
+    Reflection,
 }
 
 /// A ledger: how an acknowledged write is read back.

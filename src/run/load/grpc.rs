@@ -81,7 +81,8 @@ impl Services {
                 let pool = pool.map_err(|problem| CallError::Services(problem.to_string()))?;
                 Ok(Self(Some(pool)))
             }
-            None => Ok(Self(None)),
+            // Nobody asked; every call will be one that nothing describes.
+            Some(ServicesPlan::Reflection) | None => Ok(Self(None)),
         }
     }
 
