@@ -47,6 +47,8 @@ pub struct Call {
     pub(super) message: Option<Node>,
     /// Where it is said how long its answer is read, which only streams have.
     pub(super) until: Option<Place>,
+    /// The JSONPaths at which its answer is looked at.
+    pub(super) paths: Vec<Spanned<String>>,
 }
 
 /// A step with `grpc`, whose other keys are in `fields`.
@@ -79,12 +81,11 @@ pub(super) fn step(
     if let Some(until) = until_node.and_then(|node| until(node, sink)) {
         grpc.until = until;
     }
-    let expect = fields
-        .take("expect")
+    let (expect_node, extract_node) = (fields.take("expect"), fields.take("extract"));
+    let expect = expect_node
         .map(|node| expect(node, &mut grpc, sink))
         .unwrap_or_default();
-    let extract = fields
-        .take("extract")
+    let extract = extract_node
         .map(|node| checks::extract(node, variables, sink))
         .unwrap_or_default();
     let timeout = journey::timeout(&mut fields, sink);
@@ -115,6 +116,7 @@ pub(super) fn step(
             method,
             message: message.cloned(),
             until: until_node.map(|node| node.place.clone()),
+            paths: paths(expect_node, extract_node),
         })),
         ..Step::default()
     })
@@ -164,6 +166,24 @@ fn expect(node: &Node, grpc: &mut GrpcStep, sink: &mut Sink) -> Expect {
         }
     }
     expect
+}
+
+fn paths(expect: Option<&Node>, extract: Option<&Node>) -> Vec<Spanned<String>> {
+    // What is wrong with them in other ways has been said.
+    let quietly = &mut Sink::default();
+    let checked = expect.and_then(|node| node.get("json"));
+    let checked = checked.map_or(&[][..], |node| decode::map(node, "json", quietly));
+    let mut paths: Vec<_> = checked
+        .iter()
+        .map(|entry| Spanned {
+            value: entry.key.clone(),
+            place: entry.place.clone(),
+        })
+        .collect();
+    let extracted = extract.map_or(&[][..], |node| decode::map(node, "extract", quietly));
+    let extracted = extracted.iter().filter_map(|entry| entry.node.get("json"));
+    paths.extend(extracted.filter_map(|node| decode::spanned(node, &mut Sink::default())));
+    paths
 }
 
 fn until(node: &Node, sink: &mut Sink) -> Option<MessagesUntil> {

@@ -11,6 +11,7 @@ use super::grpc::Call;
 use super::journey::Journey;
 use super::nearest::suggest;
 use super::node::{Entry, Node, Value};
+use super::source::Spanned;
 
 /// Checks all calls against `services`, a FileDescriptorSet; `others` are names of services that it does not describe.
 pub(super) fn check(journeys: &[Journey], services: &[u8], others: &[String], sink: &mut Sink) {
@@ -67,6 +68,9 @@ fn call(method: &MethodDescriptor, call: &Call, sink: &mut Sink) {
         let message = format!("{name} answers with one message, so there is no stream to leave");
         sink.push(Mistake::at(until, message).hint("remove `until`, or call a method that answers with a stream"));
     }
+    for path in &call.paths {
+        looked_at(&method.output(), path, sink);
+    }
     let Some(node) = &call.message else { return };
     let before = sink.mistakes.len();
     message(&method.input(), node, sink);
@@ -79,6 +83,35 @@ fn call(method: &MethodDescriptor, call: &Call, sink: &mut Sink) {
         let message = format!("the message is no {}: {problem}", method.input().full_name());
         sink.push(Mistake::at(&node.place, message));
     }
+}
+
+/// A path whose first field no answer has would never find anything.
+fn looked_at(descriptor: &MessageDescriptor, path: &Spanned<String>, sink: &mut Sink) {
+    let Some(name) = first_name(&path.value).filter(|_| !is_special(descriptor)) else {
+        return;
+    };
+    if descriptor.get_field_by_json_name(name).is_some() {
+        return;
+    }
+    let known: Vec<String> = descriptor.fields().map(|field| field.json_name().to_owned()).collect();
+    let hint = match descriptor.get_field_by_name(name) {
+        Some(field) => format!("in JSON it is called {:?}", field.json_name()),
+        None => suggest(name, known.iter().map(String::as_str)),
+    };
+    let message = format!("{} has no field {name:?}", descriptor.full_name());
+    sink.push(Mistake::at(&path.place, message).hint(hint));
+}
+
+/// The name that a JSONPath begins with, where it is a plain one.
+fn first_name(path: &str) -> Option<&str> {
+    if let Some(rest) = path.strip_prefix("$.") {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+        return Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty());
+    }
+    let quoted = path.strip_prefix("$['").map(|rest| (rest, '\''));
+    let (rest, quote) = quoted.or_else(|| path.strip_prefix("$[\"").map(|rest| (rest, '"')))?;
+    let (name, rest) = rest.split_once(quote)?;
+    (rest.starts_with(']') && !name.contains('\\')).then_some(name)
 }
 
 /// Messages that JSON writes in ways of their own (protobuf, "ProtoJSON Format").
@@ -252,6 +285,25 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_an_answer_may_have_are_taken() {
+        for path in [
+            "$.name",
+            "$.tags[0]",
+            "$['priceCents']",
+            "$",
+            "$.*",
+            "$..name",
+            "$[?@.x]",
+            "$['tags', 'name']",
+        ] {
+            let steps = format!(
+                "[{{ grpc: shop.v1.Shop/GetItem, expect: {{ json: {{ \"{path}\": a }} }}, extract: {{ v: {{ json: \"{path}\" }} }} }}]"
+            );
+            loaded(&steps).unwrap_or_else(|errors| panic!("{path}: {errors}"));
+        }
+    }
+
+    #[test]
     fn streams_are_read_until_they_end_or_their_user_has_seen_enough() {
         let second = std::time::Duration::from_secs(1);
         for (until, read) in [
@@ -344,6 +396,13 @@ mod tests {
             (of("{ grpc_status: 17 }"), "unknown status \"17\" of gRPC"),
             (of("{ status: 200 }"), "check `grpc_status`"),
             (of("{ grpc_stats: OK }"), "did you mean \"grpc_status\"?"),
+            (of("{ json: { $.nam: a } }"), "did you mean \"name\"?"),
+            (of("{ json: { $.price_cents: 5 } }"), "it is called \"priceCents\""),
+            (of("{ json: { \"$['tag'][0]\": a } }"), "did you mean \"tags\"?"),
+            (
+                call("grpc: shop.v1.Shop/Track, extract: { n: { json: $.nummer } }"),
+                "did you mean \"number\"?",
+            ),
         ];
         for (steps, said) in table {
             let errors = loaded(&steps).expect_err(&steps).to_string();

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{
-    ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, ServicesPlan, StagePlan, TokenUse,
+    ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
+    TokenUse,
 };
 use crate::units::{format_count, format_duration};
 
@@ -90,7 +91,8 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let url = client.token_url.shown();
         writeln!(out, "tokens from {url}: {tokens}, asked for at most once in {spacing}")?;
     }
-    if plan.services == Some(ServicesPlan::Reflection) {
+    let calls = plan.steps.iter().any(|step| matches!(step.protocol, Protocol::Grpc(_)));
+    if calls && plan.services == Some(ServicesPlan::Reflection) {
         writeln!(out, "{ASKED_LATER}")?;
     }
     Ok(())
