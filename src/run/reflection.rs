@@ -318,6 +318,7 @@ impl Talk {
     ) -> Result<Self, Problem> {
         let host = match (target.scheme.as_str(), target.port) {
             ("http", 80) | ("https", 443) => target.host.clone(),
+            (_, port) if target.host.contains(':') => format!("[{}]:{port}", target.host),
             (_, port) => format!("{}:{port}", target.host),
         };
         let request = Request::post(format!("{}://{host}/{service}/ServerReflectionInfo", target.scheme))

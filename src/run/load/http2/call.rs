@@ -101,7 +101,8 @@ struct Leaves(Option<Instant>);
 impl Leaves {
     fn of(call: &Call) -> Self {
         Self(match call.until() {
-            Some(MessagesUntil::For(length)) => Some(Instant::now() + *length),
+            // Beyond all time is never.
+            Some(MessagesUntil::For(length)) => Instant::now().checked_add(*length),
             _ => None,
         })
     }

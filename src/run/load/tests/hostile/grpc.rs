@@ -59,7 +59,7 @@ async fn serve_one(mut stream: TcpStream, asked: Arc<AtomicU64>, says: Says, the
         if kind != DATA || flags & END_STREAM == 0 {
             continue;
         }
-        if asked.fetch_add(1, Ordering::SeqCst) % 2 == 0 {
+        if asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2) {
             stream.write_all(&good(id)).await.ok()?;
             continue;
         }
