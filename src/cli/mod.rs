@@ -12,6 +12,7 @@ mod plan;
 mod profile;
 mod progress;
 mod protos;
+mod reflection;
 mod report;
 mod revert;
 mod run;

@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::{out, protos, target};
 use crate::config::{self, Config, ConfigErrors, FILE_MAX, Files, Reference, Sources};
 use crate::lab::LabConfig;
+use crate::plan::ASKED_LATER;
 
 /// Loads the profile with its experiments and overrides.
 pub(super) fn load(arguments: &ProfileArguments) -> Result<Config, Failure> {
@@ -79,6 +80,9 @@ pub(super) fn validate(arguments: &ProfileArguments) -> Result<Exit, Failure> {
         config.profile.stages.len(),
         config.experiments.len()
     ))?;
+    if !config.services_to_ask_for().is_empty() {
+        out::line(&format!("note: {ASKED_LATER}"))?;
+    }
     Ok(Exit::Met)
 }
 

@@ -10,6 +10,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
 use crate::cli::profile;
 use crate::cli::progress;
+use crate::cli::reflection;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
 use crate::cli::{out, signals, target};
@@ -21,7 +22,7 @@ use crate::run::director::{self, RunError, Setup};
 
 /// Runs a profile.
 pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
-    let config = profile::load(&arguments.profile)?;
+    let mut config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
     limits::raise();
@@ -30,6 +31,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
     target.watch(interrupts_tx);
+    reflection::ask(&mut config, &target).await?;
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
     run_dir.save_plan(&plan)?;
     // What is written down keeps the names of the environment's variables; only what runs has their values.

@@ -33,7 +33,8 @@ pub(super) struct Target {
     pub(super) clock: Clock,
     /// Its account; none for a plain URL.
     pub(super) account: Option<(Reader, Writer)>,
-    described: TargetPlan,
+    /// What is known of it before anything is planned.
+    pub(super) described: TargetPlan,
     lab: Option<LabChild>,
 }
 
@@ -187,7 +188,7 @@ async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Targ
 
 /// Fails when nobody answers at the entry: a run would only measure that. Gives the addresses there are.
 pub(super) async fn check_entry(plan: &Plan) -> Result<Vec<SocketAddr>, Failure> {
-    let addresses = entry_addresses(plan).await.map_err(Failure::unreachable)?;
+    let addresses = entry_addresses(&plan.target).await.map_err(Failure::unreachable)?;
     let mut last = anyhow!("{} has no address", plan.target.host);
     for address in &addresses {
         match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(*address)).await {
@@ -203,8 +204,7 @@ pub(super) async fn check_entry(plan: &Plan) -> Result<Vec<SocketAddr>, Failure>
     })
 }
 
-async fn entry_addresses(plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
-    let target = &plan.target;
+async fn entry_addresses(target: &TargetPlan) -> anyhow::Result<Vec<SocketAddr>> {
     if !target.edge.is_empty() {
         return Ok(target
             .edge
@@ -219,6 +219,11 @@ async fn entry_addresses(plan: &Plan) -> anyhow::Result<Vec<SocketAddr>> {
 }
 
 impl Target {
+    /// Where its users go.
+    pub(super) async fn addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        entry_addresses(&self.described).await.map_err(Failure::unreachable)
+    }
+
     /// The plan of the configuration against this target.
     pub(super) fn plan(&self, config: &Config, arguments: &ProfileArguments) -> Result<Plan, Failure> {
         let options = PlanOptions {

@@ -1,4 +1,4 @@
-//! Steps over gRPC: `grpc: pkg.Service/Method` with `message`, `metadata`, `expect` and so on. That the method is there
+//! Steps over gRPC: `grpc: pkg.Service/Method` with `message`, `metadata`, `until`, `expect` and so on. That the method is there
 //! and its message fits is checked in `message`, once the services are described.
 
 use super::auth::{self, Auth};
@@ -10,8 +10,8 @@ use super::error::{Mistake, Sink};
 use super::journey::{self, Journey, Step, Usual};
 use super::nearest::suggest;
 use super::node::Node;
-use super::protocol::{GrpcStep, Protocol};
-use super::source::Spanned;
+use super::protocol::{GrpcStep, MessagesUntil, Protocol};
+use super::source::{Place, Spanned};
 use super::template::{Holes, Piece};
 
 /// The codes of gRPC in order, from 0 (gRPC, "Status codes and their use in gRPC").
@@ -45,6 +45,10 @@ pub struct Call {
     pub method: Spanned<String>,
     /// The message; an empty one when none.
     pub(super) message: Option<Node>,
+    /// Where it is said how long its answer is read, which only streams have.
+    pub(super) until: Option<Place>,
+    /// The JSONPaths at which its answer is looked at.
+    pub(super) paths: Vec<Spanned<String>>,
 }
 
 /// A step with `grpc`, whose other keys are in `fields`.
@@ -73,12 +77,15 @@ pub(super) fn step(
     }
     journey::signs_in(auth, &mut headers);
     let mut grpc = GrpcStep::default();
-    let expect = fields
-        .take("expect")
+    let until_node = fields.take("until");
+    if let Some(until) = until_node.and_then(|node| until(node, sink)) {
+        grpc.until = until;
+    }
+    let (expect_node, extract_node) = (fields.take("expect"), fields.take("extract"));
+    let expect = expect_node
         .map(|node| expect(node, &mut grpc, sink))
         .unwrap_or_default();
-    let extract = fields
-        .take("extract")
+    let extract = extract_node
         .map(|node| checks::extract(node, variables, sink))
         .unwrap_or_default();
     let timeout = journey::timeout(&mut fields, sink);
@@ -108,6 +115,8 @@ pub(super) fn step(
         call: Some(Box::new(Call {
             method,
             message: message.cloned(),
+            until: until_node.map(|node| node.place.clone()),
+            paths: paths(expect_node, extract_node),
         })),
         ..Step::default()
     })
@@ -159,6 +168,42 @@ fn expect(node: &Node, grpc: &mut GrpcStep, sink: &mut Sink) -> Expect {
     expect
 }
 
+fn paths(expect: Option<&Node>, extract: Option<&Node>) -> Vec<Spanned<String>> {
+    // What is wrong with them in other ways has been said.
+    let quietly = &mut Sink::default();
+    let checked = expect.and_then(|node| node.get("json"));
+    let checked = checked.map_or(&[][..], |node| decode::map(node, "json", quietly));
+    let mut paths: Vec<_> = checked
+        .iter()
+        .map(|entry| Spanned {
+            value: entry.key.clone(),
+            place: entry.place.clone(),
+        })
+        .collect();
+    let extracted = extract.map_or(&[][..], |node| decode::map(node, "extract", quietly));
+    let extracted = extracted.iter().filter_map(|entry| entry.node.get("json"));
+    paths.extend(extracted.filter_map(|node| decode::spanned(node, &mut Sink::default())));
+    paths
+}
+
+fn until(node: &Node, sink: &mut Sink) -> Option<MessagesUntil> {
+    let mut fields = Fields::of(node, "`until`", sink)?;
+    let messages = fields.take("messages").and_then(|node| decode::count(node, sink));
+    let length = fields.take("for").and_then(|node| decode::duration(node, sink));
+    let end = fields.take("end").and_then(|node| decode::boolean(node, sink));
+    fields.finish(sink);
+    match (messages, length, end) {
+        (Some(messages @ 1..), None, None) => Some(MessagesUntil::Messages(messages)),
+        (None, Some(length), None) if !length.is_zero() => Some(MessagesUntil::For(length)),
+        (None, None, Some(true)) => Some(MessagesUntil::End),
+        _ => {
+            let hint = "write one of { messages: 5 }, { for: 10s } and { end: true }";
+            sink.push(Mistake::at(&node.place, "a stream is left for one reason").hint(hint));
+            None
+        }
+    }
+}
+
 /// A code by its name or number.
 fn status(node: &Node, sink: &mut Sink) -> Option<u8> {
     let text = decode::text(node, sink)?;
@@ -184,7 +229,8 @@ pub(super) fn check(journeys: &[Journey], client: &Client, described: bool, sink
             sink.push(Mistake::at(place, "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1").hint(hint));
         }
         if !described {
-            let hint = "add `grpc: { proto: [shop.proto] }` or { descriptors: shop.pb } to the profile";
+            let hint =
+                "add `grpc: { proto: [shop.proto] }`, { descriptors: shop.pb } or { reflection: true } to the profile";
             sink.push(Mistake::at(place, "nothing describes the service that is called").hint(hint));
         }
     }

@@ -151,8 +151,8 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
-        if let Some(Services(services)) = &profile.services {
-            message::check(&profile.journeys, services, &mut sink);
+        if let Some(Services::Described(services)) = &profile.services {
+            message::check(&profile.journeys, services, &[], &mut sink);
         }
     }
     let config = profile.zip(root).map(|(profile, root)| {

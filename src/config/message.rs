@@ -1,6 +1,8 @@
 //! Whether the methods that steps call are there and the messages that they send fit: fields, types, values. Holes stand
 //! for something that fits as far as their place lets them.
 
+use std::collections::BTreeSet;
+
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor, MethodDescriptor};
 use serde_json::{Value as Json, json};
 
@@ -9,12 +11,15 @@ use super::grpc::Call;
 use super::journey::Journey;
 use super::nearest::suggest;
 use super::node::{Entry, Node, Value};
+use super::source::Spanned;
 
-/// Checks all calls against `services`, a FileDescriptorSet.
-pub(super) fn check(journeys: &[Journey], services: &[u8], sink: &mut Sink) {
+/// Checks all calls against `services`, a FileDescriptorSet; `others` are names of services that it does not describe.
+pub(super) fn check(journeys: &[Journey], services: &[u8], others: &[String], sink: &mut Sink) {
     let pool = match DescriptorPool::decode(services) {
         Ok(pool) => pool,
         Err(problem) => {
+            // A target may call its things what it likes.
+            let problem = problem.to_string().replace(char::is_control, " ");
             sink.push(Mistake::anywhere(format!(
                 "the services are not described whole: {problem}"
             )));
@@ -23,17 +28,18 @@ pub(super) fn check(journeys: &[Journey], services: &[u8], sink: &mut Sink) {
     };
     let steps = journeys.iter().flat_map(|journey| &journey.steps);
     for call in steps.filter_map(|step| step.call.as_ref()) {
-        if let Some(method) = method(&pool, call, sink) {
+        if let Some(method) = method(&pool, others, call, sink) {
             self::call(&method, call, sink);
         }
     }
 }
 
-fn method(pool: &DescriptorPool, call: &Call, sink: &mut Sink) -> Option<MethodDescriptor> {
+fn method(pool: &DescriptorPool, others: &[String], call: &Call, sink: &mut Sink) -> Option<MethodDescriptor> {
     let place = &call.method.place;
     let (service_name, name) = call.method.value.split_once('/').unwrap_or_default();
     let Some(service) = pool.get_service_by_name(service_name) else {
-        let known: Vec<String> = pool.services().map(|service| service.full_name().to_owned()).collect();
+        let described = pool.services().map(|service| service.full_name().to_owned());
+        let known: BTreeSet<String> = described.chain(others.iter().cloned()).collect();
         let hint = suggest(service_name, known.iter().map(String::as_str));
         let place = place.part(0, service_name.chars().count());
         sink.push(Mistake::at(&place, format!("unknown service {service_name:?}")).hint(hint));
@@ -56,10 +62,14 @@ fn call(method: &MethodDescriptor, call: &Call, sink: &mut Sink) {
         sink.push(Mistake::at(place, format!("{name} takes a stream of messages, which no step sends")).hint(hint));
         return;
     }
-    if method.is_server_streaming() {
-        let message = format!("{name} answers with a stream of messages, which no step reads");
-        sink.push(Mistake::at(place, message).hint("call a method that answers once"));
-        return;
+    if let Some(until) = &call.until
+        && !method.is_server_streaming()
+    {
+        let message = format!("{name} answers with one message, so there is no stream to leave");
+        sink.push(Mistake::at(until, message).hint("remove `until`, or call a method that answers with a stream"));
+    }
+    for path in &call.paths {
+        looked_at(&method.output(), path, sink);
     }
     let Some(node) = &call.message else { return };
     let before = sink.mistakes.len();
@@ -73,6 +83,35 @@ fn call(method: &MethodDescriptor, call: &Call, sink: &mut Sink) {
         let message = format!("the message is no {}: {problem}", method.input().full_name());
         sink.push(Mistake::at(&node.place, message));
     }
+}
+
+/// A path whose first field no answer has would never find anything.
+fn looked_at(descriptor: &MessageDescriptor, path: &Spanned<String>, sink: &mut Sink) {
+    let Some(name) = first_name(&path.value).filter(|_| !is_special(descriptor)) else {
+        return;
+    };
+    if descriptor.get_field_by_json_name(name).is_some() {
+        return;
+    }
+    let known: Vec<String> = descriptor.fields().map(|field| field.json_name().to_owned()).collect();
+    let hint = match descriptor.get_field_by_name(name) {
+        Some(field) => format!("in JSON it is called {:?}", field.json_name()),
+        None => suggest(name, known.iter().map(String::as_str)),
+    };
+    let message = format!("{} has no field {name:?}", descriptor.full_name());
+    sink.push(Mistake::at(&path.place, message).hint(hint));
+}
+
+/// The name that a JSONPath begins with, where it is a plain one.
+fn first_name(path: &str) -> Option<&str> {
+    if let Some(rest) = path.strip_prefix("$.") {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_');
+        return Some(&rest[..end.unwrap_or(rest.len())]).filter(|name| !name.is_empty());
+    }
+    let quoted = path.strip_prefix("$['").map(|rest| (rest, '\''));
+    let (rest, quote) = quoted.or_else(|| path.strip_prefix("$[\"").map(|rest| (rest, '"')))?;
+    let (name, rest) = rest.split_once(quote)?;
+    (rest.starts_with(']') && !name.contains('\\')).then_some(name)
 }
 
 /// Messages that JSON writes in ways of their own (protobuf, "ProtoJSON Format").
@@ -201,6 +240,7 @@ fn word(kind: &Kind) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::protocol::{GrpcStep, MessagesUntil, Protocol};
     use crate::config::{Config, ConfigErrors, Protos, Sources, load};
 
     const SHOP: &str = include_str!("../../profiles/examples/protos/shop.proto");
@@ -245,6 +285,51 @@ mod tests {
     }
 
     #[test]
+    fn paths_that_an_answer_may_have_are_taken() {
+        for path in [
+            "$.name",
+            "$.tags[0]",
+            "$['priceCents']",
+            "$",
+            "$.*",
+            "$..name",
+            "$[?@.x]",
+            "$['tags', 'name']",
+        ] {
+            let steps = format!(
+                "[{{ grpc: shop.v1.Shop/GetItem, expect: {{ json: {{ \"{path}\": a }} }}, extract: {{ v: {{ json: \"{path}\" }} }} }}]"
+            );
+            loaded(&steps).unwrap_or_else(|errors| panic!("{path}: {errors}"));
+        }
+    }
+
+    #[test]
+    fn streams_are_read_until_they_end_or_their_user_has_seen_enough() {
+        let second = std::time::Duration::from_secs(1);
+        for (until, read) in [
+            ("", MessagesUntil::End),
+            (", until: { end: true }", MessagesUntil::End),
+            (", until: { messages: 5 }", MessagesUntil::Messages(5)),
+            (", until: { for: 1s }", MessagesUntil::For(second)),
+        ] {
+            let config = loaded(&format!("[{{ grpc: shop.v1.Shop/Track{until} }}]"));
+            let config = config.unwrap_or_else(|errors| panic!("{until}: {errors}"));
+            let protocol = &config.profile.journeys[0].steps[0].protocol;
+            let step = GrpcStep {
+                until: read.clone(),
+                ..GrpcStep::default()
+            };
+            assert_eq!(*protocol, Protocol::Grpc(step), "{until}");
+            let stays = if read == MessagesUntil::For(second) {
+                second
+            } else {
+                std::time::Duration::ZERO
+            };
+            assert_eq!(protocol.stays(), stays);
+        }
+    }
+
+    #[test]
     fn wrong_calls_are_told_with_place_and_remedy() {
         let call = |call: &str| format!("[{{ {call} }}]");
         let of = |expect: &str| format!("[{{ grpc: shop.v1.Shop/GetItem, expect: {expect} }}]");
@@ -253,6 +338,30 @@ mod tests {
             (call("grpc: shop.v1.Shop/GetItems"), "did you mean \"GetItem\"?"),
             (call("grpc: Shop"), "is no method of a service"),
             (call("grpc: shop.v1.Shop/OrderMany"), "takes a stream of messages"),
+            (
+                call("grpc: shop.v1.Shop/OrderMany, until: { messages: 1 }"),
+                "takes a stream of messages",
+            ),
+            (
+                call("grpc: shop.v1.Shop/GetItem, until: { messages: 1 }"),
+                "answers with one message",
+            ),
+            (
+                call("grpc: shop.v1.Shop/GetItem, until: { end: true }"),
+                "remove `until`",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { messages: 0 }"),
+                "left for one reason",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { messages: 1, for: 1s }"),
+                "write one of { messages: 5 }",
+            ),
+            (
+                call("grpc: shop.v1.Shop/Track, until: { events: 1 }"),
+                "unknown key \"events\"",
+            ),
             (call("grpc: shop.v1.Shop/GetItem, json: {}"), "unknown key \"json\""),
             (
                 call("grpc: shop.v1.Shop/GetItem, metadata: { grpc-timeout: 1S }"),
@@ -287,6 +396,13 @@ mod tests {
             (of("{ grpc_status: 17 }"), "unknown status \"17\" of gRPC"),
             (of("{ status: 200 }"), "check `grpc_status`"),
             (of("{ grpc_stats: OK }"), "did you mean \"grpc_status\"?"),
+            (of("{ json: { $.nam: a } }"), "did you mean \"name\"?"),
+            (of("{ json: { $.price_cents: 5 } }"), "it is called \"priceCents\""),
+            (of("{ json: { \"$['tag'][0]\": a } }"), "did you mean \"tags\"?"),
+            (
+                call("grpc: shop.v1.Shop/Track, extract: { n: { json: $.nummer } }"),
+                "did you mean \"number\"?",
+            ),
         ];
         for (steps, said) in table {
             let errors = loaded(&steps).expect_err(&steps).to_string();
@@ -311,7 +427,25 @@ mod tests {
                 "in one way",
                 "x.yaml:2:",
             ),
-            ("grpc: { reflection: true }", "{ http: 2 }", "is not asked", "x.yaml:2:"),
+            (
+                "grpc: { reflection: true, descriptors: shop.pb }",
+                "{ http: 2 }",
+                "in one way",
+                "x.yaml:2:",
+            ),
+            ("grpc: { reflection: false }", "{ http: 2 }", "in one way", "x.yaml:2:"),
+            (
+                "grpc: { reflection: yes please }",
+                "{ http: 2 }",
+                "true or false",
+                "x.yaml:2:",
+            ),
+            (
+                "grpc: { reflection: true }",
+                "{}",
+                "add `client: { http: 2 }`",
+                "x.yaml:4:",
+            ),
             ("grpc: { proto: [] }", "{ http: 2 }", "no file describes", "x.yaml:2:"),
             ("grpc: { include: [a] }", "{ http: 2 }", "there are none", "x.yaml:2:"),
             (

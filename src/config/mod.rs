@@ -31,6 +31,7 @@ mod overrides;
 mod profile;
 pub mod protobuf;
 pub mod protocol;
+mod reflected;
 mod replay;
 pub mod retry;
 pub mod sigv4;

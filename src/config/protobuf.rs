@@ -1,5 +1,5 @@
-//! Where the descriptions of gRPC's services come from: `grpc: { proto, include }` or `{ descriptors }` of a profile.
-//! Compiles the `.proto` files that the caller has read; asks no server.
+//! Where the descriptions of gRPC's services come from: `grpc: { proto, include }`, `{ descriptors }` or `{ reflection }`
+//! of a profile. Compiles the `.proto` files that the caller has read; asks no server.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,9 +26,14 @@ pub struct ProtoReferences {
     pub include: Vec<Reference>,
 }
 
-/// What the services of the target look like: a FileDescriptorSet, whole with what it imports.
+/// What the services of the target look like.
 #[derive(Clone, Debug)]
-pub struct Services(pub Vec<u8>);
+pub enum Services {
+    /// A FileDescriptorSet, whole with what it imports.
+    Described(Vec<u8>),
+    /// As the target says itself, once it is there to be asked; where that is written.
+    Asked(Place),
+}
 
 /// What has to be read for the `grpc` of a profile besides its descriptor set.
 pub(super) fn references(root: &Node, sink: &mut Sink) -> ProtoReferences {
@@ -60,6 +65,8 @@ pub(super) fn services(node: &Node, files: &Files, protos: &Protos, sink: &mut S
     let descriptors = fields.take("descriptors");
     let reflection = fields.take("reflection");
     fields.finish(sink);
+    let asks = |node: &&Node| decode::boolean(node, sink) == Some(true);
+    let reflection = reflection.filter(asks);
     if let (Some(include), None) = (include, proto) {
         let message = "`include` is where `proto` files find what they import, and there are none";
         sink.push(Mistake::at(&include.place, message).hint("add `proto: [shop.proto]`, or remove it"));
@@ -67,17 +74,13 @@ pub(super) fn services(node: &Node, files: &Files, protos: &Protos, sink: &mut S
     if let Some(include) = include {
         decode::list(include, "include", sink);
     }
-    if let Some(reflection) = reflection {
-        let hint = "write { proto: [shop.proto] }, or { descriptors: shop.pb } with what its reflection says";
-        let message = "the target is not asked what its services look like";
-        sink.push(Mistake::at(&reflection.place, message).hint(hint));
-        return None;
-    }
-    match (proto, descriptors) {
-        (Some(node), None) => compiled(node, protos, sink).map(Services),
-        (None, Some(node)) => described(node, files, sink).map(Services),
+    match (proto, descriptors, reflection) {
+        (Some(node), None, None) => compiled(node, protos, sink).map(Services::Described),
+        (None, Some(node), None) => described(node, files, sink).map(Services::Described),
+        (None, None, Some(node)) => Some(Services::Asked(node.place.clone())),
         _ => {
-            let hint = "write { proto: [shop.proto], include: [protos] } or { descriptors: shop.pb }";
+            let hint =
+                "write { proto: [shop.proto], include: [protos] }, { descriptors: shop.pb } or { reflection: true }";
             sink.push(Mistake::at(&node.place, "services are described in one way").hint(hint));
             None
         }

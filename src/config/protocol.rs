@@ -28,6 +28,22 @@ pub enum Protocol {
 pub struct GrpcStep {
     /// The code that its status must be.
     pub status: u8,
+    /// How long its answer is read, where that is a stream of messages.
+    #[serde(default)]
+    pub until: MessagesUntil,
+}
+
+/// When the stream of messages that answers a call has brought what the step came for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessagesUntil {
+    /// The server ends it.
+    #[default]
+    End,
+    /// So many messages.
+    Messages(u64),
+    /// So long after the call, cloud time.
+    For(Duration),
 }
 
 /// When a stream of server-sent events has brought what the step came for.
@@ -72,6 +88,10 @@ impl Protocol {
     pub fn stays(&self) -> Duration {
         match self {
             Self::Events(EventsUntil::For(length)) | Self::WebSocket(WebSocketStep::Stay(length)) => *length,
+            Self::Grpc(GrpcStep {
+                until: MessagesUntil::For(length),
+                ..
+            }) => *length,
             _ => Duration::ZERO,
         }
     }

@@ -211,10 +211,10 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
             classes: client.classes.iter().map(class).collect(),
             forced_lag: profile.forced_lag,
         },
-        services: profile
-            .services
-            .as_ref()
-            .map(|Services(descriptors)| ServicesPlan::Descriptors(descriptors.clone())),
+        services: profile.services.as_ref().map(|services| match services {
+            Services::Described(descriptors) => ServicesPlan::Descriptors(descriptors.clone()),
+            Services::Asked(_) => ServicesPlan::Reflection,
+        }),
         ledgers: profile
             .ledgers
             .iter()

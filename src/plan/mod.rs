@@ -35,7 +35,7 @@ pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
 pub use crate::config::oauth2::{CredentialsIn, TokenUse};
 pub use crate::config::objective::{Comparison, Limit, Measure, Objective, Phase, Scope, Statistic};
-pub use crate::config::protocol::{EventsUntil, GrpcStep, Protocol, TcpStep, TcpUntil, WebSocketStep};
+pub use crate::config::protocol::{EventsUntil, GrpcStep, MessagesUntil, Protocol, TcpStep, TcpUntil, WebSocketStep};
 pub use crate::config::retry::{Retries, RetryOn};
 pub use crate::config::stages::Spacing;
 pub use crate::config::tls::{Identity, TlsSettings};
@@ -52,7 +52,7 @@ pub use inventory::{
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
 pub use oauth2::OAuth2Plan;
-pub use print::print;
+pub use print::{ASKED_LATER, print};
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
 
@@ -226,6 +226,8 @@ pub struct StagePlan {
 pub enum ServicesPlan {
     /// A FileDescriptorSet, whole with what it imports.
     Descriptors(#[serde(with = "in_base64")] Vec<u8>),
+    /// As the target says when the run begins; nothing runs by this.
+    Reflection,
 }
 
 /// A ledger: how an acknowledged write is read back.

@@ -3,8 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use super::{ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Role, StagePlan, TokenUse};
+use super::{
+    ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
+    TokenUse,
+};
 use crate::units::{format_count, format_duration};
+
+/// What is not known of a plan whose services the target describes itself.
+pub const ASKED_LATER: &str = "when a run begins, the target is asked what its services of gRPC look like (reflection); \
+                               methods and messages are checked only then";
 
 /// Calls the observers make, by the kind of role; the write calls come from the faults.
 const READS: [&str; 4] = [
@@ -83,6 +90,10 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
         let spacing = format_duration(client.spacing);
         let url = client.token_url.shown();
         writeln!(out, "tokens from {url}: {tokens}, asked for at most once in {spacing}")?;
+    }
+    let calls = plan.steps.iter().any(|step| matches!(step.protocol, Protocol::Grpc(_)));
+    if calls && plan.services == Some(ServicesPlan::Reflection) {
+        writeln!(out, "{ASKED_LATER}")?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod notes;
 pub mod oauth2;
 pub mod observe;
 mod recorded;
+pub mod reflection;
 pub mod sigv4;
 mod slices;
 mod stop;

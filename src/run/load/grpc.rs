@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use super::checks::CAPTURE_MAX;
 use super::http1::BODY_MAX;
 use super::lane::Captured;
-use crate::plan::{Encoding, Part, Plan, Protocol, ServicesPlan, StepPlan, Template};
+use crate::plan::{Encoding, MessagesUntil, Part, Plan, Protocol, ServicesPlan, StepPlan, Template};
 use crate::units::Pace;
 
 /// Statuses of gRPC stand beyond those of HTTP, so that one number tells both: NOT_FOUND is 1005.
@@ -37,8 +37,8 @@ pub enum CallError {
         /// As it is asked for.
         path: String,
     },
-    /// Only one message goes and one comes.
-    #[error("step {step:?}: {method} has a stream of messages, which no step sends or reads")]
+    /// Only one message goes.
+    #[error("step {step:?}: {method} takes a stream of messages, which no step sends")]
     Streaming {
         /// Step name.
         step: String,
@@ -66,6 +66,8 @@ pub struct Call {
     /// What is sent, where it has holes.
     input: Option<MessageDescriptor>,
     output: MessageDescriptor,
+    /// How long the stream that answers it is read, real time; none where one message does.
+    until: Option<MessagesUntil>,
     /// Somebody looks at what comes.
     keeps: bool,
 }
@@ -79,13 +81,14 @@ impl Services {
                 let pool = pool.map_err(|problem| CallError::Services(problem.to_string()))?;
                 Ok(Self(Some(pool)))
             }
-            None => Ok(Self(None)),
+            // Nobody asked; every call will be one that nothing describes.
+            Some(ServicesPlan::Reflection) | None => Ok(Self(None)),
         }
     }
 
     /// The step as it is sent and its call; none where it speaks something else.
     pub fn prepare(&self, step: &StepPlan, pace: Pace) -> Result<Option<(StepPlan, Call)>, CallError> {
-        let Protocol::Grpc(_) = &step.protocol else {
+        let Protocol::Grpc(grpc) = &step.protocol else {
             return Ok(None);
         };
         let path = step.path.text();
@@ -93,17 +96,23 @@ impl Services {
             step: step.name.clone(),
             path,
         })?;
-        if method.is_client_streaming() || method.is_server_streaming() {
+        if method.is_client_streaming() {
             return Err(CallError::Streaming {
                 step: step.name.clone(),
                 method: method.full_name().to_owned(),
             });
         }
+        let until = match &grpc.until {
+            _ if !method.is_server_streaming() => None,
+            MessagesUntil::For(length) => Some(MessagesUntil::For(pace.patience(*length))),
+            other => Some(other.clone()),
+        };
         let mut step = step.clone();
         head(&mut step, pace);
         let mut call = Call {
             input: Some(method.input()),
             output: method.output(),
+            until,
             keeps: false,
         };
         if let Some(body) = &mut step.body
@@ -138,7 +147,7 @@ fn head(step: &mut StepPlan, pace: Pace) {
     say("te", "trailers".to_owned());
     say("grpc-accept-encoding", "identity".to_owned());
     if let Some(timeout) = step.timeout {
-        say("grpc-timeout", deadline(pace.patience(timeout)));
+        say("grpc-timeout", deadline(pace.patience(timeout + step.protocol.stays())));
     }
 }
 
@@ -155,6 +164,12 @@ impl Call {
     #[must_use]
     pub fn keeping(self, keeps: bool) -> Self {
         Self { keeps, ..self }
+    }
+
+    /// How long the stream that answers it is read; none where one message does.
+    #[must_use]
+    pub fn until(&self) -> Option<&MessagesUntil> {
+        self.until.as_ref()
     }
 
     /// What is sent for a body as it was filled, or what is wrong with it.

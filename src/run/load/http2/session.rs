@@ -9,6 +9,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -21,6 +22,11 @@ const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 /// Bytes of an answer's head at most.
 const HEAD_MAX: u32 = 64 * 1024;
+/// Streams of a connection that were given up and are remembered at once: what the server still sends of others counts as
+/// its fault, and a thousand such faults end the connection. Each costs some hundred bytes.
+const GIVEN_UP_MAX: usize = 10_000;
+/// How long they are remembered: an answer may come long after its user has lost patience.
+const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 
 type Opened = io::Result<(SendRequest<Bytes>, Took)>;
 
@@ -207,6 +213,8 @@ async fn begin(stream: Stream) -> io::Result<SendRequest<Bytes>> {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(HEAD_MAX)
+        .max_concurrent_reset_streams(GIVEN_UP_MAX)
+        .reset_stream_duration(GIVEN_UP_FOR)
         .handshake(stream)
         .await;
     let (sender, connection) = begun.map_err(|error| match error.into_io() {

@@ -6,6 +6,7 @@ mod closed;
 mod connections;
 mod dns;
 mod flow;
+mod grpc;
 mod honesty;
 mod hostile;
 mod http2;

@@ -2,6 +2,7 @@
 
 mod answers;
 mod bodies;
+mod grpc;
 mod http2;
 mod ways;
 
