@@ -182,7 +182,7 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: client.connections.places(),
+            connections_max: client.connections.pool,
             streams: client.connections.http2,
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
