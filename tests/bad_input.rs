@@ -107,6 +107,45 @@ const FEEDERS: &[Case] = &[
     ("accounts.csv", "empty.csv", 3, "empty.csv"),
 ];
 
+/// What stands in the profile from its second step to its client.
+const FROM_STEP: &str = "- get: /orders/{{ order }}
+stages:
+  - { tier: 1, users: 5, hold: 1s }
+client: {}";
+
+const VERSIONS: &[Case] = &[
+    (
+        FROM_STEP,
+        "- { sse: /prices, until: { end: true } }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "`sse` is spoken over HTTP/1.1, and the client speaks HTTP/2",
+    ),
+    (
+        FROM_STEP,
+        "- { websocket: /chat, steps: [ping, close] }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "WebSocket are spoken over HTTP/1.1, and the client speaks HTTP/2",
+    ),
+    (
+        FROM_STEP,
+        "- { get: /, headers: { connection: close } }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "header \"connection\" is about the connection",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { grpc: shop.v1.Shop/Order }",
+        12,
+        "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1",
+    ),
+];
+
 const FILES: &[Case] = &[
     ("accounts.csv", "none.csv", 3, "none.csv"),
     ("        name: place", "        file: none.bin", 10, "none.bin"),
@@ -178,6 +217,11 @@ fn bad_input_holes_that_nothing_fills_are_refused() {
 #[test]
 fn bad_input_feeders_that_run_dry_are_refused() {
     all_are_refused(FEEDERS);
+}
+
+#[test]
+fn bad_input_steps_that_the_version_of_http_does_not_have_are_refused() {
+    all_are_refused(VERSIONS);
 }
 
 #[test]

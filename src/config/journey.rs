@@ -16,7 +16,7 @@ use super::grpc::{self, Call};
 use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::sigv4::SigV4;
-use super::source::Spanned;
+use super::source::{Place, Spanned};
 use super::steps::Walk;
 use super::streams;
 use super::tcp;
@@ -76,6 +76,8 @@ pub struct Journey {
 pub struct Step {
     /// The name given or derived: the journey's, with `.2` and so on for further steps.
     pub name: String,
+    /// Where what it sends is written; none of a step within a session, which stands where that is opened.
+    pub place: Option<Place>,
     /// What it speaks.
     pub protocol: Protocol,
     /// HTTP method, upper case; another protocol's name where there is none.
@@ -315,6 +317,7 @@ pub(super) fn step(
     };
     let step = Step {
         name,
+        place: Some(at.place.clone()),
         protocol: Protocol::Http,
         method: match stream {
             None => method.to_uppercase(),
