@@ -13,25 +13,6 @@ use super::seconds::ShardSecond;
 use super::stream::Took;
 use crate::recording::{ClassSlice, FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
 
-/// In the order in which they are declared.
-const KINDS: [FailureKind; 15] = [
-    FailureKind::Dns,
-    FailureKind::Refused,
-    FailureKind::ConnectTimeout,
-    FailureKind::Timeout,
-    FailureKind::Reset,
-    FailureKind::Protocol,
-    FailureKind::Status4xx,
-    FailureKind::Status5xx,
-    FailureKind::Expectation,
-    FailureKind::Tls,
-    FailureKind::Redirect,
-    FailureKind::BlockedTimeout,
-    FailureKind::TlsTimeout,
-    FailureKind::BodyTimeout,
-    FailureKind::Grpc,
-];
-
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
 const SERVED_MAX: usize = 4096;
 /// Addresses kept apart per shard and class of clients; names whose answer is always another must not either.
@@ -39,7 +20,7 @@ const DESTINATIONS_MAX: usize = 1024;
 
 struct WorkingStep {
     ok: u64,
-    failed: [u64; KINDS.len()],
+    failed: [u64; FailureKind::ALL.len()],
     latency_ok: Histogram<u64>,
     latency_failed: Histogram<u64>,
     service_time: Histogram<u64>,
@@ -53,7 +34,7 @@ impl WorkingStep {
     fn new() -> Self {
         Self {
             ok: 0,
-            failed: [0; KINDS.len()],
+            failed: [0; FailureKind::ALL.len()],
             latency_ok: Hist::working(),
             latency_failed: Hist::working(),
             service_time: Hist::working(),
@@ -478,9 +459,9 @@ fn take_group(group: &mut WorkingStep) -> StepSlice {
 }
 
 fn take_step(step: &mut WorkingStep) -> StepSlice {
-    let failed = KINDS
-        .iter()
-        .map(|kind| (*kind, step.failed[*kind as usize]))
+    let failed = FailureKind::ALL
+        .into_iter()
+        .zip(step.failed)
         .filter(|(_, count)| *count > 0);
     let failed: BTreeMap<FailureKind, u64> = failed.collect();
     // Most requests wait for no connection, so they are not recorded one by one.
@@ -500,7 +481,7 @@ fn take_step(step: &mut WorkingStep) -> StepSlice {
         blocked: take(&mut step.blocked),
         first_byte: take(&mut step.first_byte),
     };
-    step.failed = [0; KINDS.len()];
+    step.failed = [0; FailureKind::ALL.len()];
     slice
 }
 
@@ -519,7 +500,7 @@ mod tests {
             served_from_us: number * 1000 + number % 7 + (number % 11).saturating_sub(5),
             first_byte: (number % 10 != 3).then_some(100 + number % 90),
             finished_us: number * 1000 + 300 + number * 13 % 5000,
-            failure: (number % 10 == 3).then_some(KINDS[(number % 10) as usize]),
+            failure: (number % 10 == 3).then_some(FailureKind::ALL[(number % 10) as usize]),
         }
     }
 
@@ -611,7 +592,7 @@ mod tests {
     #[test]
     fn every_kind_of_failure_has_its_own_count() {
         let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::ZERO);
-        for (number, kind) in KINDS.into_iter().enumerate() {
+        for (number, kind) in FailureKind::ALL.into_iter().enumerate() {
             for _ in 0..=number {
                 recorder.finished(&Finished {
                     step: 0,
@@ -621,8 +602,8 @@ mod tests {
             }
         }
         let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
-        let counts: Vec<u64> = KINDS.iter().map(|kind| step.failed[kind]).collect();
-        assert_eq!(counts, (1..=KINDS.len() as u64).collect::<Vec<_>>());
+        let counts: Vec<u64> = FailureKind::ALL.iter().map(|kind| step.failed[kind]).collect();
+        assert_eq!(counts, (1..=FailureKind::ALL.len() as u64).collect::<Vec<_>>());
     }
 
     #[test]
