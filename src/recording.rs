@@ -135,6 +135,11 @@ pub struct StepSlice {
     /// From sending to the first byte of the answer, microseconds, of finished requests that got one.
     #[serde(default)]
     pub first_byte: Hist,
+    /// How long streams of events were silent, microseconds: from the head to the first event and from each event to the
+    /// next, in the second in which that came. A silence that lasts to the end counts where it is the longest of its
+    /// stream.
+    #[serde(default, skip_serializing_if = "Hist::is_empty")]
+    pub gaps: Hist,
 }
 
 impl StepSlice {
@@ -221,7 +226,7 @@ listed! {
         Status4xx,
         /// 5xx.
         Status5xx,
-        /// Another status or body than expected.
+        /// Another status or body than expected, or a stream that is silent for longer.
         Expectation,
         /// No TLS: a bad certificate, an alert, a record that does not verify.
         Tls,

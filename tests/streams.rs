@@ -95,6 +95,24 @@ fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
     assert!(seen["live"].as_u64() > Some(50), "{seen}");
     assert_eq!(seen["accept"], serde_json::json!(["text/event-stream"]));
     assert!(errors(&report).is_empty(), "{report}");
+    // An event each 10 ms, as their user sees them.
+    let gaps = |step: &str| &report["times"]["steps"][step]["gaps"];
+    let live = gaps("a-while");
+    assert!(live["count"].as_u64() > Some(500), "{live}");
+    assert!(
+        live["p50"].as_f64().is_some_and(|p50| (8.0..100.0).contains(&p50)),
+        "{live}"
+    );
+    assert_eq!(
+        gaps("to-the-end")["count"],
+        report["times"]["steps"]["to-the-end"]["latency"]["count"]
+            .as_u64()
+            .unwrap_or_default()
+            * 4
+    );
+    let shorter = ["journeys.ticker.steps.2.expect.gap=5ms".to_owned()];
+    let (report, _) = Servers::start().run("server-sent-events", &shorter, 1);
+    assert!(errors(&report).keys().eq(["expectation"]), "{:?}", errors(&report));
     let more = ["journeys.ticker.steps.0.until={ events: 5 }".to_owned()];
     let (report, _) = Servers::start().run("server-sent-events", &more, 1);
     assert!(

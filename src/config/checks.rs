@@ -27,6 +27,9 @@ pub struct Expect {
     /// Latency at most, real time.
     #[serde(with = "seconds::option")]
     pub within: Option<Duration>,
+    /// How long a stream may be silent at most, from its head to the first event and between events, real time.
+    #[serde(with = "seconds::option", skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Duration>,
 }
 
 /// What a text must be.
@@ -74,6 +77,26 @@ pub(super) fn expect(node: &Node, sink: &mut Sink) -> Expect {
     let expect = expectations(&mut fields, sink);
     fields.finish(sink);
     expect
+}
+
+/// The same of a stream of events.
+pub(super) fn expect_of_stream(node: &Node, sink: &mut Sink) -> Expect {
+    let Some(mut fields) = Fields::of(node, "`expect`", sink) else {
+        return Expect::default();
+    };
+    let gap = fields.take("gap").and_then(|node| gap(node, sink));
+    let expect = expectations(&mut fields, sink);
+    fields.finish(sink);
+    Expect { gap, ..expect }
+}
+
+fn gap(node: &Node, sink: &mut Sink) -> Option<Duration> {
+    let gap = decode::duration(node, sink)?;
+    if gap.is_zero() {
+        let hint = "write how long it may be silent, e.g. 5s";
+        sink.push(Mistake::at(&node.place, "no stream is never silent").hint(hint));
+    }
+    Some(gap)
 }
 
 /// The same from the keys of a mapping that may have others.
@@ -274,6 +297,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_may_be_silent_for_so_long() {
+        let steps = "      - sse: /prices\n        until: { for: 1m }\n        expect: { gap: 5s, within: 2m }\n";
+        let (expect, _) = &profile(steps).unwrap()[0];
+        assert_eq!(expect.gap, Some(Duration::from_secs(5)));
+        assert_eq!(expect.within, Some(Duration::from_secs(120)));
+        let written = serde_json::to_value(Expect::default()).unwrap();
+        assert!(written.get("gap").is_none(), "only where it is expected: {written}");
+    }
+
+    #[test]
     fn wrong_checks_are_told_with_place_and_remedy() {
         for (steps, parts) in [
             (
@@ -301,6 +334,14 @@ mod tests {
                 &["is not a regular expression"],
             ),
             ("      - get: /\n        expect: { size: 9..1 }\n", &["is not a size"]),
+            (
+                "      - get: /\n        expect: { gap: 5s }\n",
+                &["x.yaml:8:", "unknown key \"gap\""],
+            ),
+            (
+                "      - sse: /\n        until: { end: true }\n        expect: { gap: 0s }\n",
+                &["x.yaml:9:", "no stream is never silent", "e.g. 5s"],
+            ),
             ("      - get: /\n        expect: { status: 99 }\n", &["100 to 599"]),
             (
                 "      - get: /\n        expect: { json: { $.a: { exists: false } } }\n",

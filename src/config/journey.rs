@@ -290,7 +290,10 @@ pub(super) fn step(
     };
     let expect = fields
         .take("expect")
-        .map(|node| checks::expect(node, sink))
+        .map(|node| match stream {
+            Some(("sse", _)) => checks::expect_of_stream(node, sink),
+            _ => checks::expect(node, sink),
+        })
         .unwrap_or_default();
     let extract = fields
         .take("extract")

@@ -2,8 +2,10 @@
 //! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`]. Memory is bounded however long it runs
 //! and however much is sent: pulses grow with the run, up to a fixed number of cells a step.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -28,6 +30,26 @@ struct WorkingStep {
     /// Only of those that waited; how many did not is known from the count of all.
     blocked: Histogram<u64>,
     first_byte: Histogram<u64>,
+    /// None until the step is a stream that is read.
+    gaps: Option<Gaps>,
+}
+
+impl WorkingStep {
+    fn has_gaps(&self) -> bool {
+        self.gaps.as_ref().is_some_and(|Gaps(gaps)| !gaps.borrow().is_empty())
+    }
+}
+
+/// How long the streams of one step were silent: shared with those who read them, who may do so for hours.
+#[derive(Clone)]
+pub struct Gaps(Rc<RefCell<Histogram<u64>>>);
+
+impl Gaps {
+    /// A silence is over.
+    pub fn record(&self, silence: Duration) {
+        let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+        self.0.borrow_mut().saturating_record(micros);
+    }
 }
 
 impl WorkingStep {
@@ -41,6 +63,7 @@ impl WorkingStep {
             lag: Hist::working(),
             blocked: Hist::working(),
             first_byte: Hist::working(),
+            gaps: None,
         }
     }
 }
@@ -333,6 +356,12 @@ impl Recorder {
         }
     }
 
+    /// Where the silences of a step's streams are taken down.
+    pub fn gaps(&mut self, step: usize) -> Gaps {
+        let none = || Gaps(Rc::new(RefCell::new(Hist::working())));
+        self.steps[step].gaps.get_or_insert_with(none).clone()
+    }
+
     /// A pass has been through a group, which took so long and failed as its first request that did.
     pub fn group_finished(&mut self, group: usize, took_us: u64, failure: Option<FailureKind>) {
         let group = &mut self.groups[group];
@@ -406,7 +435,7 @@ impl Recorder {
             || self
                 .steps
                 .iter()
-                .any(|step| !step.service_time.is_empty() || !step.lag.is_empty())
+                .any(|step| !step.service_time.is_empty() || !step.lag.is_empty() || step.has_gaps())
     }
 
     /// The pulses of the run, by step index.
@@ -480,6 +509,10 @@ fn take_step(step: &mut WorkingStep) -> StepSlice {
         lag: take(&mut step.lag),
         blocked: take(&mut step.blocked),
         first_byte: take(&mut step.first_byte),
+        gaps: match &step.gaps {
+            Some(Gaps(gaps)) => take(&mut gaps.borrow_mut()),
+            None => Hist::default(),
+        },
     };
     step.failed = [0; FailureKind::ALL.len()];
     slice
@@ -660,6 +693,35 @@ mod tests {
         assert!(first_byte.equivalent(first_byte.max(), 7_000));
         let empty = recorder.close_second(0, GeneratorSlice::default());
         assert!(empty.slice.steps[0].blocked.is_empty());
+    }
+
+    #[test]
+    fn silences_belong_to_the_second_in_which_they_end_and_merge_over_shards() {
+        let mut shards = [0, 1].map(|shard| Recorder::new(shard, kept(2, 0, 0), Duration::ZERO));
+        let close = |shards: &mut [Recorder; 2]| {
+            let parts = shards
+                .iter_mut()
+                .map(|shard| shard.close_second(0, GeneratorSlice::default()));
+            merge(parts.collect())
+        };
+        // Who reads a stream holds on to it for as long as that lasts.
+        let reader = shards[0].gaps(1);
+        assert!(!shards[0].is_dirty());
+        reader.record(Duration::from_millis(40));
+        assert!(shards[0].is_dirty());
+        shards[1].gaps(1).record(Duration::from_secs(2));
+        let first = close(&mut shards);
+        reader.record(Duration::ZERO);
+        let second = close(&mut shards);
+        let of = |slice: &Slice, step: usize| {
+            let mut all = Hist::working();
+            slice.steps[step].gaps.add_to(&mut all).unwrap();
+            (all.len(), all.max() / 10_000)
+        };
+        assert_eq!((of(&first, 1), of(&second, 1)), ((2, 200), (1, 0)));
+        assert_eq!(of(&first, 0), (0, 0), "no stream, no silence");
+        let written = serde_json::to_value(&first.steps[0]).unwrap();
+        assert!(written.get("gaps").is_none(), "{written}");
     }
 
     #[test]

@@ -165,6 +165,96 @@ async fn hostile_event_streams_without_end_fill_no_memory() {
     );
 }
 
+/// The head of a stream, an event after 100 ms, another after 300 ms more, and then comments that nobody sees.
+fn stalls(mut stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let events = [(0, head), (100, "data: first\n\n"), (300, "data: second\n\n")];
+        for (after, said) in events.into_iter().chain([(20, ": still here\n\n"); 100]) {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn with_gap(until: EventsUntil, gap_ms: Option<u64>) -> Ran {
+    let (address, _) = listen(stalls).await;
+    let mut step = events(until);
+    step.expect.gap = gap_ms.map(Duration::from_millis);
+    let mut plan = facing(address, vec![step]);
+    plan.client.request_timeout = Duration::from_secs(1);
+    run(plan).await
+}
+
+fn gaps(ran: &Ran) -> (u64, Duration, Duration) {
+    let mut all = Hist::working();
+    for slice in &ran.slices {
+        slice.steps[0].gaps.add_to(&mut all).unwrap();
+    }
+    let [least, most] = [all.min(), all.max()].map(Duration::from_micros);
+    (all.len(), least, most)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silences_of_a_stream_are_measured_from_its_head_to_the_last_that_its_user_saw() {
+    let millis = Duration::from_millis;
+    let for_a_while = EventsUntil::For(millis(1000));
+    let (enough, left, given_up) = tokio::join!(
+        with_gap(EventsUntil::Events(2), None),
+        with_gap(for_a_while, None),
+        with_gap(EventsUntil::Events(9), None)
+    );
+    let (count, least, most) = gaps(&enough);
+    assert_eq!(count, 2 * enough.ok(), "one for each event");
+    assert!(
+        least >= millis(95) && least < most && most >= millis(295),
+        "{least:?} {most:?}"
+    );
+    // A second after the request, 400 ms of which went by before the last event.
+    for (what, ran, ok) in [("left", left, true), ("given up", given_up, false)] {
+        assert_eq!((ran.ok() > 0, ran.failed().is_empty()), (ok, ok), "{what}");
+        let (count, _, most) = gaps(&ran);
+        let streams = ran.ok() + ran.failed().values().sum::<u64>();
+        assert_eq!(count, 3 * streams, "{what}: a stall counts though no event ended it");
+        assert!(most >= millis(450), "{what}: {most:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_silent_for_longer_than_expected_fails_at_that_instant() {
+    let forever = || EventsUntil::For(Duration::from_secs(3));
+    let cases = [
+        ("before the first event", forever(), 40, 0, true),
+        ("between two", forever(), 200, 1, true),
+        ("after the last", forever(), 450, 2, true),
+        ("never", EventsUntil::Events(2), 2_000, 2, false),
+        ("only after enough", EventsUntil::Events(2), 450, 2, false),
+    ];
+    let runs = cases.map(|(what, until, gap, events, fails)| async move {
+        (what, gap, events, fails, with_gap(until, Some(gap)).await)
+    });
+    for (what, gap, events, fails, ran) in join_all(runs).await {
+        let failed = ran.failed();
+        let kinds: Vec<_> = failed.keys().copied().collect();
+        let expected = if fails { vec![FailureKind::Expectation] } else { vec![] };
+        assert_eq!((kinds, ran.ok() > 0), (expected, !fails), "{what}");
+        let (count, _, most) = gaps(&ran);
+        let streams = ran.ok() + failed.values().sum::<u64>();
+        assert_eq!(count, (events + u64::from(fails)) * streams, "{what}");
+        if fails {
+            let latency = ran.quantile(0.5, |step| &step.latency);
+            assert!(
+                latency < Duration::from_millis(1500),
+                "{what}: at once, not in the end: {latency:?}"
+            );
+            assert!(most >= Duration::from_millis(gap), "{what}: {most:?}");
+        }
+    }
+}
+
 fn talk(name: &str, doing: WebSocketStep, message: &str) -> StepPlan {
     StepPlan {
         protocol: Protocol::WebSocket(doing),
