@@ -92,6 +92,8 @@ pub struct Step {
     pub body: Option<RequestBody>,
     /// Accept-Encoding, or none for no such field; the client's where the step says nothing.
     pub accept_encoding: Option<Option<String>>,
+    /// Whether a session offers to compress messages; as the client does where the step says nothing.
+    pub deflate: Option<bool>,
     /// Patience for its answer, cloud time; the client's when none.
     pub timeout: Option<Duration>,
     /// Redirects that are followed at most.
@@ -288,6 +290,11 @@ pub(super) fn step(
         Some(_) => (None, fields.take("steps")),
         None => (None, None),
     };
+    let deflate = match stream {
+        Some(("websocket", _)) => fields.take("compression"),
+        _ => None,
+    };
+    let deflate = deflate.and_then(|node| compression::of_messages(node, sink));
     let expect = fields
         .take("expect")
         .map(|node| match stream {
@@ -331,6 +338,7 @@ pub(super) fn step(
         sign,
         body,
         accept_encoding,
+        deflate,
         timeout,
         redirects: match stream {
             None => redirects.unwrap_or(usual.redirects),

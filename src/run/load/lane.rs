@@ -22,7 +22,7 @@ use crate::clock::RunClock;
 use crate::recording::FailureKind;
 
 /// Reads in a row before others get their turn, so that an endless answer starves nobody.
-const READS_PER_TURN: u32 = 16;
+pub const READS_PER_TURN: u32 = 16;
 const UNHEARD: u64 = u64::MAX;
 
 /// What an exchange found.

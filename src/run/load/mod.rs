@@ -9,6 +9,7 @@ mod connection;
 mod crowd;
 mod curve;
 mod deadlines;
+mod deflate;
 mod door;
 mod events;
 mod exchange;

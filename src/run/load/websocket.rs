@@ -9,12 +9,14 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::checks::Test;
 use super::connection::io_failure;
+use super::deflate::{self, Agreed, Wire};
 use super::lane::{Captured, Line, Told};
 use crate::recording::FailureKind;
 
@@ -26,7 +28,7 @@ const READ_BUFFER: usize = 4 * 1024;
 const HEADERS_MAX: usize = 128;
 
 /// An open session.
-pub type Session = Box<WebSocketStream<Line>>;
+pub type Session = Box<WebSocketStream<Wire>>;
 
 /// What is done in a session.
 #[derive(Clone, Debug)]
@@ -57,13 +59,20 @@ pub async fn open(line: Line, head: Vec<u8>) -> Told {
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    match client_async_with_config(request, line, Some(config)).await {
-        Ok((session, answer)) => Told {
-            status: answer.status().as_u16(),
-            headers: answer.into_parts().0.headers,
-            session: Some(Box::new(session)),
-            ..Told::default()
-        },
+    let offers = request.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
+    match client_async_with_config(request, Wire::new(line, offers), Some(config)).await {
+        Ok((mut session, answer)) => {
+            let Some(agreed) = Agreed::of(offers, answer.headers()) else {
+                return Told::failed(FailureKind::Protocol);
+            };
+            session.get_mut().agree(agreed);
+            Told {
+                status: answer.status().as_u16(),
+                headers: answer.into_parts().0.headers,
+                session: Some(Box::new(session)),
+                ..Told::default()
+            }
+        }
         Err(Error::Http(answer)) => {
             let (head, begun) = answer.into_parts();
             let mut body = Captured::default();
@@ -102,9 +111,17 @@ fn handshake(head: &[u8]) -> Option<Request<()>> {
 pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
     let done = match talk {
         Talk::SendText => match Utf8Bytes::try_from(message) {
+            Ok(text) if session.get_ref().deflates() => {
+                let frame = deflate::compressed(Data::Text, text.as_bytes());
+                send(&mut session, Message::Frame(frame)).await
+            }
             Ok(text) => send(&mut session, Message::Text(text)).await,
             Err(_) => Err(FailureKind::Protocol),
         },
+        Talk::SendBinary if session.get_ref().deflates() => {
+            let frame = deflate::compressed(Data::Binary, &message);
+            send(&mut session, Message::Frame(frame)).await
+        }
         Talk::SendBinary => send(&mut session, Message::Binary(message.into())).await,
         Talk::Receive(test) => receive(&mut session, &test).await,
         Talk::Ping => ping(&mut session).await,
@@ -207,6 +224,7 @@ async fn next(session: &mut Session) -> Result<Message, FailureKind> {
 
 fn failure(error: &Error) -> FailureKind {
     match error {
+        Error::Io(error) if deflate::is_damaged(error) => FailureKind::Protocol,
         Error::Io(error) => io_failure(error),
         Error::ConnectionClosed
         | Error::AlreadyClosed

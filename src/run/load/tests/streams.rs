@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data};
 
+use super::super::deflate;
 use super::tcp::{Deed, listen};
 use super::*;
 
@@ -437,9 +438,12 @@ async fn a_session_left_open_ends_where_its_pass_opens_the_next() {
     assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
 }
 
-/// Shakes hands by hand, then says `$bytes` and does the rest.
+/// Shakes hands by hand, with `$fields` beside what every server says, then says `$bytes` and does the rest.
 macro_rules! shakes_hands {
     ($bytes:expr, $then:expr) => {
+        shakes_hands!("", $bytes, $then)
+    };
+    ($fields:expr, $bytes:expr, $then:expr) => {
         |mut stream| {
             Box::pin(async move {
                 let mut asked = vec![0; 4096];
@@ -449,7 +453,8 @@ macro_rules! shakes_hands {
                 let key = key.or_else(|| asked.lines().find_map(|line| line.split_once("Sec-WebSocket-Key: ")));
                 let accept = derive_accept_key(key.map_or("", |(_, key)| key).as_bytes());
                 let head = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n{}\r\n",
+                    $fields
                 );
                 let _ = stream.write_all(head.as_bytes()).await;
                 // Not before the message is there.
@@ -460,6 +465,134 @@ macro_rules! shakes_hands {
             })
         }
     };
+}
+
+/// The same with compression offered.
+fn compressing() -> Vec<StepPlan> {
+    let mut steps = session();
+    let offer = ("sec-websocket-extensions".to_owned(), text(DEFLATE_OFFER));
+    steps[0].headers.push(offer);
+    steps
+}
+
+const DEFLATE: &str = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover\r\n";
+
+/// A message of so many zeros, compressed.
+fn zeros(length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = deflate::compressed(Data::Binary, &vec![0; length]);
+    frame.format(&mut bytes).unwrap();
+    bytes
+}
+
+/// Agrees to compress and greets in the same breath, takes a message, which has to be compressed, and answers it.
+fn compresses(mut stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let mut asked = vec![0; 4096];
+        let length = stream.read(&mut asked).await.unwrap_or_default();
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut request = httparse::Request::new(&mut fields);
+        let _ = request.parse(&asked[..length]);
+        let field = |name: &str| {
+            request
+                .headers
+                .iter()
+                .find(|field| field.name.eq_ignore_ascii_case(name))
+        };
+        let offer = field("sec-websocket-extensions").map_or(&b""[..], |field| field.value);
+        let key = field("sec-websocket-key").map_or(&b""[..], |field| field.value);
+        let agreed = if offer == DEFLATE_OFFER.as_bytes() { DEFLATE } else { "" };
+        let accept = derive_accept_key(key);
+        let mut said = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n{agreed}sec-websocket-accept: {accept}\r\n\r\n"
+        )
+        .into_bytes();
+        let frames = |texts: &[&str], said: &mut Vec<u8>| {
+            for text in texts {
+                deflate::compressed(Data::Text, text.as_bytes()).format(said).unwrap();
+            }
+        };
+        frames(&["welcome", &"noise ".repeat(10_000)], &mut said);
+        let _ = stream.write_all(&said).await;
+        let mut frame = [0; 64];
+        if stream.read(&mut frame).await.is_ok_and(|length| length > 0) && frame[0] == 0xc1 {
+            said.clear();
+            frames(&["{\"hello\":\"world\"}"], &mut said);
+            let _ = stream.write_all(&said).await;
+        }
+        let _ = stream.read(&mut frame).await;
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_compressed_both_ways_where_the_server_agrees() {
+    let (address, _) = listen(compresses).await;
+    let ran = run(facing(address, compressing()[..3].to_vec())).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(of_step(&ran, 2).0 > 10, "{}", of_step(&ran, 2).0);
+    // A server that does not know it has its messages as they are.
+    let (address, _) = listen(polite).await;
+    let ran = run(facing(address, compressing())).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(of_step(&ran, 5).0 >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_websocket_compression_is_a_protocol_failure_and_fills_no_memory() {
+    type Case = (&'static str, Deed, Vec<StepPlan>, usize);
+    let cases: [Case; 7] = [
+        ("nobody offered it", shakes_hands!(DEFLATE, b"", stays), session(), 0),
+        (
+            "another was offered",
+            shakes_hands!("sec-websocket-extensions: x-other\r\n", b"", stays),
+            compressing(),
+            0,
+        ),
+        (
+            "a window that is not ours",
+            shakes_hands!(
+                "sec-websocket-extensions: permessage-deflate; client_max_window_bits=9\r\n",
+                b"",
+                stays
+            ),
+            compressing(),
+            0,
+        ),
+        ("not agreed on", shakes_hands!(zeros(10), stays), compressing(), 2),
+        (
+            "garbage",
+            shakes_hands!(DEFLATE, b"\xc1\x04\xff\xff\xff\xff", stays),
+            compressing(),
+            2,
+        ),
+        (
+            "a bomb",
+            shakes_hands!(DEFLATE, zeros((16 << 20) + 1), stays),
+            compressing(),
+            2,
+        ),
+        (
+            "text that is none",
+            shakes_hands!(DEFLATE, b"\xc1\x04\x3a\xac\x01\x00", stays),
+            compressing(),
+            2,
+        ),
+    ];
+    let runs = cases.map(|(what, deed, steps, step)| async move {
+        let (address, _) = listen(deed).await;
+        let mut plan = facing(address, steps);
+        plan.client.request_timeout = Duration::from_secs(5);
+        (what, step, run(plan).await)
+    });
+    for (what, step, ran) in join_all(runs).await {
+        let (ok, failed) = of_step(&ran, step);
+        let kinds: Vec<_> = failed.keys().collect();
+        assert_eq!((ok, kinds), (0, vec![&FailureKind::Protocol]), "{what}");
+        assert!(
+            failed[&FailureKind::Protocol] >= 2,
+            "{what}: its user goes on: {failed:?}"
+        );
+    }
 }
 
 async fn in_sessions((what, deed, kind): (&str, Deed, FailureKind)) -> (&str, FailureKind, Ran) {
