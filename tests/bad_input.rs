@@ -76,6 +76,39 @@ const STEPS: &[Case] = &[
     ("- post: /orders/{{ accounts.id }}", "- name: x", 9, ""),
 ];
 
+const UNSENDABLE: &[Case] = &[
+    (
+        "- get: /orders/{{ order }}",
+        "- get: /my orders",
+        12,
+        "neither spaces nor control characters",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { Content-Length: 5 } }",
+        12,
+        "\"Content-Length\" follows from the body",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { x-name: J\u{fc}rgen } }",
+        12,
+        "the value of \"x-name\" cannot be sent",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { x-name: \"a\\r\\nb: c\" } }",
+        12,
+        "the value of \"x-name\" cannot be sent",
+    ),
+    (
+        "chaos: []",
+        "ledgers: { orders: { read: \"/or ders/{{ id }}\" } }",
+        17,
+        "neither spaces nor control characters",
+    ),
+];
+
 const TEMPLATES: &[Case] = &[
     ("{{ accounts.id }}", "{{ acounts.id }}", 9, "acounts.id"),
     (
@@ -217,6 +250,11 @@ fn bad_input_holes_that_nothing_fills_are_refused() {
 #[test]
 fn bad_input_feeders_that_run_dry_are_refused() {
     all_are_refused(FEEDERS);
+}
+
+#[test]
+fn bad_input_requests_that_cannot_be_sent_are_refused() {
+    all_are_refused(UNSENDABLE);
 }
 
 #[test]

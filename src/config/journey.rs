@@ -269,10 +269,12 @@ pub(super) fn step(
         if !rooted {
             sink.push(Mistake::at(&node.place, "a path begins with `/`").hint("the host comes from the target"));
         }
+        sendable_path(&path, node, sink);
         Some(path)
     });
     let headers_node = fields.take("headers");
     let mut headers = headers_node.map(|node| headers(node, &holes, sink)).unwrap_or_default();
+    headers_node.iter().for_each(|node| without_framing(node, sink));
     let own_auth = fields.take("auth").map(|node| auth::auth(node, &holes, sink));
     let sign = signs_in(own_auth.unwrap_or_else(|| usual.auth.clone()), &mut headers);
     let stream = found.filter(|(method, _)| STREAMS.contains(method));
@@ -371,9 +373,48 @@ pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(S
                 format!("{:?} is not a header name", entry.key),
             ));
         }
-        headers.extend(template(&entry.node, holes, sink).map(|value| (entry.key.clone(), value)));
+        let value = template(&entry.node, holes, sink);
+        let holds = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+        if texts(value.iter().flatten()).any(|text| !text.bytes().all(holds)) {
+            let hint = "write ASCII on one line, and anything else percent-encoded";
+            sink.push(
+                Mistake::at(
+                    &entry.node.place,
+                    format!("the value of {:?} cannot be sent", entry.key),
+                )
+                .hint(hint),
+            );
+        }
+        headers.extend(value.map(|value| (entry.key.clone(), value)));
     }
     headers
+}
+
+/// Only what a hole cannot bring in: that is escaped, or checked when it is there.
+fn texts<'p>(pieces: impl Iterator<Item = &'p Piece>) -> impl Iterator<Item = &'p str> {
+    pieces.filter_map(|piece| match piece {
+        Piece::Text(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// A request ends its path with a space.
+pub(super) fn sendable_path(path: &[Piece], node: &Node, sink: &mut Sink) {
+    if texts(path.iter()).any(|text| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
+        let message = "a path has neither spaces nor control characters";
+        sink.push(Mistake::at(&node.place, message).hint("write `%20` for a space"));
+    }
+}
+
+/// The length of a body is counted, never told.
+fn without_framing(node: &Node, sink: &mut Sink) {
+    for entry in decode::map(node, "headers", &mut Sink::default()) {
+        let name = entry.key.to_ascii_lowercase();
+        if ["content-length", "transfer-encoding"].contains(&name.as_str()) {
+            let message = format!("{:?} follows from the body and cannot be set", entry.key);
+            sink.push(Mistake::at(&entry.place, message).hint("leave it out"));
+        }
+    }
 }
 
 /// Adds the header that `auth` means, or gives how the request is signed; an Authorization header that is written goes first.

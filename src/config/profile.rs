@@ -289,6 +289,7 @@ fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
         let Some((node, read)) = read_node.and_then(|node| Some((node, journey::template(node, &holes, sink)?))) else {
             continue;
         };
+        journey::sendable_path(&read, node, sink);
         if !read.contains(&Piece::Id) {
             let hint = "put `{{ id }}` where the id of the write belongs";
             sink.push(Mistake::at(&node.place, "the read path names no id").hint(hint));
