@@ -137,7 +137,7 @@ pub struct StepSlice {
     pub first_byte: Hist,
     /// How long streams of events were silent, microseconds: from the head to the first event and from each event to the
     /// next, in the second in which that came. A silence that lasts to the end counts where it is the longest of its
-    /// stream.
+    /// stream. The same of messages while a user stays in a session, where something is expected of it.
     #[serde(default, skip_serializing_if = "Hist::is_empty")]
     pub gaps: Hist,
 }

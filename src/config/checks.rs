@@ -27,7 +27,8 @@ pub struct Expect {
     /// Latency at most, real time.
     #[serde(with = "seconds::option")]
     pub within: Option<Duration>,
-    /// How long a stream may be silent at most, from its head to the first event and between events, real time.
+    /// How long a stream may be silent at most, from its head to the first event and between events, or a server while
+    /// its user stays in a session, real time.
     #[serde(with = "seconds::option", skip_serializing_if = "Option::is_none")]
     pub gap: Option<Duration>,
 }
@@ -88,6 +89,19 @@ pub(super) fn expect_of_stream(node: &Node, sink: &mut Sink) -> Expect {
     let expect = expectations(&mut fields, sink);
     fields.finish(sink);
     Expect { gap, ..expect }
+}
+
+/// The same of who stays in a session, in which answers come unasked.
+pub(super) fn expect_of_stay(node: &Node, sink: &mut Sink) -> Expect {
+    let Some(mut fields) = Fields::of(node, "`expect` of a stay", sink) else {
+        return Expect::default();
+    };
+    let gap = fields.take("gap").and_then(|node| gap(node, sink));
+    fields.finish(sink);
+    Expect {
+        gap,
+        ..Expect::default()
+    }
 }
 
 fn gap(node: &Node, sink: &mut Sink) -> Option<Duration> {
@@ -302,6 +316,9 @@ mod tests {
         let (expect, _) = &profile(steps).unwrap()[0];
         assert_eq!(expect.gap, Some(Duration::from_secs(5)));
         assert_eq!(expect.within, Some(Duration::from_secs(120)));
+        let steps = "      - websocket: /feed\n        steps: [{ stay: 1m, expect: { gap: 5s } }, close]\n";
+        let (expect, _) = &profile(steps).unwrap()[1];
+        assert_eq!(expect.gap, Some(Duration::from_secs(5)));
         let written = serde_json::to_value(Expect::default()).unwrap();
         assert!(written.get("gap").is_none(), "only where it is expected: {written}");
     }
@@ -341,6 +358,14 @@ mod tests {
             (
                 "      - sse: /\n        until: { end: true }\n        expect: { gap: 0s }\n",
                 &["x.yaml:9:", "no stream is never silent", "e.g. 5s"],
+            ),
+            (
+                "      - websocket: /\n        steps: [{ stay: 1m, expect: { within: 5s } }]\n",
+                &["x.yaml:8:", "unknown key \"within\"", "gap"],
+            ),
+            (
+                "      - websocket: /\n        steps: [{ receive: any, expect: { gap: 5s } }]\n",
+                &["x.yaml:8:", "unknown key \"gap\""],
             ),
             ("      - get: /\n        expect: { status: 99 }\n", &["100 to 599"]),
             (

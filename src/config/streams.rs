@@ -138,6 +138,10 @@ fn talk(session: &str, node: &Node, before: &[Step], variables: &[String], sink:
             .map(|node| extract(node, variables, sink))
             .unwrap_or_default();
     }
+    if let WebSocketStep::Stay(_) = doing {
+        let node = fields.take("expect");
+        step.expect = node.map(|node| checks::expect_of_stay(node, sink)).unwrap_or_default();
+    }
     fields.finish(sink);
     step.protocol = Protocol::WebSocket(doing);
     Some(step)

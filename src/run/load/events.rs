@@ -14,6 +14,7 @@ use super::connection::io_failure;
 use super::http1::{AtEnd, Head, Progress, Reader, Receiver};
 use super::lane::{Captured, Line, Told};
 use super::measure::Gaps;
+use super::silence::Silence;
 use crate::clock::RunClock;
 use crate::plan::EventsUntil;
 use crate::recording::FailureKind;
@@ -115,12 +116,7 @@ impl EventStream {
             first_us: None,
             last: Vec::new(),
             seen: false,
-            silence: Silence {
-                gaps,
-                max: watch.gap_max,
-                since: None,
-                longest: Duration::ZERO,
-            },
+            silence: Silence::new(gaps, watch.gap_max),
         }
     }
 
@@ -184,7 +180,7 @@ impl Receiver for EventStream {
         let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
         self.is_stream = head.status == 200 && kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
         if self.is_stream {
-            self.silence.since = Some(Instant::now());
+            self.silence.begin();
         }
     }
 
@@ -220,47 +216,6 @@ impl Receiver for EventStream {
                 EventsUntil::For(_) | EventsUntil::End => false,
             };
         });
-    }
-}
-
-/// How long a stream says nothing: from its head to the first event, and from each event to the next.
-struct Silence {
-    gaps: Gaps,
-    max: Option<Duration>,
-    /// When the last event came, or the head; none before it.
-    since: Option<Instant>,
-    longest: Duration,
-}
-
-impl Silence {
-    /// An event has come.
-    fn ends(&mut self) {
-        let now = Instant::now();
-        if let Some(since) = self.since.replace(now) {
-            let gap = now - since;
-            self.longest = self.longest.max(gap);
-            self.gaps.record(gap);
-        }
-    }
-
-    fn too_long_at(&self) -> Option<Instant> {
-        self.since?.checked_add(self.max?)
-    }
-
-    fn was_too_long(&self) -> bool {
-        self.max.is_some_and(|max| self.longest > max)
-    }
-}
-
-/// Whoever leaves, or is left, does not learn when the next event would have come: only that the silence was as long as
-/// this. It counts where that is the longest already, so that a stream that stalls shows and one that is left in the
-/// middle of a beat does not look faster.
-impl Drop for Silence {
-    fn drop(&mut self) {
-        let lasts = self.since.map(|since| since.elapsed());
-        if let Some(lasts) = lasts.filter(|lasts| *lasts > self.longest) {
-            self.gaps.record(lasts);
-        }
     }
 }
 

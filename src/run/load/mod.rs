@@ -39,6 +39,7 @@ mod resolver;
 mod retry;
 mod seconds;
 mod shard;
+mod silence;
 mod source;
 mod spoken;
 mod steered;

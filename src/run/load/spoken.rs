@@ -14,6 +14,7 @@ use super::lane::{Ear, Kept, Lane, Line, Told};
 use super::measure::Gaps;
 use super::passes::Place;
 use super::shard::Shard;
+use super::silence::Silence;
 use super::stream::Stream;
 use super::websocket::{self, Session, Talk};
 use super::{events, tcp};
@@ -57,7 +58,10 @@ impl Spoken {
                 WebSocketStep::SendBinary => Talk::SendBinary,
                 WebSocketStep::Receive(wanted) => Talk::Receive(Test::compile(step, wanted)?),
                 WebSocketStep::Ping => Talk::Ping,
-                WebSocketStep::Stay(length) => Talk::Stay(pace.patience(*length)),
+                WebSocketStep::Stay(length) => Talk::Stay {
+                    length: pace.patience(*length),
+                    gap_max: step.expect.gap,
+                },
                 WebSocketStep::Close => Talk::Close,
             }),
         })
@@ -216,8 +220,12 @@ impl Shard {
         self.patience.push(self.passes[pass].class, step, pass, now_us);
         let message = self.request_of(pass).to_vec();
         if let Spoken::WebSocket(talk) = &self.common.steps[step].spoken {
-            self.lane
-                .start(pass, ear, websocket::talk(session, talk.clone(), message));
+            let silence = match talk {
+                Talk::Stay { gap_max: Some(max), .. } => Some(Silence::new(self.recorder.gaps(step), Some(*max))),
+                _ => None,
+            };
+            let exchange = websocket::talk(session, talk.clone(), message, silence);
+            self.lane.start(pass, ear, exchange);
         }
         Started::UnderWay
     }

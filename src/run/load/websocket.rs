@@ -18,6 +18,7 @@ use super::checks::Test;
 use super::connection::io_failure;
 use super::deflate::{self, Agreed, Wire};
 use super::lane::{Captured, Line, Told};
+use super::silence::Silence;
 use crate::recording::FailureKind;
 
 /// Bytes of a message at most; a longer one fails.
@@ -43,8 +44,13 @@ pub enum Talk {
     Receive(Test),
     /// Sends a ping and waits for its pong.
     Ping,
-    /// Stays for so long, real time.
-    Stay(Duration),
+    /// Stays for so long, and the server is silent for so long at most, where that is expected of it; real time.
+    Stay {
+        /// How long.
+        length: Duration,
+        /// The longest silence.
+        gap_max: Option<Duration>,
+    },
     /// Closes it.
     Close,
 }
@@ -107,8 +113,8 @@ fn handshake(head: &[u8]) -> Option<Request<()>> {
     Some(request)
 }
 
-/// Does one thing in an open session; `message` is what the step sends.
-pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
+/// Does one thing in an open session; `message` is what the step sends, `silence` what is taken down while it stays.
+pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: Option<Silence>) -> Told {
     let done = match talk {
         Talk::SendText => match Utf8Bytes::try_from(message) {
             Ok(text) if session.get_ref().deflates() => {
@@ -125,7 +131,7 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
         Talk::SendBinary => send(&mut session, Message::Binary(message.into())).await,
         Talk::Receive(test) => receive(&mut session, &test).await,
         Talk::Ping => ping(&mut session).await,
-        Talk::Stay(length) => stay(&mut session, length).await,
+        Talk::Stay { length, .. } => stay(&mut session, length, silence).await,
         Talk::Close => {
             return match close(&mut session).await {
                 Ok(()) => Told::default(),
@@ -176,13 +182,31 @@ async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
     }
 }
 
-/// A server that ends the session meanwhile has failed its user.
-async fn stay(session: &mut Session, length: Duration) -> Result<Captured, FailureKind> {
+/// A server that ends the session meanwhile, or is silent for too long, has failed its user.
+async fn stay(session: &mut Session, length: Duration, silence: Option<Silence>) -> Result<Captured, FailureKind> {
     let leaves_at = Instant::now() + length;
-    while let Ok(message) = timeout_at(leaves_at, next(session)).await {
-        message?;
+    let Some(mut silence) = silence else {
+        while let Ok(message) = timeout_at(leaves_at, next(session)).await {
+            message?;
+        }
+        return Ok(Captured::default());
+    };
+    silence.begin();
+    loop {
+        let silent_at = silence.too_long_at().filter(|at| *at < leaves_at);
+        match timeout_at(silent_at.unwrap_or(leaves_at), next(session)).await {
+            Ok(message) => {
+                if matches!(message?, Message::Text(_) | Message::Binary(_)) {
+                    silence.ends();
+                }
+            }
+            Err(_) if silent_at.is_some() => return Err(FailureKind::Expectation),
+            Err(_) => return Ok(Captured::default()),
+        }
+        if silence.was_too_long() {
+            return Err(FailureKind::Expectation);
+        }
     }
-    Ok(Captured::default())
 }
 
 /// Messages that are still on their way are passed over.

@@ -438,6 +438,53 @@ async fn a_session_left_open_ends_where_its_pass_opens_the_next() {
     assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
 }
 
+/// Says something each 50 ms, four times; then only pings come.
+fn pushes(stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+            return;
+        };
+        let news = std::iter::repeat_n(Message::text("news"), 4);
+        for message in news.chain(std::iter::repeat_n(Message::Ping("?".into()), 40)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stays_in_a_session_notices_that_nothing_comes() {
+    let stay = |length: u64, gap_ms: Option<u64>| async move {
+        let (address, _) = listen(pushes).await;
+        let mut stays = talk("stay", WebSocketStep::Stay(Duration::from_millis(length)), "");
+        stays.expect.gap = gap_ms.map(Duration::from_millis);
+        run(facing(address, vec![session().swap_remove(0), stays])).await
+    };
+    let (fine, silent, unasked) = tokio::join!(stay(200, Some(1000)), stay(1500, Some(400)), stay(600, None));
+    let of_stays = |ran: &Ran, hist: fn(&StepSlice) -> &Hist| {
+        let mut all = Hist::working();
+        for slice in &ran.slices {
+            hist(&slice.steps[1]).add_to(&mut all).unwrap();
+        }
+        (all.len(), Duration::from_micros(all.max()))
+    };
+    let gaps = |ran: &Ran| of_stays(ran, |step| &step.gaps);
+    let (ok, failed) = of_step(&fine, 1);
+    assert!(ok >= 2 && failed.is_empty(), "{failed:?}");
+    assert!(gaps(&fine).0 >= 2 * ok, "{ok}: {:?}", gaps(&fine));
+    let (ok, failed) = of_step(&silent, 1);
+    assert_eq!(
+        (ok, failed.keys().collect::<Vec<_>>()),
+        (0, vec![&FailureKind::Expectation])
+    );
+    let (gap, latency) = (gaps(&silent).1, of_stays(&silent, |step| &step.latency).1);
+    assert!(gap >= Duration::from_millis(400), "{gap:?}");
+    assert!(latency < Duration::from_millis(1400), "at once: {latency:?}");
+    assert_eq!((of_step(&unasked, 1).1, gaps(&unasked).0), (BTreeMap::new(), 0));
+}
+
 /// Shakes hands by hand, with `$fields` beside what every server says, then says `$bytes` and does the rest.
 macro_rules! shakes_hands {
     ($bytes:expr, $then:expr) => {
