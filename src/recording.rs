@@ -135,6 +135,11 @@ pub struct StepSlice {
     /// From sending to the first byte of the answer, microseconds, of finished requests that got one.
     #[serde(default)]
     pub first_byte: Hist,
+    /// How long streams of events were silent, microseconds: from the head to the first event and from each event to the
+    /// next, in the second in which that came. A silence that lasts to the end counts where it is the longest of its
+    /// stream. The same of messages while a user stays in a session, where something is expected of it.
+    #[serde(default, skip_serializing_if = "Hist::is_empty")]
+    pub gaps: Hist,
 }
 
 impl StepSlice {
@@ -185,40 +190,57 @@ impl ClassSlice {
     }
 }
 
-/// Why a request failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureKind {
-    /// No DNS answer.
-    Dns,
-    /// Connection refused.
-    Refused,
-    /// No connection in time; see [`FailureKind::TlsTimeout`].
-    ConnectTimeout,
-    /// Sent, and no byte of a response in time; of a probe, no whole response.
-    Timeout,
-    /// Connection reset or closed before the whole response.
-    Reset,
-    /// The response was not HTTP.
-    Protocol,
-    /// 4xx.
-    Status4xx,
-    /// 5xx.
-    Status5xx,
-    /// Another status or body than expected.
-    Expectation,
-    /// No TLS: a bad certificate, an alert, a record that does not verify.
-    Tls,
-    /// A redirect that was not followed: one too many, or to another host.
-    Redirect,
-    /// The time ran out in the line for a connection, or most of it passed there.
-    BlockedTimeout,
-    /// Connected, and no TLS in time.
-    TlsTimeout,
-    /// The response began and was not whole in time.
-    BodyTimeout,
-    /// Another status of gRPC than expected.
-    Grpc,
+/// An enum of names alone, with a list of all of them in the order in which they are declared.
+macro_rules! listed {
+    ($(#[$of_all:meta])* pub enum $name:ident { $($(#[$of_one:meta])* $one:ident,)+ }) => {
+        $(#[$of_all])*
+        pub enum $name {
+            $($(#[$of_one])* $one,)+
+        }
+
+        impl $name {
+            /// Each of them, at the index that it is as a number.
+            pub const ALL: [Self; [$(stringify!($one)),+].len()] = [$(Self::$one),+];
+        }
+    };
+}
+
+listed! {
+    /// Why a request failed.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    pub enum FailureKind {
+        /// No DNS answer.
+        Dns,
+        /// Connection refused.
+        Refused,
+        /// No connection in time; see [`FailureKind::TlsTimeout`].
+        ConnectTimeout,
+        /// Sent, and no byte of a response in time; of a probe, no whole response.
+        Timeout,
+        /// Connection reset or closed before the whole response.
+        Reset,
+        /// The response was not HTTP.
+        Protocol,
+        /// 4xx.
+        Status4xx,
+        /// 5xx.
+        Status5xx,
+        /// Another status or body than expected, or a stream that is silent for longer.
+        Expectation,
+        /// No TLS: a bad certificate, an alert, a record that does not verify.
+        Tls,
+        /// A redirect that was not followed: one too many, or to another host.
+        Redirect,
+        /// The time ran out in the line for a connection, or most of it passed there.
+        BlockedTimeout,
+        /// Connected, and no TLS in time.
+        TlsTimeout,
+        /// The response began and was not whole in time.
+        BodyTimeout,
+        /// Another status of gRPC than expected.
+        Grpc,
+    }
 }
 
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.
@@ -530,6 +552,12 @@ mod tests {
         }
         assert_eq!(merged, both);
         assert!(Hist { encoded: vec![1, 2, 3] }.add_to(&mut merged).is_err());
+    }
+
+    #[test]
+    fn every_kind_of_failure_is_listed_once_where_its_number_is() {
+        let numbers = FailureKind::ALL.map(|kind| kind as usize);
+        assert!(numbers.into_iter().eq(0..FailureKind::ALL.len()), "{numbers:?}");
     }
 
     #[test]

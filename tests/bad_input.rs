@@ -76,6 +76,39 @@ const STEPS: &[Case] = &[
     ("- post: /orders/{{ accounts.id }}", "- name: x", 9, ""),
 ];
 
+const UNSENDABLE: &[Case] = &[
+    (
+        "- get: /orders/{{ order }}",
+        "- get: /my orders",
+        12,
+        "neither spaces nor control characters",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { Content-Length: 5 } }",
+        12,
+        "\"Content-Length\" follows from the body",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { x-name: J\u{fc}rgen } }",
+        12,
+        "the value of \"x-name\" cannot be sent",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { x-name: \"a\\r\\nb: c\" } }",
+        12,
+        "the value of \"x-name\" cannot be sent",
+    ),
+    (
+        "chaos: []",
+        "ledgers: { orders: { read: \"/or ders/{{ id }}\" } }",
+        17,
+        "neither spaces nor control characters",
+    ),
+];
+
 const TEMPLATES: &[Case] = &[
     ("{{ accounts.id }}", "{{ acounts.id }}", 9, "acounts.id"),
     (
@@ -105,6 +138,45 @@ const FEEDERS: &[Case] = &[
     ),
     ("feed: accounts", "feed: acounts", 7, "did you mean \"accounts\""),
     ("accounts.csv", "empty.csv", 3, "empty.csv"),
+];
+
+/// What stands in the profile from its second step to its client.
+const FROM_STEP: &str = "- get: /orders/{{ order }}
+stages:
+  - { tier: 1, users: 5, hold: 1s }
+client: {}";
+
+const VERSIONS: &[Case] = &[
+    (
+        FROM_STEP,
+        "- { sse: /prices, until: { end: true } }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "`sse` is spoken over HTTP/1.1, and the client speaks HTTP/2",
+    ),
+    (
+        FROM_STEP,
+        "- { websocket: /chat, steps: [ping, close] }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "WebSocket are spoken over HTTP/1.1, and the client speaks HTTP/2",
+    ),
+    (
+        FROM_STEP,
+        "- { get: /, headers: { connection: close } }
+stages: [{ tier: 1, users: 5, hold: 1s }]
+client: { http: 2 }",
+        12,
+        "header \"connection\" is about the connection",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { grpc: shop.v1.Shop/Order }",
+        12,
+        "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1",
+    ),
 ];
 
 const FILES: &[Case] = &[
@@ -178,6 +250,16 @@ fn bad_input_holes_that_nothing_fills_are_refused() {
 #[test]
 fn bad_input_feeders_that_run_dry_are_refused() {
     all_are_refused(FEEDERS);
+}
+
+#[test]
+fn bad_input_requests_that_cannot_be_sent_are_refused() {
+    all_are_refused(UNSENDABLE);
+}
+
+#[test]
+fn bad_input_steps_that_the_version_of_http_does_not_have_are_refused() {
+    all_are_refused(VERSIONS);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The example profiles of raw TCP, server-sent events and WebSocket, each run as a user would run it against servers by
-//! aiohttp and asyncio.
+//! aiohttp, websockets and asyncio.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Child, ChildStdout, Stdio};
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::support::{machine, tenfold, venv};
 
 /// The profiles that are run here.
-pub const EXAMPLES: [&str; 3] = ["tcp", "server-sent-events", "websocket"];
+pub const EXAMPLES: [&str; 4] = ["tcp", "server-sent-events", "websocket", "websocket-compression"];
 
 struct Servers {
     process: Child,
@@ -36,13 +36,17 @@ impl Servers {
         }
     }
 
-    /// Runs an example; the steps of its report by name, and what the servers saw.
-    fn run(mut self, name: &str, set: &[String], code: i32) -> (Value, Value) {
+    /// Runs an example against the server of HTTP; its report, and what the servers saw.
+    fn run(self, name: &str, set: &[String], code: i32) -> (Value, Value) {
+        self.run_against("http", name, set, code)
+    }
+
+    fn run_against(mut self, server: &str, name: &str, set: &[String], code: i32) -> (Value, Value) {
         let dir = TempDir::new().expect("a directory");
         let out = dir.path().join("run");
         let output = tenfold()
             .args(["run", &format!("profiles/examples/{name}.yaml"), "--quiet", "--target"])
-            .arg(format!("http://127.0.0.1:{}", self.ports["http"]))
+            .arg(format!("http://127.0.0.1:{}", self.ports[server]))
             .arg("--out")
             .arg(&out)
             .args(["--set", "honesty.lag_p99=2s"])
@@ -95,6 +99,24 @@ fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
     assert!(seen["live"].as_u64() > Some(50), "{seen}");
     assert_eq!(seen["accept"], serde_json::json!(["text/event-stream"]));
     assert!(errors(&report).is_empty(), "{report}");
+    // An event each 10 ms, as their user sees them.
+    let gaps = |step: &str| &report["times"]["steps"][step]["gaps"];
+    let live = gaps("a-while");
+    assert!(live["count"].as_u64() > Some(500), "{live}");
+    assert!(
+        live["p50"].as_f64().is_some_and(|p50| (8.0..100.0).contains(&p50)),
+        "{live}"
+    );
+    assert_eq!(
+        gaps("to-the-end")["count"],
+        report["times"]["steps"]["to-the-end"]["latency"]["count"]
+            .as_u64()
+            .unwrap_or_default()
+            * 4
+    );
+    let shorter = ["journeys.ticker.steps.2.expect.gap=5ms".to_owned()];
+    let (report, _) = Servers::start().run("server-sent-events", &shorter, 1);
+    assert!(errors(&report).keys().eq(["expectation"]), "{:?}", errors(&report));
     let more = ["journeys.ticker.steps.0.until={ events: 5 }".to_owned()];
     let (report, _) = Servers::start().run("server-sent-events", &more, 1);
     assert!(
@@ -124,4 +146,36 @@ fn example_websocket_sessions_are_opened_talked_in_and_closed() {
     let (report, seen) = Servers::start().run("websocket", &stranger, 1);
     assert!(errors(&report).keys().eq(["4xx"]), "{:?}", errors(&report));
     assert_eq!(seen["sessions"], 0);
+}
+
+#[test]
+fn example_websocket_compression_is_agreed_on_and_used_both_ways() {
+    let _turn = machine();
+    let run = |set: &[String], code| Servers::start().run_against("feed", "websocket-compression", set, code);
+    let (_, seen) = run(&[], 0);
+    let count = |seen: &Value, what: &str| seen[what].as_u64().unwrap_or_default();
+    assert!(count(&seen, "feeds") > 100, "{seen}");
+    assert!(count(&seen, "compressed") > 2 * count(&seen, "feeds") - 40, "{seen}");
+    assert_eq!(count(&seen, "plain"), 0, "{seen}");
+    let agreed = seen["agreed"].as_object().expect("by what was agreed");
+    let [(agreed, _)] = agreed.iter().collect::<Vec<_>>()[..] else {
+        panic!("{seen}");
+    };
+    assert!(
+        agreed.contains("remote_no_context_takeover=True, local_no_context_takeover=True"),
+        "{agreed}"
+    );
+    // The same messages as they are.
+    let plain = ["journeys.feed.steps.0.compression=false".to_owned()];
+    let (_, seen) = run(&plain, 0);
+    assert!(count(&seen, "feeds") > 100 && count(&seen, "compressed") == 0, "{seen}");
+    assert_eq!(seen["agreed"], serde_json::json!({}));
+    // What is looked at is not what is sent.
+    let other = ["journeys.feed.steps.0.steps.1.expect.size=1..1000".to_owned()];
+    let (report, _) = run(&other, 1);
+    assert!(errors(&report).keys().eq(["expectation"]), "{:?}", errors(&report));
+    // Another server that knows it, asked because the client compresses whatever it can.
+    let client = ["client={ compression: true }".to_owned()];
+    let (_, seen) = Servers::start().run("websocket", &client, 0);
+    assert_eq!(seen["agreed"], serde_json::json!({ "15": count(&seen, "sessions") }));
 }

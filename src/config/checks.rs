@@ -27,6 +27,10 @@ pub struct Expect {
     /// Latency at most, real time.
     #[serde(with = "seconds::option")]
     pub within: Option<Duration>,
+    /// How long a stream may be silent at most, from its head to the first event and between events, or a server while
+    /// its user stays in a session, real time.
+    #[serde(with = "seconds::option", skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Duration>,
 }
 
 /// What a text must be.
@@ -74,6 +78,39 @@ pub(super) fn expect(node: &Node, sink: &mut Sink) -> Expect {
     let expect = expectations(&mut fields, sink);
     fields.finish(sink);
     expect
+}
+
+/// The same of a stream of events.
+pub(super) fn expect_of_stream(node: &Node, sink: &mut Sink) -> Expect {
+    let Some(mut fields) = Fields::of(node, "`expect`", sink) else {
+        return Expect::default();
+    };
+    let gap = fields.take("gap").and_then(|node| gap(node, sink));
+    let expect = expectations(&mut fields, sink);
+    fields.finish(sink);
+    Expect { gap, ..expect }
+}
+
+/// The same of who stays in a session, in which answers come unasked.
+pub(super) fn expect_of_stay(node: &Node, sink: &mut Sink) -> Expect {
+    let Some(mut fields) = Fields::of(node, "`expect` of a stay", sink) else {
+        return Expect::default();
+    };
+    let gap = fields.take("gap").and_then(|node| gap(node, sink));
+    fields.finish(sink);
+    Expect {
+        gap,
+        ..Expect::default()
+    }
+}
+
+fn gap(node: &Node, sink: &mut Sink) -> Option<Duration> {
+    let gap = decode::duration(node, sink)?;
+    if gap.is_zero() {
+        let hint = "write how long it may be silent, e.g. 5s";
+        sink.push(Mistake::at(&node.place, "no stream is never silent").hint(hint));
+    }
+    Some(gap)
 }
 
 /// The same from the keys of a mapping that may have others.
@@ -274,6 +311,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_may_be_silent_for_so_long() {
+        let steps = "      - sse: /prices\n        until: { for: 1m }\n        expect: { gap: 5s, within: 2m }\n";
+        let (expect, _) = &profile(steps).unwrap()[0];
+        assert_eq!(expect.gap, Some(Duration::from_secs(5)));
+        assert_eq!(expect.within, Some(Duration::from_secs(120)));
+        let steps = "      - websocket: /feed\n        steps: [{ stay: 1m, expect: { gap: 5s } }, close]\n";
+        let (expect, _) = &profile(steps).unwrap()[1];
+        assert_eq!(expect.gap, Some(Duration::from_secs(5)));
+        let written = serde_json::to_value(Expect::default()).unwrap();
+        assert!(written.get("gap").is_none(), "only where it is expected: {written}");
+    }
+
+    #[test]
     fn wrong_checks_are_told_with_place_and_remedy() {
         for (steps, parts) in [
             (
@@ -301,6 +351,22 @@ mod tests {
                 &["is not a regular expression"],
             ),
             ("      - get: /\n        expect: { size: 9..1 }\n", &["is not a size"]),
+            (
+                "      - get: /\n        expect: { gap: 5s }\n",
+                &["x.yaml:8:", "unknown key \"gap\""],
+            ),
+            (
+                "      - sse: /\n        until: { end: true }\n        expect: { gap: 0s }\n",
+                &["x.yaml:9:", "no stream is never silent", "e.g. 5s"],
+            ),
+            (
+                "      - websocket: /\n        steps: [{ stay: 1m, expect: { within: 5s } }]\n",
+                &["x.yaml:8:", "unknown key \"within\"", "gap"],
+            ),
+            (
+                "      - websocket: /\n        steps: [{ receive: any, expect: { gap: 5s } }]\n",
+                &["x.yaml:8:", "unknown key \"gap\""],
+            ),
             ("      - get: /\n        expect: { status: 99 }\n", &["100 to 599"]),
             (
                 "      - get: /\n        expect: { json: { $.a: { exists: false } } }\n",

@@ -68,6 +68,8 @@ pub struct Client {
     pub retries: Option<Retries>,
     /// Accept-Encoding of steps that say nothing of `compression`.
     pub accept_encoding: Option<String>,
+    /// Sessions of WebSocket that say nothing of `compression` offer to compress messages.
+    pub deflate: bool,
     /// How it speaks TLS, to an https target.
     pub tls: TlsSettings,
     /// Shares of the users that behave in their own ways; none where all are alike.
@@ -85,6 +87,7 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
         shards: None,
         retries: None,
         accept_encoding: None,
+        deflate: false,
         tls: TlsSettings::default(),
         classes: Vec::new(),
     };
@@ -102,10 +105,10 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     if let Some(node) = fields.take("tls") {
         client.tls = tls::tls(node, files, sink);
     }
-    client.accept_encoding = fields
-        .take("compression")
-        .and_then(|node| compression::compression(node, sink))
-        .flatten();
+    if let Some(node) = fields.take("compression") {
+        client.accept_encoding = compression::compression(node, sink).flatten();
+        client.deflate = compression::is_all(node);
+    }
     client.retries = fields.take("retries").and_then(|node| retry::retries(node, sink));
     if let Some(node) = fields.take("classes") {
         client.classes = classes::classes(node, &client, sink);

@@ -20,6 +20,10 @@ pub enum Coding {
     Zstd,
 }
 
+/// What sessions of WebSocket offer whose messages may be compressed (RFC 7692): neither side refers to earlier messages,
+/// so that a session that waits holds no window.
+pub const DEFLATE_OFFER: &str = "permessage-deflate; client_no_context_takeover; server_no_context_takeover";
+
 const KNOWN: [(&str, Coding); 4] = [
     ("gzip", Coding::Gzip),
     ("deflate", Coding::Deflate),
@@ -45,7 +49,7 @@ pub(super) fn compression(node: &Node, sink: &mut Sink) -> Option<Option<String>
             let read = |item| decode::choice(item, "content coding", &KNOWN, sink);
             items.iter().filter_map(read).collect()
         }
-        Value::Scalar { text, .. } if text == "true" => KNOWN.map(|(_, coding)| coding).to_vec(),
+        _ if is_all(node) => KNOWN.map(|(_, coding)| coding).to_vec(),
         Value::Scalar { text, .. } if text == "false" => Vec::new(),
         _ => {
             let hint = "write true, false or a list such as [gzip, br, zstd, deflate]";
@@ -55,6 +59,24 @@ pub(super) fn compression(node: &Node, sink: &mut Sink) -> Option<Option<String>
     };
     let names: Vec<&str> = codings.into_iter().map(Coding::name).collect();
     Some((!names.is_empty()).then(|| names.join(", ")))
+}
+
+/// Whether it asks for all there is, of sessions of WebSocket too.
+pub(super) fn is_all(node: &Node) -> bool {
+    matches!(&node.value, Value::Scalar { text, .. } if text == "true")
+}
+
+/// Whether a session of WebSocket offers to compress messages.
+pub(super) fn of_messages(node: &Node, sink: &mut Sink) -> Option<bool> {
+    match &node.value {
+        Value::Scalar { text, .. } if text == "false" => Some(false),
+        _ if is_all(node) => Some(true),
+        _ => {
+            let hint = "write `compression: true`, or false";
+            sink.push(Mistake::at(&node.place, "there is one way to compress messages of WebSocket").hint(hint));
+            None
+        }
+    }
 }
 
 /// The coding that a request's body is sent in.

@@ -63,14 +63,6 @@ impl Default for Connections {
     }
 }
 
-impl Connections {
-    /// Requests that a pool carries at once.
-    #[must_use]
-    pub fn places(&self) -> usize {
-        self.pool.saturating_mul(self.http2.unwrap_or(1))
-    }
-}
-
 /// Reads them from a client's keys.
 pub(super) fn connections(fields: &mut Fields<'_>, sink: &mut Sink) -> Connections {
     let mut connections = Connections::default();

@@ -4,7 +4,6 @@
 use super::auth::{self, Auth};
 use super::body::{self, Encoding, RequestBody};
 use super::checks::{self, Expect};
-use super::client::Client;
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::journey::{self, Journey, Step, Usual};
@@ -98,6 +97,7 @@ pub(super) fn step(
     let method = method?;
     Some(Step {
         name,
+        place: Some(node.place.clone()),
         protocol: Protocol::Grpc(grpc),
         method: "POST".to_owned(),
         path: vec![Piece::Text(format!("/{}", method.value))],
@@ -219,19 +219,13 @@ fn status(node: &Node, sink: &mut Sink) -> Option<u8> {
     found
 }
 
-/// What calls need of the rest of a profile.
-pub(super) fn check(journeys: &[Journey], client: &Client, described: bool, sink: &mut Sink) {
+/// What calls need of the rest of a profile, where nothing describes services in it.
+pub(super) fn check(journeys: &[Journey], sink: &mut Sink) {
     let steps = journeys.iter().flat_map(|journey| &journey.steps);
     for call in steps.filter_map(|step| step.call.as_ref()) {
-        let place = &call.method.place;
-        if client.connections.http2.is_none() {
-            let hint = "add `client: { http: 2 }`; all requests of the profile are made over it then";
-            sink.push(Mistake::at(place, "gRPC is spoken over HTTP/2, and the client speaks HTTP/1.1").hint(hint));
-        }
-        if !described {
-            let hint =
-                "add `grpc: { proto: [shop.proto] }`, { descriptors: shop.pb } or { reflection: true } to the profile";
-            sink.push(Mistake::at(place, "nothing describes the service that is called").hint(hint));
-        }
+        let hint =
+            "add `grpc: { proto: [shop.proto] }`, { descriptors: shop.pb } or { reflection: true } to the profile";
+        let message = "nothing describes the service that is called";
+        sink.push(Mistake::at(&call.method.place, message).hint(hint));
     }
 }

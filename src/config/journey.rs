@@ -16,7 +16,7 @@ use super::grpc::{self, Call};
 use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::sigv4::SigV4;
-use super::source::Spanned;
+use super::source::{Place, Spanned};
 use super::steps::Walk;
 use super::streams;
 use super::tcp;
@@ -76,6 +76,8 @@ pub struct Journey {
 pub struct Step {
     /// The name given or derived: the journey's, with `.2` and so on for further steps.
     pub name: String,
+    /// Where what it sends is written; none of a step within a session, which stands where that is opened.
+    pub place: Option<Place>,
     /// What it speaks.
     pub protocol: Protocol,
     /// HTTP method, upper case; another protocol's name where there is none.
@@ -90,6 +92,8 @@ pub struct Step {
     pub body: Option<RequestBody>,
     /// Accept-Encoding, or none for no such field; the client's where the step says nothing.
     pub accept_encoding: Option<Option<String>>,
+    /// Whether a session offers to compress messages; as the client does where the step says nothing.
+    pub deflate: Option<bool>,
     /// Patience for its answer, cloud time; the client's when none.
     pub timeout: Option<Duration>,
     /// Redirects that are followed at most.
@@ -265,10 +269,12 @@ pub(super) fn step(
         if !rooted {
             sink.push(Mistake::at(&node.place, "a path begins with `/`").hint("the host comes from the target"));
         }
+        sendable_path(&path, node, sink);
         Some(path)
     });
     let headers_node = fields.take("headers");
     let mut headers = headers_node.map(|node| headers(node, &holes, sink)).unwrap_or_default();
+    headers_node.iter().for_each(|node| without_framing(node, sink));
     let own_auth = fields.take("auth").map(|node| auth::auth(node, &holes, sink));
     let sign = signs_in(own_auth.unwrap_or_else(|| usual.auth.clone()), &mut headers);
     let stream = found.filter(|(method, _)| STREAMS.contains(method));
@@ -286,9 +292,17 @@ pub(super) fn step(
         Some(_) => (None, fields.take("steps")),
         None => (None, None),
     };
+    let deflate = match stream {
+        Some(("websocket", _)) => fields.take("compression"),
+        _ => None,
+    };
+    let deflate = deflate.and_then(|node| compression::of_messages(node, sink));
     let expect = fields
         .take("expect")
-        .map(|node| checks::expect(node, sink))
+        .map(|node| match stream {
+            Some(("sse", _)) => checks::expect_of_stream(node, sink),
+            _ => checks::expect(node, sink),
+        })
         .unwrap_or_default();
     let extract = fields
         .take("extract")
@@ -315,6 +329,7 @@ pub(super) fn step(
     };
     let step = Step {
         name,
+        place: Some(at.place.clone()),
         protocol: Protocol::Http,
         method: match stream {
             None => method.to_uppercase(),
@@ -325,6 +340,7 @@ pub(super) fn step(
         sign,
         body,
         accept_encoding,
+        deflate,
         timeout,
         redirects: match stream {
             None => redirects.unwrap_or(usual.redirects),
@@ -357,9 +373,48 @@ pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(S
                 format!("{:?} is not a header name", entry.key),
             ));
         }
-        headers.extend(template(&entry.node, holes, sink).map(|value| (entry.key.clone(), value)));
+        let value = template(&entry.node, holes, sink);
+        let holds = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
+        if texts(value.iter().flatten()).any(|text| !text.bytes().all(holds)) {
+            let hint = "write ASCII on one line, and anything else percent-encoded";
+            sink.push(
+                Mistake::at(
+                    &entry.node.place,
+                    format!("the value of {:?} cannot be sent", entry.key),
+                )
+                .hint(hint),
+            );
+        }
+        headers.extend(value.map(|value| (entry.key.clone(), value)));
     }
     headers
+}
+
+/// Only what a hole cannot bring in: that is escaped, or checked when it is there.
+fn texts<'p>(pieces: impl Iterator<Item = &'p Piece>) -> impl Iterator<Item = &'p str> {
+    pieces.filter_map(|piece| match piece {
+        Piece::Text(text) => Some(text.as_str()),
+        _ => None,
+    })
+}
+
+/// A request ends its path with a space.
+pub(super) fn sendable_path(path: &[Piece], node: &Node, sink: &mut Sink) {
+    if texts(path.iter()).any(|text| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
+        let message = "a path has neither spaces nor control characters";
+        sink.push(Mistake::at(&node.place, message).hint("write `%20` for a space"));
+    }
+}
+
+/// The length of a body is counted, never told.
+fn without_framing(node: &Node, sink: &mut Sink) {
+    for entry in decode::map(node, "headers", &mut Sink::default()) {
+        let name = entry.key.to_ascii_lowercase();
+        if ["content-length", "transfer-encoding"].contains(&name.as_str()) {
+            let message = format!("{:?} follows from the body and cannot be set", entry.key);
+            sink.push(Mistake::at(&entry.place, message).hint("leave it out"));
+        }
+    }
 }
 
 /// Adds the header that `auth` means, or gives how the request is signed; an Authorization header that is written goes first.

@@ -564,6 +564,24 @@ fn mistakes_of_compression_and_signatures_are_said_with_what_to_do() {
         (&[], step, "{ get: /, compress: gzip }", "write `compression: true`"),
         (
             &[],
+            step,
+            "{ websocket: /, compression: [gzip], steps: [close] }",
+            "write `compression: true`",
+        ),
+        (
+            &[],
+            step,
+            "{ websocket: /, headers: { Sec-WebSocket-Extensions: permessage-deflate }, steps: [close] }",
+            "write `compression: true` to offer permessage-deflate",
+        ),
+        (
+            &[],
+            step,
+            "{ sse: /, compression: true, until: { end: true } }",
+            "\"compression\"",
+        ),
+        (
+            &[],
             "journeys.order.auth",
             "{ sigv4: { service: s3, region: x, access_key: A, secret_key: abc } }",
             "export AWS_SECRET_ACCESS_KEY=",

@@ -43,6 +43,7 @@ mod target;
 mod tcp;
 pub mod template;
 pub mod tls;
+pub mod version;
 pub mod wait;
 
 pub use client::Client;

@@ -20,6 +20,7 @@ use super::sigv4::SigV4;
 use super::source::{Place, Spanned};
 use super::stages::{self, Spacing, Stage};
 use super::template::{Holes, Piece};
+use super::version;
 use crate::units::Pace;
 
 /// What the profile's author wrote, checked.
@@ -195,7 +196,10 @@ pub(super) fn profile(
     let client = client::client(fields.take("client"), files, sink);
     let grpc_node = fields.take("grpc");
     let services = grpc_node.and_then(|node| protobuf::services(node, files, protos, sink));
-    grpc::check(&journeys, &client, grpc_node.is_some(), sink);
+    version::check(&journeys, &client, sink);
+    if grpc_node.is_none() {
+        grpc::check(&journeys, sink);
+    }
     let ledgers = fields
         .take("ledgers")
         .map(|node| ledgers(node, sink))
@@ -285,6 +289,7 @@ fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
         let Some((node, read)) = read_node.and_then(|node| Some((node, journey::template(node, &holes, sink)?))) else {
             continue;
         };
+        journey::sendable_path(&read, node, sink);
         if !read.contains(&Piece::Id) {
             let hint = "put `{{ id }}` where the id of the write belongs";
             sink.push(Mistake::at(&node.place, "the read path names no id").hint(hint));

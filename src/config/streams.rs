@@ -12,6 +12,8 @@ use super::template::{Holes, Piece};
 
 /// The status of a WebSocket handshake that succeeds.
 const SWITCHING_PROTOCOLS: u16 = 101;
+/// The header field that offers extensions.
+const EXTENSIONS: &str = "sec-websocket-extensions";
 /// What stands for a method where there is none.
 const METHOD: &str = "WEBSOCKET";
 /// What a session's step may be.
@@ -67,6 +69,12 @@ pub(super) fn websocket(
     open.name = format!("{session}.open");
     open.protocol = Protocol::WebSocket(WebSocketStep::Open);
     open.expect.status.get_or_insert(SWITCHING_PROTOCOLS);
+    let of_extensions = |(name, _): &(String, Vec<Piece>)| name.eq_ignore_ascii_case(EXTENSIONS);
+    if open.headers.iter().any(of_extensions) {
+        let message = format!("{EXTENSIONS:?} follows from `compression` and cannot be set");
+        let hint = "write `compression: true` to offer permessage-deflate; no other extension is spoken";
+        sink.push(Mistake::at(&at.place, message).hint(hint));
+    }
     let Some(steps) = steps else {
         let hint = "add `steps: [{ send: hello }, receive, close]`";
         sink.push(Mistake::at(&at.place, "a WebSocket session has no steps").hint(hint));
@@ -129,6 +137,10 @@ fn talk(session: &str, node: &Node, before: &[Step], variables: &[String], sink:
             .take("extract")
             .map(|node| extract(node, variables, sink))
             .unwrap_or_default();
+    }
+    if let WebSocketStep::Stay(_) = doing {
+        let node = fields.take("expect");
+        step.expect = node.map(|node| checks::expect_of_stay(node, sink)).unwrap_or_default();
     }
     fields.finish(sink);
     step.protocol = Protocol::WebSocket(doing);

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use super::feed::{self, FedLoads};
 use super::oauth2;
 use super::{
-    Allow, Body, ClassPlan, ClientPlan, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan, Inventory,
-    JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role, ServicesPlan,
-    SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template,
+    Allow, Body, ClassPlan, ClientPlan, DEFLATE_OFFER, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan,
+    Inventory, JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role,
+    ServicesPlan, SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template, WebSocketStep,
 };
 use super::{resolve, schedule};
 use crate::config::classes::Class;
@@ -262,6 +262,11 @@ fn headers(step: &Step, client: &Client, clients: &[OAuth2]) -> Vec<(String, Tem
     if let Some(codings) = codings.clone().filter(|_| !has && step.protocol == Protocol::Http) {
         let parts = vec![Part::Text(codings)];
         headers.push(("accept-encoding".to_owned(), Template { parts }));
+    }
+    let opens = step.protocol == Protocol::WebSocket(WebSocketStep::Open);
+    if opens && step.deflate.unwrap_or(client.deflate) {
+        let parts = vec![Part::Text(DEFLATE_OFFER.to_owned())];
+        headers.push(("sec-websocket-extensions".to_owned(), Template { parts }));
     }
     headers
 }

@@ -8,6 +8,7 @@ pub use crate::config::client::DnsPolicy;
 use crate::config::connections::Connections;
 use crate::config::retry::Retries;
 use crate::config::tls::TlsSettings;
+pub use crate::config::version::CONNECTION_FIELDS;
 use crate::units::seconds;
 
 /// Users of one kind among the others.
@@ -61,15 +62,6 @@ pub struct ClientPlan {
     #[serde(with = "seconds")]
     pub forced_lag: Duration,
 }
-
-/// Header fields about the connection, which HTTP/2 does not have (RFC 9113, section 8.2.2).
-pub const CONNECTION_FIELDS: [&str; 5] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "transfer-encoding",
-    "upgrade",
-];
 
 #[cfg(test)]
 impl ClassPlan {

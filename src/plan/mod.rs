@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
-pub use crate::config::compression::Coding;
+pub use crate::config::compression::{Coding, DEFLATE_OFFER};
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::entry::Entry;
 pub use crate::config::feeder::{RowOrder, Table};

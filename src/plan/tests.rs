@@ -121,6 +121,38 @@ fn the_other_profiles_are_planned() {
 }
 
 #[test]
+fn compression_is_offered_where_the_step_or_a_client_that_takes_all_of_it_says_so() {
+    let profile = "profiles/examples/websocket-compression.yaml";
+    let step = "journeys.feed.steps.0.compression";
+    for (overrides, offered) in [
+        (vec![], true),
+        (vec![(step, "false")], false),
+        (vec![(step, "false"), ("client", "{ compression: true }")], false),
+        (vec![(step, "null"), ("client", "{ compression: true }")], true),
+        // These are for bodies of HTTP.
+        (vec![(step, "null"), ("client", "{ compression: [deflate] }")], false),
+        (vec![(step, "null")], false),
+    ] {
+        let plan = built(profile, &overrides).unwrap_or_else(|errors| panic!("{errors}"));
+        let has_offer = |step: &StepPlan| {
+            let value = |(name, value): &(String, Template)| {
+                let offer = vec![Part::Text(DEFLATE_OFFER.to_owned())];
+                name == "sec-websocket-extensions" && value.parts == offer
+            };
+            step.headers.iter().any(value)
+        };
+        let offers: Vec<&str> = plan
+            .steps
+            .iter()
+            .filter(|step| has_offer(step))
+            .map(|step| &*step.name)
+            .collect();
+        let expected: &[&str] = if offered { &["feed.open"] } else { &[] };
+        assert_eq!(offers, expected, "{overrides:?}");
+    }
+}
+
+#[test]
 fn levels_follow_ramps_and_holds() {
     let plan = built("profiles/game-day.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
     let level = |seconds| plan.level_at(Duration::from_secs(seconds));

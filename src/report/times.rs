@@ -100,6 +100,9 @@ pub struct RequestTimes {
     pub blocked: Option<Distribution>,
     /// From sending to the first byte of the answer, of those that got one.
     pub first_byte: Option<Distribution>,
+    /// How long streams of events were silent, from the head to the first event and from each to the next.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gaps: Option<Distribution>,
 }
 
 /// Everything that was timed in a run.
@@ -130,6 +133,7 @@ impl RequestTimes {
             lag: of(|step| &step.lag),
             blocked: of(|step| &step.blocked),
             first_byte: of(|step| &step.first_byte),
+            gaps: of(|step| &step.gaps),
         }
     }
 
@@ -145,6 +149,7 @@ impl RequestTimes {
             ("lag", self.lag, "of the generator"),
             ("blocked", self.blocked, "waiting for a connection"),
             ("first byte", self.first_byte, "from sending"),
+            ("gap", self.gaps, "between events of a stream"),
         ];
         rows.into_iter()
             .filter_map(|(name, of, what)| Some(Row::new(name, of?, what)))
@@ -290,6 +295,15 @@ mod tests {
         times.all.blocked = Distribution::of_merged(&waited);
         times.connect = Distribution::of_merged(&waited);
         insta::assert_snapshot!(times.table());
+        let gaps = |times: &Times| (times.table().contains("\n  gap "), serde_json::to_value(times).unwrap());
+        let (shown, written) = gaps(&times);
+        assert!(
+            !shown && written.get("gaps").is_none(),
+            "nothing was streamed: {written}"
+        );
+        times.all.gaps = Distribution::of_merged(&waited);
+        let (shown, written) = gaps(&times);
+        assert!(shown && written["gaps"]["count"] == 100, "{written}");
         assert_eq!(Times::default().table(), "");
     }
 }

@@ -1,13 +1,16 @@
-"""A chat over WebSocket and a ticker of server-sent events by aiohttp, and lines over TCP by asyncio: servers that owe
-tenfold nothing. Prints their ports, serves until its standard input ends, and then prints what it has seen."""
+"""A chat over WebSocket and a ticker of server-sent events by aiohttp, a feed over compressed WebSocket by websockets, and
+lines over TCP by asyncio: servers that owe tenfold nothing. Prints their ports, serves until its standard input ends, and then prints what it has seen."""
 
 import asyncio
 import json
 import sys
 
 from aiohttp import WSMsgType, web
+from websockets.asyncio.server import serve
+from websockets.extensions.permessage_deflate import PerMessageDeflate
 
 seen = {"sessions": 0, "pings": 0, "closed": {}, "said": 0, "streams": 0, "live": 0, "accept": [], "lines": 0, "connections": 0}
+seen |= {"feeds": 0, "plain": 0, "compressed": 0, "agreed": {}}
 
 
 async def chat(request):
@@ -16,6 +19,8 @@ async def chat(request):
     socket = web.WebSocketResponse(protocols=["chat.v1"], autoping=False)
     await socket.prepare(request)
     seen["sessions"] += 1
+    agreed = str(socket.compress)
+    seen["agreed"][agreed] = seen["agreed"].get(agreed, 0) + 1
     number = seen["sessions"]
     async for message in socket:
         if message.type == WSMsgType.PING:
@@ -87,6 +92,31 @@ async def lines(reader, writer):
     writer.close()
 
 
+class Counted(PerMessageDeflate):
+    """Tells the messages that came compressed from those that did not."""
+
+    def decode(self, frame, **bounds):
+        if frame.opcode.name in ("TEXT", "BINARY"):
+            seen["compressed" if frame.rsv1 else "plain"] += 1
+        return super().decode(frame, **bounds)
+
+
+async def feed(socket):
+    seen["feeds"] += 1
+    for extension in socket.protocol.extensions:
+        extension.__class__ = Counted
+        agreed = str(extension)
+        seen["agreed"][agreed] = seen["agreed"].get(agreed, 0) + 1
+    async for message in socket:
+        if isinstance(message, bytes):
+            await socket.send(message)
+            continue
+        asked = json.loads(message)
+        text = json.dumps({"rows": [{"number": number, "say": asked["say"]} for number in range(asked["rows"])]})
+        # In fragments, between which it may ask whether its user is there.
+        await socket.send([text[:7], text[7:9000], text[9000:]])
+
+
 async def main():
     app = web.Application()
     app.router.add_get("/chat", chat)
@@ -97,8 +127,9 @@ async def main():
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     tcp = await asyncio.start_server(lines, "127.0.0.1", 0)
-    http = runner.addresses[0][1]
-    print(json.dumps({"http": http, "tcp": tcp.sockets[0].getsockname()[1]}), flush=True)
+    feeds = await serve(feed, "127.0.0.1", 0)
+    listening = [runner.addresses[0], *(server.sockets[0].getsockname() for server in (tcp, feeds))]
+    print(json.dumps(dict(zip(("http", "tcp", "feed"), (address[1] for address in listening)))), flush=True)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     print(json.dumps(seen), flush=True)
 

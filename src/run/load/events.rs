@@ -1,5 +1,6 @@
 //! Server-sent events (HTML Living Standard, section 9.2): the answer to a GET, read until it has brought what the step
-//! came for. A stream that ends before is a failure; nobody connects again by himself, since retries are the client's.
+//! came for. A stream that ends before is a failure, and so is one that is silent for longer than the step expects, from
+//! that instant on; nobody connects again by himself, since retries are the client's.
 
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use super::checks::CAPTURE_MAX;
 use super::connection::io_failure;
 use super::http1::{AtEnd, Head, Progress, Reader, Receiver};
 use super::lane::{Captured, Line, Told};
+use super::measure::Gaps;
+use super::silence::Silence;
 use crate::clock::RunClock;
 use crate::plan::EventsUntil;
 use crate::recording::FailureKind;
@@ -21,9 +24,18 @@ const BUFFER: usize = 16 * 1024;
 /// Far enough away.
 const NEVER: Duration = Duration::from_secs(86_400 * 365);
 
-/// Sends the GET and reads its events; the times in `until` are real.
-pub async fn exchange(mut line: Line, request: Vec<u8>, until: EventsUntil, clock: RunClock) -> Told {
-    let stays = match until {
+/// What a step wants of a stream; its times are real.
+#[derive(Clone, Debug)]
+pub struct Watch {
+    /// When it has seen enough.
+    pub until: EventsUntil,
+    /// How long the stream may be silent.
+    pub gap_max: Option<Duration>,
+}
+
+/// Sends the GET and reads its events; how long there were none goes into `gaps`.
+pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: RunClock, gaps: Gaps) -> Told {
+    let stays = match watch.until {
         EventsUntil::For(length) => length,
         _ => NEVER,
     };
@@ -35,12 +47,16 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, until: EventsUntil, cloc
     if let Err(error) = sent.await {
         return Told::failed(io_failure(&error));
     }
-    let mut stream = EventStream::new(until, clock);
+    let mut stream = EventStream::new(watch, clock, gaps);
     let mut reader = Reader::default();
     let mut buffer = vec![0; BUFFER];
     loop {
-        let Ok(read) = timeout_at(leaves_at, line.read(&mut buffer)).await else {
-            return stream.left();
+        let silent_at = stream.silence.too_long_at().filter(|at| *at < leaves_at);
+        let Ok(read) = timeout_at(silent_at.unwrap_or(leaves_at), line.read(&mut buffer)).await else {
+            return match silent_at {
+                Some(_) => stream.was_silent(),
+                None => stream.left(),
+            };
         };
         let came = match read {
             Err(error) => Err(io_failure(&error)),
@@ -83,12 +99,13 @@ struct EventStream {
     last: Vec<u8>,
     /// What the step came for is there.
     seen: bool,
+    silence: Silence,
 }
 
 impl EventStream {
-    fn new(until: EventsUntil, clock: RunClock) -> Self {
+    fn new(watch: Watch, clock: RunClock, gaps: Gaps) -> Self {
         Self {
-            until,
+            until: watch.until,
             clock,
             status: 0,
             headers: HeaderMap::new(),
@@ -99,6 +116,7 @@ impl EventStream {
             first_us: None,
             last: Vec::new(),
             seen: false,
+            silence: Silence::new(gaps, watch.gap_max),
         }
     }
 
@@ -110,12 +128,23 @@ impl EventStream {
         if self.status == 200 && !self.is_stream {
             return Some(Told::failed(FailureKind::Protocol));
         }
+        if self.silence.was_too_long() {
+            return Some(self.was_silent());
+        }
         match self.until {
             _ if self.seen => Some(self.left()),
             EventsUntil::End if at_end => Some(self.left()),
             // A page of an error, or 204: no events to come (section 9.2.3).
             _ if at_end && !self.is_stream => Some(self.left()),
             _ => at_end.then(|| Told::failed(FailureKind::Reset)),
+        }
+    }
+
+    /// Nothing has come for longer than the step expects.
+    fn was_silent(&self) -> Told {
+        Told {
+            heard_us: self.first_us,
+            ..Told::failed(FailureKind::Expectation)
         }
     }
 
@@ -150,6 +179,9 @@ impl Receiver for EventStream {
         let kind = head.get("content-type").unwrap_or_default();
         let kind = kind.split(|byte| *byte == b';').next().unwrap_or_default();
         self.is_stream = head.status == 200 && kind.trim_ascii().eq_ignore_ascii_case(b"text/event-stream");
+        if self.is_stream {
+            self.silence.begin();
+        }
     }
 
     fn body(&mut self, piece: &[u8]) {
@@ -165,6 +197,7 @@ impl Receiver for EventStream {
             first_us,
             last,
             seen,
+            silence,
             ..
         } = self;
         parser.feed(piece, |name, data| {
@@ -173,6 +206,7 @@ impl Receiver for EventStream {
             }
             first_us.get_or_insert_with(|| clock.elapsed().as_micros() as u64);
             *events += 1;
+            silence.ends();
             last.clear();
             last.extend_from_slice(data);
             *seen = match until {

@@ -300,7 +300,8 @@ impl Shard {
             }
             other => {
                 if let Some(stream) = self.transport.lend(connection, pass) {
-                    spoken::start(&mut self.lane, pass, stream, self.common.clock, request, other);
+                    let (clock, gaps) = (self.common.clock, || self.recorder.gaps(step));
+                    spoken::start(&mut self.lane, pass, stream, clock, request, other, gaps);
                 }
                 Ok(())
             }

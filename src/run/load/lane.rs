@@ -1,7 +1,7 @@
 //! The lane beside HTTP/1.1: exchanges in other protocols, each a future that the shard polls when its bell rings, at
 //! most one for each pass. An exchange speaks over a connection that the transport opened and lends it, so that
 //! connecting, pools, lines and patience are the same for every protocol; it knows neither passes nor measurements, and
-//! tells what it found.
+//! tells what it found. Only how long a stream is silent is taken down while it goes on.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -22,7 +22,7 @@ use crate::clock::RunClock;
 use crate::recording::FailureKind;
 
 /// Reads in a row before others get their turn, so that an endless answer starves nobody.
-const READS_PER_TURN: u32 = 16;
+pub const READS_PER_TURN: u32 = 16;
 const UNHEARD: u64 = u64::MAX;
 
 /// What an exchange found.

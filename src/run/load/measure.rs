@@ -2,8 +2,10 @@
 //! Nothing here waits or sends; a finished second leaves as a [`ShardSecond`]. Memory is bounded however long it runs
 //! and however much is sent: pulses grow with the run, up to a fixed number of cells a step.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -13,25 +15,6 @@ use super::seconds::ShardSecond;
 use super::stream::Took;
 use crate::recording::{ClassSlice, FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
 
-/// In the order in which they are declared.
-const KINDS: [FailureKind; 15] = [
-    FailureKind::Dns,
-    FailureKind::Refused,
-    FailureKind::ConnectTimeout,
-    FailureKind::Timeout,
-    FailureKind::Reset,
-    FailureKind::Protocol,
-    FailureKind::Status4xx,
-    FailureKind::Status5xx,
-    FailureKind::Expectation,
-    FailureKind::Tls,
-    FailureKind::Redirect,
-    FailureKind::BlockedTimeout,
-    FailureKind::TlsTimeout,
-    FailureKind::BodyTimeout,
-    FailureKind::Grpc,
-];
-
 /// Distinct servers kept apart per shard; a header that never repeats must not fill the memory.
 const SERVED_MAX: usize = 4096;
 /// Addresses kept apart per shard and class of clients; names whose answer is always another must not either.
@@ -39,7 +22,7 @@ const DESTINATIONS_MAX: usize = 1024;
 
 struct WorkingStep {
     ok: u64,
-    failed: [u64; KINDS.len()],
+    failed: [u64; FailureKind::ALL.len()],
     latency_ok: Histogram<u64>,
     latency_failed: Histogram<u64>,
     service_time: Histogram<u64>,
@@ -47,19 +30,40 @@ struct WorkingStep {
     /// Only of those that waited; how many did not is known from the count of all.
     blocked: Histogram<u64>,
     first_byte: Histogram<u64>,
+    /// None until the step is a stream that is read.
+    gaps: Option<Gaps>,
+}
+
+impl WorkingStep {
+    fn has_gaps(&self) -> bool {
+        self.gaps.as_ref().is_some_and(|Gaps(gaps)| !gaps.borrow().is_empty())
+    }
+}
+
+/// How long the streams of one step were silent: shared with those who read them, who may do so for hours.
+#[derive(Clone)]
+pub struct Gaps(Rc<RefCell<Histogram<u64>>>);
+
+impl Gaps {
+    /// A silence is over.
+    pub fn record(&self, silence: Duration) {
+        let micros = u64::try_from(silence.as_micros()).unwrap_or(u64::MAX);
+        self.0.borrow_mut().saturating_record(micros);
+    }
 }
 
 impl WorkingStep {
     fn new() -> Self {
         Self {
             ok: 0,
-            failed: [0; KINDS.len()],
+            failed: [0; FailureKind::ALL.len()],
             latency_ok: Hist::working(),
             latency_failed: Hist::working(),
             service_time: Hist::working(),
             lag: Hist::working(),
             blocked: Hist::working(),
             first_byte: Hist::working(),
+            gaps: None,
         }
     }
 }
@@ -352,6 +356,12 @@ impl Recorder {
         }
     }
 
+    /// Where the silences of a step's streams are taken down.
+    pub fn gaps(&mut self, step: usize) -> Gaps {
+        let none = || Gaps(Rc::new(RefCell::new(Hist::working())));
+        self.steps[step].gaps.get_or_insert_with(none).clone()
+    }
+
     /// A pass has been through a group, which took so long and failed as its first request that did.
     pub fn group_finished(&mut self, group: usize, took_us: u64, failure: Option<FailureKind>) {
         let group = &mut self.groups[group];
@@ -425,7 +435,7 @@ impl Recorder {
             || self
                 .steps
                 .iter()
-                .any(|step| !step.service_time.is_empty() || !step.lag.is_empty())
+                .any(|step| !step.service_time.is_empty() || !step.lag.is_empty() || step.has_gaps())
     }
 
     /// The pulses of the run, by step index.
@@ -478,9 +488,9 @@ fn take_group(group: &mut WorkingStep) -> StepSlice {
 }
 
 fn take_step(step: &mut WorkingStep) -> StepSlice {
-    let failed = KINDS
-        .iter()
-        .map(|kind| (*kind, step.failed[*kind as usize]))
+    let failed = FailureKind::ALL
+        .into_iter()
+        .zip(step.failed)
         .filter(|(_, count)| *count > 0);
     let failed: BTreeMap<FailureKind, u64> = failed.collect();
     // Most requests wait for no connection, so they are not recorded one by one.
@@ -499,8 +509,12 @@ fn take_step(step: &mut WorkingStep) -> StepSlice {
         lag: take(&mut step.lag),
         blocked: take(&mut step.blocked),
         first_byte: take(&mut step.first_byte),
+        gaps: match &step.gaps {
+            Some(Gaps(gaps)) => take(&mut gaps.borrow_mut()),
+            None => Hist::default(),
+        },
     };
-    step.failed = [0; KINDS.len()];
+    step.failed = [0; FailureKind::ALL.len()];
     slice
 }
 
@@ -519,7 +533,7 @@ mod tests {
             served_from_us: number * 1000 + number % 7 + (number % 11).saturating_sub(5),
             first_byte: (number % 10 != 3).then_some(100 + number % 90),
             finished_us: number * 1000 + 300 + number * 13 % 5000,
-            failure: (number % 10 == 3).then_some(KINDS[(number % 10) as usize]),
+            failure: (number % 10 == 3).then_some(FailureKind::ALL[(number % 10) as usize]),
         }
     }
 
@@ -611,7 +625,7 @@ mod tests {
     #[test]
     fn every_kind_of_failure_has_its_own_count() {
         let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::ZERO);
-        for (number, kind) in KINDS.into_iter().enumerate() {
+        for (number, kind) in FailureKind::ALL.into_iter().enumerate() {
             for _ in 0..=number {
                 recorder.finished(&Finished {
                     step: 0,
@@ -621,8 +635,8 @@ mod tests {
             }
         }
         let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
-        let counts: Vec<u64> = KINDS.iter().map(|kind| step.failed[kind]).collect();
-        assert_eq!(counts, (1..=KINDS.len() as u64).collect::<Vec<_>>());
+        let counts: Vec<u64> = FailureKind::ALL.iter().map(|kind| step.failed[kind]).collect();
+        assert_eq!(counts, (1..=FailureKind::ALL.len() as u64).collect::<Vec<_>>());
     }
 
     #[test]
@@ -679,6 +693,35 @@ mod tests {
         assert!(first_byte.equivalent(first_byte.max(), 7_000));
         let empty = recorder.close_second(0, GeneratorSlice::default());
         assert!(empty.slice.steps[0].blocked.is_empty());
+    }
+
+    #[test]
+    fn silences_belong_to_the_second_in_which_they_end_and_merge_over_shards() {
+        let mut shards = [0, 1].map(|shard| Recorder::new(shard, kept(2, 0, 0), Duration::ZERO));
+        let close = |shards: &mut [Recorder; 2]| {
+            let parts = shards
+                .iter_mut()
+                .map(|shard| shard.close_second(0, GeneratorSlice::default()));
+            merge(parts.collect())
+        };
+        // Who reads a stream holds on to it for as long as that lasts.
+        let reader = shards[0].gaps(1);
+        assert!(!shards[0].is_dirty());
+        reader.record(Duration::from_millis(40));
+        assert!(shards[0].is_dirty());
+        shards[1].gaps(1).record(Duration::from_secs(2));
+        let first = close(&mut shards);
+        reader.record(Duration::ZERO);
+        let second = close(&mut shards);
+        let of = |slice: &Slice, step: usize| {
+            let mut all = Hist::working();
+            slice.steps[step].gaps.add_to(&mut all).unwrap();
+            (all.len(), all.max() / 10_000)
+        };
+        assert_eq!((of(&first, 1), of(&second, 1)), ((2, 200), (1, 0)));
+        assert_eq!(of(&first, 0), (0, 0), "no stream, no silence");
+        let written = serde_json::to_value(&first.steps[0]).unwrap();
+        assert!(written.get("gaps").is_none(), "{written}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod connection;
 mod crowd;
 mod curve;
 mod deadlines;
+mod deflate;
 mod door;
 mod events;
 mod exchange;
@@ -39,6 +40,7 @@ mod resolver;
 mod retry;
 mod seconds;
 mod shard;
+mod silence;
 mod socket;
 mod source;
 mod spoken;
@@ -185,7 +187,7 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: client.connections.places(),
+            connections_max: client.connections.pool,
             streams: client.connections.http2,
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),

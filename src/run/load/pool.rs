@@ -56,11 +56,20 @@ struct Way {
 struct Pool {
     way: u32,
     address: SocketAddr,
-    /// Connections open, being opened or in use.
+    /// How many requests share a connection.
+    seats: usize,
+    /// Seats of connections that are open, being opened or in use.
     taken: usize,
     idle: Vec<u32>,
     line: VecDeque<u32>,
     retired: bool,
+}
+
+impl Pool {
+    #[inline]
+    fn has_room(&self, connections_max: usize) -> bool {
+        self.taken < connections_max.saturating_mul(self.seats)
+    }
 }
 
 /// All pools of one shard, and the order in which addresses are used.
@@ -69,6 +78,8 @@ pub struct Pools {
     ways: Box<[Way]>,
     doors: u32,
     limit: usize,
+    /// How many requests share a connection of the first door.
+    streams: usize,
     /// Never shrinks: as long as the list of addresses ever used.
     pools: Vec<Pool>,
     by_address: HashMap<(u32, IpAddr), u32>,
@@ -83,8 +94,9 @@ pub struct Pools {
 impl Pools {
     /// Pools of at most `limit` connections each: one for each address, door (which are these ports) and class of
     /// clients (which do this with answers).
+    /// Only through the first door, that of HTTP, do `streams` requests share a connection.
     #[must_use]
-    pub fn new(ports: &[u16], limit: usize, policies: &[DnsPolicy], first_turn: usize) -> Self {
+    pub fn new(ports: &[u16], limit: usize, streams: usize, policies: &[DnsPolicy], first_turn: usize) -> Self {
         let of_class = |(class, policy): (usize, &DnsPolicy)| {
             let policy = *policy;
             ports.iter().enumerate().map(move |(door, port)| Way {
@@ -100,6 +112,7 @@ impl Pools {
             ways: policies.iter().enumerate().flat_map(of_class).collect(),
             doors: ports.len() as u32,
             limit: limit.max(1),
+            streams: streams.max(1),
             pools: Vec::new(),
             by_address: HashMap::new(),
             openings: OPENED_PER_TURN,
@@ -135,12 +148,14 @@ impl Pools {
     }
 
     fn pool_of(&mut self, way: u32, address: IpAddr) -> u32 {
-        let (port, next) = (self.ways[way as usize].port, self.pools.len() as u32);
+        let next = self.pools.len() as u32;
         let index = *self.by_address.entry((way, address)).or_insert(next);
         if index == next {
+            let Way { port, door, .. } = self.ways[way as usize];
             self.pools.push(Pool {
                 way,
                 address: SocketAddr::new(address, port),
+                seats: if door == 0 { self.streams } else { 1 },
                 taken: 0,
                 idle: Vec::new(),
                 line: VecDeque::new(),
@@ -187,7 +202,7 @@ impl Pools {
     pub fn busiest(&self) -> u64 {
         let mut taken: HashMap<SocketAddr, u64> = HashMap::new();
         for pool in &self.pools {
-            *taken.entry(pool.address).or_default() += pool.taken as u64;
+            *taken.entry(pool.address).or_default() += pool.taken.div_ceil(pool.seats) as u64;
         }
         taken.into_values().max().unwrap_or(0)
     }
@@ -207,7 +222,7 @@ impl Pools {
         if let Some(connection) = pool.idle.pop() {
             return Slot::Idle(connection);
         }
-        if pool.taken < self.limit {
+        if pool.has_room(self.limit) {
             if self.openings > 0 && pool.line.is_empty() {
                 self.openings -= 1;
                 pool.taken += 1;
@@ -239,7 +254,7 @@ impl Pools {
         }
         let pools = &self.pools;
         let mut in_turn = (self.let_open.min(pools.len())..pools.len()).chain(0..self.let_open.min(pools.len()));
-        let has_room = |index: &usize| !pools[*index].line.is_empty() && pools[*index].taken < self.limit;
+        let has_room = |index: &usize| !pools[*index].line.is_empty() && pools[*index].has_room(self.limit);
         let Some(index) = in_turn.find(has_room) else {
             self.held_back = false;
             return None;
@@ -341,7 +356,7 @@ mod tests {
     }
 
     fn pools(policy: DnsPolicy) -> Pools {
-        let mut pools = Pools::new(&[80], 2, &[policy], 0);
+        let mut pools = Pools::new(&[80], 2, 1, &[policy], 0);
         pools.set_answer(0, &[ip(1), ip(2)]);
         pools
     }
@@ -353,7 +368,7 @@ mod tests {
             .map(|_| used.route(0, 0).map(|pool| used.address(pool).ip()).unwrap())
             .collect();
         assert_eq!(turns, [ip(1), ip(2), ip(1), ip(2)]);
-        let mut empty = Pools::new(&[80], 1, &[DnsPolicy::Pin], 0);
+        let mut empty = Pools::new(&[80], 1, 1, &[DnsPolicy::Pin], 0);
         assert_eq!(empty.route(0, 0), Err(NoRoute::NoAddress));
     }
 
@@ -416,7 +431,7 @@ mod tests {
 
     #[test]
     fn a_crowd_of_connections_is_opened_over_several_turns_or_served_by_those_that_become_free() {
-        let mut used = Pools::new(&[80], 100, &[DnsPolicy::HonourTtl], 0);
+        let mut used = Pools::new(&[80], 100, 1, &[DnsPolicy::HonourTtl], 0);
         used.set_answer(0, &[ip(1), ip(2)]);
         let (first, second) = (used.route(0, 0).unwrap(), used.route(0, 0).unwrap());
         for pass in 0..OPENED_PER_TURN {
@@ -439,7 +454,7 @@ mod tests {
 
     #[test]
     fn each_door_of_an_address_has_connections_and_a_line_of_its_own() {
-        let mut used = Pools::new(&[80, 7], 1, &[DnsPolicy::Pin], 0);
+        let mut used = Pools::new(&[80, 7], 1, 1, &[DnsPolicy::Pin], 0);
         used.set_answer(0, &[ip(1)]);
         let (web, other) = (used.route(0, 0).unwrap(), used.route(0, 1).unwrap());
         assert_eq!((used.address(web).port(), used.address(other).port()), (80, 7));
@@ -455,7 +470,7 @@ mod tests {
 
     #[test]
     fn classes_share_neither_answers_nor_connections() {
-        let mut used = Pools::new(&[80], 1, &[DnsPolicy::HonourTtl, DnsPolicy::Pin], 0);
+        let mut used = Pools::new(&[80], 1, 1, &[DnsPolicy::HonourTtl, DnsPolicy::Pin], 0);
         for class in [0, 1] {
             used.set_answer(class, &[ip(1)]);
         }

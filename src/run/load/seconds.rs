@@ -72,6 +72,7 @@ fn absorb_steps(whole: &mut Vec<StepSlice>, part: &[StepSlice]) {
         add(&mut into.lag, &step.lag);
         add(&mut into.blocked, &step.blocked);
         add(&mut into.first_byte, &step.first_byte);
+        add(&mut into.gaps, &step.gaps);
     }
 }
 

@@ -5,13 +5,16 @@ use std::sync::Arc;
 
 use super::checks::{CheckError, Test};
 use super::connection::Broken;
+use super::events::Watch;
 use super::exchange::{Answer, Ending, Started};
 use super::grpc::Call;
 use super::http1::{Head, Receiver as _};
 use super::http2::{self, Hold};
 use super::lane::{Ear, Kept, Lane, Line, Told};
+use super::measure::Gaps;
 use super::passes::Place;
 use super::shard::Shard;
+use super::silence::Silence;
 use super::stream::Stream;
 use super::websocket::{self, Session, Talk};
 use super::{events, tcp};
@@ -30,8 +33,8 @@ pub enum Spoken {
     Grpc(Arc<Call>),
     /// Bytes over TCP.
     Tcp(TcpStep),
-    /// Server-sent events; times are real.
-    Events(EventsUntil),
+    /// Server-sent events.
+    Events(Watch),
     /// In a session.
     WebSocket(Talk),
 }
@@ -42,15 +45,23 @@ impl Spoken {
         Ok(match &step.protocol {
             Protocol::Http | Protocol::Grpc(_) => Self::Http,
             Protocol::Tcp(tcp) => Self::Tcp(tcp.clone()),
-            Protocol::Events(EventsUntil::For(length)) => Self::Events(EventsUntil::For(pace.patience(*length))),
-            Protocol::Events(until) => Self::Events(until.clone()),
+            Protocol::Events(until) => Self::Events(Watch {
+                until: match until {
+                    EventsUntil::For(length) => EventsUntil::For(pace.patience(*length)),
+                    until => until.clone(),
+                },
+                gap_max: step.expect.gap,
+            }),
             Protocol::WebSocket(doing) => Self::WebSocket(match doing {
                 WebSocketStep::Open => Talk::Open,
                 WebSocketStep::SendText => Talk::SendText,
                 WebSocketStep::SendBinary => Talk::SendBinary,
                 WebSocketStep::Receive(wanted) => Talk::Receive(Test::compile(step, wanted)?),
                 WebSocketStep::Ping => Talk::Ping,
-                WebSocketStep::Stay(length) => Talk::Stay(pace.patience(*length)),
+                WebSocketStep::Stay(length) => Talk::Stay {
+                    length: pace.patience(*length),
+                    gap_max: step.expect.gap,
+                },
                 WebSocketStep::Close => Talk::Close,
             }),
         })
@@ -88,8 +99,16 @@ pub(super) fn start_on(
     }
 }
 
-/// Begins the exchange of `pass` over `stream`.
-pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock, request: &[u8], spoken: &Spoken) {
+/// Begins the exchange of `pass` over `stream`; only streams of events ask for `gaps`.
+pub(super) fn start(
+    lane: &mut Lane,
+    pass: u32,
+    stream: Stream,
+    clock: RunClock,
+    request: &[u8],
+    spoken: &Spoken,
+    gaps: impl FnOnce() -> Gaps,
+) {
     let ear = Arc::new(Ear::default());
     let line = Line::new(stream, Arc::clone(&ear), clock);
     let request = request.to_vec();
@@ -97,7 +116,10 @@ pub(super) fn start(lane: &mut Lane, pass: u32, stream: Stream, clock: RunClock,
         // The transport speaks it itself, or a seat carries it.
         Spoken::Http | Spoken::Http2 | Spoken::Grpc(_) => {}
         Spoken::Tcp(step) => lane.start(pass, ear, tcp::exchange(line, request, step.clone())),
-        Spoken::Events(until) => lane.start(pass, ear, events::exchange(line, request, until.clone(), clock)),
+        Spoken::Events(watch) => {
+            let exchange = events::exchange(line, request, watch.clone(), clock, gaps());
+            lane.start(pass, ear, exchange);
+        }
         // All others have a session.
         Spoken::WebSocket(_) => lane.start(pass, ear, websocket::open(line, request)),
     }
@@ -199,8 +221,12 @@ impl Shard {
         self.patience.push(self.passes[pass].class, step, pass, now_us);
         let message = self.request_of(pass).to_vec();
         if let Spoken::WebSocket(talk) = &self.common.steps[step].spoken {
-            self.lane
-                .start(pass, ear, websocket::talk(session, talk.clone(), message));
+            let silence = match talk {
+                Talk::Stay { gap_max: Some(max), .. } => Some(Silence::new(self.recorder.gaps(step), Some(*max))),
+                _ => None,
+            };
+            let exchange = websocket::talk(session, talk.clone(), message, silence);
+            self.lane.start(pass, ear, exchange);
         }
         Started::UnderWay
     }

@@ -27,7 +27,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct TransportSettings {
     /// Where connections go; the first is that of HTTP/1.1.
     pub doors: Arc<[Door]>,
-    /// Connections per address at most.
+    /// Connections per address and door at most.
     pub connections_max: usize,
     /// Requests at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
     pub streams: Option<usize>,
@@ -86,7 +86,13 @@ impl Transport {
     pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready, watch: Watch) -> Self {
         let ports: Vec<u16> = settings.doors.iter().map(|door| door.port).collect();
         Self {
-            pools: Pools::new(&ports, settings.connections_max, &settings.policies, first_turn),
+            pools: Pools::new(
+                &ports,
+                settings.connections_max,
+                settings.streams.unwrap_or(1),
+                &settings.policies,
+                first_turn,
+            ),
             doors: Arc::clone(&settings.doors),
             connections: Vec::new(),
             free: Vec::new(),
@@ -154,8 +160,7 @@ impl Transport {
     /// Most connections to one address, open or being opened: each takes a local port.
     #[must_use]
     pub fn busiest(&self) -> u64 {
-        let streams = self.sessions.as_ref().map_or(1, Sessions::streams);
-        self.pools.busiest().div_ceil(streams as u64)
+        self.pools.busiest()
     }
 
     /// Chooses where the next request of a class through `door` goes.

@@ -9,13 +9,16 @@ use tokio::time::{Instant, timeout_at};
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::http::{HeaderValue, Request, header};
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode};
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::checks::Test;
 use super::connection::io_failure;
+use super::deflate::{self, Agreed, Wire};
 use super::lane::{Captured, Line, Told};
+use super::silence::Silence;
 use crate::recording::FailureKind;
 
 /// Bytes of a message at most; a longer one fails.
@@ -26,7 +29,7 @@ const READ_BUFFER: usize = 4 * 1024;
 const HEADERS_MAX: usize = 128;
 
 /// An open session.
-pub type Session = Box<WebSocketStream<Line>>;
+pub type Session = Box<WebSocketStream<Wire>>;
 
 /// What is done in a session.
 #[derive(Clone, Debug)]
@@ -41,8 +44,13 @@ pub enum Talk {
     Receive(Test),
     /// Sends a ping and waits for its pong.
     Ping,
-    /// Stays for so long, real time.
-    Stay(Duration),
+    /// Stays for so long, and the server is silent for so long at most, where that is expected of it; real time.
+    Stay {
+        /// How long.
+        length: Duration,
+        /// The longest silence.
+        gap_max: Option<Duration>,
+    },
     /// Closes it.
     Close,
 }
@@ -57,13 +65,20 @@ pub async fn open(line: Line, head: Vec<u8>) -> Told {
         .write_buffer_size(0)
         .max_message_size(Some(MESSAGE_MAX))
         .max_frame_size(Some(MESSAGE_MAX));
-    match client_async_with_config(request, line, Some(config)).await {
-        Ok((session, answer)) => Told {
-            status: answer.status().as_u16(),
-            headers: answer.into_parts().0.headers,
-            session: Some(Box::new(session)),
-            ..Told::default()
-        },
+    let offers = request.headers().contains_key(header::SEC_WEBSOCKET_EXTENSIONS);
+    match client_async_with_config(request, Wire::new(line, offers), Some(config)).await {
+        Ok((mut session, answer)) => {
+            let Some(agreed) = Agreed::of(offers, answer.headers()) else {
+                return Told::failed(FailureKind::Protocol);
+            };
+            session.get_mut().agree(agreed);
+            Told {
+                status: answer.status().as_u16(),
+                headers: answer.into_parts().0.headers,
+                session: Some(Box::new(session)),
+                ..Told::default()
+            }
+        }
         Err(Error::Http(answer)) => {
             let (head, begun) = answer.into_parts();
             let mut body = Captured::default();
@@ -98,17 +113,25 @@ fn handshake(head: &[u8]) -> Option<Request<()>> {
     Some(request)
 }
 
-/// Does one thing in an open session; `message` is what the step sends.
-pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>) -> Told {
+/// Does one thing in an open session; `message` is what the step sends, `silence` what is taken down while it stays.
+pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: Option<Silence>) -> Told {
     let done = match talk {
         Talk::SendText => match Utf8Bytes::try_from(message) {
+            Ok(text) if session.get_ref().deflates() => {
+                let frame = deflate::compressed(Data::Text, text.as_bytes());
+                send(&mut session, Message::Frame(frame)).await
+            }
             Ok(text) => send(&mut session, Message::Text(text)).await,
             Err(_) => Err(FailureKind::Protocol),
         },
+        Talk::SendBinary if session.get_ref().deflates() => {
+            let frame = deflate::compressed(Data::Binary, &message);
+            send(&mut session, Message::Frame(frame)).await
+        }
         Talk::SendBinary => send(&mut session, Message::Binary(message.into())).await,
         Talk::Receive(test) => receive(&mut session, &test).await,
         Talk::Ping => ping(&mut session).await,
-        Talk::Stay(length) => stay(&mut session, length).await,
+        Talk::Stay { length, .. } => stay(&mut session, length, silence).await,
         Talk::Close => {
             return match close(&mut session).await {
                 Ok(()) => Told::default(),
@@ -159,13 +182,31 @@ async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
     }
 }
 
-/// A server that ends the session meanwhile has failed its user.
-async fn stay(session: &mut Session, length: Duration) -> Result<Captured, FailureKind> {
+/// A server that ends the session meanwhile, or is silent for too long, has failed its user.
+async fn stay(session: &mut Session, length: Duration, silence: Option<Silence>) -> Result<Captured, FailureKind> {
     let leaves_at = Instant::now() + length;
-    while let Ok(message) = timeout_at(leaves_at, next(session)).await {
-        message?;
+    let Some(mut silence) = silence else {
+        while let Ok(message) = timeout_at(leaves_at, next(session)).await {
+            message?;
+        }
+        return Ok(Captured::default());
+    };
+    silence.begin();
+    loop {
+        let silent_at = silence.too_long_at().filter(|at| *at < leaves_at);
+        match timeout_at(silent_at.unwrap_or(leaves_at), next(session)).await {
+            Ok(message) => {
+                if matches!(message?, Message::Text(_) | Message::Binary(_)) {
+                    silence.ends();
+                }
+            }
+            Err(_) if silent_at.is_some() => return Err(FailureKind::Expectation),
+            Err(_) => return Ok(Captured::default()),
+        }
+        if silence.was_too_long() {
+            return Err(FailureKind::Expectation);
+        }
     }
-    Ok(Captured::default())
 }
 
 /// Messages that are still on their way are passed over.
@@ -207,6 +248,7 @@ async fn next(session: &mut Session) -> Result<Message, FailureKind> {
 
 fn failure(error: &Error) -> FailureKind {
     match error {
+        Error::Io(error) if deflate::is_damaged(error) => FailureKind::Protocol,
         Error::Io(error) => io_failure(error),
         Error::ConnectionClosed
         | Error::AlreadyClosed

@@ -87,12 +87,6 @@ impl Sessions {
         }
     }
 
-    /// Requests at once on each connection.
-    #[must_use]
-    pub fn streams(&self) -> usize {
-        self.streams
-    }
-
     /// Open connections.
     #[must_use]
     pub fn open(&self) -> u64 {

@@ -268,3 +268,24 @@ async fn http2_has_cookies_redirects_retries_and_an_age_as_http1_has() {
         "each is left after 200 ms: {connections}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn raw_tcp_beside_http2_has_connections_of_its_own_as_many_as_the_client_keeps() {
+    let server = listen(u64::MAX, 100, fine).await;
+    let (lines, connections) = tcp::listen(tcp::echo).await;
+    let mut plan = plan_of(&server, 2, 10, 20.0);
+    let mut line = tcp::tcp(
+        "line",
+        Some(lines.port()),
+        &[Part::Text("ping\r\n".to_owned())],
+        tcp::crlf(),
+    );
+    line.expect.body = vec![Wanted::Is("+ping".to_owned())];
+    plan.steps.push(line);
+    plan.journeys[0].steps = vec![0, 1];
+    let ran = run(plan).await;
+    assert!(ran.failed().is_empty(), "{:?}", ran.failed());
+    let of_step = |step: usize| ran.slices.iter().map(|slice| slice.steps[step].ok).sum::<u64>();
+    assert!(of_step(0) > 20 && of_step(1) > 20, "{}, {}", of_step(0), of_step(1));
+    assert_eq!(connections.load(Ordering::SeqCst), 2, "streams are of HTTP/2");
+}

@@ -39,7 +39,7 @@ use super::{LoadEnd, ShardSecond, Signals, assemble, merge, start};
 use crate::clock::{Clock, RunClock};
 use crate::event::{Event, Stamped};
 use crate::plan::*;
-use crate::recording::{FailureKind, Hist, Slice};
+use crate::recording::{FailureKind, Hist, Slice, StepSlice};
 use crate::run::oauth2::Desk;
 use crate::units::Pace;
 

@@ -8,8 +8,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data};
 
+use super::super::deflate;
 use super::tcp::{Deed, listen};
 use super::*;
 
@@ -163,6 +164,96 @@ async fn hostile_event_streams_without_end_fill_no_memory() {
         !failed.is_empty() && failed.keys().all(|kind| kinds.contains(kind)),
         "{failed:?}"
     );
+}
+
+/// The head of a stream, an event after 100 ms, another after 300 ms more, and then comments that nobody sees.
+fn stalls(mut stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+        let events = [(0, head), (100, "data: first\n\n"), (300, "data: second\n\n")];
+        for (after, said) in events.into_iter().chain([(20, ": still here\n\n"); 100]) {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            if stream.write_all(said.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+async fn with_gap(until: EventsUntil, gap_ms: Option<u64>) -> Ran {
+    let (address, _) = listen(stalls).await;
+    let mut step = events(until);
+    step.expect.gap = gap_ms.map(Duration::from_millis);
+    let mut plan = facing(address, vec![step]);
+    plan.client.request_timeout = Duration::from_secs(1);
+    run(plan).await
+}
+
+fn gaps(ran: &Ran) -> (u64, Duration, Duration) {
+    let mut all = Hist::working();
+    for slice in &ran.slices {
+        slice.steps[0].gaps.add_to(&mut all).unwrap();
+    }
+    let [least, most] = [all.min(), all.max()].map(Duration::from_micros);
+    (all.len(), least, most)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silences_of_a_stream_are_measured_from_its_head_to_the_last_that_its_user_saw() {
+    let millis = Duration::from_millis;
+    let for_a_while = EventsUntil::For(millis(1000));
+    let (enough, left, given_up) = tokio::join!(
+        with_gap(EventsUntil::Events(2), None),
+        with_gap(for_a_while, None),
+        with_gap(EventsUntil::Events(9), None)
+    );
+    let (count, least, most) = gaps(&enough);
+    assert_eq!(count, 2 * enough.ok(), "one for each event");
+    assert!(
+        least >= millis(95) && least < most && most >= millis(295),
+        "{least:?} {most:?}"
+    );
+    // A second after the request, 400 ms of which went by before the last event.
+    for (what, ran, ok) in [("left", left, true), ("given up", given_up, false)] {
+        assert_eq!((ran.ok() > 0, ran.failed().is_empty()), (ok, ok), "{what}");
+        let (count, _, most) = gaps(&ran);
+        let streams = ran.ok() + ran.failed().values().sum::<u64>();
+        assert_eq!(count, 3 * streams, "{what}: a stall counts though no event ended it");
+        assert!(most >= millis(450), "{what}: {most:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_is_silent_for_longer_than_expected_fails_at_that_instant() {
+    let forever = || EventsUntil::For(Duration::from_secs(3));
+    let cases = [
+        ("before the first event", forever(), 40, 0, true),
+        ("between two", forever(), 200, 1, true),
+        ("after the last", forever(), 450, 2, true),
+        ("never", EventsUntil::Events(2), 2_000, 2, false),
+        ("only after enough", EventsUntil::Events(2), 450, 2, false),
+    ];
+    let runs = cases.map(|(what, until, gap, events, fails)| async move {
+        (what, gap, events, fails, with_gap(until, Some(gap)).await)
+    });
+    for (what, gap, events, fails, ran) in join_all(runs).await {
+        let failed = ran.failed();
+        let kinds: Vec<_> = failed.keys().copied().collect();
+        let expected = if fails { vec![FailureKind::Expectation] } else { vec![] };
+        assert_eq!((kinds, ran.ok() > 0), (expected, !fails), "{what}");
+        let (count, _, most) = gaps(&ran);
+        let streams = ran.ok() + failed.values().sum::<u64>();
+        assert_eq!(count, (events + u64::from(fails)) * streams, "{what}");
+        if fails {
+            let latency = ran.quantile(0.5, |step| &step.latency);
+            assert!(
+                latency < Duration::from_millis(1500),
+                "{what}: at once, not in the end: {latency:?}"
+            );
+            assert!(most >= Duration::from_millis(gap), "{what}: {most:?}");
+        }
+    }
 }
 
 fn talk(name: &str, doing: WebSocketStep, message: &str) -> StepPlan {
@@ -347,9 +438,59 @@ async fn a_session_left_open_ends_where_its_pass_opens_the_next() {
     assert!(of_step(&ran, 1).0 > 10 && connections.load(Ordering::SeqCst) > 10);
 }
 
-/// Shakes hands by hand, then says `$bytes` and does the rest.
+/// Says something each 50 ms, four times; then only pings come.
+fn pushes(stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+            return;
+        };
+        let news = std::iter::repeat_n(Message::text("news"), 4);
+        for message in news.chain(std::iter::repeat_n(Message::Ping("?".into()), 40)) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            if socket.send(message).await.is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_stays_in_a_session_notices_that_nothing_comes() {
+    let stay = |length: u64, gap_ms: Option<u64>| async move {
+        let (address, _) = listen(pushes).await;
+        let mut stays = talk("stay", WebSocketStep::Stay(Duration::from_millis(length)), "");
+        stays.expect.gap = gap_ms.map(Duration::from_millis);
+        run(facing(address, vec![session().swap_remove(0), stays])).await
+    };
+    let (fine, silent, unasked) = tokio::join!(stay(200, Some(1000)), stay(1500, Some(400)), stay(600, None));
+    let of_stays = |ran: &Ran, hist: fn(&StepSlice) -> &Hist| {
+        let mut all = Hist::working();
+        for slice in &ran.slices {
+            hist(&slice.steps[1]).add_to(&mut all).unwrap();
+        }
+        (all.len(), Duration::from_micros(all.max()))
+    };
+    let gaps = |ran: &Ran| of_stays(ran, |step| &step.gaps);
+    let (ok, failed) = of_step(&fine, 1);
+    assert!(ok >= 2 && failed.is_empty(), "{failed:?}");
+    assert!(gaps(&fine).0 >= 2 * ok, "{ok}: {:?}", gaps(&fine));
+    let (ok, failed) = of_step(&silent, 1);
+    assert_eq!(
+        (ok, failed.keys().collect::<Vec<_>>()),
+        (0, vec![&FailureKind::Expectation])
+    );
+    let (gap, latency) = (gaps(&silent).1, of_stays(&silent, |step| &step.latency).1);
+    assert!(gap >= Duration::from_millis(400), "{gap:?}");
+    assert!(latency < Duration::from_millis(1400), "at once: {latency:?}");
+    assert_eq!((of_step(&unasked, 1).1, gaps(&unasked).0), (BTreeMap::new(), 0));
+}
+
+/// Shakes hands by hand, with `$fields` beside what every server says, then says `$bytes` and does the rest.
 macro_rules! shakes_hands {
     ($bytes:expr, $then:expr) => {
+        shakes_hands!("", $bytes, $then)
+    };
+    ($fields:expr, $bytes:expr, $then:expr) => {
         |mut stream| {
             Box::pin(async move {
                 let mut asked = vec![0; 4096];
@@ -359,7 +500,8 @@ macro_rules! shakes_hands {
                 let key = key.or_else(|| asked.lines().find_map(|line| line.split_once("Sec-WebSocket-Key: ")));
                 let accept = derive_accept_key(key.map_or("", |(_, key)| key).as_bytes());
                 let head = format!(
-                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n\r\n"
+                    "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: {accept}\r\n{}\r\n",
+                    $fields
                 );
                 let _ = stream.write_all(head.as_bytes()).await;
                 // Not before the message is there.
@@ -370,6 +512,134 @@ macro_rules! shakes_hands {
             })
         }
     };
+}
+
+/// The same with compression offered.
+fn compressing() -> Vec<StepPlan> {
+    let mut steps = session();
+    let offer = ("sec-websocket-extensions".to_owned(), text(DEFLATE_OFFER));
+    steps[0].headers.push(offer);
+    steps
+}
+
+const DEFLATE: &str = "sec-websocket-extensions: permessage-deflate; server_no_context_takeover\r\n";
+
+/// A message of so many zeros, compressed.
+fn zeros(length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let frame = deflate::compressed(Data::Binary, &vec![0; length]);
+    frame.format(&mut bytes).unwrap();
+    bytes
+}
+
+/// Agrees to compress and greets in the same breath, takes a message, which has to be compressed, and answers it.
+fn compresses(mut stream: TcpStream) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(async move {
+        let mut asked = vec![0; 4096];
+        let length = stream.read(&mut asked).await.unwrap_or_default();
+        let mut fields = [httparse::EMPTY_HEADER; 32];
+        let mut request = httparse::Request::new(&mut fields);
+        let _ = request.parse(&asked[..length]);
+        let field = |name: &str| {
+            request
+                .headers
+                .iter()
+                .find(|field| field.name.eq_ignore_ascii_case(name))
+        };
+        let offer = field("sec-websocket-extensions").map_or(&b""[..], |field| field.value);
+        let key = field("sec-websocket-key").map_or(&b""[..], |field| field.value);
+        let agreed = if offer == DEFLATE_OFFER.as_bytes() { DEFLATE } else { "" };
+        let accept = derive_accept_key(key);
+        let mut said = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n{agreed}sec-websocket-accept: {accept}\r\n\r\n"
+        )
+        .into_bytes();
+        let frames = |texts: &[&str], said: &mut Vec<u8>| {
+            for text in texts {
+                deflate::compressed(Data::Text, text.as_bytes()).format(said).unwrap();
+            }
+        };
+        frames(&["welcome", &"noise ".repeat(10_000)], &mut said);
+        let _ = stream.write_all(&said).await;
+        let mut frame = [0; 64];
+        if stream.read(&mut frame).await.is_ok_and(|length| length > 0) && frame[0] == 0xc1 {
+            said.clear();
+            frames(&["{\"hello\":\"world\"}"], &mut said);
+            let _ = stream.write_all(&said).await;
+        }
+        let _ = stream.read(&mut frame).await;
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_are_compressed_both_ways_where_the_server_agrees() {
+    let (address, _) = listen(compresses).await;
+    let ran = run(facing(address, compressing()[..3].to_vec())).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(of_step(&ran, 2).0 > 10, "{}", of_step(&ran, 2).0);
+    // A server that does not know it has its messages as they are.
+    let (address, _) = listen(polite).await;
+    let ran = run(facing(address, compressing())).await;
+    assert_eq!(ran.failed(), BTreeMap::new());
+    assert!(of_step(&ran, 5).0 >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_websocket_compression_is_a_protocol_failure_and_fills_no_memory() {
+    type Case = (&'static str, Deed, Vec<StepPlan>, usize);
+    let cases: [Case; 7] = [
+        ("nobody offered it", shakes_hands!(DEFLATE, b"", stays), session(), 0),
+        (
+            "another was offered",
+            shakes_hands!("sec-websocket-extensions: x-other\r\n", b"", stays),
+            compressing(),
+            0,
+        ),
+        (
+            "a window that is not ours",
+            shakes_hands!(
+                "sec-websocket-extensions: permessage-deflate; client_max_window_bits=9\r\n",
+                b"",
+                stays
+            ),
+            compressing(),
+            0,
+        ),
+        ("not agreed on", shakes_hands!(zeros(10), stays), compressing(), 2),
+        (
+            "garbage",
+            shakes_hands!(DEFLATE, b"\xc1\x04\xff\xff\xff\xff", stays),
+            compressing(),
+            2,
+        ),
+        (
+            "a bomb",
+            shakes_hands!(DEFLATE, zeros((16 << 20) + 1), stays),
+            compressing(),
+            2,
+        ),
+        (
+            "text that is none",
+            shakes_hands!(DEFLATE, b"\xc1\x04\x3a\xac\x01\x00", stays),
+            compressing(),
+            2,
+        ),
+    ];
+    let runs = cases.map(|(what, deed, steps, step)| async move {
+        let (address, _) = listen(deed).await;
+        let mut plan = facing(address, steps);
+        plan.client.request_timeout = Duration::from_secs(5);
+        (what, step, run(plan).await)
+    });
+    for (what, step, ran) in join_all(runs).await {
+        let (ok, failed) = of_step(&ran, step);
+        let kinds: Vec<_> = failed.keys().collect();
+        assert_eq!((ok, kinds), (0, vec![&FailureKind::Protocol]), "{what}");
+        assert!(
+            failed[&FailureKind::Protocol] >= 2,
+            "{what}: its user goes on: {failed:?}"
+        );
+    }
 }
 
 async fn in_sessions((what, deed, kind): (&str, Deed, FailureKind)) -> (&str, FailureKind, Ran) {

@@ -25,7 +25,7 @@ pub(in crate::run::load::tests) async fn listen(deed: Deed) -> (SocketAddr, Arc<
 }
 
 /// Answers each line with `+` and the same line.
-fn echo(stream: TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+pub(in crate::run::load::tests) fn echo(stream: TcpStream) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let mut stream = BufReader::new(stream);
         let mut line = String::new();
@@ -61,7 +61,7 @@ fn said(said: &str) -> Part {
     Part::Text(said.to_owned())
 }
 
-fn crlf() -> TcpUntil {
+pub(in crate::run::load::tests) fn crlf() -> TcpUntil {
     TcpUntil::Delimiter("\r\n".to_owned())
 }
 
