@@ -216,3 +216,96 @@ impl Passes {
         jar::merge(&mut parent.values[jar], before, after);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::FailureKind;
+    use crate::run::load::passes::Owner;
+
+    fn passes() -> (Passes, u32) {
+        let mut passes = Passes::default();
+        let owner = Owner::User { load: 3, row: 7 };
+        let parent = passes.begin(Pass::new(owner, 2, 42, 7, 1));
+        passes[parent].values = vec![b"a".to_vec(), b"b".to_vec()];
+        passes[parent].groups = vec![OpenGroup {
+            from_to_us: Some((5, 9)),
+            lacks: true,
+            ..OpenGroup::enter(4)
+        }];
+        passes[parent].journey = 6;
+        (passes, parent)
+    }
+
+    #[test]
+    fn a_part_is_its_parents_users_and_chooses_for_itself() {
+        let (mut passes, parent) = passes();
+        let [one, other] = [11, 12].map(|at| passes.begin_part(parent, at));
+        assert_eq!(passes.live(), 3);
+        for part in [one, other] {
+            let (parent, part) = (&passes[parent], &passes[part]);
+            // The tokens of users' own go by the owner.
+            assert_eq!((part.owner, part.class, part.journey), (parent.owner, 2, 6));
+            assert_eq!(part.values, parent.values);
+            let groups: Vec<_> = part
+                .groups
+                .iter()
+                .map(|group| (group.number, group.from_to_us, group.lacks))
+                .collect();
+            assert_eq!(groups, [(4, None, false)]);
+            assert!(!part.has_asked() && part.parts.is_none());
+        }
+        assert_eq!((passes[one].at, passes[other].at), (11, 12));
+        let mut drawn = [parent, one, other].map(|pass| passes[pass].choices.u64(..));
+        let (mut passes, parent) = self::passes();
+        let [one, other] = [11, 12].map(|at| passes.begin_part(parent, at));
+        assert_eq!(drawn, [parent, one, other].map(|pass| passes[pass].choices.u64(..)));
+        drawn.sort_unstable();
+        assert!(drawn.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
+    fn a_parent_takes_over_what_a_part_extracts_and_nothing_else() {
+        let (mut passes, parent) = passes();
+        let part = passes.begin_part(parent, 1);
+        passes[part].values = [b"x", b"y", b"z", b"!"].map(|value| value.to_vec()).to_vec();
+        let around = &mut passes[part].groups[0];
+        (around.from_to_us, around.failure) = (Some((7, 20)), Some(FailureKind::Dns));
+        passes.take_over(parent, part, &[1, 2, 9]);
+        let parent = &passes[parent];
+        assert_eq!(parent.values, [b"a", b"y", b"z"].map(|value| value.to_vec()));
+        let group = parent.groups[0];
+        assert_eq!(
+            (group.from_to_us, group.failure),
+            (Some((5, 20)), Some(FailureKind::Dns))
+        );
+        assert!(group.lacks);
+    }
+
+    #[test]
+    fn what_was_sent_before_counts_only_where_no_part_asked() {
+        let mut part = Pass::new(Owner::Arrival, 0, 1, 1, 1);
+        part.at = PAST_END;
+        for before in [false, true] {
+            let mut parts = Parts::default();
+            parts.begin(before);
+            for (asks, sent, then) in [
+                (false, false, before),
+                (true, false, false),
+                (false, true, false),
+                (true, true, true),
+                (true, false, true),
+            ] {
+                part.step = if asks { 3 } else { u32::MAX };
+                parts.under_way += 1;
+                parts.end(&mut part, sent);
+                assert_eq!((parts.sent, parts.whole), (then, true), "{before} {asks} {sent}");
+            }
+            part.at = 4;
+            parts.under_way += 1;
+            parts.end(&mut part, true);
+            assert_eq!((parts.whole, parts.under_way), (false, 0));
+            part.at = PAST_END;
+        }
+    }
+}

@@ -205,6 +205,24 @@ async fn a_part_that_fails_counts_and_the_pass_ends_where_it_lacks_what_was_to_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_have_their_own_patience_and_stand_in_line_for_their_own_connections() {
+    let log = Log::default();
+    let server = site(&log).await;
+    let paths = ["/slow/1500", "/a/150", "/b/150", "/c/150", "/after/0"];
+    let flow = vec![together(None, &[&[0], &[1], &[2], &[3]]), Flow::Request(4)];
+    let mut plan = once(server.address, &paths, flow);
+    plan.client.connections.pool = 2;
+    plan.steps[0].timeout = Some(Duration::from_millis(400));
+    let ran = run(plan).await;
+    assert_eq!(ran.failed(), BTreeMap::from([(FailureKind::Timeout, 1)]));
+    assert_eq!((ran.ok(), log.count("after")), (4, 1));
+    let [a, b, c] = ["a", "b", "c"].map(|name| log.one(name));
+    assert!(b.from >= a.to && c.from >= b.to, "{:?}", log.all());
+    // Who waits for a connection of the pool does so after it was due.
+    assert!((300..380).contains(&ran.longest(2)), "{}", ran.longest(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_parts_extract_and_their_cookies_are_known_afterwards_in_the_order_of_the_steps() {
     let log = Log::default();
     let server = site(&log).await;
