@@ -3,6 +3,8 @@
 
 use std::sync::Mutex;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::flow::{extracts_state, group, milliseconds, once, state_is, through};
 use super::*;
 
@@ -554,4 +556,101 @@ async fn a_together_is_repeated_chosen_and_left_out_like_any_step() {
     let (all, rounds) = (log.all(), log.of("c"));
     let before = |round: &Asked| all.iter().filter(|asked| asked.to <= round.from).count();
     assert_eq!(rounds.iter().map(before).collect::<Vec<_>>(), [3, 6, 9]);
+}
+
+/// Answers, refuses, stands still, stops in the middle of a head or hangs up, in turn.
+async fn moody() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = Arc::clone(&asked);
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.is_ok_and(|read| read > 0) {
+                    let head = match asked.fetch_add(1, Ordering::SeqCst) % 13 {
+                        0 => return,
+                        1 => "503 Oh\r\n",
+                        2 => "200 OK\r\nstate: hal",
+                        3 => {
+                            tokio::time::sleep(Duration::from_millis(400)).await;
+                            return;
+                        }
+                        4 => "302 Moved\r\nlocation: /there\r\n",
+                        5 => "404 No\r\n",
+                        _ => "200 OK\r\nstate: ask\r\nset-cookie: a=1\r\n",
+                    };
+                    let whole = head.ends_with('\n');
+                    let answer = format!("HTTP/1.1 {head}");
+                    let end = if whole { "content-length: 0\r\n\r\n" } else { "" };
+                    if stream.write_all((answer + end).as_bytes()).await.is_err() || !whole {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_becomes_of_them_every_request_is_accounted_for_and_every_pass_ends() {
+    for (connections, pool, cut) in [
+        (ConnectionUse::Pool, 6, false),
+        (ConnectionUse::Pool, 500, true),
+        (ConnectionUse::PerUser, 1, false),
+        (ConnectionUse::PerRequest, 20, true),
+    ] {
+        let paths = ["/a", "/b", "/c", "/d", "/e"];
+        let waits = vec![
+            Flow::Request(2),
+            Flow::Pause(milliseconds(5)),
+            group("within", vec![Flow::Request(3)]),
+        ];
+        let chance = Flow::Chance {
+            share: 0.5,
+            steps: vec![Flow::Request(1)],
+        };
+        let parts = Flow::Together {
+            parts: vec![vec![Flow::Request(0)], vec![chance], waits, vec![Flow::Request(1)]],
+            at_most: Some(3),
+        };
+        let rounds = Flow::Repeat {
+            min: 1,
+            max: 3,
+            steps: vec![parts, Flow::Request(4)],
+        };
+        let mut plan = once(moody().await, &paths, vec![group("around", vec![rounds])]);
+        plan.journeys[0].cookies = true;
+        plan.journeys[0].think = milliseconds(2);
+        extracts(&mut plan.steps[2], "third");
+        plan.steps[0].redirects = 2;
+        plan.client.connections.used_by = connections;
+        plan.client.connections.pool = pool;
+        plan.client.request_timeout = Duration::from_millis(200);
+        plan.client.rate_limit = Some(3_000.0);
+        plan.client.retries = Some(Retries {
+            attempts: 2,
+            base: Duration::from_millis(10),
+            ..Retries::default()
+        });
+        plan.model = LoadModel::Users;
+        plan.stages[0].level = 60.0;
+        // Two thirds of the users are to leave in the middle of it.
+        stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(1));
+        let (stop, stopped) = watch::channel(false);
+        let stopping = async {
+            if cut {
+                tokio::time::sleep(Duration::from_millis(1_700)).await;
+                stop.send_replace(true);
+            }
+        };
+        let (ran, ()) = tokio::join!(run_until(plan, stopped), stopping);
+        let failed: u64 = ran.failed().values().sum();
+        assert_eq!(ran.intended(), ran.ok() + failed + ran.dropped(), "{connections:?}");
+        assert!(ran.ok() > 300 && failed > 100, "{connections:?}: {} {failed}", ran.ok());
+        assert!(through(&ran, 0).0 + through(&ran, 1).0 > 0);
+    }
 }
