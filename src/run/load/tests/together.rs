@@ -132,7 +132,7 @@ async fn parts_are_sent_at_once_and_the_pass_goes_on_when_the_last_has_ended() {
     assert_eq!((ran.ok(), ran.intended(), ran.dropped()), (6, 6, 0));
     assert_eq!(ran.failed(), BTreeMap::new());
     let [page, css, js, me, cart, after] = ["page", "css", "js", "me", "cart", "after"].map(|name| log.one(name));
-    let soon = Duration::from_millis(60);
+    let soon = Duration::from_millis(90);
     for part in [&css, &js, &me] {
         assert!(
             part.from >= page.to && apart(part.from, page.to) < soon,
