@@ -74,6 +74,18 @@ const STEPS: &[Case] = &[
     ("probes: []", "probes: [{ step: plase }]", 16, "plase"),
     ("- post:", "- pots:", 9, "pots"),
     ("- post: /orders/{{ accounts.id }}", "- name: x", 9, ""),
+    (
+        "- get: /orders/{{ order }}",
+        "- together: [{ get: /a, extract: { a: { header: a } } }, { get: \"/{{ a }}\" }]",
+        12,
+        "parts of a `together` do not see one another's values",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { together: [{ get: /a }, { together: [{ get: /b }] }] }",
+        12,
+        "put its parts among those of the outer one",
+    ),
 ];
 
 const UNSENDABLE: &[Case] = &[

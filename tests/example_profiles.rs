@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -33,6 +34,20 @@ struct Seen {
     /// As they came, for whoever checks their signatures.
     signed: Vec<serde_json::Value>,
     jobs: HashMap<String, Vec<String>>,
+    /// Parts of a page under way for each visit, and the most that ever were.
+    loading: HashMap<String, (u64, u64)>,
+}
+
+impl Seen {
+    fn loads(&mut self, visit: &str) {
+        let (now, most) = self.loading.entry(visit.to_owned()).or_default();
+        *now += 1;
+        *most = (*most).max(*now);
+    }
+
+    fn has_loaded(&mut self, visit: &str) {
+        self.loading.entry(visit.to_owned()).or_default().0 -= 1;
+    }
 }
 
 struct Shop {
@@ -71,7 +86,14 @@ fn shop_over(tls: Option<TlsAcceptor>) -> Shop {
                     async move {
                         let (head, body) = request.into_parts();
                         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-                        Ok::<_, Infallible>(answer(&seen, &Request::from_parts(head, body)))
+                        let request = Request::from_parts(head, body);
+                        if request.uri().path().starts_with("/assets/") {
+                            let visit = header(&request, "cookie");
+                            seen.lock().expect("no test panics with it").loads(visit);
+                            tokio::time::sleep(ASSET_TAKES).await;
+                            seen.lock().expect("no test panics with it").has_loaded(visit);
+                        }
+                        Ok::<_, Infallible>(answer(&seen, &request))
                     }
                 });
                 let server = hyper::server::conn::http1::Builder::new();
@@ -103,6 +125,9 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     }
     if path == "/catalogue" {
         return catalogue(request, seen.paths[path]);
+    }
+    if let Some(answer) = page(&seen, request) {
+        return answer;
     }
     let (status, body) = match path {
         "/import" => (import(request), String::new()),
@@ -142,6 +167,51 @@ fn answer(seen: &Mutex<Seen>, request: &Request<Bytes>) -> Response<Full<Bytes>>
     }
     *answer.status_mut() = status.try_into().expect("a status");
     answer
+}
+
+/// How long each asset of a page takes.
+const ASSET_TAKES: Duration = Duration::from_millis(40);
+
+/// A page and what it needs: each visit is known by its cookie, and by another one once its user is known.
+fn page(seen: &Seen, request: &Request<Bytes>) -> Option<Response<Full<Bytes>>> {
+    let (path, cookie) = (request.uri().path(), header(request, "cookie"));
+    let visit = cookie.split(';').next().and_then(|first| first.strip_prefix("visit="));
+    let visit = visit.unwrap_or_default();
+    let whole = format!("visit={visit}; user={visit}");
+    let number = seen.paths.get("/page").copied().unwrap_or_default();
+    let (fine, cookie, body) = match path.trim_start_matches('/').split('/').next()? {
+        "page" => (
+            cookie.is_empty(),
+            Some(format!("visit={number}")),
+            "build=42".to_owned(),
+        ),
+        // No part knows the cookies that another was sent.
+        "assets" => {
+            let asked = request.uri().query() == Some("build=42") && cookie == format!("visit={visit}");
+            (asked, None, String::new())
+        }
+        "api" if path == "/api/user" => (
+            cookie == format!("visit={visit}"),
+            Some(format!("user={visit}")),
+            format!(r#"{{"id":"{visit}"}}"#),
+        ),
+        "api" => (
+            path == format!("/api/basket/{visit}") && cookie == whole,
+            None,
+            String::new(),
+        ),
+        "checkout" => (
+            path == format!("/checkout/{visit}") && cookie == whole,
+            None,
+            String::new(),
+        ),
+        _ => return None,
+    };
+    let mut answer = Response::builder().status(if fine { 200 } else { 400 });
+    if let Some(cookie) = cookie {
+        answer = answer.header(SET_COOKIE, cookie);
+    }
+    Some(answer.body(Full::from(body)).expect("an answer"))
 }
 
 /// Takes down what came; one path leads elsewhere, and there one of twenty has to ask again.
@@ -368,7 +438,7 @@ fn every_example_profile_has_its_test() {
     assert_eq!(names.len(), tested.len());
 }
 
-const JOURNEYS: [&str; 11] = [
+const JOURNEYS: [&str; 12] = [
     "client-classes",
     "compression",
     "http2",
@@ -380,6 +450,7 @@ const JOURNEYS: [&str; 11] = [
     "visits",
     "several-loads",
     "jobs",
+    "together",
 ];
 
 /// With about how many requests each makes.
@@ -667,6 +738,36 @@ fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
     );
     let some = seen.paths["/"] as f64 / whole as f64;
     assert!((0.15..0.45).contains(&some), "{some}");
+}
+
+#[test]
+fn a_page_is_loaded_six_requests_at_a_time_and_timed_until_all_of_it_is_there() {
+    let _turn = machine();
+    let shop = shop();
+    let (code, report, _dir) = run("together", &shop);
+    assert_eq!(code, Some(0));
+    let page = &report["times"]["groups"]["whole-page"];
+    let p50 = page["latency"]["p50"].as_f64().unwrap_or_default();
+    // Six or seven assets of 40 ms each: two of them one after the other, not all.
+    assert!((40.0..200.0).contains(&p50), "{page}");
+    let seen = shop.seen.lock().expect("no test panics with it");
+    let pages = seen.paths["/page"];
+    assert!(pages > 100, "{:?}", seen.paths);
+    for asset in ["/assets/app.css", "/assets/app.js", "/assets/d.png", "/api/user"] {
+        assert!(seen.paths[asset].abs_diff(pages) <= 10, "{asset}: {:?}", seen.paths);
+    }
+    let chosen = seen.paths["/assets/more.js"] as f64 / pages as f64;
+    assert!((0.3..0.7).contains(&chosen), "{chosen}");
+    let most: BTreeSet<u64> = seen.loading.values().map(|(_, most)| *most).collect();
+    assert_eq!(most.last(), Some(&6), "{most:?}");
+    drop(seen);
+    // Pages take so much longer then that ten users load too few to be judged.
+    let one_by_one = ["journeys.visit.steps.0.steps.1.at_most=1", "stages.0.users=20"].map(str::to_owned);
+    let shop = self::shop();
+    let (code, _, _dir) = run_with("together", &shop.url, &one_by_one);
+    assert_eq!(code, Some(0));
+    let seen = shop.seen.lock().expect("no test panics with it");
+    assert!(seen.loading.values().all(|(_, most)| *most == 1));
 }
 
 #[test]

@@ -56,6 +56,13 @@ pub enum Flow<T> {
         /// What is repeated.
         steps: Vec<Flow<T>>,
     },
+    /// All of these at the same time; it goes on when all have ended.
+    Together {
+        /// Each of them is a row of steps.
+        parts: Vec<Vec<Flow<T>>>,
+        /// How many at once; all when none.
+        at_most: Option<u32>,
+    },
 }
 
 /// Two texts held against each other.
@@ -135,12 +142,32 @@ pub enum Part<'f> {
     Pause(&'f Wait),
 }
 
-/// What `of` gives for each request and pause of `flow`, summed up over a pass.
-pub fn amount<T>(flow: &[Flow<T>], passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
-    flow.iter().map(|part| one(part, passes, of)).sum()
+/// How the parts of a `together` count.
+#[derive(Clone, Copy)]
+enum Count {
+    /// Each of them.
+    All,
+    /// As long as it takes until all have ended.
+    Longest,
 }
 
-fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+/// What `of` gives for each request and pause of `flow`, summed up over a pass.
+pub fn amount<T>(flow: &[Flow<T>], passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    all(flow, passes, Count::All, of)
+}
+
+/// The same where `of` gives times: of what goes on together the longest counts. Among [`Passes::Mean`] that is a little
+/// less than the mean of the longest.
+pub fn time<T>(flow: &[Flow<T>], passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    all(flow, passes, Count::Longest, of)
+}
+
+fn all<T>(flow: &[Flow<T>], passes: Passes, count: Count, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    flow.iter().map(|part| one(part, passes, count, of)).sum()
+}
+
+fn one<T>(flow: &Flow<T>, passes: Passes, count: Count, of: &impl Fn(Part<'_>) -> f64) -> f64 {
+    let amount = |steps: &[Flow<T>]| all(steps, passes, count, of);
     let between = |least: f64, mean: f64, most: f64| match passes {
         Passes::Least => least,
         Passes::Mean => mean,
@@ -149,15 +176,15 @@ fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 
     match flow {
         Flow::Request(_) => of(Part::Request),
         Flow::Pause(wait) => of(Part::Pause(wait)),
-        Flow::Group { steps, .. } => amount(steps, passes, of),
-        Flow::Chance { share, steps } => between(0.0, *share, 1.0) * amount(steps, passes, of),
+        Flow::Group { steps, .. } => amount(steps),
+        Flow::Chance { share, steps } => between(0.0, *share, 1.0) * amount(steps),
         Flow::If { steps, otherwise, .. } => {
-            let (one, other) = (amount(steps, passes, of), amount(otherwise, passes, of));
+            let (one, other) = (amount(steps), amount(otherwise));
             between(one.min(other), (one + other) / 2.0, one.max(other))
         }
         Flow::Repeat { min, max, steps } => {
             let (min, max) = (f64::from(*min), f64::from(*max));
-            between(min, (min + max) / 2.0, max) * amount(steps, passes, of)
+            between(min, (min + max) / 2.0, max) * amount(steps)
         }
         Flow::Until {
             at_most, pause, steps, ..
@@ -165,9 +192,47 @@ fn one<T>(flow: &Flow<T>, passes: Passes, of: &impl Fn(Part<'_>) -> f64) -> f64 
             let most = f64::from(*at_most);
             let rounds = between(1.0, (1.0 + most) / 2.0, most);
             let pause = pause.as_ref().map_or(0.0, |wait| of(Part::Pause(wait)));
-            rounds * amount(steps, passes, of) + (rounds - 1.0) * pause
+            rounds * amount(steps) + (rounds - 1.0) * pause
+        }
+        Flow::Together { parts, at_most } => {
+            let parts = parts.iter().map(|part| amount(part));
+            match count {
+                Count::All => parts.sum(),
+                Count::Longest => until_all_ended(parts, *at_most),
+            }
         }
     }
+}
+
+/// How long it takes until parts of these lengths have ended, which begin in their order, so many at once.
+fn until_all_ended(lengths: impl Iterator<Item = f64>, at_most: Option<u32>) -> f64 {
+    let mut ends: Vec<f64> = Vec::new();
+    for length in lengths {
+        let has_room = at_most.is_none_or(|most| ends.len() < most as usize);
+        match ends.iter_mut().min_by(|one, other| one.total_cmp(other)) {
+            Some(first) if !has_room => *first += length,
+            _ => ends.push(length),
+        }
+    }
+    ends.into_iter().fold(0.0, f64::max)
+}
+
+/// How many requests one pass has under way at once, at most.
+pub fn at_once<T>(flow: &[Flow<T>]) -> usize {
+    let of = |part: &Flow<T>| match part {
+        Flow::Request(_) => 1,
+        Flow::Pause(_) => 0,
+        Flow::Group { steps, .. }
+        | Flow::Chance { steps, .. }
+        | Flow::Repeat { steps, .. }
+        | Flow::Until { steps, .. } => at_once(steps),
+        Flow::If { steps, otherwise, .. } => at_once(steps).max(at_once(otherwise)),
+        Flow::Together { parts, at_most } => {
+            let all = parts.iter().map(|part| at_once(part)).sum::<usize>();
+            at_most.map_or(all, |most| all.min(most as usize))
+        }
+    };
+    flow.iter().map(of).max().unwrap_or_default()
 }
 
 /// The names of the groups of `flow`, as they are written.
@@ -181,6 +246,7 @@ fn groups_of<T>(part: &Flow<T>) -> Vec<&str> {
         Flow::Group { name, steps } => std::iter::once(name.as_str()).chain(groups(steps)).collect(),
         Flow::If { steps, otherwise, .. } => groups(steps).into_iter().chain(groups(otherwise)).collect(),
         Flow::Chance { steps, .. } | Flow::Repeat { steps, .. } | Flow::Until { steps, .. } => groups(steps),
+        Flow::Together { parts, .. } => parts.iter().flat_map(|part| groups(part)).collect(),
     }
 }
 
@@ -228,6 +294,10 @@ impl<T> Flow<T> {
                 at_most: *at_most,
                 pause: *pause,
                 steps: all(steps),
+            },
+            Flow::Together { parts, at_most } => Flow::Together {
+                parts: parts.iter().map(|part| all(part)).collect(),
+                at_most: *at_most,
             },
         }
     }
@@ -298,5 +368,40 @@ mod tests {
         assert_eq!(of(Passes::Least), (4.0, 0.0));
         assert_eq!(of(Passes::Mean), (8.25, 2.0));
         assert_eq!(of(Passes::Most), (13.0, 4.0));
+    }
+    #[test]
+    fn what_goes_on_together_counts_whole_as_work_and_as_its_longest_as_time() {
+        let pause = |seconds| Flow::<()>::Pause(Wait::constant(Duration::from_secs(seconds)));
+        let parts = || {
+            vec![
+                vec![Flow::Request(0), pause(2)],
+                vec![Flow::Request(1), Flow::Request(2), pause(1)],
+                vec![pause(4)],
+                vec![Flow::Request(3)],
+            ]
+        };
+        let requests = |part: Part<'_>| f64::from(u8::from(matches!(part, Part::Request)));
+        let seconds = |part: Part<'_>| match part {
+            Part::Pause(wait) => wait.mean(),
+            Part::Request => 0.0,
+        };
+        // With two at once the third begins when the second has ended.
+        for (at_most, turns, lasts, once) in [
+            (None, 3.0, 5.0, 3),
+            (Some(2), 3.0, 6.0, 2),
+            (Some(1), 5.0, 8.0, 1),
+            (Some(9), 3.0, 5.0, 3),
+        ] {
+            let together = Flow::Together {
+                parts: parts(),
+                at_most,
+            };
+            let flow = [Flow::Request(4), together, pause(1)];
+            assert_eq!(amount(&flow, Passes::Mean, &requests), 5.0);
+            assert_eq!(amount(&flow, Passes::Mean, &seconds), 8.0);
+            assert_eq!(time(&flow, Passes::Mean, &seconds), lasts, "{at_most:?}");
+            assert_eq!(at_once(&flow), once, "{at_most:?}");
+            assert_eq!(time(&flow, Passes::Mean, &requests), turns, "{at_most:?}");
+        }
     }
 }

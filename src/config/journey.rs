@@ -11,7 +11,7 @@ use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
-use super::flow::{Flow, Part, Passes, amount};
+use super::flow::{Flow, Part, Passes, amount, time};
 use super::grpc::{self, Call};
 use super::node::{Node, Value};
 use super::protocol::Protocol;
@@ -116,7 +116,7 @@ impl Journey {
             Part::Pause(wait) => wait.mean(),
             Part::Request => 0.0,
         };
-        let waiting = self.think.mean() + amount(&self.flow, Passes::Mean, &pauses);
+        let waiting = self.think.mean() + time(&self.flow, Passes::Mean, &pauses);
         waiting.max(self.pacing.map_or(0.0, |pacing| pacing.mean()))
     }
 

@@ -1,8 +1,9 @@
-//! The steps of a journey as written: requests, pauses, and what has steps of its own (`repeat`, `if`, `group`, `chance`).
-//! Reads the nesting; a single request is read in `journey`.
+//! The steps of a journey as written: requests, pauses, and what has steps of its own (`repeat`, `if`, `group`, `chance`,
+//! `together`). Reads the nesting; a single request is read in `journey`.
 //!
 //! What a branch extracts is known only within it, unless both ways of an `if` extract it; loops go round at least once,
-//! so what they extract is known after them.
+//! so what they extract is known after them. What a part of a `together` extracts is known to its own steps and after the
+//! `together`, not to the other parts.
 
 use super::condition;
 use super::decode::{self, Fields};
@@ -12,15 +13,17 @@ use super::flow::{Flow, Part, Passes, amount};
 use super::journey::{self, Step, Usual};
 use super::node::{Node, Value};
 use super::source::Spanned;
-use super::template::Piece;
+use super::template::{self, Piece};
 use super::wait;
 
 /// Steps within steps within steps; deeper than anyone reads.
 const DEPTH_MAX: usize = 8;
 /// Requests and pauses that one pass makes at most.
 const PASS_MAX: f64 = 100_000.0;
+/// Parts of one `together`; each takes a row of memory while it is under way.
+const PARTS_MAX: usize = 256;
 /// What makes a step something else than a request.
-const BLOCKS: [&str; 4] = ["repeat", "if", "group", "pause"];
+const BLOCKS: [&str; 5] = ["repeat", "if", "group", "pause", "together"];
 
 /// A part of a flow as written.
 type Written = Flow<Vec<Piece>>;
@@ -44,6 +47,8 @@ pub(super) struct Walk<'w> {
     /// How many were written, mistaken ones included.
     written: usize,
     depth: usize,
+    /// Within a part of a `together`.
+    is_part: bool,
 }
 
 impl<'w> Walk<'w> {
@@ -65,6 +70,7 @@ impl<'w> Walk<'w> {
             groups: Vec::new(),
             written: 0,
             depth: 0,
+            is_part: false,
         }
     }
 
@@ -132,15 +138,17 @@ impl<'w> Walk<'w> {
             return None;
         }
         self.depth += 1;
-        let blocks = (fields.take("repeat"), fields.take("if"), fields.take("group"));
-        let part = match blocks {
-            (Some(repeat), None, None) => self.repeat(repeat, node, &mut fields, sink),
-            (None, Some(asked), None) => self.either(asked, &mut fields, sink),
-            (None, None, Some(name)) => self.group(name, &mut fields, sink),
-            (None, None, None) => self.some(node, &mut fields, sink),
+        let kinds = ["repeat", "if", "group", "together"];
+        let found = kinds.map(|kind| fields.take(kind));
+        let part = match found {
+            [Some(repeat), None, None, None] => self.repeat(repeat, node, &mut fields, sink),
+            [None, Some(asked), None, None] => self.either(asked, &mut fields, sink),
+            [None, None, Some(name), None] => self.group(name, &mut fields, sink),
+            [None, None, None, Some(parts)] => self.together(parts, &mut fields, sink),
+            [None, None, None, None] => self.some(node, &mut fields, sink),
             _ => {
-                let hint = "put one among the `steps` of the other";
-                let message = "a step is one of `repeat`, `if` and `group`";
+                let hint = "put one among the steps of the other";
+                let message = "a step is one of `repeat`, `if`, `group` and `together`";
                 sink.push(Mistake::at(&node.place, message).hint(hint));
                 None
             }
@@ -188,6 +196,77 @@ impl<'w> Walk<'w> {
             sink.push(Mistake::at(&node.place, "these steps are not said to be anything").hint(hint));
         }
         Some(Flow::Repeat { min: 1, max: 1, steps })
+    }
+
+    fn together(&mut self, node: &Node, fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Written> {
+        let at_most = fields.take("at_most").map(|node| places(node, sink));
+        if std::mem::replace(&mut self.is_part, true) {
+            let hint = "put its parts among those of the outer one";
+            sink.push(Mistake::at(&node.place, "a `together` stands within another").hint(hint));
+            return None;
+        }
+        let items = decode::list(node, "together", sink);
+        if items.is_empty() && matches!(node.value, Value::List(_)) {
+            sink.push(Mistake::at(&node.place, "there is nothing to do together").hint("add `- get: /`"));
+        }
+        if let Some(over) = items.get(PARTS_MAX) {
+            let message = format!("a `together` has at most {PARTS_MAX} parts, not {}", items.len());
+            let hint = "put several requests into one part: `- steps: [...]`";
+            sink.push(Mistake::at(&over.place, message).hint(hint));
+        }
+        let parts = self.parts(items, sink);
+        self.is_part = false;
+        Some(Flow::Together {
+            parts,
+            at_most: at_most.map_or(Some(None), |most| most.map(Some))?,
+        })
+    }
+
+    /// The parts of a `together`, each read as if it were alone.
+    fn parts(&mut self, items: &[Node], sink: &mut Sink) -> Vec<Vec<Written>> {
+        let (known, before) = (self.variables.clone(), sink.mistakes.len());
+        let (mut parts, mut brought) = (Vec::new(), Vec::new());
+        let mut names: Vec<String> = Vec::new();
+        for item in items {
+            let first = self.steps.len();
+            parts.push(self.part(item, sink));
+            brought.extend(self.variables.drain(known.len()..));
+            self.variables.clone_from(&known);
+            let extracts = self.steps[first..].iter().flat_map(|step| &step.extract);
+            let own: Vec<String> = extracts.map(|extract| extract.name.clone()).collect();
+            if let Some(name) = own.iter().find(|name| names.contains(name)) {
+                let hint = "choose another name: after the `together` nobody would know which one is meant";
+                sink.push(Mistake::at(&item.place, format!("two parts extract {name:?}")).hint(hint));
+            }
+            names.extend(own);
+        }
+        for mistake in &mut sink.mistakes[before..] {
+            if names
+                .iter()
+                .any(|name| mistake.message == template::unknown_variable(name))
+            {
+                let hint = "parts of a `together` do not see one another's values: put this step after it, or into the \
+                            `steps` of the part that extracts it";
+                mistake.hint = Some(hint.to_owned());
+            }
+        }
+        self.variables.extend(brought);
+        parts
+    }
+
+    /// A part of a `together`: any step, or several in order as `steps` that are nothing else.
+    fn part(&mut self, node: &Node, sink: &mut Sink) -> Vec<Written> {
+        let has = |key: &str| node.get(key).is_some();
+        let is_row = has("steps") && !BLOCKS.iter().chain(&["chance", "websocket"]).any(|key| has(key));
+        if !is_row {
+            return self.item(node, sink);
+        }
+        let Some(mut fields) = Fields::of(node, "a part of a `together`", sink) else {
+            return Vec::new();
+        };
+        let steps = self.inner(&mut fields, sink);
+        fields.finish(sink);
+        steps.map(|(_, steps)| steps).unwrap_or_default()
     }
 
     fn group(&mut self, name: &Node, fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Written> {
@@ -301,6 +380,20 @@ fn rounds(node: &Node, sink: &mut Sink) -> Option<(u32, u32)> {
     Some((count(node, low, sink)?, count(node, high, sink)?))
 }
 
+/// How many parts go on at once, within bounds.
+fn places(node: &Node, sink: &mut Sink) -> Option<u32> {
+    let places = decode::count(node, sink)?;
+    match u32::try_from(places) {
+        Ok(places) if places > 0 && places as usize <= PARTS_MAX => Some(places),
+        _ => {
+            let hint = "write 6, as browsers have it for one host, or leave it out for all at once";
+            let message = format!("1 to {PARTS_MAX} parts go on at once, not {places}");
+            sink.push(Mistake::at(&node.place, message).hint(hint));
+            None
+        }
+    }
+}
+
 /// Rounds of a loop, within bounds.
 fn count(node: &Node, rounds: u64, sink: &mut Sink) -> Option<u32> {
     match u32::try_from(rounds) {
@@ -316,6 +409,7 @@ fn count(node: &Node, rounds: u64, sink: &mut Sink) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::flow::Flow;
     use crate::config::{Config, ConfigErrors, Sources, load};
 
     fn loaded(steps: &str) -> Result<Config, ConfigErrors> {
@@ -375,6 +469,106 @@ mod tests {
     }
 
     #[test]
+    fn parts_of_a_together_are_steps_of_any_kind_or_rows_of_them() {
+        let steps = format!(
+            "[{{ get: /page, extract: {{ user: {{ header: user }} }} }},
+              {{ together: [{{ get: /app.css }}, {{ get: /app.js, chance: 50% }},
+                 {{ steps: [{ASK}, {{ pause: 2s }}, {{ get: '/cart/{{{{ state }}}}/{{{{ user }}}}' }}] }},
+                 {{ group: images, steps: [{{ get: /a.png }}, {{ repeat: 2, steps: [{{ get: /b.png }}] }}] }},
+                 {{ websocket: /live, steps: [ping, close] }}], at_most: 6 }},
+              {{ repeat: 2, steps: [{{ together: [{{ get: '/{{{{ state }}}}' }}], chance: 50% }}] }}]"
+        );
+        let config = loaded(&steps).unwrap_or_else(|errors| panic!("{errors}"));
+        let journey = &config.profile.journeys[0];
+        let [_, Flow::Together { parts, at_most }, _] = journey.flow.as_slice() else {
+            panic!("{:?}", journey.flow);
+        };
+        let lengths: Vec<usize> = parts.iter().map(Vec::len).collect();
+        assert_eq!((lengths, *at_most), (vec![1, 1, 3, 1, 3], Some(6)));
+        let names: Vec<&str> = journey.groups.iter().map(|group| group.value.as_str()).collect();
+        assert_eq!(names, ["images"]);
+        // 1 + (1 + 0.5 + 2 + 3 + 3) + 1, and the think time with the pause in one of the parts.
+        assert!((journey.requests() - 11.5).abs() < 1e-9, "{}", journey.requests());
+        assert!((journey.cycle() - 3.0).abs() < 1e-9, "{}", journey.cycle());
+    }
+
+    #[test]
+    fn mistakes_of_a_together_are_said_with_line_and_remedy() {
+        let together = |parts: &str| format!("[{{ get: / }},\n  {{ together: {parts} }}]");
+        let many = |count: usize| vec!["{ get: / }"; count].join(",\n    ");
+        let apart = "do not see one another's values";
+        let table = [
+            (together("[]"), "there is nothing to do together", 3),
+            (together("{ get: / }"), "together is a list", 3),
+            (
+                together("[{ get: / }], at_most: 0"),
+                "1 to 256 parts go on at once, not 0",
+                3,
+            ),
+            (together("[{ get: / }], at_most: 257"), "leave it out", 3),
+            (together("[{ get: / }], at_most: few"), "a whole number", 3),
+            (together("[{ get: / }], steps: []"), "\"steps\"", 3),
+            (together(&format!("[{}]", many(257))), "at most 256 parts, not 257", 259),
+            (
+                together("[{ get: / },\n { together: [{ get: / }] }]"),
+                "put its parts among those of the outer one",
+                4,
+            ),
+            (
+                together("[{ get: / },\n { repeat: 2, steps: [{ get: / },\n { together: [{ get: / }] }] }]"),
+                "stands within another",
+                5,
+            ),
+            (together(&format!("[{ASK},\n {{ get: '/{{{{ state }}}}' }}]")), apart, 4),
+            (together(&format!("[{{ get: '/{{{{ state }}}}' }},\n {ASK}]")), apart, 3),
+            (
+                together(&format!(
+                    "[{ASK},\n {{ if: '{{{{ state }}}} == x', steps: [{{ get: / }}] }}]"
+                )),
+                apart,
+                4,
+            ),
+            (together(&format!("[{ASK},\n {ASK}]")), "two parts extract \"state\"", 4),
+            (
+                together(&format!("[{{ steps: [{ASK}], chance: 50% }},\n {ASK}]")),
+                "nobody would know which",
+                4,
+            ),
+            (
+                format!("[{ASK},\n {{ together: [{{ get: / }},\n {ASK}] }}]"),
+                "two variables are called",
+                4,
+            ),
+            (
+                format!("[{{ together: [{{ steps: [{ASK}], chance: 50% }}] }},\n {{ get: '/{{{{ state }}}}' }}]"),
+                "variable \"state\"",
+                3,
+            ),
+            (together("[{ get: / },\n { steps: [] }]"), "there are no steps", 4),
+            (
+                together("[{ get: / },\n { steps: [{ get: / }], step: 1 }]"),
+                "\"step\"",
+                4,
+            ),
+            (together("[{ get: / },\n get]"), "a mapping", 4),
+            (
+                "[{ get: / },\n { together: [{ get: / }], repeat: 2, steps: [{ get: / }] }]".to_owned(),
+                "one of `repeat`, `if`, `group` and `together`",
+                3,
+            ),
+            ("[{ get: / },\n { get: /, at_most: 2 }]".to_owned(), "\"at_most\"", 3),
+        ];
+        for (steps, said, line) in table {
+            let errors = loaded(&steps).expect_err(&steps).to_string();
+            assert!(errors.contains(said), "{steps}: {said} is not in\n{errors}");
+            assert!(
+                errors.contains(&format!("--> x.yaml:{line}:")),
+                "{steps}: not line {line} in\n{errors}"
+            );
+        }
+    }
+
+    #[test]
     fn mistakes_of_the_flow_are_said_with_place_and_remedy() {
         let deep = (0..9).fold("[{ get: / }]".to_owned(), |steps, _| {
             format!("[{{ repeat: 2, steps: {steps} }}]")
@@ -405,7 +599,7 @@ mod tests {
             ("[{ steps: [{ get: / }] }]".to_owned(), "not said to be anything"),
             (
                 "[{ repeat: 2, if: '{{ random(1, 2) }} == 1', steps: [{ get: / }] }]".to_owned(),
-                "one of `repeat`, `if` and `group`",
+                "one of `repeat`, `if`, `group` and `together`",
             ),
             (
                 "[{ repeat: 1000, steps: [{ repeat: 1000, steps: [{ get: / }] }] }]".to_owned(),

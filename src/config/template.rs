@@ -136,7 +136,7 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
         _ => Err((
             match arguments {
                 Some(_) => format!("unknown template function {name:?}"),
-                None => format!("unknown template function or variable {name:?}"),
+                None => unknown_variable(name),
             },
             unknown(name, holes),
         )),
@@ -145,6 +145,11 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
 
 fn is_environment_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// What is said of a hole that holds nothing known.
+pub(super) fn unknown_variable(name: &str) -> String {
+    format!("unknown template function or variable {name:?}")
 }
 
 /// The nearest name that would be known; a variable comes from an earlier step of the same journey.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{ConnectionUse, LoadModel, LoadPlan, Passes, Plan};
+use super::{ConnectionUse, JourneyPlan, LoadModel, LoadPlan, Passes, Plan};
 use crate::units::{format_count, format_duration};
 
 /// An answer that is hardly ever beaten; real time.
@@ -79,7 +79,7 @@ struct Need {
 
 impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
-    /// connections of their own keep them while they think.
+    /// connections of their own keep one while they think, and open others for what they send at once.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         // Each class of clients has pools of its own.
         let pools = shards * plan.client.classes.len().max(1);
@@ -88,7 +88,7 @@ impl Need {
         let streams = plan.client.connections.http2.unwrap_or(1) as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
         let most = plan.peak(|load, level| match load.model {
-            LoadModel::Users if per_user => level,
+            LoadModel::Users if per_user => level * of_a_user(plan, load, passes),
             _ => under_way(plan, load, level, answers, passes) / streams,
         });
         let all = if per_user {
@@ -132,13 +132,24 @@ impl Need {
     }
 }
 
+/// Connections of a user's own: one, or those that its pass has in use at once at most, where all may be in use.
+fn of_a_user(plan: &Plan, load: &LoadPlan, passes: Passes) -> f64 {
+    match passes {
+        Passes::Least => 1.0,
+        Passes::Mean | Passes::Most => at_once(plan, load),
+    }
+}
+
+/// Requests of a pass under way at once at most, as its journeys' weights have it; never less than one.
+fn at_once(plan: &Plan, load: &LoadPlan) -> f64 {
+    let once = load.mean(&plan.journeys, |journey| journey.at_once() as f64);
+    once.unwrap_or_default().max(1.0)
+}
+
 /// Little's law for a load at this level, every answer taking `answers` and branches and loops leading `passes` through.
 fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes: Passes) -> f64 {
-    let Some(steps) = load.mean(&plan.journeys, |journey| journey.requests(passes)) else {
-        return 0.0;
-    };
-    // A pass sends its steps one after the other, then waits.
-    let asking = steps * answers.as_secs_f64();
+    let mean = |of: &dyn Fn(&JourneyPlan) -> f64| load.mean(&plan.journeys, of).unwrap_or_default();
+    let steps = mean(&|journey| journey.requests(passes));
     match load.model {
         LoadModel::Arrivals | LoadModel::Mixed => {
             let sent = plan.client.rate_limit.unwrap_or(f64::INFINITY);
@@ -151,9 +162,25 @@ fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes
                 Passes::Mean => Passes::Mean,
                 Passes::Most => Passes::Least,
             };
-            let thinking = load.mean(&plan.journeys, |journey| journey.cycle_seconds(longest));
-            let whole = asking + thinking.unwrap_or_default();
-            if whole > 0.0 { level * asking / whole } else { 0.0 }
+            // A pass sends its steps one after the other, but for those that go together, then waits.
+            let thinking = mean(&|journey| journey.cycle_seconds(longest));
+            let share = |requests: f64, turns: f64| {
+                let whole = turns * answers.as_secs_f64() + thinking;
+                if whole > 0.0 {
+                    requests * answers.as_secs_f64() / whole
+                } else {
+                    0.0
+                }
+            };
+            let turns = |passes| mean(&|journey| journey.turns(passes));
+            level
+                * match passes {
+                    // Both are surely needed: as if one at a time, and as if those who ask least took longest.
+                    Passes::Least => share(turns(passes), turns(passes)).max(share(steps, turns(longest))),
+                    Passes::Mean => share(steps, turns(passes)),
+                    // All of them may be where they ask most at once.
+                    Passes::Most => share(turns(passes), turns(passes)) * at_once(plan, load),
+                }
         }
     }
 }
@@ -161,7 +188,7 @@ fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AdHoc, Amount, TlsSettings};
+    use crate::plan::{AdHoc, Amount, Flow, TlsSettings};
 
     fn load(amount: Amount, think_ms: u64, connections: usize) -> Plan {
         AdHoc {
@@ -239,6 +266,35 @@ mod tests {
             Need::new(&plan, 2, 1, Duration::from_millis(250), Passes::Mean).all,
             500
         );
+    }
+
+    #[test]
+    fn requests_at_the_same_time_need_connections_at_the_same_time() {
+        let flow = |at_most| {
+            let parts = (1..11).map(|place| vec![Flow::Request(place)]).collect();
+            vec![Flow::Request(0), Flow::Together { parts, at_most }]
+        };
+        let second = Duration::from_secs(1);
+        let need = |plan: &Plan, passes| Need::new(plan, 2, 1, second, passes).all;
+        // At most, Little's law, all where they ask most; and with connections of their own.
+        for (at_most, mean, most, own) in [
+            (None, 138, 250, 1_000),
+            (Some(5), 123, 167, 500),
+            (Some(1), 65, 65, 100),
+        ] {
+            let mut users = load(Amount::Users(100), 6_000, 10_000);
+            users.journeys[0].steps = vec![0; 11];
+            users.journeys[0].flow = flow(at_most);
+            assert_eq!(need(&users, Passes::Least), mean, "{at_most:?}");
+            assert_eq!(need(&users, Passes::Mean), mean, "{at_most:?}");
+            assert_eq!(need(&users, Passes::Most), most, "{at_most:?}");
+            users.client.connections.used_by = ConnectionUse::PerUser;
+            assert_eq!(need(&users, Passes::Least), 100, "one is kept while they think");
+            assert_eq!(need(&users, Passes::Most), own, "{at_most:?}");
+            let mut arrivals = load(Amount::Rate(100.0), 0, 10_000);
+            arrivals.journeys = users.journeys;
+            assert_eq!(need(&arrivals, Passes::Most), 1_100, "{at_most:?}");
+        }
     }
 
     const ONE: Addresses = Addresses { all: 1, fewest: 1 };

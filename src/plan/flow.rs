@@ -15,7 +15,14 @@ pub(super) fn written(plan: &Plan, journey: &JourneyPlan) -> String {
     }
     let least = journey.requests(Passes::Least);
     let most = journey.requests(Passes::Most);
-    format!("{}; {least} to {most} requests a pass", list(&journey.flow, &name))
+    let once = match journey.at_once() {
+        0 | 1 => String::new(),
+        once => format!(", {once} at once"),
+    };
+    format!(
+        "{}; {least} to {most} requests a pass{once}",
+        list(&journey.flow, &name)
+    )
 }
 
 fn list<'p>(flow: &[Flow<Template>], name: &impl Fn(usize) -> &'p str) -> String {
@@ -55,6 +62,19 @@ fn one<'p>(flow: &Flow<Template>, name: &impl Fn(usize) -> &'p str) -> String {
             let steps = list(steps, name);
             format!("until {} at most {at_most} times{between} ({steps})", asked(condition))
         }
+        Flow::Together { parts, at_most } => {
+            let parts: Vec<String> = parts.iter().map(|part| self::part(part, name)).collect();
+            let most = at_most.map_or(String::new(), |most| format!(", {most} at once"));
+            format!("together{most} ({})", parts.join(", "))
+        }
+    }
+}
+
+/// In brackets where it is a row of several.
+fn part<'p>(steps: &[Flow<Template>], name: &impl Fn(usize) -> &'p str) -> String {
+    match steps {
+        [only] => one(only, name),
+        several => format!("({})", list(several, name)),
     }
 }
 

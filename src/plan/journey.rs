@@ -10,7 +10,7 @@ use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
 use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
-use crate::config::flow::{self, Flow, Passes, amount};
+use crate::config::flow::{self, Flow, Passes, amount, time};
 use crate::config::protocol::Protocol;
 use crate::config::wait::Wait;
 use crate::units::seconds;
@@ -73,7 +73,7 @@ impl JourneyPlan {
     /// All but few passes wait no longer than this altogether, real time; answers taken as instant.
     #[must_use]
     pub fn longest(&self) -> Duration {
-        let pauses = amount(&self.flow, Passes::Most, &|part| match part {
+        let pauses = time(&self.flow, Passes::Most, &|part| match part {
             flow::Part::Pause(wait) => wait.longest().as_secs_f64(),
             flow::Part::Request => 0.0,
         });
@@ -83,7 +83,7 @@ impl JourneyPlan {
 
     /// Mean time that passes spend in pauses between their requests, in seconds of real time.
     fn pauses(&self, passes: Passes) -> f64 {
-        amount(&self.flow, passes, &|part| match part {
+        time(&self.flow, passes, &|part| match part {
             flow::Part::Pause(wait) => wait.mean(),
             flow::Part::Request => 0.0,
         })
@@ -95,10 +95,30 @@ impl JourneyPlan {
         if self.flow.is_empty() {
             return self.steps.len() as f64;
         }
-        amount(&self.flow, passes, &|part| {
-            f64::from(u8::from(matches!(part, flow::Part::Request)))
-        })
+        amount(&self.flow, passes, &is_request)
     }
+
+    /// Requests of a pass that come one after the other: of those that go together, the longest row.
+    #[must_use]
+    pub fn turns(&self, passes: Passes) -> f64 {
+        if self.flow.is_empty() {
+            return self.steps.len() as f64;
+        }
+        time(&self.flow, passes, &is_request)
+    }
+
+    /// Requests of a pass under way at once, at most.
+    #[must_use]
+    pub fn at_once(&self) -> usize {
+        if self.flow.is_empty() {
+            return self.steps.len().min(1);
+        }
+        flow::at_once(&self.flow)
+    }
+}
+
+fn is_request(part: flow::Part<'_>) -> f64 {
+    f64::from(u8::from(matches!(part, flow::Part::Request)))
 }
 
 /// One request of a journey.

@@ -114,6 +114,20 @@ fn the_game_day_is_planned_and_printed() {
 }
 
 #[test]
+fn what_goes_on_together_is_printed_so_and_counts_whole() {
+    let plan = built("profiles/examples/together.yaml", &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let printed = print(&plan);
+    let steps = "steps whole-page (page, together, 6 at once (css, js, (user, basket), a, b, c, d, 50% of the time (more))), \
+                 checkout; 10 to 11 requests a pass, 6 at once\n";
+    assert!(printed.contains(steps), "{printed}");
+    // A tenth of a second of thinking each pass, answers taken as instant.
+    assert!((plan.expected_rate(&plan.stages[0]) - 1_050.0).abs() < 1.0);
+    let text = serde_json::to_string(&plan).expect("a plan is data");
+    let again: Plan = serde_json::from_str(&text).expect("and comes back");
+    assert_eq!(again.journeys[0].flow, plan.journeys[0].flow);
+}
+
+#[test]
 fn the_other_profiles_are_planned() {
     for profile in ["profiles/tier-1.yaml", "profiles/tier-2.yaml"] {
         built(profile, &[]).unwrap_or_else(|errors| panic!("{profile}:\n{errors}"));

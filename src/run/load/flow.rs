@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::exchange::{Started, filling};
-use super::passes::OpenGroup;
+use super::passes::{OpenGroup, PAST_END};
 use super::program::Op;
 use super::shard::Shard;
 use super::users::wait_us;
@@ -42,6 +42,8 @@ enum Next {
     Request,
     /// Nothing for now.
     Pause,
+    /// Parts at the same time.
+    Together,
     /// Nothing more.
     End,
 }
@@ -66,6 +68,19 @@ impl Shard {
             match self.next(pass, due_us, sent) {
                 Next::Request => {}
                 Next::Pause => return,
+                Next::Together => match self.begin_together(pass, due_us, sent) {
+                    None => return,
+                    Some(ended) => {
+                        sent = ended.sent;
+                        if !ended.whole {
+                            break;
+                        }
+                        if ended.asked {
+                            due_us = now_us;
+                        }
+                        continue;
+                    }
+                },
                 Next::End => break,
             }
             if self.start_request(pass, due_us, now_us) == Started::UnderWay {
@@ -95,7 +110,7 @@ impl Shard {
         }
     }
 
-    /// Follows jumps and loops up to a request, a pause or the end.
+    /// Follows jumps and loops up to a request, a pause, parts or the end.
     fn follow_program(&mut self, pass: u32, due_us: u64, sent: bool) -> Next {
         let programs = Arc::clone(&self.common.programs);
         let program = &programs[self.passes[pass].journey as usize];
@@ -107,13 +122,12 @@ impl Shard {
             state.at += 1;
             match op {
                 Op::Leave => self.leave_group(pass),
+                Op::Done => {
+                    state.at = PAST_END;
+                    return Next::End;
+                }
                 _ if self.stopping => return Next::End,
-                Op::Enter(number) => state.groups.push(OpenGroup {
-                    number: *number,
-                    from_to_us: None,
-                    failure: None,
-                    lacks: false,
-                }),
+                Op::Enter(number) => state.groups.push(OpenGroup::enter(*number)),
                 Op::Request(step) => {
                     state.step = *step;
                     return Next::Request;
@@ -141,6 +155,11 @@ impl Shard {
                     }
                 }
                 Op::Jump(to) => state.at = *to,
+                Op::Together(_) => {
+                    // It is there until its parts have ended.
+                    state.at -= 1;
+                    return Next::Together;
+                }
                 Op::Loop { counter, min, max } => {
                     if state.rounds.len() < program.counters {
                         state.rounds.resize(program.counters, 0);
@@ -174,10 +193,11 @@ impl Shard {
         }
     }
 
-    /// A pass ends within groups: those of which a request failed have failed, the others were only not finished.
+    /// A pass ends within groups, the first few of which are its parent's: those of which a request failed have failed,
+    /// the others were only not finished.
     #[inline]
-    pub(super) fn leave_groups(&mut self, pass: u32) {
-        while let Some(group) = self.passes[pass].groups.last_mut() {
+    pub(super) fn leave_groups(&mut self, pass: u32, around: usize) {
+        while let Some(group) = self.passes[pass].groups.get_mut(around..).and_then(<[_]>::last_mut) {
             group.lacks = true;
             self.leave_group(pass);
         }

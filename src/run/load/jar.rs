@@ -40,6 +40,50 @@ pub fn store(jar: &mut Vec<u8>, head: &Head<'_>) -> bool {
     true
 }
 
+/// Makes of `jar` what the answers have that made `after` of `before`. Where not all cookies can be kept, those that have
+/// been there for longest make room (RFC 6265, section 5.3).
+pub fn merge(jar: &mut Vec<u8>, before: &[u8], after: &[u8]) {
+    if before == after {
+        return;
+    }
+    let kept: Vec<&[u8]> = cookies(after).map(name).collect();
+    for gone in cookies(before).map(name).filter(|name| !kept.contains(name)) {
+        remove(jar, gone);
+    }
+    // What is set is put at the end, so that those in front are as they were, in the order in which they were.
+    let mut old = cookies(before);
+    for new in cookies(after).skip_while(|cookie| old.any(|old| old == *cookie)) {
+        remove(jar, name(new));
+        while jar.len() + new.len() + 2 > JAR_MAX && !jar.is_empty() {
+            let oldest = cookies(jar).next().map_or(0, <[u8]>::len);
+            jar.drain(..(oldest + 2).min(jar.len()));
+        }
+        if !jar.is_empty() {
+            jar.extend_from_slice(b"; ");
+        }
+        jar.extend_from_slice(new);
+    }
+}
+
+/// The cookies of a jar, as `name=value`.
+fn cookies(jar: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = jar;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = rest.windows(2).position(|end| end == b"; ");
+        let cookie = &rest[..end.unwrap_or(rest.len())];
+        rest = end.map_or(&[], |end| &rest[end + 2..]);
+        Some(cookie)
+    })
+}
+
+fn name(cookie: &[u8]) -> &[u8] {
+    let end = cookie.iter().position(|byte| *byte == b'=');
+    &cookie[..end.unwrap_or(cookie.len())]
+}
+
 fn remove(jar: &mut Vec<u8>, name: &[u8]) {
     let mut from = 0;
     while from < jar.len() {
@@ -111,6 +155,40 @@ mod tests {
             assert!(set(&mut jar, cookies));
             assert_eq!(String::from_utf8_lossy(&jar), expected);
         }
+    }
+
+    #[test]
+    fn jars_that_parts_made_of_one_are_merged_in_their_order() {
+        let cases: [(&str, &[&str], &str); 8] = [
+            ("", &["a=1", "b=2"], "a=1; b=2"),
+            ("a=1", &["a=1; b=2", "a=1", "a=1; c=3"], "a=1; b=2; c=3"),
+            // The same cookie set by two: the later step's stays.
+            ("a=1; b=2", &["b=2; a=5", "b=2; a=6"], "b=2; a=6"),
+            ("a=1; b=2", &["b=2; a=5", "b=2; a=1"], "b=2; a=1"),
+            // Taken away, and set again by a later one or not at all.
+            ("a=1; b=2", &["b=2"], "b=2"),
+            ("a=1; b=2", &["b=2", "b=2; a=7"], "b=2; a=7"),
+            ("a=1; b=2", &["", "a=1; b=2; c=x y"], "c=x y"),
+            ("a=1; b=2; c=3", &["b=2; c=3; d=4; a=9"], "b=2; c=3; d=4; a=9"),
+        ];
+        for (before, parts, expected) in cases {
+            let mut jar = before.as_bytes().to_vec();
+            for after in parts {
+                merge(&mut jar, before.as_bytes(), after.as_bytes());
+            }
+            assert_eq!(String::from_utf8_lossy(&jar), expected, "{before} {parts:?}");
+        }
+    }
+
+    #[test]
+    fn of_merged_jars_that_are_too_many_the_oldest_cookies_go() {
+        let long = |name: &str| format!("{name}={}", "x".repeat(30_000));
+        let mut jar = Vec::new();
+        for name in ["a", "b", "c"] {
+            merge(&mut jar, b"", long(name).as_bytes());
+        }
+        assert_eq!(String::from_utf8_lossy(&jar), format!("{}; {}", long("b"), long("c")));
+        assert!(jar.len() <= JAR_MAX);
     }
 
     #[test]

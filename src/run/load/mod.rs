@@ -50,6 +50,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod together;
 mod tokens;
 mod transport;
 mod users;

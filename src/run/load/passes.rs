@@ -3,6 +3,7 @@
 
 use super::checks::{CAPTURE_MAX, Values};
 use super::redirect::Follow;
+use super::together::Parts;
 use super::transport::Own;
 use super::users::choices;
 use crate::recording::FailureKind;
@@ -13,6 +14,8 @@ const BODY_KEPT: usize = 16 * 1024;
 
 /// No step yet.
 const NO_STEP: u32 = u32::MAX;
+/// Where a part is that has come to its end; no program is so long.
+pub const PAST_END: u32 = u32::MAX;
 
 /// Who makes a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,16 +57,43 @@ pub struct OpenGroup {
     pub lacks: bool,
 }
 
+impl OpenGroup {
+    /// Nothing of it has been done.
+    #[must_use]
+    pub fn enter(number: u32) -> Self {
+        Self {
+            number,
+            from_to_us: None,
+            failure: None,
+            lacks: false,
+        }
+    }
+
+    /// What a part of the pass did in it counts too.
+    pub fn take_in(&mut self, part: &Self) {
+        if let Some((from_us, to_us)) = part.from_to_us {
+            let all = self.from_to_us.get_or_insert((from_us, to_us));
+            *all = (all.0.min(from_us), all.1.max(to_us));
+        }
+        self.failure = self.failure.or(part.failure);
+        self.lacks |= part.lacks;
+    }
+}
+
 /// One pass.
 #[derive(Clone, Debug)]
 pub struct Pass {
     /// Who makes it.
     pub owner: Owner,
+    /// The pass that it is a part of.
+    pub parent: Option<u32>,
+    /// Its own parts, once it has had some.
+    pub parts: Option<Box<Parts>>,
     /// Class of clients of who makes it.
     pub class: u8,
     /// Index of its journey.
     pub journey: u32,
-    /// Where in its journey's program it is.
+    /// Where in its journey's program it is; a part may be at [`PAST_END`].
     pub at: u32,
     /// The plan's index of the step that it is at; [`NO_STEP`] before its first request.
     pub step: u32,
@@ -187,10 +217,12 @@ impl Pass {
     }
 
     /// A row that no pass was in yet.
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         let choices = choices(0, 0, 0);
         Self {
             owner: Owner::Arrival,
+            parent: None,
+            parts: None,
             class: 0,
             journey: 0,
             at: 0,
@@ -231,6 +263,7 @@ impl Pass {
     fn begin(&mut self, owner: Owner, class: u8, choices: fastrand::Rng) {
         (self.owner, self.class, self.choices) = (owner, class, choices);
         (self.at, self.step, self.place, self.own) = (0, NO_STEP, Place::Nowhere, None);
+        (self.parent, self.parts) = (None, None);
         self.rounds.clear();
         self.groups.clear();
     }
@@ -266,7 +299,13 @@ impl Passes {
         self.free.push(row);
     }
 
-    /// How many are under way.
+    /// Two passes.
+    pub fn both(&mut self, one: u32, other: u32) -> [&mut Pass; 2] {
+        let rows = [one as usize, other as usize];
+        self.rows.get_disjoint_mut(rows).expect("a pass is no part of itself")
+    }
+
+    /// How many are under way, their parts too.
     #[must_use]
     #[inline]
     pub fn live(&self) -> usize {

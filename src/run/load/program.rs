@@ -2,8 +2,8 @@
 //! row of requests. Follows none of them: that is `flow`'s work.
 
 use super::pieces::{Filling, Piece, Pieces, Place, write};
-use super::request::variables;
-use crate::plan::{Condition, Flow, Plan, Relation, Template, Wait};
+use super::request::{jar, variables};
+use crate::plan::{Condition, Flow, Plan, Relation, StepPlan, Template, Wait};
 
 /// One instruction. Targets of jumps are places in the program; the one behind its last instruction ends the pass.
 #[derive(Clone, Debug)]
@@ -26,6 +26,30 @@ pub enum Op {
     Loop { counter: u32, min: u32, max: u32 },
     /// A round of a loop is over: jumps, as long as rounds are left.
     Again { counter: u32, to: u32 },
+    /// Begins parts that stand behind it, and goes on behind them when all have ended.
+    Together(Box<Together>),
+    /// A part is over.
+    Done,
+}
+
+/// What goes on at the same time.
+#[derive(Clone, Debug)]
+pub struct Together {
+    /// In the order in which they begin.
+    pub parts: Box<[Part]>,
+    /// How many of them at once.
+    pub at_most: usize,
+    /// Where the pass goes on.
+    pub to: u32,
+}
+
+/// A part of a pass; it ends with [`Op::Done`].
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its first instruction.
+    pub from: u32,
+    /// The numbers of the values that its steps extract; no other part's do.
+    pub keeps: Box<[usize]>,
 }
 
 /// A condition ready to be asked.
@@ -53,6 +77,8 @@ pub struct Program {
     pub ops: Box<[Op]>,
     /// How many loops stand within one another at most, and so how many counters a pass needs.
     pub counters: usize,
+    /// The number of the value that keeps a pass's cookies; none where it keeps none.
+    pub jar: Option<usize>,
 }
 
 impl Program {
@@ -64,6 +90,7 @@ impl Program {
             let mut compiler = Compiler {
                 variables: variables(plan, index),
                 steps: &plan.journeys[index].steps,
+                all: &plan.steps,
                 ops: Vec::new(),
                 depth: 0,
                 counters: 0,
@@ -78,6 +105,7 @@ impl Program {
             Self {
                 ops: compiler.ops.into(),
                 counters: compiler.counters,
+                jar: jar(&compiler.variables),
             }
         };
         (0..plan.journeys.len()).map(compile).collect()
@@ -87,6 +115,8 @@ impl Program {
 struct Compiler<'p> {
     variables: Vec<String>,
     steps: &'p [usize],
+    /// The plan's.
+    all: &'p [StepPlan],
     ops: Vec<Op>,
     depth: usize,
     counters: usize,
@@ -176,6 +206,36 @@ impl Compiler<'_> {
                 self.again(counter, next);
                 self.land(done);
             }
+            Flow::Together { parts, at_most } => self.together(parts, *at_most),
+        }
+    }
+
+    fn together(&mut self, parts: &[Vec<Flow<Template>>], at_most: Option<u32>) {
+        let place = self.leap(Op::Done);
+        let parts: Box<[Part]> = parts.iter().map(|part| self.part(part)).collect();
+        self.ops[place] = Op::Together(Box::new(Together {
+            at_most: at_most.map_or(parts.len(), |most| most as usize),
+            parts,
+            to: self.here(),
+        }));
+    }
+
+    fn part(&mut self, steps: &[Flow<Template>]) -> Part {
+        let from = self.here();
+        self.list(steps);
+        let own = self.ops[from as usize..].iter().filter_map(|op| match op {
+            Op::Request(step) => self.all.get(*step as usize),
+            _ => None,
+        });
+        let number = |name: &String| self.variables.iter().position(|variable| variable == name);
+        let extracts = own.flat_map(|step| &step.extract);
+        let mut keeps: Vec<usize> = extracts.filter_map(|extract| number(&extract.name)).collect();
+        keeps.sort_unstable();
+        keeps.dedup();
+        self.ops.push(Op::Done);
+        Part {
+            from,
+            keeps: keeps.into(),
         }
     }
 
@@ -216,7 +276,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::plan::{JourneyPlan, Passes};
+    use crate::plan::{Extract, JourneyPlan, Passes, Source};
 
     fn condition() -> Condition<Template> {
         Condition {
@@ -256,6 +316,8 @@ mod tests {
                     pause: pauses.then(Wait::default),
                     steps
                 }),
+                (prop::collection::vec(steps(), 1..4), prop::option::of(1u32..4))
+                    .prop_map(|(parts, at_most)| Flow::Together { parts, at_most }),
             ]
         });
         prop::collection::vec(one, 1..5)
@@ -263,7 +325,11 @@ mod tests {
 
     /// Follows a program with an answer of `choose` wherever it asks; how many requests it makes.
     fn follow(program: &Program, mut choose: impl FnMut(u32, u32) -> u32) -> f64 {
-        let (mut at, mut requests, mut open, mut rounds) = (0, 0.0, 0, vec![0; program.counters]);
+        part(program, 0, &mut choose)
+    }
+
+    fn part(program: &Program, from: u32, choose: &mut dyn FnMut(u32, u32) -> u32) -> f64 {
+        let (mut at, mut requests, mut open, mut rounds) = (from as usize, 0.0, 0, vec![0; program.counters]);
         while let Some(op) = program.ops.get(at) {
             at += 1;
             match op {
@@ -281,6 +347,12 @@ mod tests {
                         at = *to as usize;
                     }
                 }
+                Op::Together(together) => {
+                    let parts = together.parts.iter();
+                    requests += parts.map(|one| part(program, one.from, choose)).sum::<f64>();
+                    at = together.to as usize;
+                }
+                Op::Done => break,
             }
         }
         assert_eq!(open, 0, "groups that are entered are left");
@@ -292,14 +364,50 @@ mod tests {
         fn any_flow_compiles_and_ends_whatever_is_answered(flow in flows(), seed: u64) {
             let journey = JourneyPlan { steps: vec![0], flow, ..JourneyPlan::default() };
             let (least, most) = (journey.requests(Passes::Least), journey.requests(Passes::Most));
-            let mut compiler = Compiler { variables: Vec::new(), steps: &[0], ops: Vec::new(), depth: 0, counters: 0, groups: 0 };
+            let mut compiler = Compiler { variables: Vec::new(), steps: &[0], all: &[], ops: Vec::new(), depth: 0, counters: 0, groups: 0 };
             compiler.list(&journey.flow);
-            let program = Program { counters: compiler.counters, ops: compiler.ops.into() };
+            let program = Program { counters: compiler.counters, ops: compiler.ops.into(), jar: None };
             let mut random = fastrand::Rng::with_seed(seed);
             for _ in 0..5 {
                 let requests = follow(&program, |low, high| random.u32(low..=high));
                 prop_assert!((least..=most).contains(&requests), "{requests} of {least} to {most}");
             }
         }
+    }
+    #[test]
+    fn a_part_keeps_what_its_own_steps_extract() {
+        let extracting = |names: &[&str]| StepPlan {
+            extract: names
+                .iter()
+                .map(|name| Extract {
+                    name: (*name).to_owned(),
+                    from: Source::Cookie(String::new()),
+                })
+                .collect(),
+            ..StepPlan::default()
+        };
+        let all = [extracting(&["b"]), extracting(&["c", "a"]), extracting(&[])];
+        let mut compiler = Compiler {
+            variables: ["a", "b", "c"].map(str::to_owned).to_vec(),
+            steps: &[0, 1, 2],
+            all: &all,
+            ops: Vec::new(),
+            depth: 0,
+            counters: 0,
+            groups: 0,
+        };
+        let rows = [vec![0, 2], vec![1], vec![2]];
+        let together = Flow::Together {
+            parts: rows.map(|row| row.into_iter().map(Flow::Request).collect()).to_vec(),
+            at_most: None,
+        };
+        compiler.list(&[together, Flow::Request(2)]);
+        let Op::Together(together) = &compiler.ops[0] else {
+            panic!("{:?}", compiler.ops);
+        };
+        let parts: Vec<(u32, &[usize])> = together.parts.iter().map(|part| (part.from, &*part.keeps)).collect();
+        assert_eq!(parts, [(1, &[1][..]), (4, &[0, 2]), (6, &[])]);
+        assert_eq!((together.at_most, together.to), (3, 8));
+        assert!(matches!(compiler.ops[8..], [Op::Request(2)]));
     }
 }

@@ -359,7 +359,8 @@ pub(super) fn variables(plan: &Plan, journey: usize) -> Vec<String> {
 /// No variable of a user's can be called so.
 const JAR: &str = "(cookies)";
 
-fn jar(variables: &[String]) -> Option<usize> {
+/// The number of the value that keeps a pass's cookies.
+pub(super) fn jar(variables: &[String]) -> Option<usize> {
     variables.iter().position(|variable| variable == JAR)
 }
 

@@ -641,8 +641,11 @@ impl Shard {
 
     pub(super) fn end_pass(&mut self, pass: u32, now_us: u64, sent: bool) {
         self.leave_session(pass, now_us);
+        if let Some(parent) = self.passes[pass].parent {
+            return self.end_part(parent, pass, now_us, sent);
+        }
         self.keep_own(pass);
-        self.leave_groups(pass);
+        self.leave_groups(pass, 0);
         let state = &mut self.passes[pass];
         match state.owner {
             Owner::User { load, row } if !self.sources[usize::from(load)].crowd.is_wanted(row) => {
@@ -692,8 +695,12 @@ impl Shard {
         }
     }
 
-    /// A user keeps its connection while it thinks; that of an arrival leaves with it.
+    /// A user keeps its connection while it thinks, but no others; that of an arrival leaves with it.
     fn keep_own(&mut self, pass: u32) {
+        let parts = self.passes[pass].parts.take();
+        for own in parts.into_iter().flat_map(|parts| parts.into_spare()) {
+            self.transport.give_up(own);
+        }
         let Some(own) = self.passes[pass].own.take() else {
             return;
         };

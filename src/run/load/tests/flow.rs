@@ -32,7 +32,7 @@ fn count(asked: &Asked, path: &str) -> usize {
 }
 
 /// One user who makes one pass of this flow in a second; with a step for each path.
-fn once(address: SocketAddr, paths: &[&str], flow: Vec<Flow<Template>>) -> Plan {
+pub(super) fn once(address: SocketAddr, paths: &[&str], flow: Vec<Flow<Template>>) -> Plan {
     let mut plan = plan(address);
     plan.client.shards = Some(1);
     plan.steps = paths.iter().map(|path| step(path, "GET", path)).collect();
@@ -43,11 +43,11 @@ fn once(address: SocketAddr, paths: &[&str], flow: Vec<Flow<Template>>) -> Plan 
     plan
 }
 
-fn milliseconds(milliseconds: u64) -> Wait {
+pub(super) fn milliseconds(milliseconds: u64) -> Wait {
     Wait::constant(Duration::from_millis(milliseconds))
 }
 
-fn state_is(state: &str) -> Condition<Template> {
+pub(super) fn state_is(state: &str) -> Condition<Template> {
     let variable = Part::Variable("state".to_owned());
     Condition {
         left: Template { parts: vec![variable] },
@@ -56,7 +56,7 @@ fn state_is(state: &str) -> Condition<Template> {
     }
 }
 
-fn extracts_state(step: &mut StepPlan) {
+pub(super) fn extracts_state(step: &mut StepPlan) {
     step.extract = vec![Extract {
         name: "state".to_owned(),
         from: Source::Header("state".to_owned()),
@@ -218,7 +218,7 @@ async fn a_pause_ends_with_the_run_and_nothing_is_sent_after_it() {
     }
 }
 
-fn group(name: &str, steps: Vec<Flow<Template>>) -> Flow<Template> {
+pub(super) fn group(name: &str, steps: Vec<Flow<Template>>) -> Flow<Template> {
     Flow::Group {
         name: name.to_owned(),
         steps,
@@ -226,7 +226,7 @@ fn group(name: &str, steps: Vec<Flow<Template>>) -> Flow<Template> {
 }
 
 /// Passes through the group of this number that went well, and those that did not.
-fn through(ran: &Ran, number: usize) -> (u64, BTreeMap<FailureKind, u64>) {
+pub(super) fn through(ran: &Ran, number: usize) -> (u64, BTreeMap<FailureKind, u64>) {
     let (mut ok, mut failed) = (0, BTreeMap::new());
     for group in ran.slices.iter().filter_map(|slice| slice.groups.get(number)) {
         ok += group.ok;

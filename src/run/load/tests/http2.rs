@@ -136,6 +136,21 @@ async fn http2_streams_share_connections_up_to_what_both_sides_allow() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http2_requests_of_a_pass_at_the_same_time_share_its_connection() {
+    let server = listen(u64::MAX, 100, fine).await;
+    let mut plan = plan_of(&server, 1, 10, 1.0);
+    plan.journeys[0].flow = vec![Flow::Together {
+        parts: vec![vec![Flow::Request(0)]; 8],
+        at_most: Some(6),
+    }];
+    let ran = run(plan).await;
+    assert!(ran.failed().is_empty(), "{:?}", ran.failed());
+    assert!(ran.ok() > 20, "{}", ran.ok());
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(server.at_once.load(Ordering::SeqCst), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http2_bodies_larger_than_every_window_go_out_whole_and_heads_have_none() {
     let server = listen(u64::MAX, 100, fine).await;
     let mut plan = plan_of(&server, 1, 4, 4.0);

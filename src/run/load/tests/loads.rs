@@ -120,11 +120,20 @@ async fn users_who_are_to_leave_finish_their_pass_and_are_cut_after_a_grace() {
     })
     .await;
     // Ten users for a real second; their passes take 1.4 s or 20 s, and at pace 60 the grace is half a second.
-    for (steps, requests) in [(14, 140..=140), (200, 130..=180)] {
+    let together = Flow::Together {
+        parts: (0..200).map(|place| vec![Flow::Request(place)]).collect(),
+        at_most: Some(1),
+    };
+    for (steps, flow, requests) in [
+        (14, vec![], 140..=140),
+        (200, vec![], 130..=180),
+        (200, vec![together], 130..=180),
+    ] {
         let mut plan = plan(server.address);
         plan.pace = Pace::new(60.0).unwrap();
         load(&mut plan, "long", LoadModel::Users, 10.0, (0, 60));
         plan.journeys[1].steps = vec![1; steps];
+        plan.journeys[1].flow = flow;
         plan.journeys[1].think = Wait::constant(Duration::from_secs(600));
         plan.loads[0].iterations = Some(Iterations::Each(1));
         plan.ends_at = S(4 * 60);

@@ -19,6 +19,7 @@ mod streams;
 mod tcp;
 mod times;
 mod tls;
+mod together;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -406,7 +406,11 @@ async fn a_session_is_repeated_or_left_out_as_a_whole() {
         share: 0.5,
         steps: whole(),
     };
-    for (flow, least, most) in [(repeated, 25, 40), (some, 4, 16)] {
+    let two = Flow::Together {
+        parts: vec![whole(), whole()],
+        at_most: None,
+    };
+    for (flow, least, most) in [(repeated, 25, 40), (some, 4, 16), (two, 40, 40)] {
         let (address, connections) = listen(polite).await;
         let mut plan = facing(address, session());
         plan.model = LoadModel::Arrivals;
