@@ -258,8 +258,8 @@ async fn groups_around_and_within_are_timed_and_fail_with_what_is_in_them() {
     for bad in [false, true] {
         let log = Log::default();
         let server = site(&log).await;
-        let last = if bad { "/d/50/500" } else { "/d/50" };
-        let paths = ["/page/50", "/a/100", "/b/200", "/c/50", last, "/after/50"];
+        let last = if bad { "/d/100/500" } else { "/d/100" };
+        let paths = ["/page/100", "/a/200", "/b/400", "/c/100", last, "/after/100"];
         let inner = group("inner", vec![Flow::Request(3), Flow::Request(4)]);
         let parts = Flow::Together {
             parts: vec![vec![Flow::Request(1)], vec![Flow::Request(2)], vec![inner]],
@@ -268,7 +268,8 @@ async fn groups_around_and_within_are_timed_and_fail_with_what_is_in_them() {
         let outer = group("outer", vec![parts]);
         let all = group("all", vec![Flow::Request(0), outer, Flow::Request(5)]);
         let ran = run(once(server.address, &paths, vec![all])).await;
-        for (number, from, to) in [(0, 300, 420), (1, 200, 290), (2, 100, 180)] {
+        // One after another it would be 1,000 ms in all, and 800 of parts.
+        for (number, from, to) in [(0, 600, 950), (1, 400, 750), (2, 200, 390)] {
             let failed = BTreeMap::from_iter(bad.then_some((FailureKind::Status5xx, 1)));
             assert_eq!(through(&ran, number), (u64::from(!bad), failed), "{number}");
             let took = ran
