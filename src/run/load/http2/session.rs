@@ -209,6 +209,8 @@ async fn begin(stream: Stream) -> io::Result<SendRequest<Bytes>> {
         .max_header_list_size(HEAD_MAX)
         .max_concurrent_reset_streams(GIVEN_UP_MAX)
         .reset_stream_duration(GIVEN_UP_FOR)
+        // Small frames of streams that were given up would use it up, and whatever else comes is read at once.
+        .data_frame_budget(usize::MAX)
         .handshake(stream)
         .await;
     let (sender, connection) = begun.map_err(|error| match error.into_io() {

@@ -23,6 +23,10 @@ pub(super) fn calling(mut plan: Plan, method: &str, until: MessagesUntil) -> Pla
     plan
 }
 
+pub(super) fn impatient(plan: &mut Plan) {
+    plan.client.request_timeout = Duration::from_millis(300);
+}
+
 /// The `number` of the last message is to be this.
 pub(super) fn last_is(plan: &mut Plan, number: u8) {
     plan.steps[0].expect.json = vec![("$.number".to_owned(), Wanted::Is(number.to_string()))];
@@ -77,7 +81,8 @@ where
     let mut plan = plan(address);
     plan.client.shards = Some(1);
     plan.client.connections.pool = 1;
-    plan.client.request_timeout = Duration::from_millis(300);
+    // A busy machine does not try it.
+    plan.client.request_timeout = Duration::from_secs(3);
     plan.journeys[0].think = Wait::constant(Duration::from_millis(10));
     stage(&mut plan, 2.0, Duration::ZERO, Duration::from_millis(1500));
     let mut plan = calling(plan, "Track", until);
@@ -259,18 +264,19 @@ async fn grpc_streams_without_a_head_or_without_an_end_run_into_the_patience() {
         left(&mut stream).await
     };
     let a_while = || MessagesUntil::For(Duration::from_millis(200));
-    let unheard = track(a_while(), |_| {}, silent).await;
+    let unheard = track(a_while(), impatient, silent).await;
     unheard.all(Some(FailureKind::Timeout));
     assert!(unheard.ran.quantile(1.0, |step| &step.latency) < Duration::from_millis(400));
-    track(MessagesUntil::End, |_| {}, silent)
+    track(MessagesUntil::End, impatient, silent)
         .await
         .all(Some(FailureKind::Timeout));
-    track(MessagesUntil::End, |_| {}, without_end)
-        .await
-        .all(Some(FailureKind::BodyTimeout));
-    track(MessagesUntil::Messages(2), |_| {}, without_end)
-        .await
-        .all(Some(FailureKind::BodyTimeout));
+    for until in [MessagesUntil::End, MessagesUntil::Messages(2)] {
+        let failed = track(until, impatient, without_end).await.ran.failed();
+        // On a busy machine the head may come too late as well.
+        let late = [FailureKind::Timeout, FailureKind::BodyTimeout];
+        assert!(failed.contains_key(&late[1]), "{failed:?}");
+        assert!(failed.keys().all(|kind| late.contains(kind)), "{failed:?}");
+    }
     track(a_while(), |plan| last_is(plan, 1), without_end).await.all(None);
     track(a_while(), |plan| last_is(plan, 2), without_end)
         .await

@@ -10,7 +10,7 @@ use h2::Reason;
 use h2::server::SendResponse;
 
 use super::*;
-use crate::run::load::tests::grpc::{begin, calling, last_is, left, track};
+use crate::run::load::tests::grpc::{begin, calling, impatient, last_is, left, track};
 
 /// `:status: 503`, by the name's number in the static table of HPACK.
 const STATUS_503: &[u8] = &[0x08, 3, b'5', b'0', b'3'];
@@ -90,16 +90,23 @@ async fn listen(says: Says, then: Then) -> (SocketAddr, Arc<AtomicU64>) {
     (address, connections)
 }
 
+/// A user whose patience a busy machine does not try.
+fn patient(address: SocketAddr) -> Plan {
+    let mut plan = one_user(address);
+    plan.client.request_timeout = Duration::from_secs(3);
+    plan
+}
+
 /// A user who calls `GetItem` and looks at the item.
 fn asking(address: SocketAddr) -> Plan {
-    let mut plan = calling(one_user(address), "GetItem", MessagesUntil::End);
+    let mut plan = calling(patient(address), "GetItem", MessagesUntil::End);
     plan.steps[0].expect.json = vec![("$.id".to_owned(), Wanted::Is("5".to_owned()))];
     plan
 }
 
 /// One who reads the positions of `Track`, the last of which is the fifth.
 fn reading(address: SocketAddr, until: MessagesUntil) -> Plan {
-    let mut plan = calling(one_user(address), "Track", until);
+    let mut plan = calling(patient(address), "Track", until);
     plan.steps[0].expect.json = vec![("$.number".to_owned(), Wanted::Is("5".to_owned()))];
     plan
 }
@@ -123,7 +130,14 @@ async fn fail_as(kind: FailureKind, then: Then, cases: &[(&str, Says)], plan: im
         assert!(met.memory < before + LITTLE, "{what}: {before} {}", met.memory);
         // An answer that is one leaves the connection as it is.
         let answered = [FailureKind::Grpc, FailureKind::Status5xx].contains(&kind);
-        assert_eq!(connections == 1, answered, "{what}: {connections}");
+        let Met {
+            ok, failed, retries, ..
+        } = &met;
+        assert_eq!(
+            connections == 1,
+            answered,
+            "{what}: {connections} {ok} {failed:?} {retries}"
+        );
     }
 }
 
@@ -242,7 +256,12 @@ async fn hostile_grpc_answers_that_never_become_whole_run_into_the_patience() {
         }),
         ("no status", |id| ([head(id), item(id)].concat(), Vec::new())),
     ];
-    fail_over_grpc(FailureKind::BodyTimeout, Then::Stays, &cases).await;
+    let impatient = |address| {
+        let mut plan = asking(address);
+        plan.client.request_timeout = Duration::from_millis(300);
+        plan
+    };
+    fail_as(FailureKind::BodyTimeout, Then::Stays, &cases, impatient).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -384,11 +403,14 @@ async fn hostile_grpc_streams_that_never_stop_are_left_or_run_into_the_patience(
         move |answer| flood(answer, messages()),
     )
     .await;
-    let endless = track(MessagesUntil::End, |_| {}, move |answer| flood(answer, messages())).await;
+    let endless = track(MessagesUntil::End, impatient, move |answer| flood(answer, messages())).await;
     // One message of 64 MiB, and what is left of it.
     let long = track(
         MessagesUntil::End,
-        |plan| last_is(plan, 5),
+        |plan| {
+            impatient(plan);
+            last_is(plan, 5);
+        },
         |answer| {
             let start = [&[0, 4, 0, 0, 0][..], &[8; 16_379]].concat();
             flood(answer, Bytes::from(start))
@@ -444,9 +466,13 @@ async fn hostile_grpc_servers_that_go_on_with_streams_that_were_left_keep_their_
     let met = Met::by(&run(plan).await);
     assert_eq!(met.failed, BTreeMap::new());
     let [connections, late] = counts.map(|count| count.load(Ordering::SeqCst));
-    assert!(late > 1_500, "more than the h2 crate forgives by itself: {late}");
+    // The h2 crate by itself forgives a connection a thousand of them, or 17,000 where it remembers the streams.
+    assert!(late > 20_000, "{late}");
     assert_eq!(connections, 1);
 }
+
+/// Messages of a stream that come when its user has left.
+const LATE: u64 = 100;
 
 /// Answers with a message, and sends more once its user has left.
 async fn go_on(mut stream: TcpStream, late: Arc<AtomicU64>) -> Option<()> {
@@ -458,8 +484,8 @@ async fn go_on(mut stream: TcpStream, late: Arc<AtomicU64>) -> Option<()> {
             SETTINGS if flags == 0 => frame(SETTINGS, 1, 0, &[]),
             DATA if flags & END_STREAM != 0 => [head(id), item(id)].concat(),
             RST_STREAM => {
-                late.fetch_add(5, Ordering::SeqCst);
-                item(id).repeat(5)
+                late.fetch_add(LATE, Ordering::SeqCst);
+                item(id).repeat(LATE as usize)
             }
             _ => continue,
         };

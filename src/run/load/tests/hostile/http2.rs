@@ -150,6 +150,20 @@ async fn hostile_http2_bombs_and_frames_that_must_not_be_are_protocol_failures_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_http2_bodies_byte_by_byte_take_no_memory() {
+    let bytes: Says = |id| {
+        let head = frame(HEADERS, END_HEADERS, id, &[STATUS_200]);
+        (head, frame(DATA, 0, id, b"x").repeat(10_000))
+    };
+    let _alone = MEMORY.lock().await;
+    let before = resident();
+    let met = meet_over_http2(bytes).await;
+    // Whichever is first: his patience, or more than the server was allowed to send.
+    met.fails_every_second_time("a byte a frame", &[FailureKind::BodyTimeout, FailureKind::Protocol]);
+    assert!(met.memory < before + LITTLE, "{before} {}", met.memory);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_http2_ends_in_the_middle_are_resets() {
     let cases: [(&str, Says); 5] = [
         ("of a request", |_| (Vec::new(), Vec::new())),
