@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Addresses that are tried.
 const ADDRESSES_MAX: usize = 3;
 /// Bytes of one answer, and of all files together.
-const ANSWER_MAX: usize = 16 << 20;
-const FILES_BYTES_MAX: usize = 64 << 20;
+const ANSWER_MAX: usize = 4 << 20;
+const FILES_BYTES_MAX: usize = 16 << 20;
 /// Files.
 const FILES_MAX: usize = 10_000;
 /// Names of services that are remembered, and how long one is.
@@ -265,7 +265,7 @@ impl Files {
             self.add(file, bytes.into());
         }
         match self.found.len() > FILES_MAX || self.length > FILES_BYTES_MAX {
-            true => Err(Problem::unusable("it is longer than 64 MiB, or more than 10,000 files")),
+            true => Err(Problem::unusable("it is longer than 16 MiB, or more than 10,000 files")),
             false => Ok(()),
         }
     }
@@ -393,7 +393,7 @@ impl Talk {
         };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if compressed != 0 || length > ANSWER_MAX {
-            return Err(Problem::unusable("an answer is compressed, or longer than 16 MiB"));
+            return Err(Problem::unusable("an answer is compressed, or longer than 4 MiB"));
         }
         if rest.len() < length {
             return Ok(None);

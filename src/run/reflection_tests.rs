@@ -259,7 +259,7 @@ async fn hostile_reflection_is_named_and_over_soon() {
         (
             "a long answer",
             |_, _| Deed::Begins(vec![0, 255, 0, 0, 0]),
-            "longer than 16 MiB",
+            "longer than 4 MiB",
             true,
         ),
         (
@@ -308,8 +308,7 @@ async fn hostile_reflection_is_named_and_over_soon() {
                 files(&[FileDescriptorProto {
                     name: Some(number.to_string()),
                     dependency: vec![(number + 1).to_string()],
-                    // A tenth of what one answer may have.
-                    package: Some("x".repeat(ANSWER_MAX / 10)),
+                    package: Some("x".repeat(ANSWER_MAX / 2)),
                     ..FileDescriptorProto::default()
                 }])
             },
@@ -334,6 +333,26 @@ async fn hostile_reflection_is_named_and_over_soon() {
     // Each in a box, for together they are too much for a stack.
     let met = table.into_iter().map(|case| Box::pin(meet(case)));
     futures_util::future::join_all(met).await;
+}
+
+#[test]
+fn reflection_keeps_little_however_much_is_said() {
+    let file = |number: usize, length: usize| FileDescriptorProto {
+        name: Some(number.to_string()),
+        package: Some("x".repeat(length)),
+        ..FileDescriptorProto::default()
+    };
+    for (length, fits) in [(ANSWER_MAX / 2, 7), (0, FILES_MAX)] {
+        let mut files = Files::default();
+        let mut take = |number| {
+            let files_of_one = vec![file(number, length).encode_to_vec()];
+            files.take(FilesReply { files: files_of_one })
+        };
+        assert!((0..fits).all(|number| take(number).is_ok()), "{length}");
+        // The same again is no more.
+        assert!(take(0).is_ok(), "{length}");
+        assert!(take(fits).is_err(), "{length}");
+    }
 }
 
 #[tokio::test]

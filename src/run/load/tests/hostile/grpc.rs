@@ -447,6 +447,8 @@ async fn hostile_grpc_streams_that_never_stop_are_left_or_run_into_the_patience(
 /// What a server still sends of streams that were left is not taken for its fault, however many there are.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_grpc_servers_that_go_on_with_streams_that_were_left_keep_their_connection() {
+    let _alone = MEMORY.lock().await;
+    let before = resident();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let counts: [Arc<AtomicU64>; 2] = std::array::from_fn(|_| Arc::default());
@@ -468,6 +470,7 @@ async fn hostile_grpc_servers_that_go_on_with_streams_that_were_left_keep_their_
     let [connections, late] = counts.map(|count| count.load(Ordering::SeqCst));
     // The h2 crate by itself forgives a connection a thousand of them, or 17,000 where it remembers the streams.
     assert!(late > 20_000, "{late}");
+    assert!(met.memory < before + LITTLE, "{before} {}", met.memory);
     assert_eq!(connections, 1);
 }
 
