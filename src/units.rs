@@ -76,20 +76,32 @@ impl fmt::Display for Pace {
     }
 }
 
+/// The longest duration that anyone means; sums of a few such are far from what a clock can count to.
+pub const DURATION_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
 /// A text that is not a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration; write a number with a unit, such as 300ms, 90s, 5m or 1h30m")]
-pub struct DurationError(String);
+pub enum DurationError {
+    /// It is something else.
+    #[error("{0:?} is not a duration; write a number with a unit, such as 300ms, 90s, 5m or 1h30m")]
+    Not(String),
+    /// Longer than [`DURATION_MAX`].
+    #[error("{0:?} is longer than ten years")]
+    TooLong(String),
+}
 
-/// Parses `300ms`, `90s`, `5m`, `1h30m`. A bare number is refused, since its unit would be a guess.
+/// Parses `300ms`, `90s`, `5m`, `1h30m`, up to [`DURATION_MAX`]. A bare number is refused, since its unit would be a guess.
 pub fn parse_duration(text: &str) -> Result<Duration, DurationError> {
-    let error = || DurationError(text.to_owned());
+    let error = || DurationError::Not(text.to_owned());
     let trimmed = text.trim();
     if !trimmed.starts_with(|c: char| c.is_ascii_digit()) {
         return Err(error());
     }
     let parsed = jiff::SignedDuration::from_str(trimmed).map_err(|_| error())?;
-    Duration::try_from(parsed).map_err(|_| error())
+    match Duration::try_from(parsed) {
+        Ok(duration) if duration > DURATION_MAX => Err(DurationError::TooLong(text.to_owned())),
+        other => other.map_err(|_| error()),
+    }
 }
 
 /// Writes a duration as a person would: `850ms`, `12.4s`, `3m20s`, `1h5m`.
@@ -189,6 +201,8 @@ mod tests {
         for bad in ["", "5", "5 parsecs", "-3s", "m5", "1e9h1"] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
+        assert_eq!(parse_duration("87600h"), Ok(DURATION_MAX));
+        assert!(matches!(parse_duration("87601h"), Err(DurationError::TooLong(_))));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::error::{Mistake, Sink};
 use super::nearest::suggest;
 use super::node::{Entry, Node, Value};
 use super::source::Spanned;
-use crate::units::parse_duration;
+use crate::units::{DurationError, parse_duration};
 
 /// The keys of a mapping while they are read; what nobody asked for is an unknown key.
 pub(super) struct Fields<'n> {
@@ -156,15 +156,21 @@ fn parsed<T>(node: &Node, form: &str, sink: &mut Sink, read: impl Fn(&str) -> Op
 /// `300ms`, `90s`, `5m`, `1h30m`.
 pub(super) fn duration(node: &Node, sink: &mut Sink) -> Option<Duration> {
     let text = text(node, sink)?;
-    let duration = parse_duration(&text).ok();
-    if duration.is_none() {
-        let hint = match text.trim().parse::<f64>() {
-            Ok(_) => format!("add a unit: {0}s, {0}m or {0}h", text.trim()),
-            Err(_) => "write a number with a unit, such as 300ms, 90s, 5m or 1h30m".to_owned(),
-        };
-        sink.push(Mistake::at(&node.place, format!("{text:?} is not a duration")).hint(hint));
-    }
-    duration
+    let mistake = match parse_duration(&text) {
+        Ok(duration) => return Some(duration),
+        Err(error @ DurationError::TooLong(_)) => {
+            Mistake::at(&node.place, error.to_string()).hint("write a shorter one".to_owned())
+        }
+        Err(DurationError::Not(_)) => {
+            let hint = match text.trim().parse::<f64>() {
+                Ok(_) => format!("add a unit: {0}s, {0}m or {0}h", text.trim()),
+                Err(_) => "write a number with a unit, such as 300ms, 90s, 5m or 1h30m".to_owned(),
+            };
+            Mistake::at(&node.place, format!("{text:?} is not a duration")).hint(hint)
+        }
+    };
+    sink.push(mistake);
+    None
 }
 
 /// `5`, `0.5`, `10_000`.

@@ -227,8 +227,8 @@ pub(super) struct Shard {
     napped_in_vain: bool,
     /// There was a crowd in the last second.
     crowded: bool,
-    /// The load of a user who begins its next pass at once.
-    at_once: Option<u16>,
+    /// The load of a user who begins its next pass at once, and the time.
+    at_once: Option<(u16, u64)>,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
     /// Users have connections of their own.
@@ -528,7 +528,7 @@ impl Shard {
                     .map(|at_us| steering.real_of_awake_us(at_us));
                 return [self.ramp_us(load, now_us), look_us].into_iter().flatten().min();
             };
-            self.wake_user(load, row, steering.real_of_awake_us(due_us));
+            self.wake_user(load, row, steering.real_of_awake_us(due_us), self.now_us());
         }
         Some(now_us)
     }
@@ -543,7 +543,7 @@ impl Shard {
         Some(steering.real_us(change_us)?.max(now_us + RAMP_TICK_US))
     }
 
-    fn wake_user(&mut self, load: usize, row: u32, due_us: u64) {
+    fn wake_user(&mut self, load: usize, row: u32, due_us: u64, now_us: u64) {
         let source = &mut self.sources[load];
         // Who is to leave needs no token for that.
         if self.tokens.are_own(load) && source.crowd.is_wanted(row) && self.tokens.waits(load, row) {
@@ -559,7 +559,7 @@ impl Shard {
         let class = self.common.classes.of(number);
         let pass = self.passes.begin(owner, class, choices(source.seed, number, pass));
         self.passes[pass].own = own;
-        self.begin(load, pass, due_us);
+        self.begin(load, pass, due_us, now_us);
     }
 
     /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
@@ -589,11 +589,10 @@ impl Shard {
         let choices = choices(source.seed, number, 0);
         let pass = self.passes.begin(Owner::Arrival, class, choices);
         self.arriving += 1;
-        self.begin(load, pass, due_us);
+        self.begin(load, pass, due_us, self.now_us());
     }
 
-    fn begin(&mut self, load: usize, pass: u32, due_us: u64) {
-        let now_us = self.now_us();
+    fn begin(&mut self, load: usize, pass: u32, due_us: u64, now_us: u64) {
         let state = &mut self.passes[pass];
         let journey = self.sources[load].journeys.pick(&mut state.choices);
         (state.journey, state.begun_us) = (journey as u32, due_us);
@@ -677,7 +676,7 @@ impl Shard {
         let source = &mut self.sources[usize::from(load)];
         if wait_us == 0 && now_us < self.end_us && !self.steering.paused() {
             source.due.push_back((awake_us, row));
-            self.at_once = Some(load);
+            self.at_once = Some((load, now_us));
         } else {
             source.crowd.sleep(row, awake_us, wait_us);
         }
@@ -686,12 +685,12 @@ impl Shard {
     /// The user who did not wait begins its next pass, or whoever of its load is due before.
     #[inline]
     fn begin_at_once(&mut self) {
-        if let Some(load) = self.at_once.take()
+        if let Some((load, now_us)) = self.at_once.take()
             && !self.stopping
             && let Some((due_us, row)) = self.sources[usize::from(load)].due.pop_front()
         {
             let due_us = self.steering.real_of_awake_us(due_us);
-            self.wake_user(usize::from(load), row, due_us);
+            self.wake_user(usize::from(load), row, due_us, now_us);
         }
     }
 

@@ -2,13 +2,14 @@
 //! same to TLS and to those to whom a connection is lent; one that is watched wakes nobody, since its shard looks at
 //! whatever has happened to it.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use nix::errno::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use socket2::{Domain, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -23,7 +24,8 @@ pub enum Socket {
     Tokio(tokio::net::TcpStream),
 }
 
-/// A socket that its shard looks at.
+/// A socket that its shard looks at. Its calls go straight to the kernel: those of the C library are points at which a
+/// thread can be cancelled, which costs two atomic operations each time.
 #[derive(Debug)]
 pub struct Watched {
     stream: TcpStream,
@@ -72,8 +74,8 @@ impl Watched {
         let room = buffer.initialize_unfilled();
         let length = room.len();
         loop {
-            match self.stream.read(room) {
-                Ok(read) => {
+            match recv(&self.stream, &mut *room, RecvFlags::empty()).map_err(io::Error::from) {
+                Ok((read, _)) => {
                     // The rest has not come yet, and will tell of itself; the end has told already.
                     if read < length && !self.signs.is_ended() {
                         self.signs.was_read();
@@ -97,7 +99,7 @@ impl Watched {
             return Poll::Pending;
         }
         loop {
-            match self.stream.write(bytes) {
+            match send(&self.stream, bytes, SendFlags::NOSIGNAL).map_err(io::Error::from) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.signs.was_filled();
                     return Poll::Pending;
