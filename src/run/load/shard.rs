@@ -221,6 +221,8 @@ pub(super) struct Shard {
     second_ends_us: u64,
     /// When it last looked at its sockets.
     looked_us: u64,
+    /// Nothing had happened to any socket a moment ago.
+    saw_all: bool,
     /// When the runtime's tasks had their last turn.
     gave_way_us: u64,
     /// The last rest was a nap, and nothing came meanwhile.
@@ -287,6 +289,7 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
+            saw_all: false,
             gave_way_us: 0,
             napped_in_vain: false,
             crowded: false,
@@ -318,6 +321,7 @@ impl Shard {
         loop {
             lag.block(self.now_us());
             self.look_at(&mut ready);
+            self.look_on(&mut ready)?;
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
@@ -361,6 +365,19 @@ impl Shard {
             }
             self.begin_at_once();
         }
+    }
+
+    /// Answers that have come meanwhile are dealt with before the rest of a turn, for as long as anything may be late.
+    fn look_on(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
+        self.saw_all = false;
+        while !self.naps && self.now_us() < self.looked_us + SLACK_US {
+            if !self.transport.look_around()? {
+                self.saw_all = true;
+                break;
+            }
+            self.look_at(ready);
+        }
+        Ok(())
     }
 
     fn take_signals(&mut self) {
@@ -463,7 +480,7 @@ impl Shard {
         if naps {
             std::thread::sleep(Duration::from_micros(slack_us - rested_us));
         }
-        let seen = self.transport.look_around()?;
+        let seen = !std::mem::take(&mut self.saw_all) && self.transport.look_around()?;
         if seen || naps || more_is_due {
             self.give_way(now_us).await;
             self.take_bells(ready);
