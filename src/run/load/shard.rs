@@ -221,16 +221,12 @@ pub(super) struct Shard {
     second_ends_us: u64,
     /// When it last looked at its sockets.
     looked_us: u64,
-    /// Nothing had happened to any socket a moment ago.
-    saw_all: bool,
     /// When the runtime's tasks had their last turn.
     gave_way_us: u64,
     /// The last rest was a nap, and nothing came meanwhile.
     napped_in_vain: bool,
     /// There was a crowd in the last second.
     crowded: bool,
-    /// The load of a user who begins its next pass at once, and the time.
-    at_once: Option<(u16, u64)>,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
     /// Users have connections of their own.
@@ -289,11 +285,9 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
-            saw_all: false,
             gave_way_us: 0,
             napped_in_vain: false,
             crowded: false,
-            at_once: None,
             naps: naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,
@@ -321,7 +315,6 @@ impl Shard {
         loop {
             lag.block(self.now_us());
             self.look_at(&mut ready);
-            self.look_on(&mut ready)?;
             let now_us = self.now_us();
             self.close_seconds(now_us);
             self.expire(now_us);
@@ -353,7 +346,6 @@ impl Shard {
                 // What it rang for is seen.
                 Token::Watch => {}
             }
-            self.begin_at_once();
         }
         for index in 0.. {
             match self.transport.seen(index) {
@@ -363,21 +355,7 @@ impl Shard {
                 Some(Seen::Nothing) => {}
                 None => return,
             }
-            self.begin_at_once();
         }
-    }
-
-    /// Answers that have come meanwhile are dealt with before the rest of a turn, for as long as anything may be late.
-    fn look_on(&mut self, ready: &mut Vec<Token>) -> io::Result<()> {
-        self.saw_all = false;
-        while !self.naps && self.now_us() < self.looked_us + SLACK_US {
-            if !self.transport.look_around()? {
-                self.saw_all = true;
-                break;
-            }
-            self.look_at(ready);
-        }
-        Ok(())
     }
 
     fn take_signals(&mut self) {
@@ -480,7 +458,7 @@ impl Shard {
         if naps {
             std::thread::sleep(Duration::from_micros(slack_us - rested_us));
         }
-        let seen = !std::mem::take(&mut self.saw_all) && self.transport.look_around()?;
+        let seen = self.transport.look_around()?;
         if seen || naps || more_is_due {
             self.give_way(now_us).await;
             self.take_bells(ready);
@@ -545,7 +523,7 @@ impl Shard {
                     .map(|at_us| steering.real_of_awake_us(at_us));
                 return [self.ramp_us(load, now_us), look_us].into_iter().flatten().min();
             };
-            self.wake_user(load, row, steering.real_of_awake_us(due_us), self.now_us());
+            self.wake_user(load, row, steering.real_of_awake_us(due_us));
         }
         Some(now_us)
     }
@@ -560,7 +538,7 @@ impl Shard {
         Some(steering.real_us(change_us)?.max(now_us + RAMP_TICK_US))
     }
 
-    fn wake_user(&mut self, load: usize, row: u32, due_us: u64, now_us: u64) {
+    fn wake_user(&mut self, load: usize, row: u32, due_us: u64) {
         let source = &mut self.sources[load];
         // Who is to leave needs no token for that.
         if self.tokens.are_own(load) && source.crowd.is_wanted(row) && self.tokens.waits(load, row) {
@@ -576,7 +554,7 @@ impl Shard {
         let class = self.common.classes.of(number);
         let pass = self.passes.begin(owner, class, choices(source.seed, number, pass));
         self.passes[pass].own = own;
-        self.begin(load, pass, due_us, now_us);
+        self.begin(load, pass, due_us);
     }
 
     /// Starts every arrival whose time has come, whatever became of those before it; says when the next one is due.
@@ -606,10 +584,11 @@ impl Shard {
         let choices = choices(source.seed, number, 0);
         let pass = self.passes.begin(Owner::Arrival, class, choices);
         self.arriving += 1;
-        self.begin(load, pass, due_us, self.now_us());
+        self.begin(load, pass, due_us);
     }
 
-    fn begin(&mut self, load: usize, pass: u32, due_us: u64, now_us: u64) {
+    fn begin(&mut self, load: usize, pass: u32, due_us: u64) {
+        let now_us = self.now_us();
         let state = &mut self.passes[pass];
         let journey = self.sources[load].journeys.pick(&mut state.choices);
         (state.journey, state.begun_us) = (journey as u32, due_us);
@@ -685,29 +664,16 @@ impl Shard {
         self.passes.end(pass);
     }
 
-    /// A user waits for its next pass. Who does not wait at all begins it once the token under way is dealt with, while
-    /// everything about its connection is still at hand.
+    /// A user waits for its next pass. Who does not wait at all is due now, and needs no place in the wheel; it begins
+    /// after all answers of this turn, since requests sent in a row cost the kernel less than one after each answer.
     #[inline]
     fn sleep(&mut self, load: u16, row: u32, wait_us: u64, now_us: u64) {
         let awake_us = self.steering.awake_us(now_us);
         let source = &mut self.sources[usize::from(load)];
         if wait_us == 0 && now_us < self.end_us && !self.steering.paused() {
             source.due.push_back((awake_us, row));
-            self.at_once = Some((load, now_us));
         } else {
             source.crowd.sleep(row, awake_us, wait_us);
-        }
-    }
-
-    /// The user who did not wait begins its next pass, or whoever of its load is due before.
-    #[inline]
-    fn begin_at_once(&mut self) {
-        if let Some((load, now_us)) = self.at_once.take()
-            && !self.stopping
-            && let Some((due_us, row)) = self.sources[usize::from(load)].due.pop_front()
-        {
-            let due_us = self.steering.real_of_awake_us(due_us);
-            self.wake_user(usize::from(load), row, due_us, now_us);
         }
     }
 
