@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+use super::counts::Counts;
 use super::pulses::Cells;
 use super::seconds::ShardSecond;
 use super::stream::Took;
@@ -23,13 +24,13 @@ const DESTINATIONS_MAX: usize = 1024;
 struct WorkingStep {
     ok: u64,
     failed: [u64; FailureKind::ALL.len()],
-    latency_ok: Histogram<u64>,
-    latency_failed: Histogram<u64>,
-    service_time: Histogram<u64>,
-    lag: Histogram<u64>,
+    latency_ok: Counts,
+    latency_failed: Counts,
+    service_time: Counts,
+    lag: Counts,
     /// Only of those that waited; how many did not is known from the count of all.
-    blocked: Histogram<u64>,
-    first_byte: Histogram<u64>,
+    blocked: Counts,
+    first_byte: Counts,
     /// None until the step is a stream that is read.
     gaps: Option<Gaps>,
 }
@@ -57,12 +58,12 @@ impl WorkingStep {
         Self {
             ok: 0,
             failed: [0; FailureKind::ALL.len()],
-            latency_ok: Hist::working(),
-            latency_failed: Hist::working(),
-            service_time: Hist::working(),
-            lag: Hist::working(),
-            blocked: Hist::working(),
-            first_byte: Hist::working(),
+            latency_ok: Counts::default(),
+            latency_failed: Counts::default(),
+            service_time: Counts::default(),
+            lag: Counts::default(),
+            blocked: Counts::default(),
+            first_byte: Counts::default(),
             gaps: None,
         }
     }
@@ -160,6 +161,8 @@ pub struct Recorder {
     groups: Vec<WorkingStep>,
     connect: Histogram<u64>,
     tls: Histogram<u64>,
+    /// For taking counts.
+    scratch: Histogram<u64>,
     pulses: Vec<Cells>,
     cell: Duration,
     cell_us: u64,
@@ -186,6 +189,7 @@ impl Recorder {
             groups: (0..kept.groups).map(|_| WorkingStep::new()).collect(),
             connect: Hist::working(),
             tls: Hist::working(),
+            scratch: Hist::working(),
             pulses: (0..kept.steps)
                 .filter(|_| kept.pulses)
                 .map(|_| Cells::default())
@@ -270,7 +274,7 @@ impl Recorder {
     #[inline]
     pub fn started(&mut self, step: usize, intended_us: u64, started_us: u64, destination: Option<usize>) {
         let lag = started_us.saturating_sub(intended_us);
-        self.steps[step].lag.saturating_record(lag.max(1));
+        self.steps[step].lag.add(lag.max(1));
         if let Some(sent) = destination.and_then(|destination| self.sent.get_mut(destination)) {
             sent.started += 1;
         }
@@ -331,14 +335,14 @@ impl Recorder {
             None => &mut step.latency_ok,
             Some(_) => &mut step.latency_failed,
         };
-        latency.saturating_record(since(request.intended_us));
-        step.service_time.saturating_record(since(request.served_from_us));
+        latency.add(since(request.intended_us));
+        step.service_time.add(since(request.served_from_us));
         let blocked = request.served_from_us.saturating_sub(request.started_us);
         if blocked > 0 {
-            step.blocked.saturating_record(blocked);
+            step.blocked.add(blocked);
         }
         if let Some(first_byte) = request.first_byte {
-            step.first_byte.saturating_record(first_byte.max(1));
+            step.first_byte.add(first_byte.max(1));
         }
         if let Some(of) = self.classes.get_mut(usize::from(request.class)) {
             match request.failure {
@@ -368,19 +372,25 @@ impl Recorder {
         match failure {
             None => {
                 group.ok += 1;
-                group.latency_ok.saturating_record(took_us.max(1));
+                group.latency_ok.add(took_us.max(1));
             }
             Some(kind) => {
                 group.failed[kind as usize] += 1;
-                group.latency_failed.saturating_record(took_us.max(1));
+                group.latency_failed.add(took_us.max(1));
             }
         }
     }
 
     /// Closes the current second and begins the next one.
     pub fn close_second(&mut self, users: u64, generator: GeneratorSlice) -> ShardSecond {
-        let steps = self.steps.iter_mut().map(take_step).collect();
-        let groups = self.groups.iter_mut().map(take_group).collect();
+        let steps = {
+            let steps = self.steps.iter_mut();
+            steps.map(|step| take_step(step, &mut self.scratch)).collect()
+        };
+        let groups = {
+            let groups = self.groups.iter_mut();
+            groups.map(|group| take_group(group, &mut self.scratch)).collect()
+        };
         let (mut served, mut served_failed, mut sent) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for of in &mut self.served {
             count(&mut served, || of.by.clone(), &mut of.ok);
@@ -480,14 +490,14 @@ fn take_class(class: &mut WorkingClass) -> ClassSlice {
 }
 
 /// A group waits for no connection; its requests do.
-fn take_group(group: &mut WorkingStep) -> StepSlice {
+fn take_group(group: &mut WorkingStep, scratch: &mut Histogram<u64>) -> StepSlice {
     StepSlice {
         blocked: Hist::default(),
-        ..take_step(group)
+        ..take_step(group, scratch)
     }
 }
 
-fn take_step(step: &mut WorkingStep) -> StepSlice {
+fn take_step(step: &mut WorkingStep, scratch: &mut Histogram<u64>) -> StepSlice {
     let failed = FailureKind::ALL
         .into_iter()
         .zip(step.failed)
@@ -495,20 +505,18 @@ fn take_step(step: &mut WorkingStep) -> StepSlice {
     let failed: BTreeMap<FailureKind, u64> = failed.collect();
     // Most requests wait for no connection, so they are not recorded one by one.
     let finished = step.ok + failed.values().sum::<u64>();
-    step.blocked.saturating_record_n(0, finished - step.blocked.len());
+    step.blocked.add_many(0, finished - step.blocked.len());
     // One of successes becomes one of all; where nothing failed they are the same.
-    step.latency_ok
-        .add(&step.latency_failed)
-        .expect("both have the same bounds");
+    step.latency_ok.add_all(&step.latency_failed);
     let slice = StepSlice {
         ok: std::mem::take(&mut step.ok),
         failed,
-        latency: take(&mut step.latency_ok),
-        latency_failed: take(&mut step.latency_failed),
-        service_time: take(&mut step.service_time),
-        lag: take(&mut step.lag),
-        blocked: take(&mut step.blocked),
-        first_byte: take(&mut step.first_byte),
+        latency: step.latency_ok.take(scratch),
+        latency_failed: step.latency_failed.take(scratch),
+        service_time: step.service_time.take(scratch),
+        lag: step.lag.take(scratch),
+        blocked: step.blocked.take(scratch),
+        first_byte: step.first_byte.take(scratch),
         gaps: match &step.gaps {
             Some(Gaps(gaps)) => take(&mut gaps.borrow_mut()),
             None => Hist::default(),

@@ -6,6 +6,7 @@ mod book;
 mod checks;
 mod classes;
 mod connection;
+mod counts;
 mod crowd;
 mod curve;
 mod deadlines;
