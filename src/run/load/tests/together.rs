@@ -267,7 +267,10 @@ async fn groups_around_and_within_are_timed_and_fail_with_what_is_in_them() {
         };
         let outer = group("outer", vec![parts]);
         let all = group("all", vec![Flow::Request(0), outer, Flow::Request(5)]);
-        let ran = run(once(server.address, &paths, vec![all])).await;
+        let mut plan = once(server.address, &paths, vec![all]);
+        // The pass begins in the middle of the first second.
+        stage(&mut plan, 0.0, Duration::ZERO, Duration::from_secs(1));
+        let ran = run(plan).await;
         // One after another it would be 1,000 ms in all, and 800 of parts.
         for (number, from, to) in [(0, 600, 950), (1, 400, 750), (2, 200, 390)] {
             let failed = BTreeMap::from_iter(bad.then_some((FailureKind::Status5xx, 1)));
