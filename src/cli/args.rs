@@ -97,7 +97,7 @@ pub(super) struct LoadArguments {
     #[arg(long, short = 'r', value_parser = load::rate)]
     pub(super) rate: Option<f64>,
     /// How long
-    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = load::duration)]
+    #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = load::some_time)]
     pub(super) duration: Duration,
     /// Time a user thinks between two requests
     #[arg(long, default_value = "0s", conflicts_with = "rate", value_parser = load::duration)]
@@ -124,7 +124,7 @@ pub(super) struct LoadArguments {
     #[arg(long, short = 'd')]
     pub(super) body: Option<String>,
     /// How long a request may take
-    #[arg(long, default_value = "30s", value_parser = load::duration)]
+    #[arg(long, default_value = "30s", value_parser = load::some_time)]
     pub(super) timeout: Duration,
     /// File of certificate authorities (PEM) to believe besides the system's
     #[arg(long, value_name = "FILE")]

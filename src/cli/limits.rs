@@ -1,6 +1,6 @@
 //! What this process may use, held against a plan before anything is sent. The arithmetic is the plan's.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use anyhow::anyhow;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -22,6 +22,13 @@ pub(super) fn raise() {
 
 /// Refuses what cannot be sent from here, and warns of what may not be.
 pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
+    for source in &plan.client.connections.sources {
+        if let Err(error) = UdpSocket::bind((*source, 0)) {
+            return Err(Failure::usage(anyhow!(
+                "cannot send from {source}: {error}\nhint: `source_addresses` are addresses of this machine, see `ip address`"
+            )));
+        }
+    }
     match capacity(plan, load::shards(plan), addresses(plan, entry), load::limits()) {
         Capacity::Enough => Ok(()),
         Capacity::Doubtful(why) => {

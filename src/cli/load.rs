@@ -32,6 +32,9 @@ const USERS: u64 = 50;
 /// load that is scaled while it goes on, and are not opened.
 const CONNECTIONS: usize = 1_000;
 
+/// Requests a second at most, as in a profile.
+const RATE_MAX: f64 = 100_000_000.0;
+
 /// Puts load on one URL.
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
@@ -181,11 +184,19 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     crate::units::parse_duration(text).map_err(|error| error.to_string())
 }
 
+/// The same, but not none at all.
+pub(super) fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be above zero".to_owned()),
+        some => Ok(some),
+    }
+}
+
 /// A rate as `5000` or `5_000/s`.
 pub(super) fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text).replace('_', "");
     match number.trim().parse::<f64>() {
-        Ok(rate) if rate.is_finite() && rate > 0.0 => Ok(rate),
-        _ => Err("a rate is a number of requests a second above zero, e.g. 5000/s".to_owned()),
+        Ok(rate) if rate > 0.0 && rate <= RATE_MAX => Ok(rate),
+        _ => Err("a rate is a number of requests a second above zero, at most 100_000_000/s, e.g. 5000/s".to_owned()),
     }
 }

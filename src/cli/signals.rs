@@ -1,10 +1,12 @@
-//! Ctrl-C and SIGTERM: the first asks the run to revert and end, a second one says how to revert by hand.
+//! Ctrl-C and SIGTERM: the first asks the run to revert and end, a second one says how to revert by hand, or ends at once
+//! what has nothing to revert.
 
 use std::path::PathBuf;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::cli::exit::Exit;
 use crate::cli::out;
 use crate::run::director::Interrupt;
 
@@ -38,7 +40,10 @@ pub(super) fn listen(tx: mpsc::Sender<Interrupt>, run_dir: Option<PathBuf>) -> s
                 let _ = tx.try_send(Interrupt::User);
             }
             match &run_dir {
-                None => out::tell("interrupted"),
+                None if count == 1 => {
+                    out::tell("interrupted: what is under way is waited for; interrupt again to end at once");
+                }
+                None => std::process::exit(i32::from(Exit::Interrupted.code())),
                 Some(_) if count == 1 => out::tell("interrupted: reverting what is in the world"),
                 Some(run_dir) => out::tell(&format!(
                     "still reverting\nhint: if this process dies, undo by hand with: tenfold revert {}",

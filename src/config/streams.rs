@@ -37,12 +37,17 @@ pub(super) fn events(mut step: Step, until: Option<&Node>, at: &Node, sink: &mut
 
 fn until(node: &Node, sink: &mut Sink) -> Option<EventsUntil> {
     let mut fields = Fields::of(node, "`until`", sink)?;
-    let events = fields.take("events").and_then(|node| decode::count(node, sink));
+    let events_node = fields.take("events");
+    let events = events_node.and_then(|node| decode::count(node, sink));
     let event = fields.take("event").and_then(|node| decode::text(node, sink));
     let data = fields.take("data").and_then(|node| decode::text(node, sink));
     let length = fields.take("for").and_then(|node| decode::duration(node, sink));
     let end = fields.take("end").and_then(|node| decode::boolean(node, sink));
     fields.finish(sink);
+    if let (Some(node), Some(0)) = (events_node, events) {
+        sink.push(Mistake::at(&node.place, "no stream is left before its first event").hint("write 1 or more"));
+        return None;
+    }
     match (events, event, data, length, end) {
         (Some(events @ 1..), None, None, None, None) => Some(EventsUntil::Events(events)),
         (None, Some(event), None, None, None) => Some(EventsUntil::Event(event)),

@@ -4,7 +4,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::recording::{HISTOGRAM_MAX_US, Hist};
+use crate::recording::Hist;
 
 /// Values below 2^8 have a cell each; of all others, the highest eight bits do.
 const CELL_BITS: u32 = 8;
@@ -37,14 +37,14 @@ fn value_of(cell: usize) -> u64 {
 impl Default for Counts {
     fn default() -> Self {
         Self {
-            cells: vec![0; cell_of(HISTOGRAM_MAX_US) + 1].into(),
+            cells: vec![0; Hist::working().distinct_values()].into(),
             total: 0,
         }
     }
 }
 
 impl Counts {
-    /// A time was measured; one beyond the histograms' bound counts as the bound.
+    /// A time was measured; one beyond all cells counts in the last.
     #[inline]
     pub fn add(&mut self, micros: u64) {
         self.add_many(micros, 1);
@@ -53,7 +53,8 @@ impl Counts {
     /// The same so many times.
     #[inline]
     pub fn add_many(&mut self, micros: u64, times: u64) {
-        let cell = &mut self.cells[cell_of(micros.min(HISTOGRAM_MAX_US))];
+        let last = self.cells.len() - 1;
+        let cell = &mut self.cells[cell_of(micros).min(last)];
         *cell = cell.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
         self.total += times;
     }
@@ -100,6 +101,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::recording::HISTOGRAM_MAX_US;
 
     #[test]
     fn every_cell_begins_with_its_least_value() {

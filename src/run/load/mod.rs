@@ -81,7 +81,7 @@ pub use self::steered::Steered;
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
 use crate::event::Stamped;
-use crate::plan::Plan;
+use crate::plan::{ConnectionUse, Plan};
 use crate::recording::{Ack, Pulse};
 use crate::run::oauth2::{Desk, Held};
 use crate::run::tls::TlsError;
@@ -193,6 +193,7 @@ pub fn start(
             streams: client.connections.http2,
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),
+            once: client.connections.used_by == ConnectionUse::PerRequest,
             idle_max: client.connections.idle.map(|idle| pace.patience(idle)),
             sources: client.connections.sources.clone().into(),
         },

@@ -425,7 +425,10 @@ impl Shard {
             match self.sources[load].model {
                 LoadModel::Users => self.count_unmade(load, end_us),
                 LoadModel::Arrivals | LoadModel::Mixed => {
-                    while self.start_arrivals(load, end_us).is_some_and(|at_us| at_us <= end_us) {}
+                    let stop = self.common.stop.clone();
+                    let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= end_us);
+                    // However many they are, the user need not wait for them.
+                    while is_due(self.start_arrivals(load, end_us)) && !*stop.borrow() {}
                 }
             }
         }

@@ -35,6 +35,8 @@ pub struct TransportSettings {
     pub policies: Arc<[DnsPolicy]>,
     /// Older connections are closed after their request, real time.
     pub age_max: Option<Duration>,
+    /// Each carries one request, whatever its server would take.
+    pub once: bool,
     /// Connections that nobody used for so long are closed, real time.
     pub idle_max: Option<Duration>,
     /// Local addresses to come from, in turn.
@@ -72,6 +74,7 @@ pub struct Transport {
     ready: Ready,
     watch: Watch,
     age_max_us: u64,
+    once: bool,
     /// When idle connections have been so for too long; none where they may be for ever.
     idle: Option<Deadlines>,
     sources: Arc<[IpAddr]>,
@@ -100,6 +103,7 @@ impl Transport {
             buffer: vec![0; BUFFER].into(),
             ready,
             watch,
+            once: settings.once,
             age_max_us: settings.age_max.map_or(u64::MAX, |age| age.as_micros() as u64),
             idle: settings.idle_max.map(|idle| Deadlines::new(idle.as_micros() as u64)),
             sources: Arc::clone(&settings.sources),
@@ -304,6 +308,7 @@ impl Transport {
     fn is_reusable(&self, index: u32, reusable: bool, now_us: u64) -> bool {
         let connection = &self.connections[index as usize];
         reusable
+            && !self.once
             && connection.unsent.is_empty()
             && !connection.unflushed
             && !self.pools.is_retired(connection.pool)

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use super::*;
 
 /// Ten users with about ten requests each in a second.
@@ -27,6 +29,40 @@ async fn each_user_has_its_own_connection_each_request_its_own_or_all_share_a_fe
     let (closed, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerRequest).await;
     assert_eq!(server.connections(), closed.ok());
     assert_eq!(closed.failed(), BTreeMap::new());
+}
+
+/// Answers whatever comes and keeps every connection open, though it was asked to close it.
+async fn stubborn(opened: Arc<AtomicU64>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let address = listener.local_addr().expect("it is bound");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            opened.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while matches!(stream.read(&mut buffer).await, Ok(1..)) {
+                    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                    stream.write_all(answer).await.ok()?;
+                }
+                Some(())
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_one_request_carry_no_other_whatever_their_server_would_take() {
+    let opened = Arc::new(AtomicU64::new(0));
+    let mut plan = plan(stubborn(Arc::clone(&opened)).await);
+    plan.client.connections.used_by = ConnectionUse::PerRequest;
+    stage(&mut plan, 10.0, Duration::ZERO, Duration::from_secs(1));
+    let ran = run(plan).await;
+    assert!(ran.ok() > 60, "{}", ran.ok());
+    assert_eq!(
+        (opened.load(Ordering::SeqCst), ran.failed()),
+        (ran.ok(), BTreeMap::new())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
