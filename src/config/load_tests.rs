@@ -372,7 +372,7 @@ fn mistakes_of_journeys_and_clients_are_said_with_what_to_do() {
         ),
         (&[], step, "{ tcp: { send: a }, ledger: orders }", "is not acknowledged"),
         (&[], step, "{ sse: / }", "when its user has seen enough"),
-        (&[], step, "{ sse: /, until: { events: 0 } }", "left for one reason"),
+        (&[], step, "{ sse: /, until: { events: 0 } }", "before its first event"),
         (
             &[],
             step,

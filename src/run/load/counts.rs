@@ -4,7 +4,7 @@
 
 use hdrhistogram::Histogram;
 
-use crate::recording::Hist;
+use crate::recording::{HISTOGRAM_MAX_US, Hist};
 
 /// Values below 2^8 have a cell each; of all others, the highest eight bits do.
 const CELL_BITS: u32 = 8;
@@ -44,7 +44,7 @@ impl Default for Counts {
 }
 
 impl Counts {
-    /// A time was measured; one beyond all cells counts in the last.
+    /// A time was measured; one beyond all cells counts as the longest that histograms are asked for.
     #[inline]
     pub fn add(&mut self, micros: u64) {
         self.add_many(micros, 1);
@@ -53,8 +53,11 @@ impl Counts {
     /// The same so many times.
     #[inline]
     pub fn add_many(&mut self, micros: u64, times: u64) {
-        let last = self.cells.len() - 1;
-        let cell = &mut self.cells[cell_of(micros).min(last)];
+        let cell = match cell_of(micros) {
+            cell if cell < self.cells.len() => cell,
+            _ => cell_of(HISTOGRAM_MAX_US),
+        };
+        let cell = &mut self.cells[cell];
         *cell = cell.saturating_add(u32::try_from(times).unwrap_or(u32::MAX));
         self.total += times;
     }
@@ -101,7 +104,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::recording::HISTOGRAM_MAX_US;
 
     #[test]
     fn every_cell_begins_with_its_least_value() {
