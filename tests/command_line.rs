@@ -141,7 +141,7 @@ fn validate_says_what_can_be_known_without_a_target() {
             &["there is no such stage"],
         ),
         (
-            &["--set", "stages.2.hold=99999999999h"],
+            &["--set", "stages.2.hold=9999h"],
             &["lasts longer than 31 days", "hint:"],
         ),
         (
