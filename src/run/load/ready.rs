@@ -1,5 +1,6 @@
 //! Who has something to do: connections that are opened, tasks and signals from other threads put their token on one
-//! list, and wake the shard once for all of them. A token stands on the list at most once, so the list is bounded by the tokens.
+//! list, and wake the shard once for all of them. A token stands on the list at most once, so the list is bounded by the
+//! tokens. What happens to open sockets is seen in `lookout`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
