@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tenfold::recording::{FailureKind, ProbeSample};
+
 use crate::support::{Run, game_day, machine};
 
 const SEEDS: u64 = 10;
@@ -90,19 +92,54 @@ fn compare(seed: u64, run: &Run) -> Vec<Difference> {
         // Users recover from the failover when the database accepts writes again. From the blackout they recover
         // elsewhere, each when his own DNS answer ends; what comes back is the Region itself.
         let up = happened(what, "up", down);
-        let (name, recovery) = match what {
-            "database" => ("database recovery", order.recovery),
-            _ => ("region recovery", findings.region_answered),
+        let (name, recovery, direct) = match what {
+            "database" => ("database recovery", order.recovery, false),
+            _ => ("region recovery", findings.region_answered, true),
         };
         let recovered = injected + real(recovery.expect("it was seen to come back"));
         differences.push(Difference {
             seed,
             what: name,
             ms: (recovered - up) * 1e3,
-            bound_ms,
+            bound_ms: as_probed(&recording.probes, direct, recovered, bound_ms),
         });
     }
     differences
+}
+
+/// One probe interval as it really was, from the probe that came too early to the answer of the first that did not:
+/// where a probe is what saw the recovery, the answer's own time and the lateness of a tick belong to it. Never more
+/// than half an interval, so that probes that stop for a while are still found out.
+fn as_probed(probes: &[ProbeSample], direct: bool, recovered: f64, interval_ms: f64) -> f64 {
+    let since = |at: Duration| (recovered - at.as_secs_f64()) * 1e3;
+    let mut same: Vec<&ProbeSample> = probes.iter().filter(|probe| probe.direct == direct).collect();
+    same.sort_by_key(|probe| probe.started);
+    same.windows(2)
+        .find(|pair| pair[1].failure.is_none() && since(pair[1].finished).abs() < 0.1)
+        .map_or(interval_ms, |pair| {
+            since(pair[0].started).clamp(interval_ms, 1.5 * interval_ms)
+        })
+}
+
+#[test]
+fn truth_allows_a_probe_its_answer_and_no_more() {
+    let probe = |started_ms: u64, finished_ms: u64, ok: bool| ProbeSample {
+        step: 0,
+        started: Duration::from_millis(started_ms),
+        finished: Duration::from_millis(finished_ms),
+        failure: (!ok).then_some(FailureKind::Refused),
+        sent_to: String::new(),
+        direct: false,
+    };
+    for (probes, recovered, bound) in [
+        (vec![probe(0, 1, false), probe(51, 54, true)], 0.054, 54.0),
+        (vec![probe(0, 1, false), probe(500, 504, true)], 0.504, 75.0),
+        (vec![probe(0, 1, false), probe(51, 54, true)], 0.030, 50.0),
+        (vec![], 0.030, 50.0),
+    ] {
+        let allowed = as_probed(&probes, false, recovered, 50.0);
+        assert!((allowed - bound).abs() < 1e-6, "{allowed} {bound} {probes:?}");
+    }
 }
 
 /// The loss of instances begins for users when the first of them goes, and ends with the last: the load balancer sends
