@@ -1,6 +1,6 @@
-//! Auto Scaling: groups, their members, activities and target-tracking policies.
+//! Auto Scaling: groups, their members, activities and target-tracking policies; processes and the health of members.
 
-use super::{AwsError, Reader, Tags};
+use super::{AwsError, Called, Reader, Tags, Writer};
 
 /// A group.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Group {
     pub target_groups: Vec<String>,
     /// Subnets it launches into.
     pub subnets: Vec<String>,
+    /// Suspended processes.
+    pub suspended: Vec<String>,
     /// Tags.
     pub tags: Tags,
 }
@@ -32,6 +34,8 @@ pub struct Member {
     pub az: String,
     /// LifecycleState is `InService`.
     pub in_service: bool,
+    /// HealthStatus is `Healthy`.
+    pub healthy: bool,
 }
 
 /// A scaling activity.
@@ -111,6 +115,64 @@ impl Reader {
     }
 }
 
+impl Writer {
+    /// Suspends processes of a group; harmless when repeated.
+    pub async fn suspend_processes(
+        &self,
+        region: &str,
+        group: &str,
+        processes: &[String],
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "autoscaling:SuspendProcesses";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .autoscaling
+                .suspend_processes()
+                .auto_scaling_group_name(group)
+                .set_scaling_processes(Some(processes.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Resumes processes of a group; harmless when repeated.
+    pub async fn resume_processes(
+        &self,
+        region: &str,
+        group: &str,
+        processes: &[String],
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "autoscaling:ResumeProcesses";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .autoscaling
+                .resume_processes()
+                .auto_scaling_group_name(group)
+                .set_scaling_processes(Some(processes.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Reports an instance as unhealthy to its group, its grace period notwithstanding.
+    pub async fn set_instance_unhealthy(&self, region: &str, id: &str) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "autoscaling:SetInstanceHealth";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .autoscaling
+                .set_instance_health()
+                .instance_id(id)
+                .health_status("Unhealthy")
+                .should_respect_grace_period(false);
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+}
+
 fn group(group: aws_sdk_autoscaling::types::AutoScalingGroup) -> Group {
     let count = |number: Option<i32>| u32::try_from(number.unwrap_or_default()).unwrap_or_default();
     let zones = group.vpc_zone_identifier.unwrap_or_default();
@@ -130,6 +192,9 @@ fn group(group: aws_sdk_autoscaling::types::AutoScalingGroup) -> Group {
                 in_service: member
                     .lifecycle_state
                     .is_some_and(|state| state.as_str() == "InService"),
+                healthy: member
+                    .health_status
+                    .is_some_and(|health| health.eq_ignore_ascii_case("healthy")),
             })
             .collect(),
         target_groups: group.target_group_arns.unwrap_or_default(),
@@ -137,6 +202,12 @@ fn group(group: aws_sdk_autoscaling::types::AutoScalingGroup) -> Group {
             .split(',')
             .map(|subnet| subnet.trim().to_owned())
             .filter(|subnet| !subnet.is_empty())
+            .collect(),
+        suspended: group
+            .suspended_processes
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|process| process.process_name)
             .collect(),
         tags: tags
             .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))

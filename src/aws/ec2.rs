@@ -84,6 +84,28 @@ impl Reader {
         Ok(instances)
     }
 
+    /// The given instances whose status checks have not passed since they started, of those that run.
+    pub async fn not_ready(&self, region: &str, ids: &[String]) -> Result<Vec<String>, AwsError> {
+        const ACTION: &str = "ec2:DescribeInstanceStatus";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients = self.region(ACTION, region)?;
+        let request = clients
+            .ec2
+            .describe_instance_status()
+            .set_instance_ids(Some(ids.to_vec()));
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        let statuses = answer.instance_statuses.unwrap_or_default().into_iter();
+        Ok(statuses
+            .filter(|one| {
+                let summary = one.instance_status.as_ref().and_then(|summary| summary.status.as_ref());
+                summary.is_some_and(|status| status.as_str() != "ok")
+            })
+            .filter_map(|one| one.instance_id)
+            .collect())
+    }
+
     /// The given subnets.
     pub async fn subnets(&self, region: &str, ids: &[String]) -> Result<Vec<Subnet>, AwsError> {
         const ACTION: &str = "ec2:DescribeSubnets";
@@ -124,6 +146,39 @@ impl Writer {
         let clients = self.reader().region(ACTION, region)?;
         self.persist(async || {
             let request = clients.ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Stops instances; harmless when repeated.
+    pub async fn stop_instances(&self, region: &str, ids: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:StopInstances";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.ec2.stop_instances().set_instance_ids(Some(ids.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Starts instances; harmless when repeated, refused for one that is still stopping.
+    pub async fn start_instances(&self, region: &str, ids: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:StartInstances";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.ec2.start_instances().set_instance_ids(Some(ids.to_vec()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Reboots instances.
+    pub async fn reboot_instances(&self, region: &str, ids: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:RebootInstances";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.ec2.reboot_instances().set_instance_ids(Some(ids.to_vec()));
             clients.gate.call(ACTION, request.send()).await.map(|_| ())
         })
         .await

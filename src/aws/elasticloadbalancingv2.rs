@@ -1,6 +1,10 @@
-//! Elastic Load Balancing: load balancers, target groups and the health of targets.
+//! Elastic Load Balancing: load balancers, target groups, and targets with their health.
 
-use super::{AwsError, Reader};
+use std::collections::BTreeMap;
+
+use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+
+use super::{AwsError, Called, Reader, Tags, Writer};
 
 /// A load balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct TargetGroup {
     pub arn: String,
     /// ARNs of the load balancers that send to it.
     pub load_balancers: Vec<String>,
+    /// Path of its health check; none where that is not by HTTP.
+    pub health_check_path: Option<String>,
 }
 
 /// A target and its health.
@@ -29,6 +35,8 @@ pub struct TargetGroup {
 pub struct Target {
     /// Instance id.
     pub id: String,
+    /// Port it is registered with.
+    pub port: Option<i32>,
     /// `initial`, `healthy`, `unhealthy`, `unhealthy.draining`, `unused`, `draining`, `unavailable`.
     pub state: String,
     /// Reason, `Target.Timeout` for example.
@@ -53,6 +61,7 @@ impl Reader {
             .map(|group| TargetGroup {
                 arn: group.target_group_arn.unwrap_or_default(),
                 load_balancers: group.load_balancer_arns.unwrap_or_default(),
+                health_check_path: group.health_check_path,
             })
             .collect())
     }
@@ -92,9 +101,10 @@ impl Reader {
         let targets = answer.target_health_descriptions.unwrap_or_default().into_iter();
         Ok(targets
             .map(|description| {
-                let health = description.target_health;
+                let (health, target) = (description.target_health, description.target);
                 Target {
-                    id: description.target.and_then(|target| target.id).unwrap_or_default(),
+                    port: target.as_ref().and_then(|target| target.port),
+                    id: target.and_then(|target| target.id).unwrap_or_default(),
                     state: health
                         .as_ref()
                         .and_then(|health| health.state.as_ref())
@@ -107,4 +117,97 @@ impl Reader {
             })
             .collect())
     }
+}
+
+impl Reader {
+    /// Tags of target groups or load balancers, by ARN; 20 of them at most.
+    pub async fn elb_tags(&self, region: &str, arns: &[String]) -> Result<BTreeMap<String, Tags>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:DescribeTags";
+        if arns.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let clients = self.region(ACTION, region)?;
+        let request = clients
+            .elasticloadbalancingv2
+            .describe_tags()
+            .set_resource_arns(Some(arns.to_vec()));
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        let described = answer.tag_descriptions.unwrap_or_default().into_iter();
+        Ok(described
+            .filter_map(|one| {
+                let tags = one.tags.unwrap_or_default().into_iter();
+                let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())));
+                Some((one.resource_arn?, tags.collect()))
+            })
+            .collect())
+    }
+}
+
+impl Writer {
+    /// Takes targets out of a target group; harmless when repeated.
+    pub async fn deregister_targets(
+        &self,
+        region: &str,
+        target_group: &str,
+        targets: &[(String, Option<i32>)],
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:DeregisterTargets";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .elasticloadbalancingv2
+                .deregister_targets()
+                .target_group_arn(target_group)
+                .set_targets(Some(descriptions(targets)));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Registers targets with a target group; harmless when repeated.
+    pub async fn register_targets(
+        &self,
+        region: &str,
+        target_group: &str,
+        targets: &[(String, Option<i32>)],
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:RegisterTargets";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .elasticloadbalancingv2
+                .register_targets()
+                .target_group_arn(target_group)
+                .set_targets(Some(descriptions(targets)));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Gives a target group another health-check path.
+    pub async fn set_health_check_path(
+        &self,
+        region: &str,
+        target_group: &str,
+        path: &str,
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:ModifyTargetGroup";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients
+                .elasticloadbalancingv2
+                .modify_target_group()
+                .target_group_arn(target_group)
+                .health_check_path(path);
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+}
+
+fn descriptions(targets: &[(String, Option<i32>)]) -> Vec<TargetDescription> {
+    let described = targets
+        .iter()
+        .map(|(id, port)| TargetDescription::builder().id(id).set_port(*port).build());
+    described.collect()
 }

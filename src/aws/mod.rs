@@ -18,7 +18,7 @@ pub use ec2::{Association, Instance, NetworkAcl, Subnet};
 pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
 pub use rds::{DbEvent, DbInstance};
-pub use route53::{HealthCheck, HealthCheckView};
+pub use route53::{HealthCheck, HealthCheckView, RecordSet};
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! RDS: instances, their events, and the reboot that fails over.
+//! RDS: instances, their events, the reboot that fails over, stop and start.
 
 use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::SourceType;
@@ -87,6 +87,30 @@ impl Writer {
                 .reboot_db_instance()
                 .db_instance_identifier(id)
                 .set_force_failover(failover.then_some(true));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+}
+
+impl Writer {
+    /// Stops an instance.
+    pub async fn stop_db_instance(&self, region: &str, id: &str) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "rds:StopDBInstance";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.rds.stop_db_instance().db_instance_identifier(id);
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Starts an instance that is stopped.
+    pub async fn start_db_instance(&self, region: &str, id: &str) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "rds:StartDBInstance";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.rds.start_db_instance().db_instance_identifier(id);
             clients.gate.call(ACTION, request.send()).await.map(|_| ())
         })
         .await

@@ -1,6 +1,11 @@
 //! Route 53: which health checks decide about a record, and what their checkers say.
 
-use super::{AwsError, Reader};
+use aws_sdk_route53::types::{
+    AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType, TagResourceType,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{AwsError, Called, Reader, Tags, Writer};
 
 /// A health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -9,6 +14,33 @@ pub struct HealthCheck {
     pub id: String,
     /// What it checks, readable.
     pub endpoint: String,
+    /// Whether its verdict is turned over.
+    pub inverted: bool,
+    /// HealthCheckVersion; each change raises it.
+    pub version: i64,
+}
+
+/// A record set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordSet {
+    /// Name.
+    pub name: String,
+    /// `A`, `AAAA`, `CNAME`, …
+    pub record_type: String,
+    /// SetIdentifier; none without a routing policy.
+    pub set_identifier: Option<String>,
+    /// Weight; none where it is not weighted.
+    pub weight: Option<i64>,
+    /// Region of latency routing.
+    pub region: Option<String>,
+    /// Seconds; none for an alias.
+    pub ttl: Option<i64>,
+    /// Values; none for an alias.
+    pub values: Vec<String>,
+    /// DNS name, hosted zone and EvaluateTargetHealth of an alias.
+    pub alias: Option<(String, String, bool)>,
+    /// Health check that decides about it.
+    pub health_check: Option<String>,
 }
 
 /// What the checkers of one health check say.
@@ -31,6 +63,15 @@ impl HealthCheckView {
 impl Reader {
     /// Ids of the health checks on the record sets of a name.
     pub async fn record_health_checks(&self, hosted_zone: &str, record: &str) -> Result<Vec<String>, AwsError> {
+        let sets = self.record_sets(hosted_zone, record).await?;
+        let mut ids: Vec<String> = sets.into_iter().filter_map(|set| set.health_check).collect();
+        ids.sort();
+        ids.dedup();
+        Ok(ids)
+    }
+
+    /// The record sets of a name, its first 300.
+    pub async fn record_sets(&self, hosted_zone: &str, record: &str) -> Result<Vec<RecordSet>, AwsError> {
         const ACTION: &str = "route53:ListResourceRecordSets";
         let request = self
             .shared
@@ -40,15 +81,28 @@ impl Reader {
             .start_record_name(record);
         let answer = self.global().call(ACTION, request.send()).await?;
         let wanted = record.trim_end_matches('.');
-        let mut ids: Vec<String> = answer
-            .resource_record_sets
-            .into_iter()
+        let sets = answer.resource_record_sets.into_iter();
+        Ok(sets
             .filter(|set| set.name.trim_end_matches('.').eq_ignore_ascii_case(wanted))
-            .filter_map(|set| set.health_check_id)
-            .collect();
-        ids.sort();
-        ids.dedup();
-        Ok(ids)
+            .map(RecordSet::of_sdk)
+            .collect())
+    }
+
+    /// Tags of a `healthcheck` or a `hostedzone`.
+    pub async fn route53_tags(&self, kind: &str, id: &str) -> Result<Tags, AwsError> {
+        const ACTION: &str = "route53:ListTagsForResource";
+        let request = self
+            .shared
+            .route53
+            .list_tags_for_resource()
+            .resource_type(TagResourceType::from(kind))
+            .resource_id(id);
+        let answer = self.global().call(ACTION, request.send()).await?;
+        let tags = answer.resource_tag_set.and_then(|set| set.tags).unwrap_or_default();
+        let pairs = tags.into_iter();
+        Ok(pairs
+            .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
+            .collect())
     }
 
     /// What a health check looks at.
@@ -56,9 +110,14 @@ impl Reader {
         const ACTION: &str = "route53:GetHealthCheck";
         let request = self.shared.route53.get_health_check().health_check_id(id);
         let answer = self.global().call(ACTION, request.send()).await?;
-        let endpoint = answer
-            .health_check
-            .and_then(|check| check.health_check_config)
+        let check = answer.health_check;
+        let version = check
+            .as_ref()
+            .map(|check| check.health_check_version)
+            .unwrap_or_default();
+        let config = check.and_then(|check| check.health_check_config);
+        let inverted = config.as_ref().and_then(|config| config.inverted).unwrap_or_default();
+        let endpoint = config
             .map(|config| {
                 let host = config
                     .fully_qualified_domain_name
@@ -71,6 +130,8 @@ impl Reader {
         Ok(HealthCheck {
             id: id.to_owned(),
             endpoint,
+            inverted,
+            version,
         })
     }
 
@@ -89,6 +150,98 @@ impl Reader {
             healthy: u32::try_from(healthy.count()).unwrap_or(u32::MAX),
             checkers: u32::try_from(observations.len()).unwrap_or(u32::MAX),
         })
+    }
+}
+
+impl Writer {
+    /// Turns a health check's verdict over, or back; refused where its version is another one by now.
+    pub async fn set_inverted(&self, id: &str, inverted: bool, version: i64) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "route53:UpdateHealthCheck";
+        let reader = self.reader();
+        self.persist(async || {
+            let request = reader
+                .shared
+                .route53
+                .update_health_check()
+                .health_check_id(id)
+                .inverted(inverted)
+                .health_check_version(version);
+            reader.global().call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Writes a record set as given, whatever it was.
+    pub async fn upsert_record_set(&self, hosted_zone: &str, set: &RecordSet) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "route53:ChangeResourceRecordSets";
+        let reader = self.reader();
+        let missing = |_| AwsError::incomplete(ACTION, "global", "member that a record set needs");
+        let set = set.to_sdk().map_err(missing)?;
+        let change = Change::builder()
+            .action(ChangeAction::Upsert)
+            .resource_record_set(set)
+            .build()
+            .map_err(missing)?;
+        let batch = ChangeBatch::builder().changes(change).build().map_err(missing)?;
+        self.persist(async || {
+            let request = reader
+                .shared
+                .route53
+                .change_resource_record_sets()
+                .hosted_zone_id(hosted_zone)
+                .change_batch(batch.clone());
+            reader.global().call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+}
+
+impl RecordSet {
+    fn of_sdk(set: ResourceRecordSet) -> Self {
+        Self {
+            name: set.name,
+            record_type: set.r#type.as_str().to_owned(),
+            set_identifier: set.set_identifier,
+            weight: set.weight,
+            region: set.region.map(|region| region.as_str().to_owned()),
+            ttl: set.ttl,
+            values: set
+                .resource_records
+                .unwrap_or_default()
+                .into_iter()
+                .map(|record| record.value)
+                .collect(),
+            alias: set
+                .alias_target
+                .map(|alias| (alias.dns_name, alias.hosted_zone_id, alias.evaluate_target_health)),
+            health_check: set.health_check_id,
+        }
+    }
+
+    /// As the API takes it; of the routing policies only the weighted one, which is what is ever written back.
+    fn to_sdk(&self) -> Result<ResourceRecordSet, aws_sdk_route53::error::BuildError> {
+        let alias = self.alias.as_ref().map(|(name, zone, evaluate)| {
+            AliasTarget::builder()
+                .dns_name(name)
+                .hosted_zone_id(zone)
+                .evaluate_target_health(*evaluate)
+                .build()
+        });
+        let values = self
+            .values
+            .iter()
+            .map(|value| ResourceRecord::builder().value(value).build());
+        let values: Vec<ResourceRecord> = values.collect::<Result<_, _>>()?;
+        ResourceRecordSet::builder()
+            .name(&self.name)
+            .r#type(RrType::from(self.record_type.as_str()))
+            .set_set_identifier(self.set_identifier.clone())
+            .set_weight(self.weight)
+            .set_ttl(self.ttl)
+            .set_resource_records((!values.is_empty()).then_some(values))
+            .set_alias_target(alias.transpose()?)
+            .set_health_check_id(self.health_check.clone())
+            .build()
     }
 }
 

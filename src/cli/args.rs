@@ -37,6 +37,8 @@ pub(super) enum Command {
     Lab(LabArguments),
     /// Steer a run that goes on: pause, resume, scale, hold, skip to the next stage, mark an event
     Control(ControlArguments),
+    /// List the faults, or explain one
+    Faults(FaultsArguments),
     /// Render a saved run again
     Report(ReportArguments),
     /// Undo what a dead run left in the world
@@ -253,4 +255,11 @@ pub(super) struct ReportArguments {
 pub(super) struct RevertArguments {
     /// The directory of the run
     pub(super) run_dir: PathBuf,
+}
+
+/// `tenfold faults`.
+#[derive(Debug, Args)]
+pub(super) struct FaultsArguments {
+    /// The one to explain, e.g. rds.failover
+    pub(super) name: Option<String>,
 }

@@ -23,7 +23,7 @@ use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
 use crate::recording::Ended;
 use crate::report::{self, LoadSummary};
 use crate::run::control::{self, Control};
-use crate::run::director::{self, Setup};
+use crate::run::director::{self, Keep, Setup};
 use crate::units::Pace;
 
 /// Users when neither they nor a rate are given.
@@ -55,6 +55,8 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
         interrupts: interrupts(None).context("cannot listen for signals")?,
         orders,
         progress,
+        // The interval log is written from the seconds.
+        keep: if hlog.is_some() { Keep::Seconds } else { Keep::Totals },
     };
     let (recording, _) = director::run(setup).await.map_err(Failure::usage)?;
     drop((keys, listening));

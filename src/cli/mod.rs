@@ -3,6 +3,7 @@
 mod args;
 mod control;
 mod exit;
+mod faults;
 mod lab;
 mod lab_child;
 mod limits;
@@ -54,6 +55,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Plan(arguments) => runtime(1)?.block_on(plan::plan(arguments)),
         Command::Validate(arguments) => profile::validate(&arguments),
         Command::Lab(arguments) => runtime(2)?.block_on(lab::lab(arguments)),
+        Command::Faults(arguments) => faults::faults(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Control(arguments) => control::control(&arguments),
         Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),

@@ -18,7 +18,7 @@ use crate::judge::judge;
 use crate::plan::Plan;
 use crate::run::chaos::RevertSummary;
 use crate::run::control::{self, Control};
-use crate::run::director::{self, RunError, Setup};
+use crate::run::director::{self, Keep, RunError, Setup};
 
 /// Runs a profile.
 pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
@@ -52,6 +52,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         interrupts,
         orders,
         progress,
+        keep: Keep::Seconds,
     };
     let (recording, reverts) = director::run(setup).await.map_err(not_started)?;
     drop((keys, listening));

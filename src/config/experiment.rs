@@ -1,7 +1,9 @@
 //! An experiment: a hypothesis, faults on the time axis, stop conditions, objectives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::catalogue::{self, CATALOGUE, Entry, Fault, PROCESS_NAMES};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::nearest::suggest;
@@ -34,31 +36,17 @@ pub struct Experiment {
 #[derive(Clone, Debug)]
 pub struct FaultEntry {
     /// Which.
-    pub kind: FaultKind,
+    pub fault: Fault,
     /// The role it hits.
     pub role: Spanned<String>,
     /// The Region; the first when none.
     pub region: Option<Spanned<String>>,
     /// When.
     pub at: Spanned<At>,
-    /// Where its share is written, if it takes one.
-    pub share_place: Option<Place>,
+    /// Where a parameter is written, by its key.
+    pub parameters: BTreeMap<&'static str, Place>,
     /// Until its revert; none for irreversible ones.
     pub lasts: Option<Duration>,
-}
-
-/// The faults that exist, with their parameters.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum FaultKind {
-    /// `ec2.terminate`.
-    Ec2Terminate {
-        /// Share of the group, 0 to 1.
-        share: f64,
-    },
-    /// `rds.failover`.
-    RdsFailover,
-    /// `network.deny_region`.
-    NetworkDenyRegion,
 }
 
 /// A point on the time axis.
@@ -89,12 +77,8 @@ pub struct Stop {
     pub lasts: Duration,
 }
 
-/// Name, whether it can be reverted, whether it takes a share.
-const CATALOGUE: [(&str, bool, bool); 3] = [
-    ("ec2.terminate", false, true),
-    ("rds.failover", false, false),
-    ("network.deny_region", true, false),
-];
+/// Every key that is a parameter of some fault.
+const PARAMETERS: [&str; 3] = ["share", "processes", "az"];
 
 /// Reads what stands in an experiment's tree.
 pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Option<Experiment> {
@@ -150,14 +134,10 @@ fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
         .require("role", "web", sink)
         .and_then(|node| decode::spanned(node, sink));
     let region = fields.take("region").and_then(|node| decode::spanned(node, sink));
-    let share_node = fields.take("share");
-    let share = share_node.and_then(|node| {
-        let share = decode::share(node, sink)?;
-        if share <= 0.0 {
-            sink.push(Mistake::at(&node.place, "a share of 0% breaks nothing"));
-        }
-        Some(share)
-    });
+    let given: BTreeMap<&'static str, &Node> = PARAMETERS
+        .into_iter()
+        .filter_map(|key| Some((key, fields.take(key)?)))
+        .collect();
     let at = fields.require("at", "hold + 4m", sink).and_then(|node| at(node, sink));
     let lasts_node = fields.take("lasts");
     let lasts = lasts_node.and_then(|node| decode::duration(node, sink));
@@ -168,46 +148,109 @@ fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
     fields.finish(sink);
 
     let (kind_node, kind_name) = kind_node.zip(kind_name)?;
-    let Some((_, reversible, takes_share)) = CATALOGUE.iter().find(|(known, ..)| *known == kind_name) else {
-        let hint = suggest(&kind_name, CATALOGUE.iter().map(|(known, ..)| *known));
+    let Some(entry) = catalogue::entry(&kind_name) else {
+        let hint = suggest(&kind_name, CATALOGUE.iter().map(|entry| entry.name));
         sink.push(Mistake::at(&kind_node.place, format!("unknown fault {kind_name:?}")).hint(hint));
         return None;
     };
-    if *reversible && lasts_node.is_none() {
+    if entry.reversible && lasts_node.is_none() {
         let message = format!("{kind_name} is reverted, but `lasts` does not say when");
         sink.push(Mistake::at(&kind_node.place, message).hint("add `lasts: 5m`"));
     }
-    if let (true, Some(place)) = (*reversible && irreversible, irreversible_node.map(|node| &node.place)) {
+    if let (true, Some(place)) = (
+        entry.reversible && irreversible,
+        irreversible_node.map(|node| &node.place),
+    ) {
         sink.push(Mistake::at(place, format!("{kind_name} can be reverted")).hint("remove `irreversible`"));
     }
-    if !*reversible && !irreversible {
+    if !entry.reversible && !irreversible {
         let message = format!("{kind_name} cannot be undone, and the experiment does not say that it knows");
         sink.push(Mistake::at(&kind_node.place, message).hint("add `irreversible: true`"));
     }
-    if let (false, Some(node)) = (*reversible, lasts_node) {
+    if let (false, Some(node)) = (entry.reversible, lasts_node) {
         let hint = "remove `lasts`; how long it is felt is what the run measures";
         sink.push(Mistake::at(&node.place, format!("{kind_name} cannot be undone, so it has no end")).hint(hint));
     }
-    if *takes_share && share_node.is_none() {
-        let message = format!("{kind_name} does not say how many instances");
-        sink.push(Mistake::at(&kind_node.place, message).hint("add `share: 34%`"));
-    }
-    if let (false, Some(node)) = (*takes_share, share_node) {
-        sink.push(Mistake::at(&node.place, format!("{kind_name} takes no share")).hint("remove `share`"));
-    }
-    let kind = match kind_name.as_str() {
-        "ec2.terminate" => FaultKind::Ec2Terminate { share: share? },
-        "rds.failover" => FaultKind::RdsFailover,
-        _ => FaultKind::NetworkDenyRegion,
-    };
+    let fault = parameters(entry, kind_node, &given, sink)?;
     Some(FaultEntry {
-        kind,
+        fault,
         role: role?,
         region,
         at: at?,
-        share_place: share_node.map(|node| node.place.clone()),
+        parameters: given.iter().map(|(key, node)| (*key, node.place.clone())).collect(),
         lasts,
     })
+}
+
+/// The fault with what is given for it; what it lacks or does not take is a mistake.
+fn parameters(
+    entry: &Entry,
+    kind_node: &Node,
+    given: &BTreeMap<&'static str, &Node>,
+    sink: &mut Sink,
+) -> Option<Fault> {
+    let name = entry.name;
+    for (key, node) in given {
+        if !entry.parameters.iter().any(|parameter| parameter.key == *key) {
+            let message = format!("{name} takes no `{key}`");
+            sink.push(Mistake::at(&node.place, message).hint(format!("remove `{key}`")));
+        }
+    }
+    for parameter in entry.parameters {
+        if !given.contains_key(parameter.key) {
+            let message = format!("{name} does not say {}", parameter.says);
+            let hint = format!("add `{}: {}`", parameter.key, parameter.form);
+            sink.push(Mistake::at(&kind_node.place, message).hint(hint));
+        }
+    }
+    let share = given.get("share").and_then(|node| share(node, sink));
+    let processes = given.get("processes").and_then(|node| processes(node, sink));
+    let az = given.get("az").and_then(|node| decode::text(node, sink));
+    Some(match name {
+        "ec2.stop" => Fault::Ec2Stop { share: share? },
+        "ec2.terminate" => Fault::Ec2Terminate { share: share? },
+        "ec2.reboot" => Fault::Ec2Reboot { share: share? },
+        "autoscaling.suspend" => Fault::AutoScalingSuspend { processes: processes? },
+        "autoscaling.set_unhealthy" => Fault::AutoScalingSetUnhealthy { share: share? },
+        "elb.deregister" => Fault::ElbDeregister { share: share? },
+        "elb.break_health_check" => Fault::ElbBreakHealthCheck,
+        "network.deny_az" => Fault::NetworkDenyAz { az: az? },
+        "network.deny_region" => Fault::NetworkDenyRegion,
+        "rds.failover" => Fault::RdsFailover,
+        "rds.reboot" => Fault::RdsReboot,
+        "rds.stop" => Fault::RdsStop,
+        "route53.invert_health_check" => Fault::Route53InvertHealthCheck,
+        "route53.zero_weight" => Fault::Route53ZeroWeight,
+        other => unreachable!("{other} is in the catalogue and a test reads each of its faults"),
+    })
+}
+
+fn share(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let share = decode::share(node, sink)?;
+    if share <= 0.0 {
+        sink.push(Mistake::at(&node.place, "a share of 0% breaks nothing"));
+    }
+    Some(share)
+}
+
+fn processes(node: &Node, sink: &mut Sink) -> Option<Vec<String>> {
+    let items = decode::list(node, "processes", sink);
+    if items.is_empty() {
+        sink.push(Mistake::at(&node.place, "no process is suspended").hint("write `processes: [Launch]`"));
+        return None;
+    }
+    let mut names = Vec::new();
+    for item in items {
+        let name = decode::text(item, sink)?;
+        if !PROCESS_NAMES.contains(&name.as_str()) {
+            let message = format!("{name:?} is no process of Auto Scaling");
+            sink.push(Mistake::at(&item.place, message).hint(suggest(&name, PROCESS_NAMES)));
+        } else if names.contains(&name) {
+            sink.push(Mistake::at(&item.place, format!("{name} stands here twice")));
+        }
+        names.push(name);
+    }
+    Some(names)
 }
 
 fn at(node: &Node, sink: &mut Sink) -> Option<Spanned<At>> {
@@ -264,6 +307,7 @@ fn stops(node: &Node, sink: &mut Sink) -> Vec<Stop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::source::Source;
 
     #[test]
     fn points_in_time_are_read() {
@@ -294,11 +338,31 @@ mod tests {
 
     #[test]
     fn the_readme_names_every_fault() {
-        for (name, ..) in CATALOGUE {
-            assert!(
-                include_str!("../../README.md").contains(&format!("| `{name}` |")),
-                "{name}"
-            );
+        for entry in CATALOGUE {
+            let row = format!("| `{}` |", entry.name);
+            assert!(include_str!("../../README.md").contains(&row), "{row}");
+        }
+    }
+
+    #[test]
+    fn every_fault_of_the_catalogue_is_read_as_itself() {
+        for entry in CATALOGUE {
+            let given: String = entry
+                .parameters
+                .iter()
+                .map(|parameter| format!(", {}: {}", parameter.key, parameter.form))
+                .collect();
+            let end = if entry.reversible {
+                "lasts: 5m"
+            } else {
+                "irreversible: true"
+            };
+            let text = format!("{{ fault: {}, role: r, at: hold{given}, {end} }}", entry.name);
+            let mut sink = Sink::default();
+            let node = crate::config::node::parse(&Source::new("t.yaml", &text), &text, 0, &mut sink).expect("YAML");
+            let read = fault(&node, &mut sink);
+            let read = sink.finish(read).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+            assert_eq!(read.fault.entry().name, entry.name);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod auth;
 pub mod body;
+pub mod catalogue;
 pub mod checks;
 pub mod classes;
 pub mod client;
@@ -48,7 +49,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use error::{ConfigErrors, Mistake};
-pub use experiment::{At, Experiment, FaultEntry, FaultKind, Stop};
+pub use experiment::{At, Experiment, FaultEntry, Stop};
 pub use files::{FILE_MAX, Files};
 pub use journey::{Journey, Step};
 pub use load::{Config, Reference, References, Sources, load, references};

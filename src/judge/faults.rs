@@ -24,8 +24,8 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
             found.lost_writes = losses.known();
             found.unread_writes = losses.unread;
         }
-        match fault.plan.fault {
-            Fault::Ec2Terminate { .. } => {
+        match &fault.plan.fault {
+            costly if costly.costs_instances() => {
                 found.self_heal = group::self_heal(timeline, fault).reached();
                 found.late_errors = group::late_errors(timeline, fault, None).ok().map(|(count, _)| count);
             }
@@ -39,6 +39,7 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
                     found.region_answered = reach.answered.map(|at| timeline.cloud(at - injected));
                 }
             }
+            _ => {}
         }
         found.parts = parts(timeline, fault, found);
     }
@@ -151,7 +152,8 @@ fn parts(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, found: &FaultFindings)
             None,
             routing::answered_elsewhere(timeline, fault),
         ),
-        Fault::Ec2Terminate { .. } => (group::left_target_group(timeline, fault), None, None),
+        costly if costly.costs_instances() => (group::left_target_group(timeline, fault), None, None),
+        _ => (None, None, None),
     };
     let mut last = injected;
     let mut part = |at: Option<f64>| {

@@ -153,7 +153,6 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
     };
     let any = |_: &Fault| true;
     let region = |fault: &Fault| *fault == Fault::NetworkDenyRegion;
-    let terminate = |fault: &Fault| matches!(fault, Fault::Ec2Terminate { .. });
     match objective.measure {
         Measure::Latency | Measure::ServiceTime | Measure::Errors | Measure::Throughput | Measure::Share => {
             traffic::measure(timeline, objective, &timeline.slices(&objective.scope), &steps)
@@ -177,19 +176,20 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
             redundancy::redundancy(timeline, fault)
         }),
         Measure::ScaleOut => scaling::scale_out(timeline, objective, decisions),
-        Measure::SelfHeal => each(terminate, &|fault| group::self_heal(timeline, fault)),
+        Measure::SelfHeal => each(Fault::costs_instances, &|fault| group::self_heal(timeline, fault)),
         Measure::LateErrors => {
             let named = objective
                 .subject
                 .as_deref()
                 .filter(|subject| is_step(timeline, subject));
-            each(
-                terminate,
-                &|fault| match group::late_errors(timeline, fault, named.map(|_| steps.as_slice())) {
-                    Ok((count, why)) => Finding::Reached(Value::Count(count), why),
-                    Err(finding) => finding,
-                },
-            )
+            each(Fault::costs_instances, &|fault| match group::late_errors(
+                timeline,
+                fault,
+                named.map(|_| steps.as_slice()),
+            ) {
+                Ok((count, why)) => Finding::Reached(Value::Count(count), why),
+                Err(finding) => finding,
+            })
         }
         Measure::Shift => each(region, &|fault| routing::shift(timeline, fault)),
         Measure::FailBack => each(region, &|fault| routing::fail_back(timeline, fault)),

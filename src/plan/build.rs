@@ -1,13 +1,13 @@
 //! Config against a target: resolves times, names and API calls. Decides nothing at random.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::feed::{self, FedLoads};
 use super::oauth2;
 use super::{
-    Allow, Body, ClassPlan, ClientPlan, DEFLATE_OFFER, ExperimentPlan, Fault, FaultPlan, FeederPlan, HonestyPlan,
+    Allow, Body, ClassPlan, ClientPlan, DEFLATE_OFFER, ExperimentPlan, Fault, FaultPlan, FeederPlan, Hits, HonestyPlan,
     Inventory, JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role,
     ServicesPlan, SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template, WebSocketStep,
 };
@@ -18,7 +18,7 @@ use crate::config::protobuf::Services;
 use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
 use crate::config::{
-    Client, Config, ConfigErrors, Experiment, FaultEntry, FaultKind, Mistake, RoleEntry, Spanned, Step, TargetFile,
+    Client, Config, ConfigErrors, Experiment, FaultEntry, Mistake, RoleEntry, Spanned, Step, TargetFile,
 };
 use crate::units::Pace;
 
@@ -343,12 +343,8 @@ fn experiment(
             .zip(region(entry, target, mistakes))
             .zip(at);
         let Some(((role, region), at)) = resolved else { continue };
-        let fault = match entry.kind {
-            FaultKind::Ec2Terminate { share } => Fault::Ec2Terminate { share },
-            FaultKind::RdsFailover => Fault::RdsFailover,
-            FaultKind::NetworkDenyRegion => Fault::NetworkDenyRegion,
-        };
-        allowed(entry, &fault, target, mistakes);
+        let fault = entry.fault.clone();
+        allowed(entry, &region, target, mistakes);
         let effect = resolve::effect(&fault, role, &region, &target.inventory);
         let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
         let end = revert_at.unwrap_or(at);
@@ -364,7 +360,7 @@ fn experiment(
             mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
         }
         faults.push(FaultPlan {
-            fidelity: resolve::fidelity(&fault).to_owned(),
+            fidelity: fault.entry().fidelity.to_owned(),
             fault,
             role: entry.role.value.clone(),
             region,
@@ -406,20 +402,17 @@ fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mista
         mistakes.push(Mistake::at(&entry.role.place, format!("unknown role {name:?}")).hint(hint));
         return None;
     };
-    let (fits, wanted) = match entry.kind {
-        FaultKind::Ec2Terminate { .. } => (matches!(role, Role::AutoScalingGroup(_)), "an Auto Scaling group"),
-        FaultKind::RdsFailover => (matches!(role, Role::DbInstance(_)), "an RDS instance"),
-        FaultKind::NetworkDenyRegion => (true, ""),
+    let hits = entry.fault.entry().hits;
+    let fits = match hits {
+        Hits::Group => matches!(role, Role::AutoScalingGroup(_)),
+        Hits::Database => matches!(role, Role::DbInstance(_)),
+        Hits::Dns => matches!(role, Role::Dns { .. }),
+        Hits::Network => true,
     };
     if !fits {
         let hint = "name another role, or another fault";
-        mistakes.push(
-            Mistake::at(
-                &entry.role.place,
-                format!("the fault needs {wanted}, and {name:?} is none"),
-            )
-            .hint(hint),
-        );
+        let message = format!("the fault needs {}, and {name:?} is none", hits.in_words());
+        mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         return None;
     }
     Some(role)
@@ -447,30 +440,53 @@ fn regions_hint(regions: &[String]) -> String {
 }
 
 /// What the guards would refuse at the instant of the fault, said before anything starts.
-fn allowed(entry: &FaultEntry, fault: &Fault, target: &TargetPlan, mistakes: &mut Vec<Mistake>) {
+fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut Vec<Mistake>) {
     let Some(allow) = &target.allow else {
         let hint = "add `allow: { tag: { chaos: allowed }, share: 34% }` to the target, once its owner agrees";
         let message = format!("the target {:?} allows nothing to be touched", target.name);
         mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         return;
     };
-    match fault {
-        Fault::Ec2Terminate { share } if *share > allow.share + SHARE_SLACK => {
-            let message = format!(
-                "a share of {} is more than the {} that the target allows",
-                percent(*share),
-                percent(allow.share)
-            );
-            let hint = "lower the fault's `share`, or raise `allow.share` of the target";
-            let place = entry.share_place.as_ref().unwrap_or(&entry.role.place);
-            mistakes.push(Mistake::at(place, message).hint(hint));
-        }
+    let place = |key: &str| entry.parameters.get(key).unwrap_or(&entry.role.place);
+    match &entry.fault {
         Fault::NetworkDenyRegion if target.regions.len() < 2 => {
             let hint = "a Region is cut off only where another one stays; use a target with two";
             let message = format!("the target {:?} has no other Region", target.name);
             mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         }
-        _ => {}
+        Fault::NetworkDenyAz { az } => {
+            let found = target.inventory.regions.get(region);
+            let zones: BTreeSet<&str> = found
+                .iter()
+                .flat_map(|found| &found.subnets)
+                .map(|subnet| subnet.az.as_str())
+                .collect();
+            // Nothing is known of them before the target is reached.
+            if zones.is_empty() {
+                return;
+            }
+            let known = zones.iter().copied().collect::<Vec<_>>().join(", ");
+            if !zones.contains(az.as_str()) {
+                let message = format!("{region} has no subnet of the target in {az:?}");
+                mistakes.push(Mistake::at(place("az"), message).hint(format!("AZs of the target there: {known}")));
+            } else if zones.len() < 2 {
+                let message = format!("{az} is the only AZ of the target in {region}");
+                let hint = "an AZ is cut off only where another one stays";
+                mistakes.push(Mistake::at(place("az"), message).hint(hint));
+            }
+        }
+        fault => {
+            let Some(share) = fault.share().filter(|share| *share > allow.share + SHARE_SLACK) else {
+                return;
+            };
+            let message = format!(
+                "a share of {} is more than the {} that the target allows",
+                percent(share),
+                percent(allow.share)
+            );
+            let hint = "lower the fault's `share`, or raise `allow.share` of the target";
+            mistakes.push(Mistake::at(place("share"), message).hint(hint));
+        }
     }
 }
 

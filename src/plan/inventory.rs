@@ -27,6 +27,9 @@ pub struct InventoryRegion {
     pub edge: Vec<IpAddr>,
     /// DNS names of the Region's load balancers.
     pub load_balancers: Vec<String>,
+    /// Records of the target's names that lead to the Region's load balancers.
+    #[serde(default)]
+    pub records: Vec<InventoryRecord>,
 }
 
 /// An Auto Scaling group.
@@ -91,4 +94,30 @@ pub struct InventorySubnet {
     pub network_acl: String,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// A record set that sends users to a Region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryRecord {
+    /// Hosted zone.
+    pub hosted_zone: String,
+    /// Name.
+    pub name: String,
+    /// `A`, `AAAA` or `CNAME`.
+    pub record_type: String,
+    /// SetIdentifier; none for a record without a routing policy.
+    pub set_identifier: Option<String>,
+    /// Weight; none where it is not weighted.
+    pub weight: Option<i64>,
+    /// Health check that decides about it.
+    pub health_check: Option<String>,
+}
+
+impl InventoryRecord {
+    /// Whether it is of this name, with or without the final dot.
+    #[must_use]
+    pub fn is_named(&self, name: &str) -> bool {
+        let bare = |name: &str| name.trim_end_matches('.').to_ascii_lowercase();
+        bare(&self.name) == bare(name)
+    }
 }

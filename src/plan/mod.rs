@@ -26,6 +26,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use crate::config::body::Encoding;
+pub use crate::config::catalogue::{self, CATALOGUE, Fault, Hits};
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::compression::{Coding, DEFLATE_OFFER};
 pub use crate::config::connections::{ConnectionUse, Connections};
@@ -47,7 +48,7 @@ pub use capacity::{Addresses, Capacity, Limits, capacity};
 pub use client::{CONNECTION_FIELDS, ClassPlan, ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
 pub use inventory::{
-    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet,
+    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRecord, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
@@ -295,36 +296,6 @@ pub struct FaultPlan {
     pub resources: Vec<String>,
     /// What it does not reproduce.
     pub fidelity: String,
-}
-
-/// The fault catalogue.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "name")]
-pub enum Fault {
-    /// `ec2.terminate`: EC2 TerminateInstances on a share of a group's instances.
-    #[serde(rename = "ec2.terminate")]
-    Ec2Terminate {
-        /// Share of the group's in-service instances, 0 to 1, rounded to the nearest and at least one.
-        share: f64,
-    },
-    /// `rds.failover`: RDS RebootDBInstance with ForceFailover.
-    #[serde(rename = "rds.failover")]
-    RdsFailover,
-    /// `network.deny_region`: replaces the network ACL of every subnet of the Region with one that denies all.
-    #[serde(rename = "network.deny_region")]
-    NetworkDenyRegion,
-}
-
-impl Fault {
-    /// Its name in the catalogue.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Fault::Ec2Terminate { .. } => "ec2.terminate",
-            Fault::RdsFailover => "rds.failover",
-            Fault::NetworkDenyRegion => "network.deny_region",
-        }
-    }
 }
 
 /// One API call of the plan.

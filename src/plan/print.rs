@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{
-    ClassPlan, Fault, FaultPlan, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
+    ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
     TokenUse,
 };
 use crate::units::{format_count, format_duration};
@@ -270,23 +270,25 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
     }
     let listed = fault.resources.join(", ");
     let region = inventory.regions.get(&fault.region);
-    match (&fault.fault, roles.get(&fault.role)) {
-        (Fault::Ec2Terminate { .. }, Some(Role::AutoScalingGroup(name))) => {
+    let count = fault.resources.len();
+    match (fault.fault.entry().hits, roles.get(&fault.role)) {
+        (Hits::Group, Some(Role::AutoScalingGroup(name))) if fault.fault.share().is_some() => {
             let group = region.and_then(|region| region.groups.get(name));
             let total = group.map_or(0, |group| {
                 group.instances.iter().filter(|instance| instance.in_service).count()
             });
-            format!(
-                "{} of {total} instances now ({listed}); chosen again when injected",
-                fault.resources.len()
-            )
+            format!("{count} of {total} instances now ({listed}); chosen again when injected")
         }
-        (Fault::RdsFailover, _) => format!("{listed}, and every write to it until the standby has taken over"),
-        _ => format!(
-            "every resource in {} subnets of {} ({listed})",
-            fault.resources.len(),
-            fault.region
-        ),
+        (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingSuspend { .. }) => {
+            format!("the group {listed}, which goes on with what it has")
+        }
+        (Hits::Group, _) => format!("every target of {listed}"),
+        (Hits::Database, _) if fault.fault == Fault::RdsFailover => {
+            format!("{listed}, and every write to it until the standby has taken over")
+        }
+        (Hits::Database, _) => format!("{listed}, and everything that reads or writes it until it is back"),
+        (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
+        (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),
     }
 }
 
@@ -315,25 +317,25 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Role::Dns { .. } => reads.extend(READS_DNS),
         }
     }
-    let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-    let mut writes: BTreeSet<&str> = faults
-        .flat_map(|fault| fault.calls.iter().chain(&fault.reverts))
-        .map(|call| call.action.as_str())
-        .collect();
-    // The new ACL carries tags, and tagging while creating needs its own permission.
-    if writes.contains("ec2:CreateNetworkAcl") {
-        writes.insert("ec2:CreateTags");
-    }
-    writeln!(out, "\nIAM actions to observe")?;
-    for action in reads {
-        writeln!(out, "  {action}")?;
-    }
-    writeln!(out, "IAM actions to inject and revert")?;
-    for action in &writes {
-        writeln!(out, "  {action}")?;
-    }
-    if writes.is_empty() {
-        writeln!(out, "  none")?;
+    let entries = || {
+        let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+        faults.map(|fault| fault.fault.entry())
+    };
+    reads.extend(entries().flat_map(|entry| entry.reads));
+    let inject: BTreeSet<&str> = entries().flat_map(|entry| entry.inject).copied().collect();
+    let revert: BTreeSet<&str> = entries().flat_map(|entry| entry.revert).copied().collect();
+    for (what, actions) in [("observe", reads), ("inject", inject), ("revert", revert)] {
+        writeln!(
+            out,
+            "{}IAM actions to {what}",
+            if what == "observe" { "\n" } else { "" }
+        )?;
+        for action in &actions {
+            writeln!(out, "  {action}")?;
+        }
+        if actions.is_empty() {
+            writeln!(out, "  none")?;
+        }
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ use crate::run::load::{self, Load, LoadEnd, LoadError};
 use crate::run::notes::note;
 use crate::run::oauth2::{Keeping, TokenError, Tokens};
 use crate::run::observe::{self, Access, Observe, ObserveEnd};
+pub use crate::run::recorded::Keep;
 use crate::run::recorded::Recorded;
 use crate::run::slices::SliceBuffer;
 use crate::run::stop::{StopWatch, error_share, latency};
@@ -45,6 +46,8 @@ pub struct Setup {
     pub orders: Orders,
     /// Told about each second.
     pub progress: Box<dyn FnMut(&Progress) + Send>,
+    /// How much of the past is kept.
+    pub keep: Keep,
 }
 
 /// Why a run ends before its schedule, told from outside.
@@ -110,6 +113,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         mut interrupts,
         orders,
         progress,
+        keep,
     } = setup;
     let tokens = tokio::select! {
         tokens = Tokens::obtain(&plan) => tokens?,
@@ -160,7 +164,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let director = Director {
         access,
         keeping: tokens.keep(run_clock, &events_tx),
-        recorded: Recorded::default(),
+        recorded: Recorded::new(keep),
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
         stage: (0, false),
@@ -429,7 +433,7 @@ impl Director {
                 stopped = true;
             }
             self.tell_progress(&slice);
-            self.recorded.slices.push(slice);
+            self.recorded.second(slice);
         }
         stopped
     }
@@ -494,9 +498,12 @@ impl Director {
             ("shards".to_owned(), load_end.shards_lost as u64),
         ]);
         for second in load_end.rest {
-            self.recorded.slices.extend(self.slices.push(second));
+            let whole = self.slices.push(second);
+            whole.into_iter().for_each(|slice| self.recorded.second(slice));
         }
-        self.recorded.slices.extend(self.slices.finish());
+        for slice in self.slices.finish() {
+            self.recorded.second(slice);
+        }
         let ended = if reverts.failed.is_empty() {
             ended
         } else {

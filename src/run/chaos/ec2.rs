@@ -1,30 +1,45 @@
-//! `ec2.terminate`: a share of a group's in-service instances, chosen when it happens, by the run's seed.
+//! `ec2.stop`, `ec2.terminate` and `ec2.reboot`: a share of a group's in-service instances, chosen when it happens, by
+//! the run's seed. Faults that hit instances in another way choose them here too.
 
 use super::ChaosError;
-use super::cloud::Cloud;
 use super::guard;
-use super::journal::Before;
+use super::injection::{Context, Pass};
 use super::runner::Hand;
-use crate::plan::{Allow, Role};
+use crate::aws::{AwsError, ErrorKind, Group, Instance};
+use crate::plan::Role;
 
-/// Chooses the victims.
-pub(super) async fn prepare<C: Cloud>(
-    hand: &Hand<'_, C>,
-    role: Option<&Role>,
-    share: f64,
-    allow: Option<&Allow>,
-    seed: u64,
-) -> Result<Before, ChaosError> {
-    let Some(Role::AutoScalingGroup(name)) = role else {
+/// The group that a role stands for.
+pub(super) async fn group(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Group, ChaosError> {
+    let Some(Role::AutoScalingGroup(name)) = context.target.roles.get(role) else {
         return Err(ChaosError::Refused("its role is not an Auto Scaling group".to_owned()));
     };
     let region = hand.region;
-    let group = hand.cloud.group(region, name).await?;
-    let group = group.ok_or_else(|| {
+    let group = hand.cloud.reader().group(region, name).await?;
+    group.ok_or_else(|| {
         ChaosError::Refused(format!(
-            "there is no Auto Scaling group {name} in {region}; nothing to terminate"
+            "there is no Auto Scaling group {name} in {region}; nothing to hit"
         ))
-    })?;
+    })
+}
+
+/// Instances by id; none of them when AWS has forgotten one, which spoils the whole call.
+pub(super) async fn described(hand: &Hand<'_>, ids: &[String]) -> Result<Vec<Instance>, AwsError> {
+    match hand.cloud.reader().instances(hand.region, ids).await {
+        Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
+        answer => answer,
+    }
+}
+
+/// Chooses a share of the instances that a role's group has in service; answers the group's name and their ids.
+pub(super) async fn victims(
+    hand: &Hand<'_>,
+    context: &Context<'_>,
+    role: &str,
+    share: f64,
+) -> Result<(String, Vec<String>), ChaosError> {
+    let (region, allow) = (hand.region, context.target.allow.as_ref());
+    let group = group(hand, context, role).await?;
+    let name = &group.name;
     let in_service: Vec<String> = group
         .members
         .iter()
@@ -37,7 +52,7 @@ pub(super) async fn prepare<C: Cloud>(
         )));
     }
     let count = guard::victims(allow, share, in_service.len()).map_err(ChaosError::Refused)?;
-    let described = hand.cloud.instances(region, &in_service).await?;
+    let described = described(hand, &in_service).await?;
     let (mut candidates, mut refusal) = (Vec::new(), None);
     for instance in described {
         match guard::tagged(allow, &instance.id, &instance.tags) {
@@ -50,28 +65,89 @@ pub(super) async fn prepare<C: Cloud>(
         let why = refusal.unwrap_or_else(|| format!("only {} of its instances are running", candidates.len()));
         return Err(ChaosError::Refused(format!("group {name} in {region}: {why}")));
     }
-    Ok(Before::Ec2Terminate {
-        group: name.clone(),
-        instances: choose(candidates, count, seed, &hand.fault.to_string()),
-    })
+    let victims = choose(candidates, count, context.seed, &hand.fault.to_string());
+    Ok((group.name, victims))
 }
 
-/// Terminates them.
-pub(super) async fn act<C: Cloud>(hand: &Hand<'_, C>, instances: &[String]) -> Result<(), ChaosError> {
-    let answer = hand.cloud.terminate(hand.region, instances).await;
+pub(super) async fn terminate(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
+    let answer = hand.cloud.terminate_instances(hand.region, instances).await;
     hand.called("ec2:TerminateInstances", &instances.join(", "), answer)
 }
 
-/// Looks for all of them leaving; none while some have not.
-pub(super) async fn observe<C: Cloud>(hand: &Hand<'_, C>, instances: &[String]) -> Result<Option<String>, ChaosError> {
-    let described = hand.cloud.instances(hand.region, instances).await?;
-    let gone = |id: &String| {
+pub(super) async fn stop(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
+    let answer = hand.cloud.stop_instances(hand.region, instances).await;
+    hand.called("ec2:StopInstances", &instances.join(", "), answer)
+}
+
+pub(super) async fn reboot(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
+    let answer = hand.cloud.reboot_instances(hand.region, instances).await;
+    hand.called("ec2:RebootInstances", &instances.join(", "), answer)
+}
+
+/// Evidence once every instance is in one of these states.
+async fn all_are(hand: &Hand<'_>, instances: &[String], states: &[&str]) -> Result<Option<String>, ChaosError> {
+    let described = described(hand, instances).await?;
+    let seen = |id: &String| {
         let instance = described.iter().find(|instance| instance.id == *id)?;
-        let gone = matches!(instance.state.as_str(), "shutting-down" | "terminated");
-        gone.then(|| format!("{id} is {}", instance.state))
+        let seen = states.contains(&instance.state.as_str());
+        seen.then(|| format!("{id} is {}", instance.state))
     };
-    let evidence: Option<Vec<String>> = instances.iter().map(gone).collect();
+    let evidence: Option<Vec<String>> = instances.iter().map(seen).collect();
     Ok(evidence.map(|parts| parts.join(", ")))
+}
+
+pub(super) async fn observe_gone(hand: &Hand<'_>, instances: &[String]) -> Result<Option<String>, ChaosError> {
+    all_are(hand, instances, &["shutting-down", "terminated"]).await
+}
+
+pub(super) async fn observe_stopped(hand: &Hand<'_>, instances: &[String]) -> Result<Option<String>, ChaosError> {
+    all_are(hand, instances, &["stopping", "stopped", "shutting-down", "terminated"]).await
+}
+
+/// No state shows a reboot, so what counts is that neither EC2 nor the load balancer calls them ready.
+pub(super) async fn observe_rebooting(
+    hand: &Hand<'_>,
+    group: &str,
+    instances: &[String],
+) -> Result<Option<String>, ChaosError> {
+    let reader = hand.cloud.reader();
+    let mut away = reader.not_ready(hand.region, instances).await?;
+    if let Some(group) = reader.group(hand.region, group).await? {
+        for arn in &group.target_groups {
+            let health = reader.target_health(hand.region, arn).await?;
+            away.extend(
+                health
+                    .into_iter()
+                    .filter(|target| target.state != "healthy")
+                    .map(|target| target.id),
+            );
+        }
+    }
+    let all = instances.iter().all(|id| away.contains(id));
+    Ok(all.then(|| format!("{} are not ready", instances.join(", "))))
+}
+
+/// Starts what is stopped. What is terminated was replaced by its group: the goal is a group with what it wants, not
+/// the same instance.
+pub(super) async fn start_again(hand: &Hand<'_>, instances: &[String]) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    let mut stopped = Vec::new();
+    for id in instances {
+        // One by one: an instance that AWS has forgotten must not hide the others.
+        for instance in described(hand, std::slice::from_ref(id)).await? {
+            match instance.state.as_str() {
+                "stopping" => pass.left.push(format!("{id} is stopping")),
+                "stopped" => stopped.push(id.clone()),
+                _ => {}
+            }
+        }
+    }
+    if !stopped.is_empty() {
+        let answer = hand.cloud.start_instances(hand.region, &stopped).await;
+        hand.called("ec2:StartInstances", &stopped.join(", "), answer)?;
+        pass.left.push(format!("{} are stopped", stopped.join(", ")));
+    }
+    Ok(pass)
 }
 
 /// The same candidates, seed and fault always give the same choice, in whatever order they are listed.

@@ -88,7 +88,17 @@ pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeSet<String>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::chaos::testing;
+
+    const ACCOUNT: &str = "111122223333";
+
+    fn target() -> TargetPlan {
+        let entry = TargetPlan::entry("test".to_owned(), "http".to_owned(), "shop.example.com".to_owned(), 80);
+        TargetPlan {
+            account: Some(ACCOUNT.to_owned()),
+            regions: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
+            ..entry
+        }
+    }
 
     fn allow(share: f64) -> Allow {
         Allow {
@@ -99,11 +109,11 @@ mod tests {
 
     #[test]
     fn the_account_and_the_region_must_be_the_targets() {
-        let mut target = testing::target();
-        assert!(account(&target, testing::ACCOUNT).is_ok());
+        let mut target = target();
+        assert!(account(&target, ACCOUNT).is_ok());
         assert!(account(&target, "999999999999").is_err());
         target.account = None;
-        assert!(account(&target, testing::ACCOUNT).is_err());
+        assert!(account(&target, ACCOUNT).is_err());
         assert!(region(&target, "us-east-1").is_ok());
         assert!(region(&target, "ap-south-1").is_err());
     }
@@ -144,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_last_region_stays() {
-        let mut target = testing::target();
+        let mut target = target();
         let cut = BTreeSet::from(["eu-west-1".to_owned()]);
         assert!(another_region(&target, "us-east-1", &BTreeSet::new()).is_ok());
         assert!(another_region(&target, "us-east-1", &cut).is_err());

@@ -1,6 +1,7 @@
 //! The write-ahead log of injections: one JSON line per record, on disk before the act it announces.
 //! Undo data are typed before-images, not code. Reading tolerates the torn line that a crash leaves.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::aws::RecordSet;
 use crate::clock::{from_unix, unix};
 use crate::event::FaultId;
 use crate::plan::Plan;
@@ -109,6 +111,13 @@ pub enum Record {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "fault")]
 pub enum Before {
+    /// Running instances that will be stopped.
+    Ec2Stop {
+        /// Group.
+        group: String,
+        /// Instances.
+        instances: Vec<String>,
+    },
     /// Instances that will be terminated; nothing brings them back, their group replaces them.
     Ec2Terminate {
         /// Group.
@@ -116,6 +125,41 @@ pub enum Before {
         /// Instances.
         instances: Vec<String>,
     },
+    /// Instances that will be rebooted.
+    Ec2Reboot {
+        /// Group.
+        group: String,
+        /// Instances.
+        instances: Vec<String>,
+    },
+    /// Processes of a group that are not suspended yet, and will be.
+    AutoScalingSuspend {
+        /// Group.
+        group: String,
+        /// AWS's names.
+        processes: Vec<String>,
+    },
+    /// Instances that will be reported as unhealthy.
+    AutoScalingSetUnhealthy {
+        /// Group.
+        group: String,
+        /// Instances.
+        instances: Vec<String>,
+    },
+    /// Targets that will be deregistered.
+    ElbDeregister {
+        /// Targets.
+        targets: Vec<TargetBefore>,
+    },
+    /// Target groups whose health-check path will be another one.
+    ElbBreakHealthCheck {
+        /// Target groups.
+        groups: Vec<PathBefore>,
+    },
+    /// Subnets of an AZ that will be put under an ACL that denies everything.
+    NetworkDenyAz(NetworkBefore),
+    /// Subnets that will be put under an ACL that denies everything.
+    NetworkDenyRegion(NetworkBefore),
     /// A database that will be rebooted; it comes back by itself.
     RdsFailover {
         /// Identifier.
@@ -127,8 +171,59 @@ pub enum Before {
         /// AZ of the standby.
         secondary_az: Option<String>,
     },
-    /// Subnets that will be put under an ACL that denies everything.
-    NetworkDenyRegion(NetworkBefore),
+    /// A database that will be restarted where it is.
+    RdsReboot {
+        /// Identifier.
+        database: String,
+    },
+    /// A database that is available, and will be stopped.
+    RdsStop {
+        /// Identifier.
+        database: String,
+    },
+    /// Health checks that will be turned over.
+    Route53InvertHealthCheck {
+        /// Health checks.
+        checks: Vec<CheckBefore>,
+    },
+    /// Records whose weight will be zero.
+    Route53ZeroWeight {
+        /// Zone.
+        hosted_zone: String,
+        /// The records as they were.
+        sets: Vec<RecordSet>,
+    },
+}
+
+/// A target as it was registered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetBefore {
+    /// ARN of the target group.
+    pub target_group: String,
+    /// Instance.
+    pub id: String,
+    /// Port.
+    pub port: Option<i32>,
+}
+
+/// A target group's health check as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PathBefore {
+    /// ARN of the target group.
+    pub target_group: String,
+    /// Path.
+    pub path: String,
+}
+
+/// A Route 53 health check as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckBefore {
+    /// Id.
+    pub id: String,
+    /// Inverted.
+    pub inverted: bool,
+    /// HealthCheckVersion.
+    pub version: i64,
 }
 
 /// Subnets and their ACLs as they were.
@@ -157,16 +252,49 @@ impl Before {
     /// Whether an API call can undo it.
     #[must_use]
     pub fn is_reversible(&self) -> bool {
-        matches!(self, Before::NetworkDenyRegion(_))
+        match self {
+            Before::Ec2Stop { .. }
+            | Before::AutoScalingSuspend { .. }
+            | Before::ElbDeregister { .. }
+            | Before::ElbBreakHealthCheck { .. }
+            | Before::NetworkDenyAz(_)
+            | Before::NetworkDenyRegion(_)
+            | Before::RdsStop { .. }
+            | Before::Route53InvertHealthCheck { .. }
+            | Before::Route53ZeroWeight { .. } => true,
+            Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. } => false,
+        }
     }
 
     /// Ids of what it hits.
     #[must_use]
     pub fn resources(&self) -> Vec<String> {
         match self {
-            Before::Ec2Terminate { instances, .. } => instances.clone(),
-            Before::RdsFailover { database, .. } => vec![database.clone()],
-            Before::NetworkDenyRegion(before) => before.subnets.iter().map(|one| one.subnet.clone()).collect(),
+            Before::Ec2Stop { instances, .. }
+            | Before::Ec2Terminate { instances, .. }
+            | Before::Ec2Reboot { instances, .. }
+            | Before::AutoScalingSetUnhealthy { instances, .. } => instances.clone(),
+            Before::AutoScalingSuspend { group, .. } => vec![group.clone()],
+            Before::ElbDeregister { targets } => {
+                let ids: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
+                ids.into_iter().collect()
+            }
+            Before::ElbBreakHealthCheck { groups } => groups.iter().map(|one| one.target_group.clone()).collect(),
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+                before.subnets.iter().map(|one| one.subnet.clone()).collect()
+            }
+            Before::RdsFailover { database, .. } | Before::RdsReboot { database } | Before::RdsStop { database } => {
+                vec![database.clone()]
+            }
+            Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),
+            Before::Route53ZeroWeight { sets, .. } => sets
+                .iter()
+                .map(|set| set.set_identifier.clone().unwrap_or_default())
+                .collect(),
         }
     }
 }

@@ -1,21 +1,23 @@
 //! Faults in the world: guarded, journalled before, observed, reverted after. Knows nothing of load.
 //! When a fault is due is the director's business; this folder only knows how.
 
-mod cloud;
+mod autoscaling;
 mod ec2;
+mod elasticloadbalancingv2;
 mod guard;
+mod injection;
 mod journal;
 mod network;
 mod rds;
 mod revert;
+mod route53;
 mod runner;
-#[cfg(test)]
-mod runner_tests;
-#[cfg(test)]
-mod testing;
+mod undo;
 
-pub use cloud::Cloud;
-pub use journal::{Before, Contents, Journal, NetworkBefore, Record, RunHeader, SubnetBefore, read as read_journal};
+pub use journal::{
+    Before, CheckBefore, Contents, Journal, NetworkBefore, PathBefore, Record, RunHeader, SubnetBefore, TargetBefore,
+    read as read_journal,
+};
 pub use revert::{revert_journal, run_header};
 pub use runner::Runner;
 

@@ -1,36 +1,47 @@
-//! `rds.failover`: the primary of a Multi-AZ instance fails over. A single-AZ instance has nobody to fail over to, so
+//! `rds.reboot` and `rds.stop`, and `rds.failover`: the primary of a Multi-AZ instance fails over. A single-AZ instance has nobody to fail over to, so
 //! it is rebooted in place and recorded as such: its users feel the outage all the same, and the verdict must show it.
 
 use super::ChaosError;
-use super::cloud::Cloud;
 use super::guard;
+use super::injection::{Context, Pass};
 use super::journal::Before;
 use super::runner::Hand;
-use crate::plan::{Allow, Role};
+use crate::aws::DbInstance;
+use crate::plan::Role;
 
-/// Checks that the failover can be asked for.
-pub(super) async fn prepare<C: Cloud>(
-    hand: &Hand<'_, C>,
-    role: Option<&Role>,
-    allow: Option<&Allow>,
-) -> Result<Before, ChaosError> {
-    let Some(Role::DbInstance(id)) = role else {
+/// The instance of a role, available and allowed to be touched.
+async fn available(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<DbInstance, ChaosError> {
+    let Some(Role::DbInstance(id)) = context.target.roles.get(role) else {
         return Err(ChaosError::Refused("its role is not an RDS instance".to_owned()));
     };
     let region = hand.region;
-    let instance = hand.cloud.db_instance(region, id).await?;
-    let instance = instance.ok_or_else(|| {
-        ChaosError::Refused(format!(
-            "there is no RDS instance {id} in {region}; nothing to fail over"
-        ))
-    })?;
-    guard::tagged(allow, id, &instance.tags).map_err(ChaosError::Refused)?;
+    let instance = hand.cloud.reader().db_instance(region, id).await?;
+    let instance = instance
+        .ok_or_else(|| ChaosError::Refused(format!("there is no RDS instance {id} in {region}; nothing to hit")))?;
+    guard::tagged(context.target.allow.as_ref(), id, &instance.tags).map_err(ChaosError::Refused)?;
     if instance.status != "available" {
         return Err(ChaosError::Refused(format!(
             "{id} in {region} is {}, not available",
             instance.status
         )));
     }
+    Ok(instance)
+}
+
+pub(super) async fn prepare_reboot(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let database = available(hand, context, role).await?.id;
+    Ok(Before::RdsReboot { database })
+}
+
+pub(super) async fn prepare_stop(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let database = available(hand, context, role).await?.id;
+    Ok(Before::RdsStop { database })
+}
+
+/// Checks that the failover can be asked for.
+pub(super) async fn prepare_failover(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let (region, instance) = (hand.region, available(hand, context, role).await?);
+    let id = &instance.id;
     if instance.multi_az && instance.secondary_az.is_none() {
         return Err(ChaosError::Refused(format!(
             "{id} in {region} has no standby at the moment, so its redundancy is already down"
@@ -45,8 +56,8 @@ pub(super) async fn prepare<C: Cloud>(
 }
 
 /// Asks for the reboot.
-pub(super) async fn act<C: Cloud>(hand: &Hand<'_, C>, database: &str, failover: bool) -> Result<(), ChaosError> {
-    let answer = hand.cloud.reboot(hand.region, database, failover).await;
+pub(super) async fn reboot(hand: &Hand<'_>, database: &str, failover: bool) -> Result<(), ChaosError> {
+    let answer = hand.cloud.reboot_db_instance(hand.region, database, failover).await;
     let detail = if failover {
         format!("{database}, ForceFailover")
     } else {
@@ -56,8 +67,8 @@ pub(super) async fn act<C: Cloud>(hand: &Hand<'_, C>, database: &str, failover: 
 }
 
 /// Looks for the reboot: an event since `since` (cloud time), another status, or the AZs swapped.
-pub(super) async fn observe<C: Cloud>(
-    hand: &Hand<'_, C>,
+pub(super) async fn observe(
+    hand: &Hand<'_>,
     database: &str,
     failover: bool,
     az: &str,
@@ -71,7 +82,7 @@ pub(super) async fn observe<C: Cloud>(
     } else {
         " (plain reboot: the instance is not Multi-AZ)"
     };
-    let events = hand.cloud.db_events(hand.region, database, since).await?;
+    let events = hand.cloud.reader().db_events(hand.region, database, since).await?;
     let told = events.iter().find(|event| {
         let message = event.message.to_lowercase();
         words.iter().any(|word| message.contains(word))
@@ -79,7 +90,7 @@ pub(super) async fn observe<C: Cloud>(
     if let Some(event) = told {
         return Ok(Some(format!("RDS event \"{}\"{note}", event.message)));
     }
-    let Some(instance) = hand.cloud.db_instance(hand.region, database).await? else {
+    let Some(instance) = hand.cloud.reader().db_instance(hand.region, database).await? else {
         return Ok(None);
     };
     if instance.az != az {
@@ -87,4 +98,55 @@ pub(super) async fn observe<C: Cloud>(
     }
     let rebooting = instance.status != "available";
     Ok(rebooting.then(|| format!("{database} is {}{note}", instance.status)))
+}
+
+pub(super) async fn restart(hand: &Hand<'_>, database: &str) -> Result<(), ChaosError> {
+    let answer = hand.cloud.reboot_db_instance(hand.region, database, false).await;
+    hand.called("rds:RebootDBInstance", database, answer)
+}
+
+pub(super) async fn stop(hand: &Hand<'_>, database: &str) -> Result<(), ChaosError> {
+    let answer = hand.cloud.stop_db_instance(hand.region, database).await;
+    hand.called("rds:StopDBInstance", database, answer)
+}
+
+/// An event of the restart since `since` (cloud time), or a status that shows it.
+pub(super) async fn observe_restart(hand: &Hand<'_>, database: &str, since: f64) -> Result<Option<String>, ChaosError> {
+    let events = hand.cloud.reader().db_events(hand.region, database, since).await?;
+    let told = events.iter().find(|event| {
+        let message = event.message.to_lowercase();
+        ["shutdown", "restart"].iter().any(|word| message.contains(word))
+    });
+    if let Some(event) = told {
+        return Ok(Some(format!("RDS event \"{}\"", event.message)));
+    }
+    let instance = hand.cloud.reader().db_instance(hand.region, database).await?;
+    let rebooting = instance.filter(|instance| instance.status == "rebooting");
+    Ok(rebooting.map(|_| format!("{database} is rebooting")))
+}
+
+pub(super) async fn observe_stopped(hand: &Hand<'_>, database: &str) -> Result<Option<String>, ChaosError> {
+    let instance = hand.cloud.reader().db_instance(hand.region, database).await?;
+    let seen = instance.filter(|instance| matches!(instance.status.as_str(), "stopping" | "stopped"));
+    Ok(seen.map(|instance| format!("{database} is {}", instance.status)))
+}
+
+/// Starts it once it is stopped, and waits until it is available.
+pub(super) async fn start_again(hand: &Hand<'_>, database: &str) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    let Some(instance) = hand.cloud.reader().db_instance(hand.region, database).await? else {
+        pass.foreign
+            .push(format!("there is no RDS instance {database} any more"));
+        return Ok(pass);
+    };
+    match instance.status.as_str() {
+        "available" => {}
+        "stopped" => {
+            let answer = hand.cloud.start_db_instance(hand.region, database).await;
+            hand.called("rds:StartDBInstance", database, answer)?;
+            pass.left.push(format!("{database} is stopped"));
+        }
+        status => pass.left.push(format!("{database} is {status}")),
+    }
+    Ok(pass)
 }

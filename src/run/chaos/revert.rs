@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::cloud::Cloud;
 use super::journal::{self, Before, Journal, Record, RunHeader};
 use super::runner::Hand;
-use super::{ChaosError, RevertSummary, guard, network};
-use crate::aws::AwsError;
+use super::undo::undo;
+use super::{ChaosError, RevertSummary, guard};
+use crate::aws::{AwsError, Writer};
 use crate::event::FaultId;
 
 /// The header of a journal: where the account is that the run touched.
@@ -18,7 +18,7 @@ pub fn run_header(path: &Path) -> Result<RunHeader, ChaosError> {
 
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
-pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSummary, ChaosError> {
+pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
     let contents = journal::read(path)?;
     let header = header_of(&contents.records)?;
     let mut left = still_there(&contents.records);
@@ -27,16 +27,13 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
         return Ok(summary);
     }
     if let (Some(expected), Some(region)) = (&header.account, header.regions.first()) {
-        match cloud.account(region).await {
+        match cloud.reader().account(region).await {
             Ok(found) => guard::same_account(expected, &found).map_err(ChaosError::Refused)?,
             Err(error) => return Ok(unreached(&left, &error)),
         }
     }
     let journal = Journal::reopen(path, &header.run)?;
     while let Some((fault, region, before)) = left.pop() {
-        let Before::NetworkDenyRegion(before) = before else {
-            continue;
-        };
         let created = Mutex::new(created_by(&contents.records, &fault));
         let hand = Hand {
             cloud,
@@ -48,7 +45,7 @@ pub async fn revert_journal<C: Cloud>(path: &Path, cloud: &C) -> Result<RevertSu
             created: &created,
         };
         journal.append(&Record::RevertIntent { fault: fault.clone() })?;
-        match network::revert(&hand, &before).await {
+        match undo(&hand, &before).await {
             Ok(()) => {
                 journal.append(&Record::Reverted { fault: fault.clone() })?;
                 summary.reverted.push(fault);
@@ -73,12 +70,9 @@ fn unreached(left: &[(FaultId, String, Before)], error: &AwsError) -> RevertSumm
     } else {
         "AWS does not say whose account this is"
     };
-    let told = left.iter().rev().filter_map(|(fault, region, before)| match before {
-        Before::NetworkDenyRegion(before) => {
-            let by_hand = network::by_hand(region, before);
-            Some((fault.clone(), format!("{why}: {error}; {by_hand}")))
-        }
-        Before::Ec2Terminate { .. } | Before::RdsFailover { .. } => None,
+    let told = left.iter().rev().map(|(fault, region, before)| {
+        let by_hand = before.by_hand(region);
+        (fault.clone(), format!("{why}: {error}; {by_hand}"))
     });
     RevertSummary {
         failed: told.collect(),

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::cloud::{Cloud, Wrote};
+use super::injection::{self, Context};
 use super::journal::{Before, Journal, Record};
-use super::{ChaosError, RevertSummary, ec2, guard, network, rds};
-use crate::aws;
+use super::undo::undo;
+use super::{ChaosError, RevertSummary, guard};
+use crate::aws::{AwsError, Called, Writer};
 use crate::clock::RunClock;
 use crate::event::{Event, FaultId, Stamped};
 use crate::plan::{Fault, FaultPlan, Plan};
@@ -28,9 +29,9 @@ const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
 
 /// The faults of one run.
-pub struct Runner<C = aws::Writer> {
+pub struct Runner {
     plan: Arc<Plan>,
-    cloud: C,
+    cloud: Writer,
     clock: RunClock,
     journal: Journal,
     events: mpsc::Sender<Stamped>,
@@ -52,8 +53,8 @@ struct State {
 }
 
 /// What one fault's calls are made with.
-pub(super) struct Hand<'a, C> {
-    pub(super) cloud: &'a C,
+pub(super) struct Hand<'a> {
+    pub(super) cloud: &'a Writer,
     pub(super) journal: &'a Journal,
     pub(super) pace: Pace,
     pub(super) fault: &'a FaultId,
@@ -63,9 +64,14 @@ pub(super) struct Hand<'a, C> {
     pub(super) created: &'a Mutex<Vec<String>>,
 }
 
-impl<C> Hand<'_, C> {
+impl Hand<'_> {
     /// Puts the outcome of a changing call in the journal.
-    pub(super) fn called<T>(&self, action: &str, detail: &str, answer: Wrote<T>) -> Result<T, ChaosError> {
+    pub(super) fn called<T>(
+        &self,
+        action: &str,
+        detail: &str,
+        answer: Result<Called<T>, AwsError>,
+    ) -> Result<T, ChaosError> {
         let (retried, error) = match &answer {
             Ok(called) => (called.retried.iter().map(|error| error.brief()).collect(), None),
             Err(error) => (Vec::new(), Some(error.brief())),
@@ -104,10 +110,16 @@ impl<C> Hand<'_, C> {
     }
 }
 
-impl<C: Cloud> Runner<C> {
+impl Runner {
     /// A runner of the plan's faults.
     #[must_use]
-    pub fn new(plan: Arc<Plan>, cloud: C, clock: RunClock, journal: Journal, events: mpsc::Sender<Stamped>) -> Self {
+    pub fn new(
+        plan: Arc<Plan>,
+        cloud: Writer,
+        clock: RunClock,
+        journal: Journal,
+        events: mpsc::Sender<Stamped>,
+    ) -> Self {
         Self {
             plan,
             cloud,
@@ -213,7 +225,12 @@ impl<C: Cloud> Runner<C> {
     async fn act(&self, fault: &FaultPlan, state: &State) -> Result<(), ChaosError> {
         let hand = self.hand(state);
         self.guard(fault).await?;
-        let before = self.prepare(fault, &hand).await?;
+        let context = Context {
+            target: &self.plan.target,
+            seed: self.plan.seed,
+            run: self.journal.run(),
+        };
+        let before = injection::prepare(&hand, &context, fault).await?;
         if hand.is_ending() {
             return Err(ChaosError::Ending);
         }
@@ -228,22 +245,16 @@ impl<C: Cloud> Runner<C> {
             resources: before.resources(),
         })
         .await;
-        match &before {
-            Before::Ec2Terminate { instances, .. } => ec2::act(&hand, instances).await,
-            Before::RdsFailover { database, failover, .. } => rds::act(&hand, database, *failover).await,
-            Before::NetworkDenyRegion(before) => {
-                let window = fault.revert_at.unwrap_or(fault.at).saturating_sub(fault.at);
-                let expires = self.clock.clock().cloud_unix() + (window + EXPIRY_MARGIN).as_secs_f64();
-                network::act(&hand, before, expires).await
-            }
-        }
+        let window = fault.revert_at.unwrap_or(fault.at).saturating_sub(fault.at);
+        let expires = self.clock.clock().cloud_unix() + (window + EXPIRY_MARGIN).as_secs_f64();
+        before.inject(&hand, expires).await
     }
 
     async fn guard(&self, fault: &FaultPlan) -> Result<(), ChaosError> {
         let target = &self.plan.target;
         guard::region(target, &fault.region).map_err(ChaosError::Refused)?;
         if !self.account_checked.load(Ordering::Acquire) {
-            let found = self.cloud.account(&fault.region).await?;
+            let found = self.cloud.reader().account(&fault.region).await?;
             guard::account(target, &found).map_err(ChaosError::Refused)?;
             self.account_checked.store(true, Ordering::Release);
         }
@@ -251,18 +262,6 @@ impl<C: Cloud> Runner<C> {
             guard::another_region(target, &fault.region, &self.cut_off()).map_err(ChaosError::Refused)?;
         }
         Ok(())
-    }
-
-    async fn prepare(&self, fault: &FaultPlan, hand: &Hand<'_, C>) -> Result<Before, ChaosError> {
-        let target = &self.plan.target;
-        let (role, allow) = (target.roles.get(&fault.role), target.allow.as_ref());
-        match &fault.fault {
-            Fault::Ec2Terminate { share } => ec2::prepare(hand, role, *share, allow, self.plan.seed).await,
-            Fault::RdsFailover => rds::prepare(hand, role, allow).await,
-            Fault::NetworkDenyRegion => {
-                network::prepare(hand, &target.roles, &fault.role, allow, self.journal.run()).await
-            }
-        }
     }
 
     /// After a call failed: what can be undone is, and what cannot may have happened although no answer came.
@@ -298,13 +297,7 @@ impl<C: Cloud> Runner<C> {
         let pace = self.clock.pace();
         let deadline = Instant::now() + pace.patience(OBSERVE_PATIENCE).max(OBSERVE_PATIENCE_FLOOR);
         loop {
-            let seen = match &before {
-                Before::Ec2Terminate { instances, .. } => ec2::observe(&hand, instances).await,
-                Before::RdsFailover {
-                    database, failover, az, ..
-                } => rds::observe(&hand, database, *failover, az, since).await,
-                Before::NetworkDenyRegion(before) => network::observe(&hand, before).await,
-            };
+            let seen = before.observe(&hand, since).await;
             match seen {
                 Ok(Some(evidence)) => return Some(evidence),
                 Ok(None) => {}
@@ -325,9 +318,8 @@ impl<C: Cloud> Runner<C> {
 
     async fn undo(&self, state: &State) -> Result<(), ChaosError> {
         let fault = state.fault.clone();
-        let before = match state.before().clone() {
-            Some(Before::NetworkDenyRegion(before)) => before,
-            _ => return Ok(()),
+        let Some(before) = state.before().clone().filter(Before::is_reversible) else {
+            return Ok(());
         };
         // A journal that cannot be written must not keep the fault in the world.
         let _ = self.journal.append(&Record::RevertIntent { fault: fault.clone() });
@@ -336,7 +328,7 @@ impl<C: Cloud> Runner<C> {
             ending: None,
             ..self.hand(state)
         };
-        match network::revert(&hand, &before).await {
+        match undo(&hand, &before).await {
             Ok(()) => {
                 *state.before() = None;
                 state.created.lock().unwrap_or_else(PoisonError::into_inner).clear();
@@ -369,7 +361,7 @@ impl<C: Cloud> Runner<C> {
         cut.map(|state| state.region.clone()).collect()
     }
 
-    fn hand<'a>(&'a self, state: &'a State) -> Hand<'a, C> {
+    fn hand<'a>(&'a self, state: &'a State) -> Hand<'a> {
         Hand {
             cloud: &self.cloud,
             journal: &self.journal,

@@ -66,7 +66,7 @@ use std::thread::JoinHandle;
 use hyper::header::HeaderName;
 use tokio::sync::{mpsc, watch};
 
-pub use seconds::{ShardSecond, merge};
+pub use seconds::{ShardSecond, merge, move_times};
 
 use self::classes::Classes;
 pub use self::curve::Curve;

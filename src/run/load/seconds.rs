@@ -57,23 +57,49 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     }
 }
 
+/// Moves the histograms of a second to a later reader of the whole: counts stay where they are, and a percentile of all
+/// seconds is the same.
+pub fn move_times(from: &mut Slice, into: &mut Slice) {
+    add(&mut into.connect, &std::mem::take(&mut from.connect));
+    add(&mut into.tls, &std::mem::take(&mut from.tls));
+    move_step_times(&mut from.steps, &mut into.steps);
+    move_step_times(&mut from.groups, &mut into.groups);
+}
+
+fn move_step_times(from: &mut [StepSlice], into: &mut Vec<StepSlice>) {
+    if into.len() < from.len() {
+        into.resize_with(from.len(), StepSlice::default);
+    }
+    for (from, into) in from.iter_mut().zip(into) {
+        // Its counts go back: only times move.
+        let counts = (std::mem::take(&mut from.ok), std::mem::take(&mut from.failed));
+        absorb_step(into, from);
+        *from = StepSlice::default();
+        (from.ok, from.failed) = counts;
+    }
+}
+
 fn absorb_steps(whole: &mut Vec<StepSlice>, part: &[StepSlice]) {
     if whole.len() < part.len() {
         whole.resize_with(part.len(), StepSlice::default);
     }
     for (into, step) in whole.iter_mut().zip(part) {
-        into.ok += step.ok;
-        for (kind, count) in &step.failed {
-            *into.failed.entry(*kind).or_default() += count;
-        }
-        add(&mut into.latency, &step.latency);
-        add(&mut into.latency_failed, &step.latency_failed);
-        add(&mut into.service_time, &step.service_time);
-        add(&mut into.lag, &step.lag);
-        add(&mut into.blocked, &step.blocked);
-        add(&mut into.first_byte, &step.first_byte);
-        add(&mut into.gaps, &step.gaps);
+        absorb_step(into, step);
     }
+}
+
+fn absorb_step(into: &mut StepSlice, step: &StepSlice) {
+    into.ok += step.ok;
+    for (kind, count) in &step.failed {
+        *into.failed.entry(*kind).or_default() += count;
+    }
+    add(&mut into.latency, &step.latency);
+    add(&mut into.latency_failed, &step.latency_failed);
+    add(&mut into.service_time, &step.service_time);
+    add(&mut into.lag, &step.lag);
+    add(&mut into.blocked, &step.blocked);
+    add(&mut into.first_byte, &step.first_byte);
+    add(&mut into.gaps, &step.gaps);
 }
 
 fn add(into: &mut Hist, part: &Hist) {

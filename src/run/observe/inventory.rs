@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::dns;
-use crate::aws::{AwsError, Reader};
+use crate::aws::{AwsError, Reader, RecordSet};
 use crate::plan::{
-    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRegion, InventorySubnet, Role,
+    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRecord, InventoryRegion, InventorySubnet,
+    Role,
 };
 use crate::units::Pace;
 
@@ -30,6 +31,7 @@ pub async fn inventory(
             match role {
                 Role::AutoScalingGroup(group) => group_into(&mut region, &mut vpcs, reader, name, group).await?,
                 Role::DbInstance(id) => database_into(&mut region, reader, name, id).await?,
+                // Which load balancers there are is known only when all roles were seen.
                 Role::Dns { .. } => {}
             }
         }
@@ -44,9 +46,50 @@ pub async fn inventory(
         }
         region.edge.sort();
         region.edge.dedup();
+        for role in roles.values() {
+            if let Role::Dns { hosted_zone, record } = role {
+                let sets = reader.record_sets(hosted_zone, record).await?;
+                let here = sets.into_iter().filter(|set| leads_to(set, name, &region));
+                region
+                    .records
+                    .extend(here.map(|set| record_entry(hosted_zone, set)).collect::<Vec<_>>());
+            }
+        }
         inventory.regions.insert(name.clone(), region);
     }
     Ok(inventory)
+}
+
+/// Whether a record set sends users to the load balancers of a Region.
+fn leads_to(set: &RecordSet, name: &str, region: &InventoryRegion) -> bool {
+    let bare = |dns_name: &str| {
+        let lower = dns_name.trim_end_matches('.').to_ascii_lowercase();
+        lower.strip_prefix("dualstack.").map_or(lower.clone(), str::to_owned)
+    };
+    let balancers: BTreeSet<String> = region.load_balancers.iter().map(|one| bare(one)).collect();
+    let alias = set.alias.as_ref().map(|(dns_name, ..)| bare(dns_name));
+    let address = |value: &String| {
+        value
+            .parse()
+            .is_ok_and(|address: IpAddr| region.edge.contains(&address))
+    };
+    alias.is_some_and(|alias| balancers.contains(&alias))
+        || set.region.as_deref() == Some(name)
+        || set
+            .values
+            .iter()
+            .any(|value| address(value) || balancers.contains(&bare(value)))
+}
+
+fn record_entry(hosted_zone: &str, set: RecordSet) -> InventoryRecord {
+    InventoryRecord {
+        hosted_zone: hosted_zone.to_owned(),
+        name: set.name,
+        record_type: set.record_type,
+        set_identifier: set.set_identifier,
+        weight: set.weight,
+        health_check: set.health_check,
+    }
 }
 
 /// The Region of every address of a load balancer.

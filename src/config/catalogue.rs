@@ -1,0 +1,487 @@
+//! The fault catalogue: what each fault does, what it hits, how its effect is seen and undone, and what it does not
+//! reproduce. Data only; how a fault is injected stands in `run/chaos`.
+
+use serde::{Deserialize, Serialize};
+
+/// A fault with its parameters.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name")]
+pub enum Fault {
+    /// EC2 StopInstances on a share of a group's instances.
+    #[serde(rename = "ec2.stop")]
+    Ec2Stop {
+        /// Share of the group's in-service instances, 0 to 1, rounded to the nearest and at least one.
+        share: f64,
+    },
+    /// EC2 TerminateInstances on a share of a group's instances.
+    #[serde(rename = "ec2.terminate")]
+    Ec2Terminate {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// EC2 RebootInstances on a share of a group's instances.
+    #[serde(rename = "ec2.reboot")]
+    Ec2Reboot {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// Auto Scaling SuspendProcesses.
+    #[serde(rename = "autoscaling.suspend")]
+    AutoScalingSuspend {
+        /// AWS's names of the processes.
+        processes: Vec<String>,
+    },
+    /// Auto Scaling SetInstanceHealth on a share of a group's instances.
+    #[serde(rename = "autoscaling.set_unhealthy")]
+    AutoScalingSetUnhealthy {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// Elastic Load Balancing DeregisterTargets on a share of a group's targets.
+    #[serde(rename = "elb.deregister")]
+    ElbDeregister {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// Elastic Load Balancing ModifyTargetGroup with a path that no target answers.
+    #[serde(rename = "elb.break_health_check")]
+    ElbBreakHealthCheck,
+    /// A network ACL that denies everything, on the subnets of one AZ.
+    #[serde(rename = "network.deny_az")]
+    NetworkDenyAz {
+        /// Name of the AZ.
+        az: String,
+    },
+    /// A network ACL that denies everything, on every subnet of a Region.
+    #[serde(rename = "network.deny_region")]
+    NetworkDenyRegion,
+    /// RDS RebootDBInstance with ForceFailover.
+    #[serde(rename = "rds.failover")]
+    RdsFailover,
+    /// RDS RebootDBInstance without it.
+    #[serde(rename = "rds.reboot")]
+    RdsReboot,
+    /// RDS StopDBInstance.
+    #[serde(rename = "rds.stop")]
+    RdsStop,
+    /// Route 53 UpdateHealthCheck with `Inverted` turned over.
+    #[serde(rename = "route53.invert_health_check")]
+    Route53InvertHealthCheck,
+    /// Route 53 ChangeResourceRecordSets with the weight of a Region's record at zero.
+    #[serde(rename = "route53.zero_weight")]
+    Route53ZeroWeight,
+}
+
+/// What kind of role a fault hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hits {
+    /// An Auto Scaling group.
+    Group,
+    /// An RDS instance.
+    Database,
+    /// A record of a hosted zone.
+    Dns,
+    /// The subnets of any role's Region.
+    Network,
+}
+
+impl Hits {
+    /// In words, with their article.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Hits::Group => "an Auto Scaling group",
+            Hits::Database => "an RDS instance",
+            Hits::Dns => "a DNS record",
+            Hits::Network => "any role; the subnets of its Region",
+        }
+    }
+}
+
+/// A parameter of a fault, by its key in the experiment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Its key.
+    pub key: &'static str,
+    /// What it says.
+    pub says: &'static str,
+    /// How it is written.
+    pub form: &'static str,
+}
+
+/// One fault of the catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, one sentence.
+    pub does: &'static str,
+    /// What it hits.
+    pub hits: Hits,
+    /// Parameters, each of which must be given.
+    pub parameters: &'static [Parameter],
+    /// What must hold before it is injected, beside what the guard asks of every fault.
+    pub precondition: &'static str,
+    /// How its effect is seen.
+    pub observed: &'static str,
+    /// Whether an API call undoes it.
+    pub reversible: bool,
+    /// How it is undone; for what cannot be undone, what is checked in its place.
+    pub undo: &'static str,
+    /// What it does not reproduce of the real thing.
+    pub fidelity: &'static str,
+    /// IAM actions that inject it.
+    pub inject: &'static [&'static str],
+    /// IAM actions that undo it.
+    pub revert: &'static [&'static str],
+    /// IAM actions it looks with, beside those of the observers.
+    pub reads: &'static [&'static str],
+}
+
+const SHARE: Parameter = Parameter {
+    key: "share",
+    says: "how many of the group's instances in service, rounded to the nearest and at least one",
+    form: "34%",
+};
+const PROCESSES: Parameter = Parameter {
+    key: "processes",
+    says: "which processes, by AWS's names",
+    form: "[Launch, Terminate]",
+};
+const AZ: Parameter = Parameter {
+    key: "az",
+    says: "which AZ of the Region",
+    form: "us-east-1a",
+};
+
+/// The processes that SuspendProcesses takes, by the API reference of SuspendProcesses.
+pub const PROCESS_NAMES: [&str; 9] = [
+    "Launch",
+    "Terminate",
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "AZRebalance",
+    "HealthCheck",
+    "InstanceRefresh",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+];
+
+/// Every fault, by system.
+pub const CATALOGUE: [Entry; 14] = [
+    Entry {
+        name: "ec2.stop",
+        does: "stops instances; their group replaces them, or they are started again",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are running and in service",
+        observed: "DescribeInstances shows each of them stopping, stopped or already replaced",
+        reversible: true,
+        undo: "StartInstances for those that are stopped; what the group has terminated meanwhile is left to the group",
+        fidelity: "StopInstances shuts the operating system down in order; a failing host hangs or vanishes instead",
+        inject: &["ec2:StopInstances"],
+        revert: &["ec2:StartInstances"],
+        reads: &[],
+    },
+    Entry {
+        name: "ec2.terminate",
+        does: "terminates instances; their group replaces them",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are running and in service",
+        observed: "DescribeInstances shows each of them shutting-down or terminated",
+        reversible: false,
+        undo: "nothing brings them back; self_heal measures how long the group takes to replace them",
+        fidelity: "TerminateInstances resets connections at once; a failing host may hang instead, and hardware rarely \
+                   fails in several AZs together",
+        inject: &["ec2:TerminateInstances"],
+        revert: &[],
+        reads: &[],
+    },
+    Entry {
+        name: "ec2.reboot",
+        does: "reboots instances",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are running and in service",
+        observed: "DescribeInstanceStatus or the load balancer's target health shows each of them not ready",
+        reversible: false,
+        undo: "they come back by themselves; recovery measures when",
+        fidelity: "the operating system restarts in order; a crash would leave its disks and connections as they were",
+        inject: &["ec2:RebootInstances"],
+        revert: &[],
+        reads: &[
+            "ec2:DescribeInstanceStatus",
+            "elasticloadbalancing:DescribeTargetHealth",
+        ],
+    },
+    Entry {
+        name: "autoscaling.suspend",
+        does: "suspends processes of the group, so that it does not launch, replace or scale",
+        hits: Hits::Group,
+        parameters: &[PROCESSES],
+        precondition: "not all of them are suspended already",
+        observed: "DescribeAutoScalingGroups shows them suspended",
+        reversible: true,
+        undo: "ResumeProcesses for those that were not suspended before",
+        fidelity: "nothing fails by itself: what it breaks shows only under load or together with another fault",
+        inject: &["autoscaling:SuspendProcesses"],
+        revert: &["autoscaling:ResumeProcesses"],
+        reads: &[],
+    },
+    Entry {
+        name: "autoscaling.set_unhealthy",
+        does: "reports instances as unhealthy to their group, which replaces them",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are running and in service",
+        observed: "DescribeAutoScalingGroups shows each of them unhealthy, leaving or gone",
+        reversible: false,
+        undo: "the group acts within seconds; self_heal measures how long it takes to replace them",
+        fidelity: "the instances go on serving until the group takes them out, which an ill one might not",
+        inject: &["autoscaling:SetInstanceHealth"],
+        revert: &[],
+        reads: &[],
+    },
+    Entry {
+        name: "elb.deregister",
+        does: "takes targets out of the group's target groups",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough targets are healthy, and one stays",
+        observed: "DescribeTargetHealth shows each of them draining or not registered",
+        reversible: true,
+        undo: "RegisterTargets for those whose instance still runs and that are not registered",
+        fidelity: "requests in flight end in order during the deregistration delay; a target that dies cuts them",
+        inject: &["elasticloadbalancing:DeregisterTargets"],
+        revert: &["elasticloadbalancing:RegisterTargets"],
+        reads: &["elasticloadbalancing:DescribeTargetHealth"],
+    },
+    Entry {
+        name: "elb.break_health_check",
+        does: "gives the group's target groups a health-check path that no target answers with success",
+        hits: Hits::Group,
+        parameters: &[],
+        precondition: "a target is healthy, and the health check is by HTTP",
+        observed: "DescribeTargetGroups shows the path, and DescribeTargetHealth a target that fails it",
+        reversible: true,
+        undo: "ModifyTargetGroup with the path as it was, unless somebody has changed it meanwhile",
+        fidelity: "targets stay sound, and a load balancer whose targets all fail sends to all of them (fail open); a \
+                   group with health checks of type ELB replaces them nonetheless",
+        inject: &["elasticloadbalancing:ModifyTargetGroup"],
+        revert: &["elasticloadbalancing:ModifyTargetGroup"],
+        reads: &[
+            "elasticloadbalancing:DescribeTargetGroups",
+            "elasticloadbalancing:DescribeTargetHealth",
+        ],
+    },
+    Entry {
+        name: "network.deny_az",
+        does: "puts the subnets of one AZ under a network ACL that denies everything",
+        hits: Hits::Network,
+        parameters: &[AZ],
+        precondition: "another AZ of the Region stays",
+        observed: "DescribeNetworkAcls shows every subnet of the AZ under the new ACL",
+        reversible: true,
+        undo: "ReplaceNetworkAclAssociation back, then DeleteNetworkAcl, unless somebody has moved a subnet meanwhile",
+        fidelity: "packets to and from the subnets vanish as in the loss of an AZ, but its instances, disks and control \
+                   plane stay, and traffic within a subnet goes on",
+        inject: &[
+            "ec2:CreateNetworkAcl",
+            "ec2:CreateTags",
+            "ec2:ReplaceNetworkAclAssociation",
+        ],
+        revert: &["ec2:ReplaceNetworkAclAssociation", "ec2:DeleteNetworkAcl"],
+        reads: &[],
+    },
+    Entry {
+        name: "network.deny_region",
+        does: "puts every subnet of the Region under a network ACL that denies everything",
+        hits: Hits::Network,
+        parameters: &[],
+        precondition: "another Region of the target stays",
+        observed: "DescribeNetworkAcls shows every subnet under the new ACL",
+        reversible: true,
+        undo: "ReplaceNetworkAclAssociation back, then DeleteNetworkAcl, unless somebody has moved a subnet meanwhile",
+        fidelity: "packets to and from the subnets vanish as in a Region outage, but the AWS control plane of the Region \
+                   keeps answering, and traffic that never crosses a subnet's border goes on",
+        inject: &[
+            "ec2:CreateNetworkAcl",
+            "ec2:CreateTags",
+            "ec2:ReplaceNetworkAclAssociation",
+        ],
+        revert: &["ec2:ReplaceNetworkAclAssociation", "ec2:DeleteNetworkAcl"],
+        reads: &[],
+    },
+    Entry {
+        name: "rds.failover",
+        does: "fails the primary of a Multi-AZ instance over to its standby; a single-AZ instance only restarts",
+        hits: Hits::Database,
+        parameters: &[],
+        precondition: "the instance is available, and a Multi-AZ one has its standby",
+        observed: "an RDS event tells of the failover, or DescribeDBInstances shows the AZs swapped",
+        reversible: false,
+        undo: "it comes back by itself; recovery and redundancy measure when",
+        fidelity: "a forced failover skips the detection (15-30 s) that a crash of the primary needs first; storage and \
+                   network stay sound",
+        inject: &["rds:RebootDBInstance"],
+        revert: &[],
+        reads: &[],
+    },
+    Entry {
+        name: "rds.reboot",
+        does: "restarts the database engine where it is",
+        hits: Hits::Database,
+        parameters: &[],
+        precondition: "the instance is available",
+        observed: "an RDS event tells of the restart, or DescribeDBInstances shows it rebooting",
+        reversible: false,
+        undo: "it comes back by itself; recovery measures when",
+        fidelity: "the engine shuts down in order; a crash needs recovery of its log first",
+        inject: &["rds:RebootDBInstance"],
+        revert: &[],
+        reads: &[],
+    },
+    Entry {
+        name: "rds.stop",
+        does: "stops the instance, standby and all",
+        hits: Hits::Database,
+        parameters: &[],
+        precondition: "the instance is available",
+        observed: "DescribeDBInstances shows it stopping or stopped",
+        reversible: true,
+        undo: "StartDBInstance once it is stopped, and the wait until it is available (minutes)",
+        fidelity: "the engine shuts down in order, and AWS starts the instance by itself after seven days",
+        inject: &["rds:StopDBInstance"],
+        revert: &["rds:StartDBInstance"],
+        reads: &[],
+    },
+    Entry {
+        name: "route53.invert_health_check",
+        does: "turns the health checks of the Region's record over, so that a healthy Region counts as unhealthy",
+        hits: Hits::Dns,
+        parameters: &[],
+        precondition: "the Region's record has a health check",
+        observed: "GetHealthCheck shows it inverted",
+        reversible: true,
+        undo: "UpdateHealthCheck back, with the version that the inversion left, unless somebody has changed it meanwhile",
+        fidelity: "DNS moves users away although the Region is sound, so those who stay are served; the health check's \
+                   own detection time is left out",
+        inject: &["route53:UpdateHealthCheck"],
+        revert: &["route53:UpdateHealthCheck"],
+        reads: &["route53:GetHealthCheck", "route53:ListResourceRecordSets"],
+    },
+    Entry {
+        name: "route53.zero_weight",
+        does: "sets the weight of the Region's record to zero",
+        hits: Hits::Dns,
+        parameters: &[],
+        precondition: "the record is weighted, and another one of its name has a weight above zero",
+        observed: "ListResourceRecordSets shows the weight of zero",
+        reversible: true,
+        undo: "ChangeResourceRecordSets with the record as it was, unless somebody has changed it meanwhile",
+        fidelity: "DNS moves users away although the Region is sound, so those who stay are served",
+        inject: &["route53:ChangeResourceRecordSets"],
+        revert: &["route53:ChangeResourceRecordSets"],
+        reads: &["route53:ListResourceRecordSets"],
+    },
+];
+
+/// The entry of this name.
+#[must_use]
+pub fn entry(name: &str) -> Option<&'static Entry> {
+    CATALOGUE.iter().find(|entry| entry.name == name)
+}
+
+impl Fault {
+    /// Its name in the catalogue.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Fault::Ec2Stop { .. } => "ec2.stop",
+            Fault::Ec2Terminate { .. } => "ec2.terminate",
+            Fault::Ec2Reboot { .. } => "ec2.reboot",
+            Fault::AutoScalingSuspend { .. } => "autoscaling.suspend",
+            Fault::AutoScalingSetUnhealthy { .. } => "autoscaling.set_unhealthy",
+            Fault::ElbDeregister { .. } => "elb.deregister",
+            Fault::ElbBreakHealthCheck => "elb.break_health_check",
+            Fault::NetworkDenyAz { .. } => "network.deny_az",
+            Fault::NetworkDenyRegion => "network.deny_region",
+            Fault::RdsFailover => "rds.failover",
+            Fault::RdsReboot => "rds.reboot",
+            Fault::RdsStop => "rds.stop",
+            Fault::Route53InvertHealthCheck => "route53.invert_health_check",
+            Fault::Route53ZeroWeight => "route53.zero_weight",
+        }
+    }
+
+    /// What the catalogue says of it.
+    #[must_use]
+    pub fn entry(&self) -> &'static Entry {
+        entry(self.name()).expect("every fault has its entry: a test compares them")
+    }
+
+    /// The share of a group's instances it takes, 0 to 1; none where it takes none.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        match self {
+            Fault::Ec2Stop { share }
+            | Fault::Ec2Terminate { share }
+            | Fault::Ec2Reboot { share }
+            | Fault::AutoScalingSetUnhealthy { share }
+            | Fault::ElbDeregister { share } => Some(*share),
+            _ => None,
+        }
+    }
+
+    /// Whether its group has to replace the instances it hits.
+    #[must_use]
+    pub fn costs_instances(&self) -> bool {
+        matches!(
+            self,
+            Fault::Ec2Stop { .. } | Fault::Ec2Terminate { .. } | Fault::AutoScalingSetUnhealthy { .. }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn each() -> Vec<Fault> {
+        let az = "us-east-1a".to_owned();
+        vec![
+            Fault::Ec2Stop { share: 0.5 },
+            Fault::Ec2Terminate { share: 0.5 },
+            Fault::Ec2Reboot { share: 0.5 },
+            Fault::AutoScalingSuspend {
+                processes: vec!["Launch".to_owned()],
+            },
+            Fault::AutoScalingSetUnhealthy { share: 0.5 },
+            Fault::ElbDeregister { share: 0.5 },
+            Fault::ElbBreakHealthCheck,
+            Fault::NetworkDenyAz { az },
+            Fault::NetworkDenyRegion,
+            Fault::RdsFailover,
+            Fault::RdsReboot,
+            Fault::RdsStop,
+            Fault::Route53InvertHealthCheck,
+            Fault::Route53ZeroWeight,
+        ]
+    }
+
+    #[test]
+    fn every_fault_has_an_entry_that_agrees_with_it() {
+        let names: Vec<&str> = each().iter().map(Fault::name).collect();
+        let entries: Vec<&str> = CATALOGUE.iter().map(|entry| entry.name).collect();
+        assert_eq!(names, entries);
+        for fault in each() {
+            let entry = fault.entry();
+            let takes_share = entry.parameters.contains(&SHARE);
+            assert_eq!(fault.share().is_some(), takes_share, "{}", entry.name);
+            assert_eq!(entry.reversible, !entry.revert.is_empty(), "{}", entry.name);
+            let json = serde_json::to_value(&fault).expect("serialises");
+            assert_eq!(json["name"], entry.name);
+        }
+    }
+}

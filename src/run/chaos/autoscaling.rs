@@ -1,0 +1,98 @@
+//! `autoscaling.suspend` and `autoscaling.set_unhealthy`.
+
+use super::ChaosError;
+use super::injection::{Context, Pass};
+use super::journal::Before;
+use super::runner::Hand;
+use super::{ec2, guard};
+
+/// Notes which of the processes are not suspended yet.
+pub(super) async fn prepare_suspend(
+    hand: &Hand<'_>,
+    context: &Context<'_>,
+    role: &str,
+    processes: &[String],
+) -> Result<Before, ChaosError> {
+    let group = ec2::group(hand, context, role).await?;
+    guard::tagged(context.target.allow.as_ref(), &group.name, &group.tags).map_err(ChaosError::Refused)?;
+    let ours: Vec<String> = processes
+        .iter()
+        .filter(|process| !group.suspended.contains(process))
+        .cloned()
+        .collect();
+    if ours.is_empty() {
+        return Err(ChaosError::Refused(format!(
+            "{} are suspended already in group {}",
+            processes.join(", "),
+            group.name
+        )));
+    }
+    Ok(Before::AutoScalingSuspend {
+        group: group.name,
+        processes: ours,
+    })
+}
+
+pub(super) async fn suspend(hand: &Hand<'_>, group: &str, processes: &[String]) -> Result<(), ChaosError> {
+    let answer = hand.cloud.suspend_processes(hand.region, group, processes).await;
+    let detail = format!("{group}: {}", processes.join(", "));
+    hand.called("autoscaling:SuspendProcesses", &detail, answer)
+}
+
+pub(super) async fn observe(hand: &Hand<'_>, group: &str, processes: &[String]) -> Result<Option<String>, ChaosError> {
+    let Some(found) = hand.cloud.reader().group(hand.region, group).await? else {
+        return Ok(None);
+    };
+    let all = processes.iter().all(|process| found.suspended.contains(process));
+    Ok(all.then(|| format!("{group} shows {} suspended", processes.join(", "))))
+}
+
+/// Somebody who has resumed one meanwhile has done the same.
+pub(super) async fn resume(hand: &Hand<'_>, group: &str, processes: &[String]) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    // A group that is gone has no processes.
+    let Some(found) = hand.cloud.reader().group(hand.region, group).await? else {
+        return Ok(pass);
+    };
+    let still: Vec<String> = processes
+        .iter()
+        .filter(|process| found.suspended.contains(process))
+        .cloned()
+        .collect();
+    if !still.is_empty() {
+        let answer = hand.cloud.resume_processes(hand.region, group, &still).await;
+        let detail = format!("{group}: {}", still.join(", "));
+        hand.called("autoscaling:ResumeProcesses", &detail, answer)?;
+        pass.left.push(format!("{group} has {} suspended", still.join(", ")));
+    }
+    Ok(pass)
+}
+
+pub(super) async fn set_unhealthy(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
+    for id in instances {
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        let answer = hand.cloud.set_instance_unhealthy(hand.region, id).await;
+        hand.called("autoscaling:SetInstanceHealth", &format!("{id}: Unhealthy"), answer)?;
+    }
+    Ok(())
+}
+
+/// All of them are seen unhealthy, or leaving, or gone.
+pub(super) async fn observe_unhealthy(
+    hand: &Hand<'_>,
+    group: &str,
+    instances: &[String],
+) -> Result<Option<String>, ChaosError> {
+    let Some(found) = hand.cloud.reader().group(hand.region, group).await? else {
+        return Ok(None);
+    };
+    let seen = |id: &String| match found.members.iter().find(|member| member.id == *id) {
+        None => Some(format!("{id} has left {group}")),
+        Some(member) if !member.healthy => Some(format!("{id} is unhealthy")),
+        Some(member) => (!member.in_service).then(|| format!("{id} is leaving")),
+    };
+    let evidence: Option<Vec<String>> = instances.iter().map(seen).collect();
+    Ok(evidence.map(|parts| parts.join(", ")))
+}

@@ -1,0 +1,159 @@
+//! From a fault of the plan to a before-image, and what can be done with one: inject, look for the effect, undo.
+//! How, service by service, stands in the files beside it.
+
+use std::collections::BTreeSet;
+
+use super::journal::Before;
+use super::runner::Hand;
+use super::{ChaosError, autoscaling, ec2, elasticloadbalancingv2, network, rds, route53};
+use crate::plan::{Fault, FaultPlan, TargetPlan};
+
+/// What a fault is prepared with.
+pub(super) struct Context<'a> {
+    pub(super) target: &'a TargetPlan,
+    pub(super) seed: u64,
+    /// Id of the run.
+    pub(super) run: &'a str,
+}
+
+/// One look at what a revert has to do, which does it.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    /// What is not as it was yet.
+    pub(super) left: Vec<String>,
+    /// What somebody else has changed meanwhile; it is left as found.
+    pub(super) foreign: Vec<String>,
+    /// It is sure already that nothing is left, so that it need not look again.
+    pub(super) proven: bool,
+}
+
+/// Checks what the fault needs and notes what it is about to change, as it is.
+pub(super) async fn prepare(hand: &Hand<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
+    let role = &fault.role;
+    match &fault.fault {
+        Fault::Ec2Stop { share } => {
+            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            Ok(Before::Ec2Stop { group, instances })
+        }
+        Fault::Ec2Terminate { share } => {
+            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            Ok(Before::Ec2Terminate { group, instances })
+        }
+        Fault::Ec2Reboot { share } => {
+            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            Ok(Before::Ec2Reboot { group, instances })
+        }
+        Fault::AutoScalingSuspend { processes } => autoscaling::prepare_suspend(hand, context, role, processes).await,
+        Fault::AutoScalingSetUnhealthy { share } => {
+            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            Ok(Before::AutoScalingSetUnhealthy { group, instances })
+        }
+        Fault::ElbDeregister { share } => elasticloadbalancingv2::prepare_deregister(hand, context, role, *share).await,
+        Fault::ElbBreakHealthCheck => elasticloadbalancingv2::prepare_path(hand, context, role).await,
+        Fault::NetworkDenyAz { az } => network::prepare(hand, context, role, Some(az)).await,
+        Fault::NetworkDenyRegion => network::prepare(hand, context, role, None).await,
+        Fault::RdsFailover => rds::prepare_failover(hand, context, role).await,
+        Fault::RdsReboot => rds::prepare_reboot(hand, context, role).await,
+        Fault::RdsStop => rds::prepare_stop(hand, context, role).await,
+        Fault::Route53InvertHealthCheck => route53::prepare_invert(hand, context, role).await,
+        Fault::Route53ZeroWeight => route53::prepare_weight(hand, context, role).await,
+    }
+}
+
+impl Before {
+    /// Makes the calls that put the fault into the world; what it creates says that it expires at `expires`, cloud
+    /// time.
+    pub(super) async fn inject(&self, hand: &Hand<'_>, expires: f64) -> Result<(), ChaosError> {
+        match self {
+            Before::Ec2Stop { instances, .. } => ec2::stop(hand, instances).await,
+            Before::Ec2Terminate { instances, .. } => ec2::terminate(hand, instances).await,
+            Before::Ec2Reboot { instances, .. } => ec2::reboot(hand, instances).await,
+            Before::AutoScalingSuspend { group, processes } => autoscaling::suspend(hand, group, processes).await,
+            Before::AutoScalingSetUnhealthy { instances, .. } => autoscaling::set_unhealthy(hand, instances).await,
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::deregister(hand, targets).await,
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::break_path(hand, groups).await,
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+                network::act(hand, before, expires).await
+            }
+            Before::RdsFailover { database, failover, .. } => rds::reboot(hand, database, *failover).await,
+            Before::RdsReboot { database } => rds::restart(hand, database).await,
+            Before::RdsStop { database } => rds::stop(hand, database).await,
+            Before::Route53InvertHealthCheck { checks } => route53::invert(hand, checks).await,
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::zero_weight(hand, hosted_zone, sets).await,
+        }
+    }
+
+    /// Evidence of the effect, once it can be seen; `since` is the cloud time of the injection.
+    pub(super) async fn observe(&self, hand: &Hand<'_>, since: f64) -> Result<Option<String>, ChaosError> {
+        match self {
+            Before::Ec2Stop { instances, .. } => ec2::observe_stopped(hand, instances).await,
+            Before::Ec2Terminate { instances, .. } => ec2::observe_gone(hand, instances).await,
+            Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await,
+            Before::AutoScalingSuspend { group, processes } => autoscaling::observe(hand, group, processes).await,
+            Before::AutoScalingSetUnhealthy { group, instances } => {
+                autoscaling::observe_unhealthy(hand, group, instances).await
+            }
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::observe_deregistered(hand, targets).await,
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::observe_broken(hand, groups).await,
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::observe(hand, before).await,
+            Before::RdsFailover {
+                database, failover, az, ..
+            } => rds::observe(hand, database, *failover, az, since).await,
+            Before::RdsReboot { database } => rds::observe_restart(hand, database, since).await,
+            Before::RdsStop { database } => rds::observe_stopped(hand, database).await,
+            Before::Route53InvertHealthCheck { checks } => route53::observe_inverted(hand, checks).await,
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::observe_zero(hand, hosted_zone, sets).await,
+        }
+    }
+
+    /// One pass of the revert; `sure` keeps what earlier passes are sure of.
+    pub(super) async fn undo(&self, hand: &Hand<'_>, sure: &mut BTreeSet<String>) -> Result<Pass, ChaosError> {
+        match self {
+            Before::Ec2Stop { instances, .. } => ec2::start_again(hand, instances).await,
+            Before::AutoScalingSuspend { group, processes } => autoscaling::resume(hand, group, processes).await,
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_again(hand, targets).await,
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_path(hand, groups).await,
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+                network::undo(hand, before, sure).await
+            }
+            Before::RdsStop { database } => rds::start_again(hand, database).await,
+            Before::Route53InvertHealthCheck { checks } => route53::turn_back(hand, checks).await,
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_again(hand, hosted_zone, sets).await,
+            Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. } => Ok(Pass {
+                proven: true,
+                ..Pass::default()
+            }),
+        }
+    }
+
+    /// The commands that undo it without us.
+    pub(super) fn by_hand(&self, region: &str) -> String {
+        let commands = match self {
+            Before::Ec2Stop { instances, .. } => {
+                format!("`aws ec2 start-instances --instance-ids {}`", instances.join(" "))
+            }
+            Before::AutoScalingSuspend { group, processes } => format!(
+                "`aws autoscaling resume-processes --auto-scaling-group-name {group} --scaling-processes {}`",
+                processes.join(" ")
+            ),
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets),
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups),
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before),
+            Before::RdsStop { database } => {
+                format!("`aws rds start-db-instance --db-instance-identifier {database}` once it is stopped")
+            }
+            Before::Route53InvertHealthCheck { checks } => route53::turn_back_by_hand(checks),
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_by_hand(hosted_zone, sets),
+            Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. } => "nothing can be called back".to_owned(),
+        };
+        format!("to undo it by hand in {region}: {commands}")
+    }
+}

@@ -1,0 +1,253 @@
+//! `route53.invert_health_check` and `route53.zero_weight`. Route 53 is global: the fault's Region says whose records.
+
+use super::ChaosError;
+use super::guard;
+use super::injection::{Context, Pass};
+use super::journal::{Before, CheckBefore};
+use super::runner::Hand;
+use crate::aws::{AwsError, RecordSet};
+use crate::plan::{InventoryRecord, Role};
+
+/// The code of a conditional write that came too late.
+const VERSION_MISMATCH: &str = "HealthCheckVersionMismatch";
+
+/// The zone and name of the role, and its records that lead to the Region.
+fn records<'c>(
+    hand: &Hand<'_>,
+    context: &'c Context<'_>,
+    role: &str,
+) -> Result<(&'c str, &'c str, Vec<&'c InventoryRecord>), ChaosError> {
+    let Some(Role::Dns { hosted_zone, record }) = context.target.roles.get(role) else {
+        return Err(ChaosError::Refused("its role is not a DNS record".to_owned()));
+    };
+    let found = context.target.inventory.regions.get(hand.region);
+    let records: Vec<&InventoryRecord> = found
+        .iter()
+        .flat_map(|found| &found.records)
+        .filter(|one| one.hosted_zone == *hosted_zone && one.is_named(record))
+        .collect();
+    if records.is_empty() {
+        return Err(ChaosError::Refused(format!(
+            "no record of {record} leads to {}",
+            hand.region
+        )));
+    }
+    Ok((hosted_zone, record, records))
+}
+
+/// Notes how each health check of the Region's records stands.
+pub(super) async fn prepare_invert(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let (_, record, records) = records(hand, context, role)?;
+    let mut ids: Vec<&String> = records.iter().filter_map(|one| one.health_check.as_ref()).collect();
+    ids.sort();
+    ids.dedup();
+    if ids.is_empty() {
+        return Err(ChaosError::Refused(format!(
+            "no health check decides about {record} in {}",
+            hand.region
+        )));
+    }
+    let mut checks = Vec::new();
+    for id in ids {
+        let tags = hand.cloud.reader().route53_tags("healthcheck", id).await?;
+        guard::tagged(context.target.allow.as_ref(), &format!("health check {id}"), &tags)
+            .map_err(ChaosError::Refused)?;
+        let check = hand.cloud.reader().health_check(id).await?;
+        checks.push(CheckBefore {
+            id: id.clone(),
+            inverted: check.inverted,
+            version: check.version,
+        });
+    }
+    Ok(Before::Route53InvertHealthCheck { checks })
+}
+
+pub(super) async fn invert(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<(), ChaosError> {
+    for check in checks {
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        let answer = hand.cloud.set_inverted(&check.id, !check.inverted, check.version).await;
+        let detail = format!("{}: Inverted={}", check.id, !check.inverted);
+        match hand.called("route53:UpdateHealthCheck", &detail, answer) {
+            // An attempt without an answer had its effect, and the next one came too late.
+            Err(ChaosError::Aws(error)) if error.code == VERSION_MISMATCH && is_turned(hand, check).await? => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+async fn is_turned(hand: &Hand<'_>, check: &CheckBefore) -> Result<bool, AwsError> {
+    let now = hand.cloud.reader().health_check(&check.id).await?;
+    Ok(now.inverted != check.inverted && now.version == check.version + 1)
+}
+
+pub(super) async fn observe_inverted(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Option<String>, ChaosError> {
+    let mut parts = Vec::new();
+    for check in checks {
+        let now = hand.cloud.reader().health_check(&check.id).await?;
+        if now.inverted == check.inverted {
+            return Ok(None);
+        }
+        parts.push(format!("health check {} of {} is inverted", check.id, now.endpoint));
+    }
+    Ok(Some(parts.join(", ")))
+}
+
+/// Whoever has turned it back has done the same; who has changed anything else meanwhile has raised the version.
+pub(super) async fn turn_back(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    for check in checks {
+        let now = hand.cloud.reader().health_check(&check.id).await?;
+        if now.inverted == check.inverted {
+            continue;
+        }
+        if now.version != check.version + 1 {
+            pass.foreign
+                .push(format!("health check {} is at version {}", check.id, now.version));
+            continue;
+        }
+        let answer = hand.cloud.set_inverted(&check.id, check.inverted, now.version).await;
+        let detail = format!("{}: Inverted={}", check.id, check.inverted);
+        hand.called("route53:UpdateHealthCheck", &detail, answer)?;
+        pass.left.push(format!("health check {} is inverted", check.id));
+    }
+    Ok(pass)
+}
+
+pub(super) fn turn_back_by_hand(checks: &[CheckBefore]) -> String {
+    let commands: Vec<String> = checks
+        .iter()
+        .map(|check| {
+            let flag = if check.inverted { "--inverted" } else { "--no-inverted" };
+            format!(
+                "`aws route53 update-health-check --health-check-id {} {flag}`",
+                check.id
+            )
+        })
+        .collect();
+    commands.join(", ")
+}
+
+/// Notes the weighted records of the Region as they are.
+pub(super) async fn prepare_weight(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let (hosted_zone, record, records) = records(hand, context, role)?;
+    let tags = hand.cloud.reader().route53_tags("hostedzone", hosted_zone).await?;
+    guard::tagged(
+        context.target.allow.as_ref(),
+        &format!("hosted zone {hosted_zone}"),
+        &tags,
+    )
+    .map_err(ChaosError::Refused)?;
+    let all = hand.cloud.reader().record_sets(hosted_zone, record).await?;
+    let is_ours = |set: &RecordSet| {
+        records
+            .iter()
+            .any(|one| one.record_type == set.record_type && one.set_identifier == set.set_identifier)
+    };
+    let weighs = |set: &RecordSet| set.weight.is_some_and(|weight| weight > 0);
+    let (ours, others): (Vec<RecordSet>, Vec<RecordSet>) = all.into_iter().filter(weighs).partition(is_ours);
+    if ours.is_empty() {
+        return Err(ChaosError::Refused(format!(
+            "no record of {record} that leads to {} has a weight above zero",
+            hand.region
+        )));
+    }
+    // When all weights are zero, Route 53 answers with all records alike.
+    if let Some(alone) = ours
+        .iter()
+        .find(|set| !others.iter().any(|other| other.record_type == set.record_type))
+    {
+        return Err(ChaosError::Refused(format!(
+            "no other {} record of {record} has a weight above zero",
+            alone.record_type
+        )));
+    }
+    Ok(Before::Route53ZeroWeight {
+        hosted_zone: hosted_zone.to_owned(),
+        sets: ours,
+    })
+}
+
+fn without_weight(set: &RecordSet) -> RecordSet {
+    RecordSet {
+        weight: Some(0),
+        ..set.clone()
+    }
+}
+
+fn set_name(set: &RecordSet) -> &str {
+    set.set_identifier.as_deref().unwrap_or_default()
+}
+
+pub(super) async fn zero_weight(hand: &Hand<'_>, hosted_zone: &str, sets: &[RecordSet]) -> Result<(), ChaosError> {
+    for set in sets {
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        let answer = hand.cloud.upsert_record_set(hosted_zone, &without_weight(set)).await;
+        let detail = format!("{} {}: Weight=0", set.name, set_name(set));
+        hand.called("route53:ChangeResourceRecordSets", &detail, answer)?;
+    }
+    Ok(())
+}
+
+async fn as_now(hand: &Hand<'_>, hosted_zone: &str, set: &RecordSet) -> Result<Option<RecordSet>, AwsError> {
+    let all = hand.cloud.reader().record_sets(hosted_zone, &set.name).await?;
+    let same = |one: &RecordSet| one.record_type == set.record_type && one.set_identifier == set.set_identifier;
+    Ok(all.into_iter().find(same))
+}
+
+pub(super) async fn observe_zero(
+    hand: &Hand<'_>,
+    hosted_zone: &str,
+    sets: &[RecordSet],
+) -> Result<Option<String>, ChaosError> {
+    let mut parts = Vec::new();
+    for set in sets {
+        match as_now(hand, hosted_zone, set).await? {
+            Some(now) if now.weight == Some(0) => parts.push(format!("{} has the weight 0", set_name(set))),
+            _ => return Ok(None),
+        }
+    }
+    Ok(Some(parts.join(", ")))
+}
+
+pub(super) async fn weigh_again(hand: &Hand<'_>, hosted_zone: &str, sets: &[RecordSet]) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    for set in sets {
+        let now = as_now(hand, hosted_zone, set).await?;
+        if now.as_ref() == Some(set) {
+            continue;
+        }
+        if now != Some(without_weight(set)) {
+            pass.foreign.push(format!("record {} of {}", set_name(set), set.name));
+            continue;
+        }
+        let answer = hand.cloud.upsert_record_set(hosted_zone, set).await;
+        let weight = set.weight.unwrap_or_default();
+        let detail = format!("{} {}: Weight={weight}", set.name, set_name(set));
+        hand.called("route53:ChangeResourceRecordSets", &detail, answer)?;
+        pass.left.push(format!("{} has the weight 0", set_name(set)));
+    }
+    Ok(pass)
+}
+
+pub(super) fn weigh_by_hand(hosted_zone: &str, sets: &[RecordSet]) -> String {
+    let weights: Vec<String> = sets
+        .iter()
+        .map(|set| {
+            format!(
+                "{} of {} at {}",
+                set_name(set),
+                set.name,
+                set.weight.unwrap_or_default()
+            )
+        })
+        .collect();
+    format!(
+        "set the weight of {} with `aws route53 change-resource-record-sets --hosted-zone-id {hosted_zone}`",
+        weights.join(", ")
+    )
+}

@@ -1,0 +1,61 @@
+//! The loop of every revert: do what is left, look again, and believe a clean answer only when it is repeated.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::ChaosError;
+use super::journal::Before;
+use super::runner::Hand;
+
+/// How long a revert keeps trying: cloud time, and at least this in real time.
+const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE_FLOOR: Duration = Duration::from_secs(20);
+/// A database takes minutes to stop and to start (RDS names no bound).
+const PATIENCE_DATABASE: Duration = Duration::from_secs(1800);
+/// Pause between two looks, cloud time.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+/// Describe calls may lag behind a change; a clean answer counts only when it is repeated after this, cloud time.
+const LAG: Duration = Duration::from_secs(5);
+
+/// Undoes a fault and reads it back. Repeating it is harmless. What somebody else has changed meanwhile is left as
+/// found, and is an error that says so.
+pub(super) async fn undo(hand: &Hand<'_>, before: &Before) -> Result<(), ChaosError> {
+    let patience = match before {
+        Before::RdsStop { .. } => PATIENCE_DATABASE,
+        _ => PATIENCE,
+    };
+    let deadline = Instant::now() + hand.pace.patience(patience).max(PATIENCE_FLOOR);
+    let mut sure = BTreeSet::new();
+    let mut clean_since: Option<Instant> = None;
+    loop {
+        let (left, foreign, proven) = match before.undo(hand, &mut sure).await {
+            Ok(pass) => (pass.left, pass.foreign, pass.proven),
+            Err(ChaosError::Aws(error)) => (vec![error.to_string()], Vec::new(), false),
+            Err(other) => return Err(other),
+        };
+        if left.is_empty() {
+            let since = *clean_since.get_or_insert_with(Instant::now);
+            if proven || since.elapsed() > hand.pace.patience(LAG) {
+                return if foreign.is_empty() {
+                    Ok(())
+                } else {
+                    let why = "somebody else has changed it meanwhile, so it is left as found";
+                    Err(still_there(hand, before, &format!("{}: {why}", foreign.join(", "))))
+                };
+            }
+        } else {
+            clean_since = None;
+            if Instant::now() >= deadline {
+                return Err(still_there(hand, before, &left.join(", ")));
+            }
+        }
+        tokio::time::sleep(hand.pace.patience(LOOK_AGAIN)).await;
+    }
+}
+
+fn still_there(hand: &Hand<'_>, before: &Before, left: &str) -> ChaosError {
+    ChaosError::StillThere {
+        fault: hand.fault.clone(),
+        left: format!("{left}; {}", before.by_hand(hand.region)),
+    }
+}
