@@ -11,6 +11,7 @@ mod load_command;
 mod moto;
 mod nginx;
 mod oauth2;
+mod reach;
 mod streams;
 mod support;
 mod tidy;

@@ -69,6 +69,18 @@ impl Reader {
         Ok(groups.into_iter().map(group).find(|group| group.name == name))
     }
 
+    /// Every group of a Region.
+    pub async fn groups(&self, region: &str) -> Result<Vec<Group>, AwsError> {
+        const ACTION: &str = "autoscaling:DescribeAutoScalingGroups";
+        let clients = self.region(ACTION, region)?;
+        let pages = clients.autoscaling.describe_auto_scaling_groups().into_paginator();
+        let groups: Vec<_> = clients
+            .gate
+            .call(ACTION, pages.items().send().collect::<Result<_, _>>())
+            .await?;
+        Ok(groups.into_iter().map(group).collect())
+    }
+
     /// The newest activities of a group, newest first; AWS keeps six weeks, this asks for the last hundred.
     pub async fn scaling_activities(&self, region: &str, group: &str) -> Result<Vec<Activity>, AwsError> {
         const ACTION: &str = "autoscaling:DescribeScalingActivities";

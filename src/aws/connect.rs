@@ -20,7 +20,7 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use super::error::{AwsError, Called};
 use crate::units::Pace;
 
-/// Route 53 is global; its API is signed for this Region.
+/// Route 53 and IAM are global; their APIs are signed for this Region.
 const GLOBAL_REGION: &str = "us-east-1";
 /// Calls per second of cloud time in one Region; AWS's own buckets for describe calls are of this order.
 const CALLS_PER_CLOUD_SECOND: f64 = 10.0;
@@ -69,6 +69,7 @@ pub struct Writer {
 
 pub(super) struct Shared {
     regions: BTreeMap<String, RegionClients>,
+    pub(super) iam: aws_sdk_iam::Client,
     pub(super) route53: aws_sdk_route53::Client,
     global: Gate,
     pace: Pace,
@@ -102,6 +103,7 @@ impl Clients {
         Self {
             shared: Arc::new(Shared {
                 regions,
+                iam: aws_sdk_iam::Client::new(&in_region(&base, GLOBAL_REGION)),
                 route53: aws_sdk_route53::Client::new(&in_region(&base, GLOBAL_REGION)),
                 global: Gate::new("global", options.pace),
                 pace: options.pace,

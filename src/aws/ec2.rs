@@ -1,4 +1,6 @@
-//! EC2: instances, subnets and network ACLs.
+//! EC2: instances, subnets, network ACLs, and the network interfaces of load balancers.
+
+use std::net::IpAddr;
 
 use aws_sdk_ec2::types::{Filter, ResourceType, Tag, TagSpecification};
 
@@ -52,7 +54,31 @@ pub struct Association {
     pub subnet: String,
 }
 
+/// A network interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkInterface {
+    /// Description; AWS writes `ELB app/NAME/ID` into those of its load balancers.
+    pub description: String,
+    /// AZ.
+    pub az: String,
+    /// Addresses, private and public.
+    pub addresses: Vec<IpAddr>,
+}
+
 impl Reader {
+    /// The network interfaces of a load balancer, by the end of its ARN (`app/NAME/ID`).
+    pub async fn load_balancer_interfaces(&self, region: &str, name: &str) -> Result<Vec<NetworkInterface>, AwsError> {
+        const ACTION: &str = "ec2:DescribeNetworkInterfaces";
+        let clients = self.region(ACTION, region)?;
+        let request = clients
+            .ec2
+            .describe_network_interfaces()
+            .filters(filter("description", &format!("ELB {name}")));
+        let pages = request.into_paginator().items().send();
+        let found: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        Ok(found.into_iter().map(network_interface).collect())
+    }
+
     /// The given instances, the terminated ones that AWS still remembers included.
     pub async fn instances(&self, region: &str, ids: &[String]) -> Result<Vec<Instance>, AwsError> {
         const ACTION: &str = "ec2:DescribeInstances";
@@ -258,6 +284,19 @@ fn tags(tags: Option<Vec<Tag>>) -> Tags {
     pairs
         .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
         .collect()
+}
+
+fn network_interface(interface: aws_sdk_ec2::types::NetworkInterface) -> NetworkInterface {
+    let public = interface.association.and_then(|association| association.public_ip);
+    NetworkInterface {
+        description: interface.description.unwrap_or_default(),
+        az: interface.availability_zone.unwrap_or_default(),
+        addresses: [interface.private_ip_address, public]
+            .into_iter()
+            .flatten()
+            .filter_map(|address| address.parse().ok())
+            .collect(),
+    }
 }
 
 fn subnet(subnet: aws_sdk_ec2::types::Subnet) -> Subnet {

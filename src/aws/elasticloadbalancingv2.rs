@@ -89,6 +89,21 @@ impl Reader {
             .collect())
     }
 
+    /// Ports and protocols (`HTTP`, `HTTPS`, …) on which a load balancer listens.
+    pub async fn listeners(&self, region: &str, load_balancer: &str) -> Result<Vec<(u16, String)>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:DescribeListeners";
+        let clients = self.region(ACTION, region)?;
+        let request = clients
+            .elasticloadbalancingv2
+            .describe_listeners()
+            .load_balancer_arn(load_balancer);
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        let listeners = answer.listeners.unwrap_or_default().into_iter();
+        Ok(listeners
+            .filter_map(|one| Some((u16::try_from(one.port?).ok()?, one.protocol?.as_str().to_owned())))
+            .collect())
+    }
+
     /// Health of every target of a group.
     pub async fn target_health(&self, region: &str, target_group: &str) -> Result<Vec<Target>, AwsError> {
         const ACTION: &str = "elasticloadbalancing:DescribeTargetHealth";

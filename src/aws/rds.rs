@@ -52,6 +52,18 @@ impl Reader {
         }
     }
 
+    /// Every instance of a Region.
+    pub async fn db_instances(&self, region: &str) -> Result<Vec<DbInstance>, AwsError> {
+        const ACTION: &str = "rds:DescribeDBInstances";
+        let clients = self.region(ACTION, region)?;
+        let pages = clients.rds.describe_db_instances().into_paginator();
+        let instances: Vec<_> = clients
+            .gate
+            .call(ACTION, pages.items().send().collect::<Result<_, _>>())
+            .await?;
+        Ok(instances.into_iter().map(db_instance).collect())
+    }
+
     /// Events of an instance since a time of the target's clock, oldest first.
     pub async fn db_events(&self, region: &str, id: &str, since: f64) -> Result<Vec<DbEvent>, AwsError> {
         const ACTION: &str = "rds:DescribeEvents";

@@ -88,6 +88,48 @@ impl Reader {
             .collect())
     }
 
+    /// Id and name of every public hosted zone.
+    pub async fn hosted_zones(&self) -> Result<Vec<(String, String)>, AwsError> {
+        const ACTION: &str = "route53:ListHostedZones";
+        let pages = self.shared.route53.list_hosted_zones().into_paginator();
+        let zones: Vec<_> = self
+            .global()
+            .call(ACTION, pages.items().send().collect::<Result<_, _>>())
+            .await?;
+        let public = zones
+            .into_iter()
+            .filter(|zone| !zone.config.as_ref().is_some_and(|config| config.private_zone));
+        Ok(public
+            .map(|zone| (zone.id.trim_start_matches("/hostedzone/").to_owned(), zone.name))
+            .collect())
+    }
+
+    /// Every record set of a zone.
+    pub async fn all_record_sets(&self, hosted_zone: &str) -> Result<Vec<RecordSet>, AwsError> {
+        const ACTION: &str = "route53:ListResourceRecordSets";
+        let mut all = Vec::new();
+        let mut next: Option<(String, RrType, Option<String>)> = None;
+        loop {
+            let mut request = self
+                .shared
+                .route53
+                .list_resource_record_sets()
+                .hosted_zone_id(hosted_zone);
+            if let Some((name, of_type, identifier)) = next {
+                request = request
+                    .start_record_name(name)
+                    .start_record_type(of_type)
+                    .set_start_record_identifier(identifier);
+            }
+            let answer = self.global().call(ACTION, request.send()).await?;
+            all.extend(answer.resource_record_sets.into_iter().map(RecordSet::of_sdk));
+            next = match (answer.is_truncated, answer.next_record_name, answer.next_record_type) {
+                (true, Some(name), Some(of_type)) => Some((name, of_type, answer.next_record_identifier)),
+                _ => return Ok(all),
+            };
+        }
+    }
+
     /// Tags of a `healthcheck` or a `hostedzone`.
     pub async fn route53_tags(&self, kind: &str, id: &str) -> Result<Tags, AwsError> {
         const ACTION: &str = "route53:ListTagsForResource";

@@ -37,6 +37,10 @@ pub(super) enum Command {
     Lab(LabArguments),
     /// Steer a run that goes on: pause, resume, scale, hold, skip to the next stage, mark an event
     Control(ControlArguments),
+    /// Look at what a run of this profile needs: credentials, permissions, clock, DNS, limits; changes nothing
+    Doctor(ProfileArguments),
+    /// Write a target file from what carries a tag in an account, or belongs to a CloudFormation stack
+    Discover(DiscoverArguments),
     /// List the faults, or explain one
     Faults(FaultsArguments),
     /// Render a saved run again
@@ -262,4 +266,33 @@ pub(super) struct RevertArguments {
 pub(super) struct FaultsArguments {
     /// The one to explain, e.g. rds.failover
     pub(super) name: Option<String>,
+}
+
+/// `tenfold discover`.
+#[derive(Debug, Args)]
+pub(super) struct DiscoverArguments {
+    /// What belongs to this CloudFormation stack (by the tag aws:cloudformation:stack-name, which CloudFormation sets)
+    #[arg(long, value_name = "NAME", required_unless_present = "tag", conflicts_with = "tag")]
+    pub(super) stack: Option<String>,
+    /// What carries this tag
+    #[arg(long, value_name = "KEY=VALUE", value_parser = crate::cli::discover::tag)]
+    pub(super) tag: Option<(String, String)>,
+    /// Regions to look in, the primary first
+    #[arg(
+        long = "region",
+        value_name = "REGION",
+        required = true,
+        env = "AWS_REGION",
+        value_delimiter = ','
+    )]
+    pub(super) regions: Vec<String>,
+    /// Another endpoint than AWS, such as that of `tenfold lab`
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
+    pub(super) endpoint: Option<String>,
+    /// Name of the target; that of the stack or the tag's value when none is given
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The file to write; standard output when none is given
+    #[arg(long, value_name = "FILE")]
+    pub(super) out: Option<PathBuf>,
 }

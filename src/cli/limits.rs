@@ -29,7 +29,7 @@ pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
             )));
         }
     }
-    match capacity(plan, load::shards(plan), addresses(plan, entry), load::limits()) {
+    match verdict(plan, entry) {
         Capacity::Enough => Ok(()),
         Capacity::Doubtful(why) => {
             out::tell(&format!("warning: {why}"));
@@ -37,6 +37,11 @@ pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
         }
         Capacity::Lacking(why) => Err(Failure::usage(anyhow!(why))),
     }
+}
+
+/// What a plan needs of this machine, held against what there is.
+pub(super) fn verdict(plan: &Plan, entry: &[SocketAddr]) -> Capacity {
+    capacity(plan, load::shards(plan), addresses(plan, entry), load::limits())
 }
 
 /// Users are spread over the addresses of a DNS answer: all there are, or those of one Region when it stands alone.

@@ -2,6 +2,8 @@
 
 mod args;
 mod control;
+mod discover;
+mod doctor;
 mod exit;
 mod faults;
 mod lab;
@@ -55,6 +57,8 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Plan(arguments) => runtime(1)?.block_on(plan::plan(arguments)),
         Command::Validate(arguments) => profile::validate(&arguments),
         Command::Lab(arguments) => runtime(2)?.block_on(lab::lab(arguments)),
+        Command::Doctor(arguments) => runtime(1)?.block_on(doctor::doctor(arguments)),
+        Command::Discover(arguments) => runtime(1)?.block_on(discover::discover(arguments)),
         Command::Faults(arguments) => faults::faults(&arguments),
         Command::Report(arguments) => report::report(&arguments),
         Command::Control(arguments) => control::control(&arguments),

@@ -57,4 +57,4 @@ pub use profile::{Honesty, Ledger, Probe, Profile, TargetRef};
 pub use protobuf::{ProtoReferences, Protos, imports};
 pub use source::{Place, Spanned};
 pub use stages::{Load, Stage};
-pub use target::{AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};
+pub use target::{AddressEntry, AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};

@@ -1,6 +1,6 @@
 //! A target file: the account, its entry, and the AWS resources by role. The lab announces itself in the same form.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::decode::{self, Fields};
 use super::entry::Entry;
@@ -36,6 +36,19 @@ pub struct TargetFile {
     pub allow: Option<AllowEntry>,
     /// Response header that names instance, AZ and Region.
     pub served_by: Option<String>,
+    /// Where addresses are, for answers without such a header.
+    pub addresses: Vec<AddressEntry>,
+}
+
+/// Where an address that users are sent to is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressEntry {
+    /// The address.
+    pub address: IpAddr,
+    /// Region.
+    pub region: String,
+    /// AZ.
+    pub az: String,
 }
 
 /// The clock of a target that lives faster than real time.
@@ -97,6 +110,7 @@ impl TargetFile {
             roles: Vec::new(),
             allow: None,
             served_by: None,
+            addresses: Vec::new(),
         })
     }
 }
@@ -175,6 +189,10 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
             .and_then(|node| decode::text(node, sink));
         by.finish(sink);
     }
+    let addresses = fields.take("addresses");
+    let addresses = addresses
+        .map(|node| self::addresses(node, &regions, sink))
+        .unwrap_or_default();
     fields.finish(sink);
     let Entry { scheme, host, port, .. } = entry?;
     Some(TargetFile {
@@ -190,7 +208,43 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         roles: roles?,
         allow,
         served_by: served_by.map(|header| header.to_lowercase()),
+        addresses,
     })
+}
+
+fn addresses(node: &Node, regions: &[String], sink: &mut Sink) -> Vec<AddressEntry> {
+    let mut all: Vec<AddressEntry> = Vec::new();
+    for item in decode::list(node, "addresses", sink) {
+        let Some(mut fields) = Fields::of(item, "an address", sink) else {
+            continue;
+        };
+        let address = fields.require("address", "203.0.113.7", sink).and_then(|node| {
+            let text = decode::text(node, sink)?;
+            let address = text.parse().ok();
+            if address.is_none() {
+                sink.push(Mistake::at(&node.place, format!("{text:?} is no IP address")));
+            } else if all.iter().any(|other| Some(other.address) == address) {
+                sink.push(Mistake::at(&node.place, format!("{text} stands here twice")));
+            }
+            address
+        });
+        let region = fields.require("region", "us-east-1", sink).and_then(|node| {
+            let region = decode::text(node, sink)?;
+            if !regions.contains(&region) {
+                let hint = format!("Regions of the target: {}", regions.join(", "));
+                sink.push(Mistake::at(&node.place, format!("the target has no Region {region:?}")).hint(hint));
+            }
+            Some(region)
+        });
+        let az = fields
+            .require("az", "us-east-1a", sink)
+            .and_then(|node| decode::text(node, sink));
+        fields.finish(sink);
+        if let (Some(address), Some(region), Some(az)) = (address, region, az) {
+            all.push(AddressEntry { address, region, az });
+        }
+    }
+    all
 }
 
 fn clock(node: &Node, sink: &mut Sink) -> Option<TargetClock> {
@@ -271,11 +325,12 @@ mod tests {
 
     #[test]
     fn mistakes_of_a_target_are_named() {
-        let text =
-            "name: x\naccount: 12\nregions: []\nentry: shop\nroles: { web: { group: a } }\nallow: { share: 340% }\n";
+        let text = "name: x\naccount: 12\nregions: []\nentry: shop\nroles: { web: { group: a } }\nallow: { share: 340% }\naddresses: [{ address: here, region: eu-west-1, az: a }]\n";
         let errors = load_target("t.yaml", text).expect_err("wrong");
         let messages = errors.to_string();
         for part in [
+            "\"here\" is no IP address",
+            "no Region \"eu-west-1\"",
             "not an AWS account id",
             "no Regions",
             "not a URL",

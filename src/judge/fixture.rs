@@ -126,6 +126,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
                 ("127.10.0.5".parse().expect("an address"), EAST.to_owned()),
                 ("127.11.0.5".parse().expect("an address"), WEST.to_owned()),
             ]),
+            zones: BTreeMap::new(),
             inventory: Inventory {
                 account: None,
                 regions: BTreeMap::from([(EAST.to_owned(), region()), (WEST.to_owned(), region())]),

@@ -253,6 +253,8 @@ pub struct ControlPlaneConfig {
     pub error_share: f64,
     /// Share of calls never answered, 0 to 1.
     pub timeout_share: f64,
+    /// Actions that the caller's policies deny, by their IAM names, such as `ec2:StopInstances`.
+    pub denied: Vec<String>,
 }
 
 /// Network ACLs.
@@ -455,6 +457,7 @@ impl Default for ControlPlaneConfig {
             throttle_share: 0.0,
             error_share: 0.0,
             timeout_share: 0.0,
+            denied: Vec::new(),
         }
     }
 }

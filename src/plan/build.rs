@@ -42,7 +42,9 @@ pub struct PlanErrors(#[from] ConfigErrors);
 impl TargetPlan {
     /// A target file with what was found behind it.
     #[must_use]
-    pub fn new(file: &TargetFile, edge: BTreeMap<IpAddr, String>, inventory: Inventory) -> Self {
+    pub fn new(file: &TargetFile, mut edge: BTreeMap<IpAddr, String>, inventory: Inventory) -> Self {
+        let said = file.addresses.iter();
+        edge.extend(said.clone().map(|one| (one.address, one.region.clone())));
         let role = |entry: &RoleEntry| match entry {
             RoleEntry::AutoScalingGroup(name) => Role::AutoScalingGroup(name.clone()),
             RoleEntry::DbInstance(name) => Role::DbInstance(name.clone()),
@@ -71,6 +73,7 @@ impl TargetPlan {
             }),
             served_by: file.served_by.clone(),
             edge,
+            zones: said.map(|one| (one.address, one.az.clone())).collect(),
             inventory,
         }
     }

@@ -53,7 +53,7 @@ pub use inventory::{
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
 pub use oauth2::OAuth2Plan;
-pub use print::{ASKED_LATER, print};
+pub use print::{ASKED_LATER, actions, print};
 pub use resolve::pick_share;
 pub use steering::{Steer, SteerError, Steering};
 
@@ -136,8 +136,11 @@ pub struct TargetPlan {
     pub allow: Option<Allow>,
     /// Response header naming instance/AZ/Region as `i-…/us-east-1a/us-east-1`.
     pub served_by: Option<String>,
-    /// Region of each address users may be sent to, as resolved before the run.
+    /// Region of each address users may be sent to, as the target file says or as resolved before the run.
     pub edge: BTreeMap<IpAddr, String>,
+    /// AZ of each address of which the target file says it.
+    #[serde(default)]
+    pub zones: BTreeMap<IpAddr, String>,
     /// What was found in the account before the run.
     pub inventory: Inventory,
 }
@@ -159,7 +162,20 @@ impl TargetPlan {
             allow: None,
             served_by: None,
             edge: BTreeMap::new(),
+            zones: BTreeMap::new(),
             inventory: Inventory::default(),
+        }
+    }
+
+    /// AZ and Region behind an address, written as an answer's header would name them; empty where neither is known.
+    #[must_use]
+    pub fn place(&self, address: IpAddr) -> String {
+        match (self.zones.get(&address), self.edge.get(&address)) {
+            (None, None) => String::new(),
+            (az, region) => {
+                let part = |part: Option<&String>| part.cloned().unwrap_or_default();
+                format!("/{}/{}", part(az), part(region))
+            }
         }
     }
 }

@@ -305,10 +305,19 @@ fn objectives(plan: &Plan, out: &mut String) -> std::fmt::Result {
     Ok(())
 }
 
-fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
-    if plan.target.regions.is_empty() {
-        return writeln!(out, "\nno AWS call is made");
-    }
+/// Every IAM action that a run of the plan uses: to observe, to inject and to revert.
+#[must_use]
+pub fn actions(plan: &Plan) -> BTreeSet<&'static str> {
+    let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+    let of_faults = faults.flat_map(|fault| {
+        let entry = fault.fault.entry();
+        [entry.inject, entry.revert, entry.reads].into_iter().flatten().copied()
+    });
+    observing(plan).into_iter().chain(of_faults).collect()
+}
+
+/// What the observers call.
+fn observing(plan: &Plan) -> BTreeSet<&'static str> {
     let mut reads: BTreeSet<&str> = READS.into_iter().collect();
     for role in plan.target.roles.values() {
         match role {
@@ -317,6 +326,14 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
             Role::Dns { .. } => reads.extend(READS_DNS),
         }
     }
+    reads
+}
+
+fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    if plan.target.regions.is_empty() {
+        return writeln!(out, "\nno AWS call is made");
+    }
+    let mut reads = observing(plan);
     let entries = || {
         let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
         faults.map(|fault| fault.fault.entry())

@@ -43,8 +43,10 @@ fn untag(world: &mut World) {
 }
 
 fn tags(pairs: &[(&str, &str)]) -> Tags {
-    let allowed = std::iter::once(&("chaos", "allowed"));
-    allowed
+    // CloudFormation puts the second on whatever a stack makes.
+    let always = [("chaos", "allowed"), ("aws:cloudformation:stack-name", "shop")];
+    always
+        .iter()
         .chain(pairs)
         .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
         .collect()

@@ -42,6 +42,10 @@ impl Manners {
     /// Decides about one call. Only actions with a sound name are counted, so that the buckets stay few.
     pub fn treat(&self, lab: &Lab, region: &str, service: &str, action: &str) -> Treatment {
         let config = &lab.config.control_plane;
+        let asked = format!("{}:{action}", iam_prefix(service));
+        if config.denied.iter().any(|denied| denied.eq_ignore_ascii_case(&asked)) {
+            return Treatment::Refuse(denied(service, &asked));
+        }
         let chance = |share: f64| share > 0.0 && lab.draw(0.0..=1.0) < share;
         if chance(config.timeout_share) {
             return Treatment::NeverAnswer;
@@ -72,6 +76,29 @@ fn bucket(rate: f64, burst: u32) -> Option<DefaultKeyedRateLimiter<Key>> {
         .filter(|interval| !interval.is_zero())?;
     let burst = NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN);
     Some(RateLimiter::keyed(Quota::with_period(interval)?.allow_burst(burst)))
+}
+
+/// What IAM calls a service, by the name it is signed for.
+fn iam_prefix(service: &str) -> &str {
+    match service {
+        "monitoring" => "cloudwatch",
+        other => other,
+    }
+}
+
+fn denied(service: &str, action: &str) -> AwsError {
+    match service {
+        "ec2" => AwsError::new(
+            "UnauthorizedOperation",
+            "You are not authorized to perform this operation.",
+            403,
+        ),
+        _ => AwsError::new(
+            "AccessDenied",
+            format!("User: tenfold is not authorized to perform: {action}"),
+            403,
+        ),
+    }
 }
 
 fn throttled(service: &str) -> AwsError {

@@ -8,6 +8,7 @@ mod cbor;
 mod cloudwatch;
 mod ec2;
 mod elasticloadbalancingv2;
+mod iam;
 mod json;
 mod manners;
 mod page;
@@ -161,6 +162,7 @@ fn dispatch(service: &str, call: &Call<'_>) -> Result<Value, AwsError> {
         "rds" => rds::answer(call),
         "monitoring" => cloudwatch::answer(call),
         "route53" => route53::answer(call),
+        "iam" => iam::answer(call),
         "sts" => sts::answer(call),
         other => Err(AwsError::bad_request(
             "InvalidAction",

@@ -185,6 +185,7 @@ fn namespace(service: &str) -> &'static str {
         "elasticloadbalancing" => "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/",
         "rds" => "http://rds.amazonaws.com/doc/2014-10-31/",
         "monitoring" => "http://monitoring.amazonaws.com/doc/2010-08-01/",
+        "iam" => "https://iam.amazonaws.com/doc/2010-05-08/",
         "sts" => "https://sts.amazonaws.com/doc/2011-06-15/",
         "route53" => route53::NAMESPACE,
         _ => "",

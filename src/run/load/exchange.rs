@@ -545,7 +545,7 @@ impl Shard {
             state.request_of_groups(now_us, failure);
         }
         match failure {
-            None => self.recorder.served(state.served),
+            None => self.recorder.served(state.served, state.destination),
             Some(_) => {
                 self.recorder.served_badly(state.served, state.destination);
                 if [UNAUTHORIZED, UNAUTHENTICATED].contains(&state.status) {
@@ -592,11 +592,12 @@ impl Shard {
         while self.destinations.len() <= pool as usize {
             let pool = self.destinations.len() as u32;
             let address = self.transport.address(pool).ip();
-            let region = self.common.plan.target.edge.get(&address);
-            let region = region.map_or("unknown", String::as_str);
+            let target = &self.common.plan.target;
+            let place = target.place(address);
+            let region = target.edge.get(&address).map_or("unknown", String::as_str);
             let class = self.transport.class(pool);
             self.destinations
-                .push(self.recorder.destination(class, address, region));
+                .push(self.recorder.destination(class, address, region, &place));
         }
         self.destinations[pool as usize]
     }

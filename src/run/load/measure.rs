@@ -122,6 +122,8 @@ struct Sent {
     /// None for what is beyond the bound of destinations.
     address: Option<IpAddr>,
     region: String,
+    /// The index of the place behind the address, for answers that do not say who served; zero where it is not known.
+    server: usize,
     started: u64,
     failed: u64,
 }
@@ -249,12 +251,15 @@ impl Recorder {
     }
 
     /// The index under which requests of a class to an address of `region` are counted.
-    pub fn destination(&mut self, class: u32, address: IpAddr, region: &str) -> usize {
+    pub fn destination(&mut self, class: u32, address: IpAddr, region: &str, place: &str) -> usize {
+        let server = self.server(place.as_bytes());
         let class = class as usize;
         let of_class = self.sent.iter().filter(|known| known.class == class).count();
         // Where all users are alike, only the Region is told.
         let address = (!self.classes.is_empty() && of_class < DESTINATIONS_MAX).then_some(address);
-        let is_same = |known: &Sent| known.class == class && known.address == address && known.region == region;
+        let is_same = |known: &Sent| {
+            known.class == class && known.address == address && known.region == region && known.server == server
+        };
         match self.sent.iter().position(is_same) {
             Some(index) => index,
             None => {
@@ -262,6 +267,7 @@ impl Recorder {
                     class,
                     address,
                     region: region.to_owned(),
+                    server,
                     started: 0,
                     failed: 0,
                 });
@@ -297,9 +303,13 @@ impl Recorder {
         }
     }
 
-    /// A success was served by the server of this index.
+    /// A success was served by the server of this index, or, where the answer names none, by the place that was asked.
     #[inline]
-    pub fn served(&mut self, index: usize) {
+    pub fn served(&mut self, index: usize, destination: usize) {
+        let index = match self.sent.get(destination) {
+            Some(sent) if index == 0 => sent.server,
+            _ => index,
+        };
         self.served[index].ok += 1;
     }
 
@@ -554,11 +564,11 @@ mod tests {
         }
         let region = ["us-east-1", "eu-west-1"][(number % 2) as usize];
         let address = IpAddr::from([127, 0, 0, (number % 6) as u8]);
-        let region = recorder.destination(u32::from(request.class), address, region);
+        let region = recorder.destination(u32::from(request.class), address, region, "");
         recorder.started(request.step, request.intended_us, request.started_us, Some(region));
         let server = recorder.server(format!("i-{}/us-east-1a/us-east-1", number % 3).as_bytes());
         match request.failure {
-            None => recorder.served(server),
+            None => recorder.served(server, region),
             Some(_) => recorder.served_badly(if number % 4 == 1 { 0 } else { server }, region),
         }
         recorder.finished(&request);

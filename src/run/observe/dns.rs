@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
+use crate::plan::Plan;
 use crate::units::Pace;
 
 /// Cloud time a server may take to answer, and in real time at least.
@@ -23,17 +24,23 @@ const SYSTEM_TTL: Duration = Duration::from_secs(5);
 
 /// Why a name has no address.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum LookupError {
+pub enum LookupError {
+    /// The server or the system could not be asked.
     #[error(transparent)]
     Io(#[from] io::Error),
+    /// Nobody answered.
     #[error("no answer in time")]
     Timeout(#[from] tokio::time::error::Elapsed),
+    /// It cannot be asked for.
     #[error("{0:?} is not a host name")]
     Name(String),
+    /// Not DNS.
     #[error("the answer is not DNS")]
     Malformed,
+    /// No such name, or the server would not say.
     #[error("the server answered {0}")]
     Refused(ResponseCode),
+    /// A name without addresses.
     #[error("the name has no address")]
     Empty,
 }
@@ -43,6 +50,13 @@ pub(super) enum LookupError {
 pub(super) struct Answer {
     pub(super) addresses: Vec<IpAddr>,
     pub(super) ttl: Duration,
+}
+
+/// The addresses of a plan's entry and how long they are good for, cloud time, as its own resolver says.
+pub async fn entry_answer(plan: &Plan) -> Result<(Vec<IpAddr>, Duration), LookupError> {
+    let target = &plan.target;
+    let answer = resolve(target.resolver, &target.host, plan.pace).await?;
+    Ok((answer.addresses, answer.ttl))
 }
 
 /// Asks `server`, or the system when there is none.

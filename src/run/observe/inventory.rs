@@ -62,10 +62,6 @@ pub async fn inventory(
 
 /// Whether a record set sends users to the load balancers of a Region.
 fn leads_to(set: &RecordSet, name: &str, region: &InventoryRegion) -> bool {
-    let bare = |dns_name: &str| {
-        let lower = dns_name.trim_end_matches('.').to_ascii_lowercase();
-        lower.strip_prefix("dualstack.").map_or(lower.clone(), str::to_owned)
-    };
     let balancers: BTreeSet<String> = region.load_balancers.iter().map(|one| bare(one)).collect();
     let alias = set.alias.as_ref().map(|(dns_name, ..)| bare(dns_name));
     let address = |value: &String| {
@@ -79,6 +75,12 @@ fn leads_to(set: &RecordSet, name: &str, region: &InventoryRegion) -> bool {
             .values
             .iter()
             .any(|value| address(value) || balancers.contains(&bare(value)))
+}
+
+/// The name of a load balancer as its own Describe call writes it.
+pub(super) fn bare(dns_name: &str) -> String {
+    let lower = dns_name.trim_end_matches('.').to_ascii_lowercase();
+    lower.strip_prefix("dualstack.").map_or(lower.clone(), str::to_owned)
 }
 
 fn record_entry(hosted_zone: &str, set: RecordSet) -> InventoryRecord {

@@ -1,7 +1,9 @@
 //! Probes: the control plane, write probes, ledgers. Changes nothing in the account.
 //! Pollers tell what AWS says as events; write probes tell what a user would have seen, without the load's waiting.
 
+mod clock_offset;
 mod control_plane;
+mod discover;
 mod dns;
 mod exchange;
 mod inventory;
@@ -15,6 +17,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+pub use clock_offset::{NoClock, clock_offset};
+pub use discover::{Found, FoundBalancer, Tagged, discover};
+pub use dns::{LookupError, entry_answer};
 pub use exchange::Access;
 pub use inventory::{edge, inventory};
 pub use read_back::{read_back, unread};

@@ -2,6 +2,7 @@
 
 mod filter;
 mod instances;
+mod interfaces;
 mod network;
 mod regions;
 mod tags;
@@ -23,6 +24,7 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "RebootInstances" => instances::reboot,
         "DescribeSubnets" => network::describe_subnets,
         "DescribeVpcs" => network::describe_vpcs,
+        "DescribeNetworkInterfaces" => interfaces::describe,
         "DescribeNetworkAcls" => network::describe_acls,
         "CreateNetworkAcl" => network::create_acl,
         "CreateNetworkAclEntry" => network::create_entry,

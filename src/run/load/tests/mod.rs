@@ -65,6 +65,7 @@ fn plan(address: SocketAddr) -> Plan {
         target: TargetPlan {
             served_by: Some("x-served-by".to_owned()),
             edge: BTreeMap::from([(address.ip(), "us-east-1".to_owned())]),
+            zones: BTreeMap::from([(address.ip(), "us-east-1a".to_owned())]),
             ..TargetPlan::entry(
                 "test".to_owned(),
                 "http".to_owned(),

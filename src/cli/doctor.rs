@@ -1,0 +1,324 @@
+//! `tenfold doctor`: what a run of this profile needs, looked at one by one before anything moves. Changes nothing.
+
+use std::fmt::Write as _;
+
+use crate::aws::Reader;
+use crate::cli::args::ProfileArguments;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::{limits, out, profile, target};
+use crate::plan::{self, Plan};
+use crate::run::load;
+use crate::run::observe;
+
+/// SigV4 refuses signatures that are further off (AWS General Reference, signature elements: 5 minutes).
+const SIGNATURE_TOLERANCE_S: f64 = 300.0;
+/// Beyond it, times that AWS writes down cannot be laid beside ours without saying so.
+const OFFSET_WARNING_S: f64 = 2.0;
+
+/// How one thing stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Well,
+    /// It works, or it may not matter here.
+    Doubtful,
+    Ill,
+    /// AWS or the target does not answer.
+    Unreachable,
+}
+
+struct Finding {
+    state: State,
+    what: String,
+    says: String,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, state: State, what: impl Into<String>, says: impl Into<String>) {
+        self.0.push(Finding {
+            state,
+            what: what.into(),
+            says: says.into(),
+        });
+    }
+
+    fn exit(&self) -> Exit {
+        let any = |state| self.0.iter().any(|one| one.state == state);
+        match (any(State::Unreachable), any(State::Ill)) {
+            (true, _) => Exit::Unreachable,
+            (false, true) => Exit::Usage,
+            (false, false) => Exit::Met,
+        }
+    }
+
+    fn text(&self) -> String {
+        let longest = self.0.iter().map(|one| one.what.len()).max().unwrap_or_default();
+        let mut text = String::new();
+        for one in &self.0 {
+            let state = match one.state {
+                State::Well => "ok",
+                State::Doubtful => "look",
+                State::Ill => "bad",
+                State::Unreachable => "away",
+            };
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{state:<5} {:longest$}  {}", one.what, one.says);
+        }
+        text
+    }
+}
+
+/// Looks at everything, and says how it stands.
+pub(super) async fn doctor(arguments: ProfileArguments) -> Result<Exit, Failure> {
+    let config = profile::load(&arguments)?;
+    target::check(&config, &arguments)?;
+    limits::raise();
+    let scratch = tempdir()?;
+    let looked = look(&config, &arguments, scratch.path()).await;
+    let findings = looked?;
+    out::print(&findings.text())?;
+    Ok(findings.exit())
+}
+
+/// Where the lab's configuration and log go; gone with the value.
+fn tempdir() -> Result<Scratch, Failure> {
+    let path = std::env::temp_dir().join(format!("tenfold-doctor-{}", std::process::id()));
+    std::fs::create_dir_all(&path).map_err(|error| {
+        Failure::usage(anyhow::Error::new(error).context(format!("cannot create {}", path.display())))
+    })?;
+    Ok(Scratch(path))
+}
+
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Its absence is no error.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn look(
+    config: &crate::config::Config,
+    arguments: &ProfileArguments,
+    scratch: &std::path::Path,
+) -> Result<Findings, Failure> {
+    let mut findings = Findings::default();
+    let target = match target::connect(config, arguments, scratch).await {
+        Ok(target) => target,
+        Err(failure) if failure.exit == Exit::Unreachable => {
+            findings.add(State::Unreachable, "target", format!("{:#}", failure.error));
+            return Ok(findings);
+        }
+        Err(failure) => return Err(failure),
+    };
+    let looked = match target.plan(config, arguments) {
+        Err(failure) => Err(failure),
+        Ok(plan) => {
+            if let Some((reader, _)) = &target.account {
+                account(&mut findings, &plan, reader).await;
+            }
+            from_here(&mut findings, &plan).await;
+            Ok(findings)
+        }
+    };
+    target.end().await;
+    looked
+}
+
+async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
+    let Some(first) = plan.target.regions.first() else {
+        return;
+    };
+    let caller = match reader.caller(first).await {
+        Ok(caller) => caller,
+        Err(error) => return findings.add(State::Unreachable, "credentials", error.to_string()),
+    };
+    let (expected, found) = (&plan.target.account, &plan.target.inventory.account);
+    if expected == found {
+        let account = found.as_deref().unwrap_or("unknown");
+        findings.add(State::Well, "credentials", format!("{caller} in account {account}"));
+    } else {
+        let (expected, found) = (expected.as_deref(), found.as_deref());
+        let says = format!(
+            "they belong to account {}, the target is {}",
+            found.unwrap_or("unknown"),
+            expected.unwrap_or("unknown")
+        );
+        findings.add(State::Ill, "credentials", says);
+    }
+    for region in &plan.target.regions {
+        let found = plan.target.inventory.regions.get(region);
+        let (groups, databases) = found.map_or((0, 0), |found| (found.groups.len(), found.databases.len()));
+        let says = format!("answers: groups {groups}, databases {databases} of the roles");
+        let state = if groups + databases > 0 {
+            State::Well
+        } else {
+            State::Doubtful
+        };
+        findings.add(state, format!("Region {region}"), says);
+    }
+    resources(findings, plan);
+    permissions(findings, plan, reader, &caller).await;
+    clock(findings, plan).await;
+}
+
+/// Faults that would hit nothing as the account is now.
+fn resources(findings: &mut Findings, plan: &Plan) {
+    for experiment in &plan.experiments {
+        for fault in experiment.faults.iter().filter(|fault| fault.calls.is_empty()) {
+            let what = format!("experiment {}", experiment.name);
+            let says = format!("{} finds nothing to hit in {}", fault.fault.name(), fault.region);
+            findings.add(State::Ill, what, says);
+        }
+    }
+}
+
+async fn permissions(findings: &mut Findings, plan: &Plan, reader: &Reader, caller: &str) {
+    let needed: Vec<&str> = plan::actions(plan).into_iter().collect();
+    let Some(principal) = principal(caller) else {
+        let says = format!("{caller} is no user and no role, so what it may do cannot be simulated");
+        return findings.add(State::Doubtful, "permissions", says);
+    };
+    match reader.simulate(&principal, &needed).await {
+        Err(error) => {
+            let says = format!(
+                "not known: {}; grant iam:SimulatePrincipalPolicy to have them looked at",
+                error.brief()
+            );
+            findings.add(State::Doubtful, "permissions", says);
+        }
+        Ok(decisions) => {
+            let refused = |action: &&&str| decisions.get(**action).is_none_or(|decision| decision != "allowed");
+            let denied: Vec<&str> = needed.iter().filter(refused).copied().collect();
+            if denied.is_empty() {
+                let says = format!("{} actions are allowed, conditions on resources aside", needed.len());
+                findings.add(State::Well, "permissions", says);
+            } else {
+                let says = format!("{principal} may not use {}", denied.join(", "));
+                findings.add(State::Ill, "permissions", says);
+            }
+        }
+    }
+}
+
+/// The user or role whose policies decide about a caller: a session of a role counts as the role.
+fn principal(caller: &str) -> Option<String> {
+    let (head, rest) = caller.split_once(":sts::").unwrap_or((caller, ""));
+    if rest.is_empty() {
+        let known = caller.contains(":user/") || caller.contains(":role/");
+        return known.then(|| caller.to_owned());
+    }
+    let (account, session) = rest.split_once(":assumed-role/")?;
+    // A role's path is not part of the session's ARN; a role below a path is then not found, and said not to be.
+    let role = session.split('/').next()?;
+    Some(format!("{head}:iam::{account}:role/{role}"))
+}
+
+async fn clock(findings: &mut Findings, plan: &Plan) {
+    let url = match (&plan.target.endpoint, plan.target.regions.first()) {
+        (Some(endpoint), _) => endpoint.clone(),
+        (None, Some(region)) => format!("https://sts.{region}.amazonaws.com/"),
+        (None, None) => return,
+    };
+    match observe::clock_offset(&url).await {
+        Err(error) => findings.add(State::Doubtful, "clock", error.to_string()),
+        Ok(offset) => {
+            let says = format!("the endpoint's is {offset:+.1} s from ours, to the second");
+            let state = match offset.abs() {
+                far if far > SIGNATURE_TOLERANCE_S => State::Ill,
+                off if off > OFFSET_WARNING_S => State::Doubtful,
+                _ => State::Well,
+            };
+            findings.add(state, "clock", says);
+        }
+    }
+}
+
+/// What this machine can do, and how it reaches the users' entry.
+async fn from_here(findings: &mut Findings, plan: &Plan) {
+    match observe::entry_answer(plan).await {
+        Ok((addresses, ttl)) => {
+            let known = addresses
+                .iter()
+                .filter(|one| plan.target.edge.contains_key(one))
+                .count();
+            let says = format!(
+                "{} is {} addresses for {ttl:?}, {known} of them in a known Region",
+                plan.target.host,
+                addresses.len()
+            );
+            findings.add(State::Well, "DNS", says);
+        }
+        Err(error) => findings.add(State::Unreachable, "DNS", format!("{}: {error}", plan.target.host)),
+    }
+    match target::check_entry(plan).await {
+        Err(failure) => {
+            let says = format!("{:#}", failure.error);
+            findings.add(State::Unreachable, "entry", says.lines().next().unwrap_or_default());
+        }
+        Ok(addresses) => {
+            findings.add(
+                State::Well,
+                "entry",
+                format!("{} accepts connections", plan.target.host),
+            );
+            match limits::verdict(plan, &addresses) {
+                plan::Capacity::Enough => {
+                    let limits = load::limits();
+                    let says = format!("{} descriptors, {} local ports", limits.descriptors, limits.ports);
+                    findings.add(State::Well, "limits", says);
+                }
+                plan::Capacity::Doubtful(why) => findings.add(State::Doubtful, "limits", why),
+                plan::Capacity::Lacking(why) => findings.add(State::Ill, "limits", why),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_of_a_role_counts_as_the_role() {
+        for (caller, expected) in [
+            (
+                "arn:aws:iam::111122223333:user/ops/tenfold",
+                Some("arn:aws:iam::111122223333:user/ops/tenfold"),
+            ),
+            (
+                "arn:aws:sts::111122223333:assumed-role/game-day/session-1",
+                Some("arn:aws:iam::111122223333:role/game-day"),
+            ),
+            (
+                "arn:aws-cn:sts::111122223333:assumed-role/game-day/s",
+                Some("arn:aws-cn:iam::111122223333:role/game-day"),
+            ),
+            ("arn:aws:iam::111122223333:root", None),
+            ("arn:aws:sts::111122223333:federated-user/x", None),
+        ] {
+            assert_eq!(principal(caller).as_deref(), expected, "{caller}");
+        }
+    }
+
+    #[test]
+    fn the_worst_finding_is_the_exit_code() {
+        let exit = |states: &[State]| {
+            let mut findings = Findings::default();
+            states.iter().for_each(|state| findings.add(*state, "x", "y"));
+            findings.exit()
+        };
+        assert_eq!(exit(&[State::Well, State::Doubtful]), Exit::Met);
+        assert_eq!(exit(&[State::Well, State::Ill]), Exit::Usage);
+        assert_eq!(exit(&[State::Ill, State::Unreachable]), Exit::Unreachable);
+    }
+}

@@ -1,0 +1,119 @@
+//! Reaching an account: what `discover` finds in a lab is what the lab says of itself, and `doctor` finds what is ill.
+
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::{LabProcess, tenfold};
+
+fn discovered(lab: &LabProcess, options: &[&str]) -> Output {
+    tenfold()
+        .args([
+            "discover",
+            "--region",
+            "us-east-1,eu-west-1",
+            "--endpoint",
+            &lab.endpoint,
+        ])
+        .args(options)
+        .env_remove("AWS_ACCESS_KEY_ID")
+        .output()
+        .expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+#[test]
+fn discover_finds_what_the_lab_announces() {
+    let lab = LabProcess::start("60");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("shop.yaml");
+    let out = file.display().to_string();
+    let done = discovered(&lab, &["--stack", "shop", "--out", &out]);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let written = std::fs::read_to_string(&file).expect("the file");
+    let target = tenfold::config::load_target("shop.yaml", &written).unwrap_or_else(|errors| panic!("{errors}"));
+    let announced = serde_json::to_string(&lab.announcement).expect("JSON");
+    let announced = tenfold::config::load_target("lab", &announced).unwrap_or_else(|errors| panic!("{errors}"));
+    let sorted = |mut roles: Vec<(String, tenfold::config::RoleEntry)>| {
+        roles.sort_by(|one, other| one.0.cmp(&other.0));
+        roles
+    };
+    assert_eq!(sorted(target.roles), sorted(announced.roles));
+    assert_eq!(
+        (target.account, target.regions, target.host, target.port),
+        (announced.account, announced.regions, announced.host, announced.port)
+    );
+    assert_eq!(target.allow, None, "it allows nothing");
+    assert_eq!(target.addresses.len(), 6, "one of each AZ of each Region: {written}");
+    assert!(target.addresses.iter().all(|one| one.az.starts_with(&one.region)));
+    // A file that is there already may have been corrected by hand.
+    let again = discovered(&lab, &["--stack", "shop", "--out", &out]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("it writes over no file"));
+}
+
+#[test]
+fn discover_says_where_it_found_nothing() {
+    let lab = LabProcess::start("60");
+    let done = discovered(&lab, &["--tag", "app=other"]);
+    assert_eq!(done.status.code(), Some(2));
+    let said = text(&done.stderr);
+    assert!(said.contains("app=other") && said.contains("hint:"), "{said}");
+    let done = discovered(&lab, &["--tag", "chaos=allowed"]);
+    assert!(done.status.success() && text(&done.stdout).contains("auto_scaling_group: shop-web"));
+}
+
+fn doctor(options: &[&str]) -> (Option<i32>, String) {
+    let done = tenfold().arg("doctor").args(options).output().expect("it runs");
+    (done.status.code(), text(&done.stdout) + &text(&done.stderr))
+}
+
+fn announced(lab: &LabProcess, change: impl FnOnce(&mut Value)) -> tempfile::NamedTempFile {
+    let mut announcement = lab.announcement.clone();
+    change(&mut announcement);
+    let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
+    std::fs::write(file.path(), announcement.to_string()).expect("written");
+    file
+}
+
+#[test]
+fn doctor_finds_the_game_day_fit_and_names_what_is_denied() {
+    let (code, said) = doctor(&["profiles/game-day.yaml"]);
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "credentials",
+        "Region us-east-1",
+        "permissions",
+        "clock",
+        "DNS",
+        "entry",
+        "limits",
+    ] {
+        let well = said.lines().any(|one| one.starts_with("ok") && one.contains(line));
+        assert!(well, "{line} in\n{said}");
+    }
+    let denied = "lab.control_plane.denied=['rds:RebootDBInstance']";
+    let (code, said) = doctor(&["profiles/game-day.yaml", "--set", denied]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("may not use rds:RebootDBInstance"), "{said}");
+}
+
+#[test]
+fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
+    let lab = LabProcess::start("60");
+    let other = announced(&lab, |target| {
+        target["account"] = "999999999999".into();
+        target["roles"]["database"]["db_instance"] = "shop-other".into();
+    });
+    let target = other.path().display().to_string();
+    let (code, said) = doctor(&["profiles/game-day.yaml", "--target", &target]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the target is 999999999999"), "{said}");
+    assert!(said.contains("rds.failover finds nothing to hit"), "{said}");
+    drop(lab);
+    let (code, said) = doctor(&["profiles/game-day.yaml", "--target", &target]);
+    assert_eq!(code, Some(5), "{said}");
+}
