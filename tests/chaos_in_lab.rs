@@ -42,6 +42,7 @@ impl Bench {
             endpoint: Some(announcement.endpoint.clone()),
             regions: announcement.regions.clone(),
             pace,
+            assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         };
         let clients = Clients::connect(&options).await;

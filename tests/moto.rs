@@ -61,6 +61,7 @@ async fn connect(endpoint: &str) -> (Reader, Writer) {
         endpoint: Some(endpoint.to_owned()),
         regions: vec![REGION.to_owned()],
         pace: Pace::REAL,
+        assume: Vec::new(),
         credentials: Some(("test".to_owned(), "test".to_owned())),
     })
     .await;

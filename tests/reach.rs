@@ -1,4 +1,4 @@
-//! Reaching an account: what `discover` finds in a lab is what the lab says of itself, and `doctor` finds what is ill.
+//! Reaching an account, through roles too: what `discover` finds in a lab is what the lab says of itself, and `doctor` finds what is ill.
 
 use std::process::Output;
 
@@ -116,4 +116,48 @@ fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
     drop(lab);
     let (code, said) = doctor(&["profiles/game-day.yaml", "--target", &target]);
     assert_eq!(code, Some(5), "{said}");
+}
+
+fn connect(endpoint: &str, assume: &[&str]) -> tenfold::aws::ConnectOptions {
+    tenfold::aws::ConnectOptions {
+        endpoint: Some(endpoint.to_owned()),
+        regions: vec!["us-east-1".to_owned()],
+        pace: tenfold::units::Pace::REAL,
+        assume: assume.iter().map(|role| (*role).to_owned()).collect(),
+        credentials: Some(("own".to_owned(), "secret".to_owned())),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_chain_of_roles_ends_in_the_account_and_is_renewed_before_it_expires() {
+    use tenfold::lab::{LabConfig, LabOptions, start};
+    // The SDK renews credentials ten seconds before they expire, so these last two.
+    let config =
+        LabConfig::from_json(serde_json::json!({"control_plane": {"session": "12s"}})).expect("a configuration");
+    let options = LabOptions::at_pace(tenfold::units::Pace::new(60.0).expect("a pace"));
+    let (_lab, announced) = start(config, options).await.expect("a lab");
+    let chain = [
+        "arn:aws:iam::999988887777:role/hub",
+        "arn:aws:iam::111122223333:role/ops/game-day",
+    ];
+    let clients = tenfold::aws::Clients::connect(&connect(&announced.endpoint, &chain)).await;
+    let reader = clients.reader();
+    let caller = reader.caller("us-east-1").await.expect("it answers");
+    assert_eq!(caller, "arn:aws:sts::111122223333:assumed-role/game-day/tenfold");
+    assert_eq!(reader.account("us-east-1").await.expect("it answers"), "111122223333");
+    // Longer than one session lasts: an expired token would be refused.
+    let began = std::time::Instant::now();
+    while began.elapsed() < std::time::Duration::from_secs(15) {
+        reader
+            .group("us-east-1", "shop-web")
+            .await
+            .expect("the session is renewed")
+            .expect("the group");
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    }
+    let short = tenfold::aws::Clients::connect(&connect(&announced.endpoint, &chain[..1])).await;
+    assert_eq!(
+        short.reader().account("us-east-1").await.expect("it answers"),
+        "999988887777"
+    );
 }

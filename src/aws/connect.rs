@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use aws_config::environment::credentials::EnvironmentVariableCredentialsProvider;
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ec2::config::Credentials;
 use aws_sdk_ec2::config::http::HttpResponse;
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
@@ -26,6 +28,8 @@ const GLOBAL_REGION: &str = "us-east-1";
 const CALLS_PER_CLOUD_SECOND: f64 = 10.0;
 /// Calls per second of real time at most, however fast the cloud lives.
 const CALLS_PER_SECOND_MAX: f64 = 200.0;
+/// What the sessions of assumed roles are called; CloudTrail shows it.
+const SESSION: &str = "tenfold";
 /// Patience with a connect and with a whole call, cloud time.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(10);
 const CALL_PATIENCE: Duration = Duration::from_secs(60);
@@ -44,6 +48,8 @@ pub struct ConnectOptions {
     pub regions: Vec<String>,
     /// Pace of the target's cloud.
     pub pace: Pace,
+    /// ARNs of roles to assume one after the other, from those credentials to the account's.
+    pub assume: Vec<String>,
     /// Access key id and secret; none takes them from the environment (and, without an endpoint override, from the
     /// SDK's other sources).
     pub credentials: Option<(String, String)>,
@@ -94,7 +100,7 @@ pub(super) struct Gate {
 impl Clients {
     /// Prepares the clients; sends nothing yet.
     pub async fn connect(options: &ConnectOptions) -> Self {
-        let base = base_config(options).await;
+        let base = assuming(base_config(options).await, &options.assume).await;
         let regions = options
             .regions
             .iter()
@@ -240,6 +246,22 @@ async fn base_config(options: &ConnectOptions) -> SdkConfig {
         }
         (None, None) => loader.load().await,
     }
+}
+
+/// The same with the credentials at the end of a chain of roles. They are asked for with the first call that needs them,
+/// and again before they expire, however long a run lasts.
+async fn assuming(base: SdkConfig, roles: &[String]) -> SdkConfig {
+    let mut config = base;
+    for role in roles {
+        let provider = AssumeRoleProvider::builder(role)
+            .session_name(SESSION)
+            .configure(&config)
+            .build()
+            .await;
+        let provider = SharedCredentialsProvider::new(provider);
+        config = config.to_builder().credentials_provider(provider).build();
+    }
+    config
 }
 
 fn in_region(base: &SdkConfig, region: &str) -> SdkConfig {

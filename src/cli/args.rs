@@ -289,6 +289,9 @@ pub(super) struct DiscoverArguments {
     /// Another endpoint than AWS, such as that of `tenfold lab`
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL")]
     pub(super) endpoint: Option<String>,
+    /// Roles to assume one after the other to reach the account
+    #[arg(long, value_name = "ROLE_ARN", value_delimiter = ',')]
+    pub(super) assume: Vec<String>,
     /// Name of the target; that of the stack or the tag's value when none is given
     #[arg(long)]
     pub(super) name: Option<String>,

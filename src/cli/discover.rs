@@ -38,6 +38,7 @@ pub(super) async fn discover(arguments: DiscoverArguments) -> Result<Exit, Failu
         endpoint: arguments.endpoint.clone(),
         regions: arguments.regions.clone(),
         pace: Pace::REAL,
+        assume: arguments.assume.clone(),
         credentials: credentials(arguments.endpoint.as_deref()),
     })
     .await;
@@ -92,6 +93,9 @@ fn write(text: &mut String, arguments: &DiscoverArguments, value: &str, found: &
     }
     if let Some(endpoint) = &arguments.endpoint {
         writeln!(text, "endpoint: {endpoint}")?;
+    }
+    if !arguments.assume.is_empty() {
+        writeln!(text, "assume: [{}]", arguments.assume.join(", "))?;
     }
     writeln!(text, "roles:")?;
     for (role, resource) in roles(found) {
@@ -210,6 +214,7 @@ mod tests {
             tag: None,
             regions: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
             endpoint: None,
+            assume: vec!["arn:aws:iam::012345678901:role/look".to_owned()],
             name: None,
             out: None,
         }

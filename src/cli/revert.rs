@@ -34,6 +34,7 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
         endpoint: plan.target.endpoint.clone(),
         regions: plan.target.regions.clone(),
         pace: plan.pace,
+        assume: plan.target.assume.clone(),
         credentials: credentials(plan.target.endpoint.as_deref()),
     })
     .await;

@@ -170,6 +170,7 @@ async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Targ
         endpoint: file.endpoint.clone(),
         regions: file.regions.clone(),
         pace: clock.pace(),
+        assume: file.assume.clone(),
         credentials: credentials(file.endpoint.as_deref()),
     })
     .await;

@@ -38,6 +38,8 @@ pub struct TargetFile {
     pub served_by: Option<String>,
     /// Where addresses are, for answers without such a header.
     pub addresses: Vec<AddressEntry>,
+    /// ARNs of roles to assume one after the other, from one's own credentials to those of the account.
+    pub assume: Vec<String>,
 }
 
 /// Where an address that users are sent to is.
@@ -111,6 +113,7 @@ impl TargetFile {
             allow: None,
             served_by: None,
             addresses: Vec::new(),
+            assume: Vec::new(),
         })
     }
 }
@@ -193,6 +196,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
     let addresses = addresses
         .map(|node| self::addresses(node, &regions, sink))
         .unwrap_or_default();
+    let assume = fields.take("assume").map(|node| assume(node, sink)).unwrap_or_default();
     fields.finish(sink);
     let Entry { scheme, host, port, .. } = entry?;
     Some(TargetFile {
@@ -209,7 +213,21 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         allow,
         served_by: served_by.map(|header| header.to_lowercase()),
         addresses,
+        assume,
     })
+}
+
+fn assume(node: &Node, sink: &mut Sink) -> Vec<String> {
+    let mut roles = Vec::new();
+    for item in decode::list(node, "assume", sink) {
+        let Some(role) = decode::text(item, sink) else { continue };
+        if !(role.starts_with("arn:") && role.contains(":iam::") && role.contains(":role/")) {
+            let mistake = Mistake::at(&item.place, format!("{role:?} is not the ARN of a role"));
+            sink.push(mistake.hint("write arn:aws:iam::111122223333:role/game-day"));
+        }
+        roles.push(role);
+    }
+    roles
 }
 
 fn addresses(node: &Node, regions: &[String], sink: &mut Sink) -> Vec<AddressEntry> {
@@ -325,10 +343,11 @@ mod tests {
 
     #[test]
     fn mistakes_of_a_target_are_named() {
-        let text = "name: x\naccount: 12\nregions: []\nentry: shop\nroles: { web: { group: a } }\nallow: { share: 340% }\naddresses: [{ address: here, region: eu-west-1, az: a }]\n";
+        let text = "name: x\naccount: 12\nregions: []\nentry: shop\nroles: { web: { group: a } }\nallow: { share: 340% }\naddresses: [{ address: here, region: eu-west-1, az: a }]\nassume: [game-day]\n";
         let errors = load_target("t.yaml", text).expect_err("wrong");
         let messages = errors.to_string();
         for part in [
+            "\"game-day\" is not the ARN of a role",
             "\"here\" is no IP address",
             "no Region \"eu-west-1\"",
             "not an AWS account id",

@@ -108,6 +108,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             resolver: None,
             endpoint: None,
             account: None,
+            assume: Vec::new(),
             regions: vec![EAST.to_owned(), WEST.to_owned()],
             roles: BTreeMap::from([
                 ("web".to_owned(), Role::AutoScalingGroup("shop-web".to_owned())),

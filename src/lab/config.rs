@@ -253,6 +253,9 @@ pub struct ControlPlaneConfig {
     pub error_share: f64,
     /// Share of calls never answered, 0 to 1.
     pub timeout_share: f64,
+    /// How long credentials of an assumed role last at most, real time.
+    #[serde(with = "cloud")]
+    pub session: Duration,
     /// Actions that the caller's policies deny, by their IAM names, such as `ec2:StopInstances`.
     pub denied: Vec<String>,
 }
@@ -457,6 +460,7 @@ impl Default for ControlPlaneConfig {
             throttle_share: 0.0,
             error_share: 0.0,
             timeout_share: 0.0,
+            session: Duration::from_secs(3600),
             denied: Vec::new(),
         }
     }

@@ -61,6 +61,7 @@ impl TargetPlan {
             resolver: file.resolver,
             endpoint: file.endpoint.clone(),
             account: file.account.clone(),
+            assume: file.assume.clone(),
             regions: file.regions.clone(),
             roles: file
                 .roles

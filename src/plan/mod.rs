@@ -128,6 +128,9 @@ pub struct TargetPlan {
     pub endpoint: Option<String>,
     /// Expected account; none for a plain URL target.
     pub account: Option<String>,
+    /// ARNs of roles to assume one after the other to reach it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub assume: Vec<String>,
     /// Regions, the primary first; empty for a plain URL target.
     pub regions: Vec<String>,
     /// Roles by name.
@@ -157,6 +160,7 @@ impl TargetPlan {
             resolver: None,
             endpoint: None,
             account: None,
+            assume: Vec::new(),
             regions: Vec::new(),
             roles: BTreeMap::new(),
             allow: None,

@@ -59,6 +59,8 @@ struct Call<'c> {
     /// Ids in the path, of `restXml` only.
     path_ids: Vec<String>,
     protocol: Protocol,
+    /// Whose assumed role it was signed with, if any.
+    session: Option<sts::Session>,
 }
 
 impl Call<'_> {
@@ -132,6 +134,14 @@ async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>
         }
     };
     let service = scope.service.as_str();
+    let token = head
+        .headers
+        .get("x-amz-security-token")
+        .and_then(|token| token.to_str().ok());
+    let session = token.and_then(sts::Session::of_token);
+    if let Some(Err(error)) = session.as_ref().map(sts::Session::check) {
+        return Ok(wire::failure(asked.protocol, service, &error, &request_id));
+    }
     match manners.treat(&lab, &scope.region, service, &asked.action) {
         Treatment::Serve => {}
         Treatment::Refuse(error) => return Ok(wire::failure(asked.protocol, service, &error, &request_id)),
@@ -147,6 +157,7 @@ async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>
         query: asked.query,
         path_ids: asked.path_ids,
         protocol: asked.protocol,
+        session,
     };
     Ok(match dispatch(service, &call) {
         Ok(answer) => wire::success(call.protocol, service, &action, answer, &request_id),

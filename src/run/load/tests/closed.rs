@@ -44,6 +44,19 @@ async fn closed_model_sends_what_users_and_think_time_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_header_says_is_laid_to_the_place_of_the_address() {
+    let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
+    let mut plan = plan(server.address);
+    stage(&mut plan, 20.0, Duration::ZERO, Duration::from_secs(1));
+    let ran = run(plan).await;
+    let mut served = BTreeMap::<String, u64>::new();
+    for (by, count) in ran.slices.iter().flat_map(|slice| &slice.served) {
+        *served.entry(by.to_string()).or_default() += count;
+    }
+    assert_eq!(served, BTreeMap::from([("/us-east-1a/us-east-1".to_owned(), ran.ok())]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn users_join_along_the_ramp_in_cloud_time_and_leave_again() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     let mut plan = plan(server.address);
