@@ -93,22 +93,41 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 ///
 /// A run that did not, and says itself that its machine stood still, has measured the machine: it is made again.
 pub fn game_day(code: i32, changes: &[&str]) -> Run {
-    let mut run = once(changes);
+    attempted(code, || {
+        let dir = TempDir::new().expect("a temporary directory");
+        let output = game_day_command(dir.path(), changes).output().expect("tenfold runs");
+        Run::new(output, dir)
+    })
+}
+
+/// A run that ends with this code; one whose machine stood still is made again.
+fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
+    let mut run = once();
     for _ in 1..ATTEMPTS_MAX {
         if run.code == code || !run.stood_still() {
             break;
         }
         eprintln!("made again, for the machine stood still\n{}", run.account());
-        run = once(changes);
+        run = once();
     }
     assert_eq!(run.code, code, "{}", run.account());
     run
 }
 
-fn once(changes: &[&str]) -> Run {
-    let dir = TempDir::new().expect("a temporary directory");
-    let output = game_day_command(dir.path(), changes).output().expect("tenfold runs");
-    Run::new(output, dir)
+/// An experiment alone under the built-in load, against a lab that goes on; it must be met.
+pub fn experiment(file: &str, lab: &LabProcess, changes: &[&str]) -> Run {
+    attempted(0, || {
+        let dir = TempDir::new().expect("a temporary directory");
+        let target = dir.path().join("target.json");
+        std::fs::write(&target, lab.announcement.to_string()).expect("the target is written");
+        let mut command = tenfold();
+        command.args(["run", file, "--quiet", "--target"]).arg(&target);
+        command.arg("--out").arg(dir.path().join("run"));
+        for change in changes {
+            command.args(["--set", change]);
+        }
+        Run::new(command.output().expect("tenfold runs"), dir)
+    })
 }
 
 /// The command of [`game_day`], saving below `dir`.
@@ -148,9 +167,15 @@ pub struct LabProcess {
 
 impl LabProcess {
     pub fn start(pace: &str) -> Self {
+        Self::with(pace, &[])
+    }
+
+    /// One with keys of its configuration set, such as `routing=weighted`.
+    pub fn with(pace: &str, keys: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         let mut child = tenfold()
             .args(["lab", "--json", "--until-stdin-closes", "--pace", pace])
+            .args(keys.iter().flat_map(|key| ["--set", key]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
