@@ -123,7 +123,7 @@ fn faults_planned_alone_show_their_calls_under_the_built_in_load() {
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(plan.contains("target-deregistration-on-steady-load"), "{plan}");
     assert!(plan.contains("elasticloadbalancing:RegisterTargets"), "{plan}");
-    assert!(said.contains("400 users who browse and order"), "{said}");
+    assert!(said.contains("500 users who browse and order"), "{said}");
 }
 
 #[test]

@@ -31,6 +31,13 @@ pub(super) fn load(arguments: &ProfileArguments, experiment: String) -> Result<C
     };
     let load = |overrides: &[(String, String)]| config::load(&sources, overrides).map_err(Failure::usage);
     let first = load(&given)?;
+    if let Some(other) = first.profile.chaos.first() {
+        return Err(Failure::usage(anyhow!(
+            "{} runs alone under the built-in load, without {}\nhint: list both under `chaos` of a profile",
+            arguments.profile.display(),
+            other.value
+        )));
+    }
     only_in_a_lab(arguments, &first)?;
     // What the user sets comes after what the experiment needs.
     let needed = needed(&first);
@@ -169,6 +176,11 @@ mod tests {
         let stop = "{fault: rds.stop, role: database, at: hold + 2m, lasts: 6m}";
         let refused = load(stop, &["target=http://shop.example.com"]).expect_err("no lab");
         assert!(refused.to_string().contains("for labs only"), "{refused}");
+        let several = load(stop, &["chaos=[chaos/instance-loss.yaml]"]).expect_err("it runs alone");
+        assert!(
+            several.to_string().contains("without chaos/instance-loss.yaml"),
+            "{several}"
+        );
         assert!(is_here("http://127.0.0.1:4566"));
         assert!(!is_here("https://ec2.us-east-1.amazonaws.com"));
         assert!(!is_here("http://localhost.example.com:4566"));
