@@ -360,9 +360,12 @@ async fn network_changes(reader: &Reader, writer: &Writer) -> Vec<(&'static str,
         replaced.expect("replaced");
     };
     replace(association, &ours).await;
+    // The lab's answers may lag behind a change by two seconds of its time.
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let (now, association) = under().await;
     let moved = now == ours;
     replace(association, &before).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
     let back = under().await.0 == before;
     writer.delete_network_acl(REGION, &ours).await.expect("deleted");
     vec![

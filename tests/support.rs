@@ -101,7 +101,7 @@ pub fn game_day(code: i32, changes: &[&str]) -> Run {
 }
 
 /// A run that ends with this code; one whose machine stood still is made again.
-fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
+pub fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
     let mut run = once();
     for _ in 1..ATTEMPTS_MAX {
         if run.code == code || !run.stood_still() {
@@ -114,20 +114,17 @@ fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
     run
 }
 
-/// An experiment alone under the built-in load, against a lab that goes on; it must be met.
-pub fn experiment(file: &str, lab: &LabProcess, changes: &[&str]) -> Run {
-    attempted(0, || {
-        let dir = TempDir::new().expect("a temporary directory");
-        let target = dir.path().join("target.json");
-        std::fs::write(&target, lab.announcement.to_string()).expect("the target is written");
-        let mut command = tenfold();
-        command.args(["run", file, "--quiet", "--target"]).arg(&target);
-        command.arg("--out").arg(dir.path().join("run"));
-        for change in changes {
-            command.args(["--set", change]);
-        }
-        Run::new(command.output().expect("tenfold runs"), dir)
-    })
+/// Starts an experiment alone, in a lab of its own under the built-in load.
+pub fn start_experiment(file: &str, pace: &str, changes: &[&str]) -> (Child, TempDir) {
+    let dir = TempDir::new().expect("a temporary directory");
+    let mut command = tenfold();
+    command.args(["run", file, "--quiet", "--pace", pace, "--out"]);
+    command.arg(dir.path().join("run"));
+    for change in changes {
+        command.args(["--set", change]);
+    }
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    (child.expect("tenfold starts"), dir)
 }
 
 /// The command of [`game_day`], saving below `dir`.
@@ -167,15 +164,9 @@ pub struct LabProcess {
 
 impl LabProcess {
     pub fn start(pace: &str) -> Self {
-        Self::with(pace, &[])
-    }
-
-    /// One with keys of its configuration set, such as `routing=weighted`.
-    pub fn with(pace: &str, keys: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         let mut child = tenfold()
             .args(["lab", "--json", "--until-stdin-closes", "--pace", pace])
-            .args(keys.iter().flat_map(|key| ["--set", key]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

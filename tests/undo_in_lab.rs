@@ -26,7 +26,13 @@ impl Bench {
         }
     }
 
+    /// Describe calls may lag behind a change by two seconds of cloud time.
+    async fn settle(&self) {
+        self.clock.clock().sleep_cloud(Duration::from_secs(5)).await;
+    }
+
     async fn settings(&self) -> Settings {
+        self.settle().await;
         account::settings(&self.reader, self.hosted_zone()).await
     }
 
@@ -165,6 +171,7 @@ async fn a_deregistered_target_whose_instance_is_gone_is_left_to_its_group() {
     let bench = Bench::start(json!({}), 120.0).await;
     let healthy = bench.service().await;
     let runner = bench.inject("target-deregistration").await;
+    bench.settle().await;
     let arn = bench
         .reader
         .group(REGION, GROUP)
@@ -327,6 +334,7 @@ async fn a_subnet_that_somebody_else_has_moved_is_left_as_found_and_the_others_a
         .create_network_acl(REGION, &vpc, &Tags::new(), "theirs")
         .await;
     let theirs = created.expect("created").value;
+    bench.settle().await;
     let acls = bench.reader.network_acls(REGION, &vpc).await.expect("an answer");
     let ours = acls
         .iter()
