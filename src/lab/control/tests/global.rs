@@ -134,10 +134,8 @@ async fn weights_share_the_users_and_a_zero_takes_a_region_out() {
     // The servers follow within a minute, and the truth says what they answer then.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
     loop {
-        let answers = lab.truth.lines().into_iter();
-        let last = answers
-            .filter(|line| line.what == crate::lab::truth::What::Dns)
-            .next_back();
+        let mut answers = lab.truth.lines().into_iter();
+        let last = answers.rfind(|line| line.what == crate::lab::truth::What::Dns);
         if let Some(line) = last {
             let addresses = line.detail["addresses"].as_array().expect("addresses");
             assert_eq!(addresses.len(), 3);
