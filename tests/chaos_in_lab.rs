@@ -23,18 +23,18 @@ const REGION: &str = "us-east-1";
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// Everything a test of faults needs.
-struct Bench {
+pub struct Bench {
     /// Keeps the lab's state reachable for the whole test.
-    _lab: Arc<Lab>,
-    plan: Arc<Plan>,
-    clock: RunClock,
-    reader: Reader,
-    writer: Writer,
+    pub lab: Arc<Lab>,
+    pub plan: Arc<Plan>,
+    pub clock: RunClock,
+    pub reader: Reader,
+    pub writer: Writer,
     folder: tempfile::TempDir,
 }
 
 impl Bench {
-    async fn start(config: serde_json::Value, pace: f64) -> Self {
+    pub async fn start(config: serde_json::Value, pace: f64) -> Self {
         let pace = Pace::new(pace).expect("a pace");
         let config = LabConfig::from_json(config).expect("a lab configuration");
         let (lab, announcement) = lab::start(config, LabOptions::at_pace(pace)).await.expect("a lab");
@@ -56,7 +56,7 @@ impl Bench {
         let target = TargetPlan::new(&file, observe::edge(&inventory), inventory);
         let clock = Clock::new(from_unix(announcement.clock.epoch), pace);
         Self {
-            _lab: lab,
+            lab,
             plan: Arc::new(plan(target, pace)),
             clock: RunClock::new(clock, Instant::now()),
             reader,
@@ -65,11 +65,11 @@ impl Bench {
         }
     }
 
-    fn journal(&self) -> std::path::PathBuf {
+    pub fn journal(&self) -> std::path::PathBuf {
         self.folder.path().join("journal.jsonl")
     }
 
-    fn runner(&self, events: mpsc::Sender<Stamped>) -> Runner {
+    pub fn runner(&self, events: mpsc::Sender<Stamped>) -> Runner {
         let journal = Journal::create(&self.journal(), RunHeader::new(&self.plan)).expect("a journal");
         Runner::new(Arc::clone(&self.plan), self.writer.clone(), self.clock, journal, events)
     }
@@ -87,7 +87,8 @@ impl Bench {
     }
 }
 
-fn fault(name: &str) -> FaultId {
+/// The one fault of an experiment of the bench.
+pub fn fault(name: &str) -> FaultId {
     FaultId {
         experiment: name.to_owned(),
         index: 0,
@@ -104,6 +105,30 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         ("instance-loss", "web", Fault::Ec2Terminate { share: 1.0 / 3.0 }),
         ("database-failover", "database", Fault::RdsFailover),
         ("region-blackout", "web", Fault::NetworkDenyRegion),
+        ("instance-stop", "web", Fault::Ec2Stop { share: 1.0 / 3.0 }),
+        (
+            "scaling-suspended",
+            "web",
+            Fault::AutoScalingSuspend {
+                processes: vec!["Launch".to_owned(), "Terminate".to_owned()],
+            },
+        ),
+        (
+            "target-deregistration",
+            "web",
+            Fault::ElbDeregister { share: 1.0 / 3.0 },
+        ),
+        ("health-check-path", "web", Fault::ElbBreakHealthCheck),
+        (
+            "az-outage",
+            "web",
+            Fault::NetworkDenyAz {
+                az: format!("{REGION}b"),
+            },
+        ),
+        ("database-stop", "database", Fault::RdsStop),
+        ("health-check-inversion", "dns", Fault::Route53InvertHealthCheck),
+        ("weight-zero", "dns", Fault::Route53ZeroWeight),
     ];
     let experiments = faults.map(|(name, role, fault)| ExperimentPlan {
         name: name.to_owned(),

@@ -1,10 +1,12 @@
 //! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
 
+mod account;
 mod bad_input;
 mod chaos_in_lab;
 mod command_line;
 mod control;
 mod example_profiles;
+mod faults;
 mod grpc;
 mod independent_clients;
 mod load_command;
@@ -16,4 +18,5 @@ mod streams;
 mod support;
 mod tidy;
 mod truth;
+mod undo_in_lab;
 mod verdict;

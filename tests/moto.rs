@@ -7,12 +7,13 @@
 //! - GetHealthCheckStatus is a constant.
 //! - ReplaceNetworkAclAssociation with an unknown association is a 500 instead of AWS's error code.
 //! - A replacement launched by a group is not registered with its target group.
+//! - UpdateHealthCheck does not look at HealthCheckVersion, and HealthCheckVersion does not rise.
 
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use tenfold::aws::{Clients, ConnectOptions, Reader, Writer};
+use tenfold::aws::{Clients, ConnectOptions, Reader, RecordSet, Tags, Writer};
 use tenfold::units::Pace;
 
 use crate::support::{LabProcess, venv};
@@ -195,7 +196,183 @@ async fn errors(writer: &Writer) -> Vec<String> {
         .reboot_db_instance(REGION, "no-such-db", true)
         .await
         .expect_err("there is no such database");
-    vec![terminated.code, rebooted.code]
+    let nothing = "arn:aws:elasticloadbalancing:us-east-1:111122223333:targetgroup/none/0123456789abcdef";
+    let deregistered = writer
+        .deregister_targets(REGION, nothing, &[(absent[0].clone(), None)])
+        .await
+        .expect_err("there is no such target group");
+    let stopped = writer
+        .stop_db_instance(REGION, "no-such-db")
+        .await
+        .expect_err("there is no such database");
+    vec![terminated.code, rebooted.code, deregistered.code, stopped.code]
+}
+
+/// Waits until a look brings what is wanted; moto and the lab take their own time for it.
+async fn until<T: PartialEq + std::fmt::Debug>(wanted: T, look: impl AsyncFn() -> T) -> String {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let found = look().await;
+        if found == wanted {
+            return format!("{found:?}");
+        }
+        assert!(Instant::now() < deadline, "{found:?}, not {wanted:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Every change that faults and their undo make, with what it comes to; afterwards all is as before.
+async fn changes(reader: &Reader, writer: &Writer, zone: &str) -> Vec<(&'static str, String)> {
+    let group = async || {
+        let group = reader.group(REGION, "shop-web").await.expect("autoscaling answers");
+        group.expect("the group is there")
+    };
+    let mut told = Vec::new();
+
+    // Nothing is to be replaced meanwhile.
+    let processes = ["HealthCheck", "ReplaceUnhealthy"].map(str::to_owned);
+    let answer = writer.suspend_processes(REGION, "shop-web", &processes).await;
+    answer.expect("suspended");
+    let suspended = async || {
+        let mut suspended = group().await.suspended;
+        suspended.sort();
+        suspended
+    };
+    told.push(("suspended", until(processes.to_vec(), suspended).await));
+
+    let id = group().await.members.remove(0).id;
+    let one = [id.clone()];
+    let state = async || {
+        let found = reader.instances(REGION, &one).await.expect("ec2 answers");
+        found.into_iter().map(|instance| instance.state).collect::<Vec<_>>()
+    };
+    writer.reboot_instances(REGION, &one).await.expect("rebooted");
+    writer.stop_instances(REGION, &one).await.expect("stopped");
+    told.push(("stopped", until(vec!["stopped".to_owned()], state).await));
+    writer.start_instances(REGION, &one).await.expect("started");
+    told.push(("started", until(vec!["running".to_owned()], state).await));
+
+    let arn = group().await.target_groups.remove(0);
+    let healthy = async || {
+        let health = reader.target_health(REGION, &arn).await.expect("elbv2 answers");
+        health.iter().any(|target| target.id == id && target.state == "healthy")
+    };
+    told.push(("healthy", until(true, healthy).await));
+    let targets = [(id.clone(), None)];
+    let answer = writer.deregister_targets(REGION, &arn, &targets).await;
+    answer.expect("deregistered");
+    told.push(("deregistered", until(false, healthy).await));
+    writer
+        .register_targets(REGION, &arn, &targets)
+        .await
+        .expect("registered");
+    told.push(("registered", until(true, healthy).await));
+
+    let path = async || {
+        let groups = reader.target_groups(REGION, std::slice::from_ref(&arn)).await;
+        groups.expect("elbv2 answers")[0].health_check_path.clone()
+    };
+    let before = path().await.expect("it has one");
+    for path_now in ["/broken", &before] {
+        writer.set_health_check_path(REGION, &arn, path_now).await.expect("set");
+        until(Some(path_now.to_owned()), path).await;
+    }
+    let tags = reader
+        .elb_tags(REGION, std::slice::from_ref(&arn))
+        .await
+        .expect("elbv2 answers");
+    told.push(("tags of target groups", tags.len().to_string()));
+    writer
+        .resume_processes(REGION, "shop-web", &processes)
+        .await
+        .expect("resumed");
+    told.push(("resumed", until(Vec::new(), suspended).await));
+
+    let status = async || {
+        let database = reader.db_instance(REGION, "shop-db").await.expect("rds answers");
+        database.expect("the database is there").status
+    };
+    let early = writer
+        .start_db_instance(REGION, "shop-db")
+        .await
+        .expect_err("it is not stopped");
+    told.push(("start of one that runs", early.code));
+    writer.stop_db_instance(REGION, "shop-db").await.expect("stopped");
+    told.push(("database stopped", until("stopped".to_owned(), status).await));
+    writer.start_db_instance(REGION, "shop-db").await.expect("started");
+    told.push(("database started", until("available".to_owned(), status).await));
+
+    let check = reader.record_health_checks(zone, "shop.example.com").await;
+    let check = check.expect("route53 answers").remove(0);
+    for inverted in [true, false] {
+        let version = reader.health_check(&check).await.expect("route53 answers").version;
+        writer.set_inverted(&check, inverted, version).await.expect("set");
+        let found = async || reader.health_check(&check).await.expect("route53 answers").inverted;
+        told.push(("inverted", until(inverted, found).await));
+    }
+    reader
+        .route53_tags("healthcheck", &check)
+        .await
+        .expect("route53 answers");
+    reader.route53_tags("hostedzone", zone).await.expect("route53 answers");
+
+    for weight in [7, 0] {
+        let set = RecordSet {
+            name: "weighted.example.com.".to_owned(),
+            record_type: "A".to_owned(),
+            set_identifier: Some("one".to_owned()),
+            weight: Some(weight),
+            ttl: Some(60),
+            values: vec!["127.0.0.1".to_owned()],
+            ..RecordSet::default()
+        };
+        writer.upsert_record_set(zone, &set).await.expect("set");
+        let found = async || {
+            reader
+                .record_sets(zone, "weighted.example.com")
+                .await
+                .expect("route53 answers")
+        };
+        told.push(("weighted", until(vec![set], found).await));
+    }
+    told.extend(network_changes(reader, writer).await);
+    told
+}
+
+/// A subnet under an ACL of its own, and back.
+async fn network_changes(reader: &Reader, writer: &Writer) -> Vec<(&'static str, String)> {
+    let group = reader.group(REGION, "shop-web").await.expect("autoscaling answers");
+    let subnets = group.expect("the group is there").subnets;
+    let subnet = &reader.subnets(REGION, &subnets).await.expect("ec2 answers")[0];
+    let under = async || {
+        let acls = reader.network_acls(REGION, &subnet.vpc).await.expect("ec2 answers");
+        let found = acls.into_iter().find_map(|acl| {
+            let association = acl.associations.iter().find(|one| one.subnet == subnet.id)?.id.clone();
+            Some((acl.id, association))
+        });
+        found.expect("every subnet is under an ACL")
+    };
+    let (before, association) = under().await;
+    let tags = Tags::from([("tenfold:run".to_owned(), "parity".to_owned())]);
+    let created = writer.create_network_acl(REGION, &subnet.vpc, &tags, "parity").await;
+    let ours = created.expect("created").value;
+    let replace = async |association: String, acl: &str| {
+        let replaced = writer.replace_network_acl_association(REGION, &association, acl).await;
+        replaced.expect("replaced");
+    };
+    replace(association, &ours).await;
+    // The lab's answers may lag behind a change by two seconds of its time.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let (now, association) = under().await;
+    let moved = now == ours;
+    replace(association, &before).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let back = under().await.0 == before;
+    writer.delete_network_acl(REGION, &ours).await.expect("deleted");
+    vec![
+        ("moved to another ACL", moved.to_string()),
+        ("and back", back.to_string()),
+    ]
 }
 
 #[tokio::test]
@@ -220,4 +397,7 @@ async fn moto_and_the_lab_answer_in_the_same_shape() {
     let lab_shape = shape(&lab_reader, &lab_zone).await;
     assert_eq!(moto_shape, lab_shape);
     assert_eq!(errors(&moto_writer).await, errors(&lab_writer).await);
+    let moto_changes = changes(&moto_reader, &moto_writer, names["zone"].as_str().expect("a zone")).await;
+    let lab_changes = changes(&lab_reader, &lab_writer, &lab_zone).await;
+    assert_eq!(moto_changes, lab_changes);
 }

@@ -93,22 +93,38 @@ fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
 ///
 /// A run that did not, and says itself that its machine stood still, has measured the machine: it is made again.
 pub fn game_day(code: i32, changes: &[&str]) -> Run {
-    let mut run = once(changes);
+    attempted(code, || {
+        let dir = TempDir::new().expect("a temporary directory");
+        let output = game_day_command(dir.path(), changes).output().expect("tenfold runs");
+        Run::new(output, dir)
+    })
+}
+
+/// A run that ends with this code; one whose machine stood still is made again.
+pub fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
+    let mut run = once();
     for _ in 1..ATTEMPTS_MAX {
         if run.code == code || !run.stood_still() {
             break;
         }
         eprintln!("made again, for the machine stood still\n{}", run.account());
-        run = once(changes);
+        run = once();
     }
     assert_eq!(run.code, code, "{}", run.account());
     run
 }
 
-fn once(changes: &[&str]) -> Run {
+/// Starts an experiment alone, in a lab of its own under the built-in load.
+pub fn start_experiment(file: &str, pace: &str, changes: &[&str]) -> (Child, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
-    let output = game_day_command(dir.path(), changes).output().expect("tenfold runs");
-    Run::new(output, dir)
+    let mut command = tenfold();
+    command.args(["run", file, "--quiet", "--pace", pace, "--out"]);
+    command.arg(dir.path().join("run"));
+    for change in changes {
+        command.args(["--set", change]);
+    }
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    (child.expect("tenfold starts"), dir)
 }
 
 /// The command of [`game_day`], saving below `dir`.

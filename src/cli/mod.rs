@@ -21,6 +21,7 @@ mod revert;
 mod run;
 mod run_dir;
 mod signals;
+mod steady;
 mod target;
 
 use std::process::ExitCode;

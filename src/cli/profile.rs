@@ -7,14 +7,17 @@ use anyhow::anyhow;
 
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{out, protos, target};
+use crate::cli::{out, protos, steady, target};
 use crate::config::{self, Config, ConfigErrors, FILE_MAX, Files, Reference, Sources};
 use crate::lab::LabConfig;
 use crate::plan::ASKED_LATER;
 
-/// Loads the profile with its experiments and overrides.
+/// Loads the profile with its experiments and overrides; an experiment alone gets the built-in load.
 pub(super) fn load(arguments: &ProfileArguments) -> Result<Config, Failure> {
     let text = read(&arguments.profile)?;
+    if config::is_experiment(&text) {
+        return steady::load(arguments, text);
+    }
     load_text(
         (arguments.profile.display().to_string(), text),
         &arguments.profile,
@@ -124,7 +127,8 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     })
 }
 
-fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
+/// What `--set` says, as keys and values.
+pub(super) fn overrides(set: &[String]) -> Result<Vec<(String, String)>, Failure> {
     set.iter()
         .map(|one| {
             one.split_once('=')

@@ -434,6 +434,15 @@ impl Fault {
         }
     }
 
+    /// Whether it makes a Region's users leave for another one.
+    #[must_use]
+    pub fn moves_users(&self) -> bool {
+        matches!(
+            self,
+            Fault::NetworkDenyRegion | Fault::Route53InvertHealthCheck | Fault::Route53ZeroWeight
+        )
+    }
+
     /// Whether its group has to replace the instances it hits.
     #[must_use]
     pub fn costs_instances(&self) -> bool {

@@ -126,6 +126,14 @@ pub fn references(name: &str, text: &str, overrides: &[(String, String)]) -> Res
     }
 }
 
+/// Whether a text is an experiment rather than a profile: it has faults, and no journeys.
+#[must_use]
+pub fn is_experiment(text: &str) -> bool {
+    // What is wrong with it is said by whoever loads it.
+    let tree = node::parse(&Source::new("", text), text, 0, &mut Sink::default());
+    tree.is_some_and(|root| root.get("faults").is_some() && root.get("journeys").is_none())
+}
+
 /// Loads a profile with its experiments, or says everything that is wrong with them.
 pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config, ConfigErrors> {
     let mut sink = Sink::default();

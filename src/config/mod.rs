@@ -52,7 +52,7 @@ pub use error::{ConfigErrors, Mistake};
 pub use experiment::{At, Experiment, FaultEntry, Stop};
 pub use files::{FILE_MAX, Files};
 pub use journey::{Journey, Step};
-pub use load::{Config, Reference, References, Sources, load, references};
+pub use load::{Config, Reference, References, Sources, is_experiment, load, references};
 pub use profile::{Honesty, Ledger, Probe, Profile, TargetRef};
 pub use protobuf::{ProtoReferences, Protos, imports};
 pub use source::{Place, Spanned};

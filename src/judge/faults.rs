@@ -30,11 +30,13 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
                 found.late_errors = group::late_errors(timeline, fault, None).ok().map(|(count, _)| count);
             }
             Fault::RdsFailover => found.redundancy = redundancy::redundancy(timeline, fault).reached(),
-            Fault::NetworkDenyRegion => {
+            moving if moving.moves_users() => {
                 found.shift = routing::shift(timeline, fault).reached();
                 found.stale_share = routing::stale_share(timeline, fault).ok().map(|(share, _)| share);
                 found.fail_back = routing::fail_back(timeline, fault).reached();
-                if let (Some(reach), Some(injected)) = (reach::reach(timeline, fault), fault.instant()) {
+                // Only a Region that is cut off falls silent.
+                let cut_off = *moving == Fault::NetworkDenyRegion;
+                if let (true, Some(reach), Some(injected)) = (cut_off, reach::reach(timeline, fault), fault.instant()) {
                     found.region_silent = Some(timeline.cloud(reach.silent - injected));
                     found.region_answered = reach.answered.map(|at| timeline.cloud(at - injected));
                 }
@@ -147,7 +149,7 @@ fn parts(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, found: &FaultFindings)
                 None,
             )
         }
-        Fault::NetworkDenyRegion => (
+        moving if moving.moves_users() => (
             routing::detected(timeline, fault),
             None,
             routing::answered_elsewhere(timeline, fault),

@@ -94,7 +94,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         )]),
         ..Default::default()
     };
-    let reversible = fault == Fault::NetworkDenyRegion;
+    let reversible = fault.entry().reversible;
     Plan {
         rerun: "tenfold run profiles/synthetic.yaml --target lab --pace 30 --seed 7".to_owned(),
         name: "synthetic".to_owned(),

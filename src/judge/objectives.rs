@@ -152,7 +152,6 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
         worst(matching).unwrap_or_else(|| Finding::Unknown("no fault here can be measured that way".to_owned()))
     };
     let any = |_: &Fault| true;
-    let region = |fault: &Fault| *fault == Fault::NetworkDenyRegion;
     match objective.measure {
         Measure::Latency | Measure::ServiceTime | Measure::Errors | Measure::Throughput | Measure::Share => {
             traffic::measure(timeline, objective, &timeline.slices(&objective.scope), &steps)
@@ -191,12 +190,15 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
                 Err(finding) => finding,
             })
         }
-        Measure::Shift => each(region, &|fault| routing::shift(timeline, fault)),
-        Measure::FailBack => each(region, &|fault| routing::fail_back(timeline, fault)),
-        Measure::StaleShare => each(region, &|fault| match routing::stale_share(timeline, fault) {
-            Ok((share, why)) => Finding::Reached(Value::Share(share), why),
-            Err(finding) => finding,
-        }),
+        Measure::Shift => each(Fault::moves_users, &|fault| routing::shift(timeline, fault)),
+        Measure::FailBack => each(Fault::moves_users, &|fault| routing::fail_back(timeline, fault)),
+        Measure::StaleShare => each(
+            Fault::moves_users,
+            &|fault| match routing::stale_share(timeline, fault) {
+                Ok((share, why)) => Finding::Reached(Value::Share(share), why),
+                Err(finding) => finding,
+            },
+        ),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where users were sent while a Region was dead: the shift away, who stayed behind, the way back.
+//! Where users were sent while a Region was dead, or taken for it: the shift away, who stayed behind, the way back.
 //!
 //! Shares come from per-second slices. Inside the one second in which a shift ends, failed starts tell finer, since
 //! every request to a Region that drops all packets fails and no other does.
@@ -7,7 +7,6 @@ use super::objectives::Finding;
 use super::timeline::{FaultTimes, Timeline};
 use super::{Convergence, FaultFindings, Value};
 use crate::event::Event;
-use crate::plan::Fault;
 use crate::recording::Slice;
 use crate::units::format_duration;
 
@@ -257,13 +256,13 @@ pub(super) fn fail_back(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     )
 }
 
-/// The curve of every fault that hit a whole Region.
+/// The curve of every fault that made a Region's users leave.
 pub(super) fn convergence(timeline: &Timeline<'_>, findings: &[FaultFindings]) -> Vec<Convergence> {
     timeline
         .faults
         .iter()
         .zip(findings)
-        .filter(|(fault, _)| fault.plan.fault == Fault::NetworkDenyRegion)
+        .filter(|(fault, _)| fault.plan.fault.moves_users())
         .filter_map(|(fault, found)| {
             let (injected, window) = (fault.instant()?, timeline.window(fault)?);
             let points = timeline

@@ -717,6 +717,27 @@ fn shift_is_found_inside_the_second_it_ends_in() {
     assert!(curve.points.iter().any(|(at, share)| *at < 0.0 && *share == 1.0));
 }
 
+#[test]
+fn users_who_are_moved_from_a_sound_region_are_followed_as_well() {
+    // They leave within the two seconds after 22 and are back from 38 on.
+    let away = |second| if (24..38).contains(&second) { 0.0 } else { 1.0 };
+    for fault in [Fault::Route53InvertHealthCheck, Fault::Route53ZeroWeight] {
+        let of = |measure, limit| objective("x", measure, Some("dns"), limit, under_test());
+        let objectives = vec![of(Measure::Shift, limit(150)), of(Measure::FailBack, limit(300))];
+        let mut fixture = Fixture::new(fault, "dns", objectives, well);
+        fixture.dns(0.0, "127.10.0.5");
+        fixture.routes(away);
+        let verdict = judge(&fixture.plan, &fixture.recording);
+        let outcomes: Vec<Outcome> = verdict.objectives.iter().map(|one| one.outcome).collect();
+        assert_eq!(outcomes, [Outcome::Met, Outcome::Met], "{:?}", verdict.objectives);
+        assert_eq!(verdict.convergence.len(), 1);
+        assert!(verdict.faults[0].shift.is_some() && verdict.faults[0].region_silent.is_none());
+        fixture.routes(|_| 1.0);
+        let stayed = judge(&fixture.plan, &fixture.recording);
+        assert_eq!(stayed.objectives[0].outcome, Outcome::Missed, "{:?}", stayed.objectives);
+    }
+}
+
 /// Users who are never sent elsewhere while the Region is dead.
 fn nobody_leaves(measure: Measure, limit: Limit) -> Fixture {
     let fate: Fate = |step, start| {

@@ -48,7 +48,7 @@ pub struct Verdict {
     pub faults: Vec<FaultFindings>,
     /// In order of time.
     pub scale_outs: Vec<ScaleOut>,
-    /// One per fault that hit a whole Region.
+    /// One per fault that made a Region's users leave.
     pub convergence: Vec<Convergence>,
     /// What each class of clients did; none where all users are alike.
     pub classes: Vec<ClassFindings>,

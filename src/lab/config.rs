@@ -70,6 +70,10 @@ pub enum RoutingPolicy {
     Failover,
     /// The nearest Region by EDNS client subnet.
     Latency,
+    /// By weight: the first Region 255, each other one 1. Resolvers keep one answer for all their users until its TTL
+    /// ends, so that even weights would send all of them now here, now there; these leave the users where they are
+    /// until a weight or a health check changes, and yet no Region has the weight zero.
+    Weighted,
 }
 
 /// EC2 durations.
@@ -187,6 +191,10 @@ pub struct DatabaseConfig {
     pub resync: Range,
     /// Restart in place without Multi-AZ.
     pub restart: Range,
+    /// `stopping` to `stopped`; statements fail from the call on (RDS documents no bound; minutes in practice).
+    pub stop: Range,
+    /// `starting` to `available` (the same).
+    pub start: Range,
     /// TTL of the endpoint's DNS record (documented: 5 s).
     #[serde(with = "cloud")]
     pub endpoint_ttl: Duration,
@@ -419,6 +427,8 @@ impl Default for DatabaseConfig {
             total: Range::seconds(60, 120),
             resync: Range::seconds(180, 600),
             restart: Range::seconds(180, 360),
+            stop: Range::seconds(120, 240),
+            start: Range::seconds(180, 360),
             endpoint_ttl: Duration::from_secs(5),
             statement_time: Duration::from_millis(2),
             connections: 500,

@@ -350,7 +350,7 @@ pub struct DbInstance {
     pub id: String,
     /// DBInstanceArn.
     pub arn: String,
-    /// `available`, `rebooting`, `modifying`, `stopped`.
+    /// `available`, `rebooting`, `stopping`, `stopped`, `starting`.
     pub status: String,
     /// MultiAZ.
     pub multi_az: bool,
@@ -515,6 +515,8 @@ pub struct HostedZone {
     pub records: Vec<RecordSet>,
     /// Record sets as the DNS servers know them; follows `records` within 60 s of a change.
     pub served: Vec<RecordSet>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 /// A record set.

@@ -36,9 +36,22 @@ fn untag(world: &mut World) {
         let instances = region.instances.values_mut().map(|instance| &mut instance.tags);
         let subnets = region.subnets.values_mut().map(|subnet| &mut subnet.tags);
         let databases = region.db_instances.values_mut().map(|database| &mut database.tags);
-        for tags in groups.chain(instances).chain(subnets).chain(databases) {
+        let targets = region.target_groups.values_mut().map(|group| &mut group.tags);
+        let balancers = region.load_balancers.values_mut().map(|balancer| &mut balancer.tags);
+        let of_load_balancing = targets.chain(balancers);
+        for tags in groups
+            .chain(instances)
+            .chain(subnets)
+            .chain(databases)
+            .chain(of_load_balancing)
+        {
             tags.remove("chaos");
         }
+    }
+    let checks = world.route53.health_checks.values_mut().map(|check| &mut check.tags);
+    let zones = world.route53.zones.values_mut().map(|zone| &mut zone.tags);
+    for tags in checks.chain(zones) {
+        tags.remove("chaos");
     }
 }
 
@@ -132,6 +145,44 @@ mod tests {
         let records = zone.records.iter().filter(|record| record.name == "shop.example.com.");
         for record in records {
             assert!(matches!(record.routing, Routing::Latency(_)) && record.health_check_id.is_some());
+        }
+        let weighted = built(
+            LabConfig {
+                routing: RoutingPolicy::Weighted,
+                ..LabConfig::default()
+            },
+            1,
+        );
+        let zone = weighted.route53.zones.values().next().expect("one");
+        let records = zone.records.iter().filter(|record| record.name == "shop.example.com.");
+        let weights: Vec<_> = records
+            .map(|record| (record.routing.clone(), record.health_check_id.is_some()))
+            .collect();
+        assert_eq!(weights, [(Routing::Weighted(255), true), (Routing::Weighted(1), true)]);
+    }
+
+    #[test]
+    fn the_tag_is_on_everything_that_a_fault_may_hit_or_on_nothing() {
+        for tagged in [true, false] {
+            let world = built(
+                LabConfig {
+                    tagged,
+                    ..LabConfig::default()
+                },
+                1,
+            );
+            let mut tags: Vec<&Tags> = Vec::new();
+            for region in world.regions.values() {
+                tags.extend(region.groups.values().map(|one| &one.tags));
+                tags.extend(region.instances.values().map(|one| &one.tags));
+                tags.extend(region.subnets.values().map(|one| &one.tags));
+                tags.extend(region.db_instances.values().map(|one| &one.tags));
+                tags.extend(region.target_groups.values().map(|one| &one.tags));
+                tags.extend(region.load_balancers.values().map(|one| &one.tags));
+            }
+            tags.extend(world.route53.health_checks.values().map(|one| &one.tags));
+            tags.extend(world.route53.zones.values().map(|one| &one.tags));
+            assert!(tags.iter().all(|tags| tags.contains_key("chaos") == tagged), "{tags:?}");
         }
     }
 

@@ -20,6 +20,10 @@ const CHECKER_REGIONS: [&str; 8] = [
     "ap-northeast-1",
     "sa-east-1",
 ];
+/// Weight of the first Region's record, the highest that Route 53 takes; why it is not as low as the others', see
+/// [`RoutingPolicy::Weighted`].
+const WEIGHT_FIRST: u32 = 255;
+const WEIGHT_OTHERS: u32 = 1;
 const UPPER: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
 /// The global routing of `world`'s Regions.
@@ -53,6 +57,7 @@ pub(super) fn route53(lab: &Lab, world: &World) -> Route53 {
     let id = format!("Z{}", lab.random_text(UPPER, 20));
     let zone = HostedZone {
         id: id.clone(),
+        tags: tags(&[("Name", &lab.config.zone), ("role", "dns")]),
         name: zone_name,
         served: records.clone(),
         records,
@@ -67,6 +72,8 @@ pub(super) fn route53(lab: &Lab, world: &World) -> Route53 {
 fn routing(policy: RoutingPolicy, place: usize, region: &str) -> Option<Routing> {
     match (policy, place) {
         (RoutingPolicy::Latency, _) => Some(Routing::Latency(region.to_owned())),
+        (RoutingPolicy::Weighted, 0) => Some(Routing::Weighted(WEIGHT_FIRST)),
+        (RoutingPolicy::Weighted, _) => Some(Routing::Weighted(WEIGHT_OTHERS)),
         (RoutingPolicy::Failover, 0) => Some(Routing::Failover("PRIMARY".to_owned())),
         (RoutingPolicy::Failover, 1) => Some(Routing::Failover("SECONDARY".to_owned())),
         // A failover record has one secondary; further Regions stand by without users.

@@ -1,4 +1,4 @@
-//! RDS over `awsQuery`: instances, their events and tags, and the reboot that fails over.
+//! RDS over `awsQuery`: instances, their events and tags, the reboot that fails over, stop and start.
 
 use super::Call;
 use super::page::page;
@@ -30,6 +30,8 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "DescribeDBInstances" => describe(call),
         "DescribeEvents" => events(call),
         "RebootDBInstance" => reboot(call),
+        "StopDBInstance" => stop(call),
+        "StartDBInstance" => start(call),
         "ListTagsForResource" => tags(call),
         other => Err(call.unknown(other)),
     }
@@ -203,12 +205,29 @@ fn events(call: &Call<'_>) -> Result<Value, AwsError> {
 }
 
 fn reboot(call: &Call<'_>) -> Result<Value, AwsError> {
-    let id = call.input.required("DBInstanceIdentifier")?.to_ascii_lowercase();
     let force = call.input.flag("ForceFailover")?.unwrap_or(false);
+    changed(call, |id| rds::reboot(call.lab, call.region, id, force))
+}
+
+fn stop(call: &Call<'_>) -> Result<Value, AwsError> {
+    if call.input.text("DBSnapshotIdentifier").is_some() {
+        let message = "The lab keeps no snapshots, so an instance is stopped without DBSnapshotIdentifier only";
+        return Err(fault("InvalidParameterCombination", message));
+    }
+    changed(call, |id| rds::stop(call.lab, call.region, id))
+}
+
+fn start(call: &Call<'_>) -> Result<Value, AwsError> {
+    changed(call, |id| rds::start(call.lab, call.region, id))
+}
+
+/// Makes a change to the instance that the request names, and shows what it is now.
+fn changed(call: &Call<'_>, change: impl FnOnce(&str) -> Result<(), AwsError>) -> Result<Value, AwsError> {
+    let id = call.input.required("DBInstanceIdentifier")?.to_ascii_lowercase();
     in_region(call, |region| {
         region.db_instances.get(&id).map(|_| ()).ok_or_else(|| not_found(&id))
     })?;
-    rds::reboot(call.lab, call.region, &id, force)?;
+    change(&id)?;
     in_region(call, |region| {
         let db = region.db_instances.get(&id).ok_or_else(|| not_found(&id))?;
         Ok(map([("DBInstance", shown(region, db))]))

@@ -6,6 +6,7 @@ pub mod autoscaling;
 pub mod cloudwatch;
 pub mod dns;
 pub mod ec2;
+pub mod elasticloadbalancingv2;
 pub mod network;
 pub mod rds;
 pub mod route53;

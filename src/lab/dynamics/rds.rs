@@ -1,4 +1,5 @@
-//! RDS: reboots, failovers in their phases, the rebuilding of the standby, and the events that tell of them.
+//! RDS: reboots, failovers in their phases, the rebuilding of the standby, stops and starts, and the events that tell
+//! of them.
 //! What a statement meets in each phase is `data`'s; this says when the phases change.
 
 use std::collections::BTreeMap;
@@ -6,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{poll, region_mut, sleep_until};
+use super::{pause, poll, region_mut, sleep_until};
 use crate::lab::Lab;
 use crate::lab::config::{DatabaseConfig, Range, Replication};
 use crate::lab::data::DatabaseState;
@@ -59,6 +60,32 @@ pub fn reboot(lab: &Arc<Lab>, region: &str, id: &str, force_failover: bool) -> R
         available(region_mut(&mut world, region)?, id)?.status = "rebooting".to_owned();
     }
     tokio::spawn(restart(lab.clone(), region.to_owned(), id.to_owned()));
+    Ok(())
+}
+
+/// StopDBInstance: the engine shuts down at once, standby and all; `stopped` follows. The lab does not start it by
+/// itself after seven days.
+pub fn stop(lab: &Arc<Lab>, region: &str, id: &str) -> Result<(), AwsError> {
+    {
+        let mut world = lab.world();
+        available(region_mut(&mut world, region)?, id)?.status = "stopping".to_owned();
+    }
+    tokio::spawn(shut_down(lab.clone(), region.to_owned(), id.to_owned()));
+    Ok(())
+}
+
+/// StartDBInstance, of one that is stopped.
+pub fn start(lab: &Arc<Lab>, region: &str, id: &str) -> Result<(), AwsError> {
+    {
+        let mut world = lab.world();
+        let db = instance(region_mut(&mut world, region)?, id)?;
+        if db.status != "stopped" {
+            let message = format!("Instance {id} is not in stopped state.");
+            return Err(AwsError::bad_request("InvalidDBInstanceState", message));
+        }
+        db.status = "starting".to_owned();
+    }
+    tokio::spawn(start_up(lab.clone(), region.to_owned(), id.to_owned()));
     Ok(())
 }
 
@@ -166,19 +193,42 @@ async fn restart(lab: Arc<Lab>, region: String, id: String) {
         return;
     };
     let ends_at = lab.now() + lab.draw_duration(lab.config.database.restart).as_secs_f64();
-    note(&lab, &region, &id, "DB instance shutdown");
+    note(&lab, &region, &id, "DB instance shutdown", "availability");
     database.set_state(DatabaseState::Fenced);
     sleep_until(&lab, ends_at).await;
     database.set_state(DatabaseState::Serving);
-    if let Some(db) = lab
-        .world()
-        .regions
-        .get_mut(&region)
-        .and_then(|r| r.db_instances.get_mut(&id))
-    {
-        db.status = "available".to_owned();
+    set_status(&lab, &region, &id, "available");
+    note(&lab, &region, &id, "DB instance restarted", "availability");
+}
+
+async fn shut_down(lab: Arc<Lab>, region: String, id: String) {
+    if let Some(database) = lab.data.database(&region, &id) {
+        database.set_state(DatabaseState::Fenced);
     }
-    note(&lab, &region, &id, "DB instance restarted");
+    note(&lab, &region, &id, "DB instance shutdown", "availability");
+    pause(&lab, lab.config.database.stop).await;
+    set_status(&lab, &region, &id, "stopped");
+    note(&lab, &region, &id, "DB instance stopped", "notification");
+}
+
+async fn start_up(lab: Arc<Lab>, region: String, id: String) {
+    pause(&lab, lab.config.database.start).await;
+    if let Some(database) = lab.data.database(&region, &id) {
+        database.set_state(DatabaseState::Serving);
+    }
+    set_status(&lab, &region, &id, "available");
+    note(&lab, &region, &id, "DB instance started", "notification");
+}
+
+fn set_status(lab: &Lab, region: &str, id: &str, status: &str) {
+    let mut world = lab.world();
+    if let Some(db) = world
+        .regions
+        .get_mut(region)
+        .and_then(|region| region.db_instances.get_mut(id))
+    {
+        db.status = status.to_owned();
+    }
 }
 
 /// Databases whose primary's AZ is silent while the standby's is not.
@@ -199,11 +249,15 @@ fn stranded(lab: &Lab) -> Vec<(String, String)> {
     found
 }
 
-fn available<'r>(region: &'r mut Region, id: &str) -> Result<&'r mut DbInstance, AwsError> {
-    let db = region
+fn instance<'r>(region: &'r mut Region, id: &str) -> Result<&'r mut DbInstance, AwsError> {
+    region
         .db_instances
         .get_mut(id)
-        .ok_or_else(|| AwsError::not_found("DBInstanceNotFound", format!("DBInstance {id} not found.")))?;
+        .ok_or_else(|| AwsError::not_found("DBInstanceNotFound", format!("DBInstance {id} not found.")))
+}
+
+fn available<'r>(region: &'r mut Region, id: &str) -> Result<&'r mut DbInstance, AwsError> {
+    let db = instance(region, id)?;
     if db.status != "available" {
         let message = format!("Instance {id} is not in available state.");
         return Err(AwsError::bad_request("InvalidDBInstanceState", message));
@@ -223,10 +277,10 @@ fn is_silent(lab: &Lab, region: &str, az: &str) -> bool {
         .is_some_and(|r| r.subnets.values().any(|s| s.az == az && s.silent))
 }
 
-fn note(lab: &Lab, region: &str, id: &str, message: &str) {
+fn note(lab: &Lab, region: &str, id: &str, message: &str, category: &str) {
     let now = lab.now();
     if let Some(region) = lab.world().regions.get_mut(region) {
-        event(region, id, message, "availability", now);
+        event(region, id, message, category, now);
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::value::{Value, list, map, time};
 use super::{marked, path_id};
 use crate::lab::dynamics::route53::{self, HealthCheckUpdate};
 use crate::lab::error::AwsError;
-use crate::lab::world::{HealthCheck, Tags};
+use crate::lab::world::HealthCheck;
 
 fn no_check(id: &str) -> AwsError {
     AwsError::not_found(
@@ -104,11 +104,16 @@ pub fn update(call: &Call<'_>) -> Result<Value, AwsError> {
 pub fn tags(call: &Call<'_>) -> Result<Value, AwsError> {
     let (kind, id) = (path_id(call, 0), path_id(call, 1));
     let world = call.lab.world();
-    let none = Tags::new();
     let tags = match kind {
         "healthcheck" => &world.route53.health_checks.get(id).ok_or_else(|| no_check(id))?.tags,
-        "hostedzone" if world.route53.zones.contains_key(id) => &none,
-        "hostedzone" => return Err(super::zones::no_zone(id)),
+        "hostedzone" => {
+            &world
+                .route53
+                .zones
+                .get(id)
+                .ok_or_else(|| super::zones::no_zone(id))?
+                .tags
+        }
         _ => {
             return Err(AwsError::bad_request(
                 "InvalidInput",

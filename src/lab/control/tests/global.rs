@@ -76,6 +76,82 @@ async fn records_are_listed_and_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn weights_share_the_users_and_a_zero_takes_a_region_out() {
+    let (lab, sdk) = super::lab(serde_json::json!({"routing": "weighted"})).await;
+    let client = aws_sdk_route53::Client::new(&sdk);
+    let zone = client.list_hosted_zones().send().await.expect("zones").hosted_zones()[0]
+        .id()
+        .trim_start_matches("/hostedzone/")
+        .to_owned();
+    let tags = client
+        .list_tags_for_resource()
+        .resource_type(TagResourceType::Hostedzone)
+        .resource_id(&zone)
+        .send()
+        .await
+        .expect("tags");
+    let tags = tags.resource_tag_set.expect("a set").tags.unwrap_or_default();
+    assert!(tags.iter().any(|tag| tag.key() == Some("chaos")), "{tags:?}");
+    let shop = async || {
+        let listed = client.list_resource_record_sets().hosted_zone_id(&zone);
+        let listed = listed
+            .start_record_name("shop.example.com")
+            .send()
+            .await
+            .expect("records");
+        let sets = listed.resource_record_sets.into_iter();
+        sets.filter(|set| set.name() == "shop.example.com.").collect::<Vec<_>>()
+    };
+    let weights = |sets: &[ResourceRecordSet]| {
+        let mut weights: Vec<_> = sets
+            .iter()
+            .map(|set| (set.set_identifier.clone(), set.weight))
+            .collect();
+        weights.sort();
+        weights
+    };
+    let (home, away) = (Some("us-east-1".to_owned()), Some("eu-west-1".to_owned()));
+    let before = shop().await;
+    assert_eq!(weights(&before), [(away.clone(), Some(1)), (home.clone(), Some(255))]);
+    assert!(before.iter().all(|set| set.health_check_id().is_some()));
+    let mut set = before
+        .iter()
+        .find(|set| set.set_identifier == home)
+        .expect("it is there")
+        .clone();
+    set.weight = Some(0);
+    let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(set);
+    let batch = ChangeBatch::builder()
+        .changes(change.build().expect("a change"))
+        .build();
+    let change = client.change_resource_record_sets().hosted_zone_id(&zone);
+    change
+        .change_batch(batch.expect("a batch"))
+        .send()
+        .await
+        .expect("changed");
+    assert_eq!(weights(&shop().await), [(away, Some(1)), (home, Some(0))]);
+    // The servers follow within a minute, and the truth says what they answer then.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let mut answers = lab.truth.lines().into_iter();
+        let last = answers.rfind(|line| line.what == crate::lab::truth::What::Dns);
+        if let Some(line) = last {
+            let addresses = line.detail["addresses"].as_array().expect("addresses");
+            assert_eq!(addresses.len(), 3);
+            assert!(
+                addresses
+                    .iter()
+                    .all(|one| one.as_str().is_some_and(|one| one.starts_with("127.11.")))
+            );
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "the answer did not change");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_checks_are_described_and_updated() {
     let (_lab, sdk) = plain_lab().await;
     let client = aws_sdk_route53::Client::new(&sdk);
@@ -113,10 +189,9 @@ async fn health_checks_are_described_and_updated() {
         .resource_id(&id)
         .send()
         .await;
-    assert_eq!(
-        tags.expect("tags").resource_tag_set().and_then(|set| set.resource_id()),
-        Some(id.as_str())
-    );
+    let tags = tags.expect("tags").resource_tag_set.expect("a set");
+    assert_eq!(tags.resource_id(), Some(id.as_str()));
+    assert!(tags.tags().iter().any(|tag| tag.key() == Some("chaos")));
     assert_eq!(
         code(client.get_health_check().health_check_id("none").send().await),
         "NoSuchHealthCheck"

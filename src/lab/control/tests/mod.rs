@@ -1,5 +1,6 @@
 //! The endpoint driven by the real SDK: every operation's answer decodes, and errors carry AWS's codes.
 
+mod changes;
 mod ec2;
 mod global;
 mod manners;

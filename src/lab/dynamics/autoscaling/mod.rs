@@ -5,7 +5,7 @@ mod activity;
 mod balance;
 pub(super) mod policy;
 mod reconcile;
-mod targets;
+pub(super) mod targets;
 mod tracking;
 
 use std::sync::Arc;

@@ -38,15 +38,20 @@ pub fn deregister(region: &mut Region, instance_id: &str, now: CloudTime) -> u32
         let Some(target) = group.targets.get_mut(instance_id) else {
             continue;
         };
-        if target.draining_since.is_none() {
-            target.state = "draining".to_owned();
-            target.reason = Some("Target.DeregistrationInProgress".to_owned());
-            target.description = Some("Target deregistration is in progress".to_owned());
-            target.draining_since = Some(now);
-        }
+        drain(target, now);
         longest = longest.max(group.deregistration_delay_s);
     }
     longest
+}
+
+/// Begins to drain a target: it gets no new request. One that drains already goes on as it does.
+pub fn drain(target: &mut TargetState, now: CloudTime) {
+    if target.draining_since.is_none() {
+        target.state = "draining".to_owned();
+        target.reason = Some("Target.DeregistrationInProgress".to_owned());
+        target.description = Some("Target deregistration is in progress".to_owned());
+        target.draining_since = Some(now);
+    }
 }
 
 /// Removes targets whose deregistration delay has passed.

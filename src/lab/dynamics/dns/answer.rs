@@ -83,8 +83,12 @@ pub fn possible(world: &World, name: &str, client: Option<&str>) -> Vec<Ipv4Addr
         Some(Routing::Weighted(_) | Routing::Multivalue)
     );
     let limit = if spread { records.len() } else { 1 };
+    // A record without weight is answered only where no other has any.
+    let some_weigh = records.iter().any(|record| weight(record) > 0.0);
+    let drawn = |record: &&RecordSet| !some_weigh || weight(record) > 0.0;
     records
         .into_iter()
+        .filter(drawn)
         .take(limit)
         .flat_map(|record| values(world, record))
         .collect()
@@ -161,11 +165,14 @@ fn distance(world: &World, region: &str, client: Option<&str>) -> usize {
     index(region).abs_diff(from)
 }
 
-fn weighted<'r>(records: &[&'r RecordSet], draw: f64) -> Option<&'r RecordSet> {
-    let weight = |record: &RecordSet| match record.routing {
+fn weight(record: &RecordSet) -> f64 {
+    match record.routing {
         Routing::Weighted(weight) => f64::from(weight),
         _ => 0.0,
-    };
+    }
+}
+
+fn weighted<'r>(records: &[&'r RecordSet], draw: f64) -> Option<&'r RecordSet> {
     let total: f64 = records.iter().map(|record| weight(record)).sum();
     // All weights zero: all alike, as documented.
     if total <= 0.0 {
@@ -331,6 +338,7 @@ mod tests {
             name: "example.com.".into(),
             records: served.clone(),
             served,
+            tags: Tags::new(),
         };
         let regions = [("us-east-1", 0), ("eu-west-1", 1)].map(|(name, index)| (name.to_owned(), region(name, index)));
         World {
@@ -421,6 +429,17 @@ mod tests {
         sicken(&mut world, "hc1");
         assert!((0..10).all(|n| answered(&world, None, f64::from(n) / 10.0) == 11));
         assert_eq!(possible(&world, NAME, None), [Ipv4Addr::new(127, 11, 1, 5)]);
+    }
+
+    #[test]
+    fn a_record_of_weight_zero_is_answered_only_where_no_other_has_a_weight() {
+        let mut world = world(Routing::Weighted(0), Routing::Weighted(1));
+        assert!((0..10).all(|n| answered(&world, None, f64::from(n) / 10.0) == 11));
+        assert_eq!(possible(&world, NAME, None), [Ipv4Addr::new(127, 11, 1, 5)]);
+        // Those with a weight are all unhealthy, so that those without one count.
+        sicken(&mut world, "hc2");
+        assert!((0..10).all(|n| answered(&world, None, f64::from(n) / 10.0) == 10));
+        assert_eq!(possible(&world, NAME, None), [Ipv4Addr::new(127, 10, 1, 5)]);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! Elastic Load Balancing v2 over `awsQuery`; reads only, since the lab's load balancers are fixed.
+//! Elastic Load Balancing v2 over `awsQuery`: the load balancers, which are fixed, their target groups and targets.
+//! What changes targets and target groups is in `changes`.
+
+mod changes;
 
 use super::Call;
 use super::page::page;
@@ -18,6 +21,9 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "DescribeListeners" => listeners,
         "DescribeTags" => tags,
         "DescribeTargetGroupAttributes" => target_group_attributes,
+        "RegisterTargets" => return changes::register(call),
+        "DeregisterTargets" => return changes::deregister(call),
+        "ModifyTargetGroup" => return changes::modify(call),
         other => return Err(call.unknown(other)),
     };
     let world = call.lab.world();
@@ -116,32 +122,34 @@ fn target_groups(call: &Call<'_>, region: &Region) -> Result<Value, AwsError> {
         chosen.retain(|group| group.load_balancer_arns.iter().any(|arn| arn == lb));
     }
     let (chosen, next) = paged(call, chosen, |group| group.arn.clone())?;
-    let shown = chosen.into_iter().map(|group| {
-        map([
-            ("TargetGroupArn", (&group.arn).into()),
-            ("TargetGroupName", (&group.name).into()),
-            ("Protocol", "HTTP".into()),
-            ("ProtocolVersion", "HTTP1".into()),
-            ("Port", group.port.into()),
-            ("VpcId", (&region.vpc_id).into()),
-            ("HealthCheckProtocol", "HTTP".into()),
-            ("HealthCheckPort", "traffic-port".into()),
-            ("HealthCheckEnabled", true.into()),
-            ("HealthCheckIntervalSeconds", group.health_check_interval_s.into()),
-            ("HealthCheckTimeoutSeconds", group.health_check_timeout_s.into()),
-            ("HealthyThresholdCount", group.healthy_threshold.into()),
-            ("UnhealthyThresholdCount", group.unhealthy_threshold.into()),
-            ("HealthCheckPath", (&group.health_check_path).into()),
-            ("Matcher", map([("HttpCode", "200".into())])),
-            ("LoadBalancerArns", list("member", &group.load_balancer_arns)),
-            ("TargetType", "instance".into()),
-            ("IpAddressType", "ipv4".into()),
-        ])
-    });
+    let shown = chosen.into_iter().map(|group| shown_target_group(region, group));
     Ok(map([
         ("TargetGroups", list("member", shown)),
         ("NextMarker", next.into()),
     ]))
+}
+
+fn shown_target_group(region: &Region, group: &TargetGroup) -> Value {
+    map([
+        ("TargetGroupArn", (&group.arn).into()),
+        ("TargetGroupName", (&group.name).into()),
+        ("Protocol", "HTTP".into()),
+        ("ProtocolVersion", "HTTP1".into()),
+        ("Port", group.port.into()),
+        ("VpcId", (&region.vpc_id).into()),
+        ("HealthCheckProtocol", "HTTP".into()),
+        ("HealthCheckPort", "traffic-port".into()),
+        ("HealthCheckEnabled", true.into()),
+        ("HealthCheckIntervalSeconds", group.health_check_interval_s.into()),
+        ("HealthCheckTimeoutSeconds", group.health_check_timeout_s.into()),
+        ("HealthyThresholdCount", group.healthy_threshold.into()),
+        ("UnhealthyThresholdCount", group.unhealthy_threshold.into()),
+        ("HealthCheckPath", (&group.health_check_path).into()),
+        ("Matcher", map([("HttpCode", "200".into())])),
+        ("LoadBalancerArns", list("member", &group.load_balancer_arns)),
+        ("TargetType", "instance".into()),
+        ("IpAddressType", "ipv4".into()),
+    ])
 }
 
 /// The target group whose ARN the request gives.

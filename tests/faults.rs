@@ -1,0 +1,320 @@
+//! Every fault of the catalogue through the real binary: the shipped experiment is met under the built-in load, its
+//! effect is seen, and what can be undone leaves the lab as it was.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use tenfold::aws::{Clients, ConnectOptions, Reader};
+use tenfold::judge::FaultFindings;
+use tenfold::plan::catalogue::{self, CATALOGUE};
+use tenfold::plan::{Plan, Role};
+
+use crate::account::{self, Service, Settings};
+use crate::support::{LabProcess, Run, attempted, finish, machine, start_experiment, tenfold};
+
+/// Timeouts keep their real floor of 200 ms, so it cannot be much higher.
+const PACE: &str = "75";
+
+/// How long a run has until it knows its plan, real time.
+const PLANNED_WITHIN: Duration = Duration::from_secs(30);
+
+/// The account of a run's own lab, read from another process while the run lasts.
+struct Account {
+    reader: Reader,
+    hosted_zone: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Account {
+    fn of(plan: &Plan) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let options = ConnectOptions {
+            endpoint: plan.target.endpoint.clone(),
+            regions: vec![account::REGION.to_owned()],
+            pace: plan.pace,
+            credentials: Some(("test".to_owned(), "test".to_owned())),
+        };
+        let reader = runtime.block_on(Clients::connect(&options)).reader();
+        let Some(Role::Dns { hosted_zone, .. }) = plan.target.roles.get("dns") else {
+            panic!("the lab has a zone");
+        };
+        Self {
+            reader,
+            hosted_zone: hosted_zone.clone(),
+            runtime,
+        }
+    }
+
+    fn now(&self) -> (Settings, Service) {
+        self.runtime.block_on(async {
+            let settings = account::settings(&self.reader, &self.hosted_zone).await;
+            (settings, account::service(&self.reader).await)
+        })
+    }
+}
+
+/// What a fault left behind, once its run has said that it is undone: nothing, or what is not as it was.
+fn left(child: &mut Child, run_dir: &Path) -> Option<String> {
+    let began = Instant::now();
+    let plan = loop {
+        let text = std::fs::read(run_dir.join("plan.json")).unwrap_or_default();
+        if let Ok(plan) = serde_json::from_slice::<Plan>(&text) {
+            break plan;
+        }
+        if began.elapsed() > PLANNED_WITHIN || ended(child) {
+            return Some("the run has no plan".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let account = Account::of(&plan);
+    let before = account.now();
+    let reverted = || {
+        let journal = std::fs::read_to_string(run_dir.join("journal.jsonl")).unwrap_or_default();
+        journal.contains(r#""record":"reverted""#)
+    };
+    while !reverted() {
+        if ended(child) {
+            return Some("nothing was reverted".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    // The lab ends with the run; until then the group and the load balancer have time to follow.
+    loop {
+        let now = account.now();
+        if now == before {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        if ended(child) {
+            return Some(format!("{now:#?}\nand not as before\n{before:#?}"));
+        }
+    }
+}
+
+/// Whether users were served all the time; a busy machine may cost a request now and then.
+fn is_unfelt(fault: &FaultFindings) -> bool {
+    fault.outage.is_none_or(|outage| outage < Duration::from_secs(20))
+}
+
+fn ended(child: &mut Child) -> bool {
+    child.try_wait().expect("it can be asked").is_some()
+}
+
+/// Runs a shipped experiment alone, which must be met; answers what it found of its one fault.
+fn run(name: &str, changes: &[&str]) -> FaultFindings {
+    let _turn = machine();
+    let mut left_behind = None;
+    let run = attempted(0, || {
+        let (mut child, dir) = start_experiment(&format!("chaos/{name}.yaml"), PACE, changes);
+        if is_reversible(name) {
+            left_behind = left(&mut child, &dir.path().join("run"));
+        }
+        finish(child, dir)
+    });
+    assert_eq!(left_behind, None, "{}", run.account());
+    assert!(
+        run.stderr.contains("built-in load (profiles/steady.yaml)"),
+        "{}",
+        run.account()
+    );
+    the_fault(&run)
+}
+
+/// Whether an API call undoes the fault of a shipped experiment.
+fn is_reversible(name: &str) -> bool {
+    let text = std::fs::read_to_string(format!("chaos/{name}.yaml")).expect("it can be read");
+    let fault = text.lines().find_map(|line| line.trim().strip_prefix("- fault: "));
+    let entry = catalogue::entry(fault.expect("it has a fault"));
+    entry.expect("it is in the catalogue").reversible
+}
+
+/// The one fault of a run: it was seen, and where it can be undone it was.
+fn the_fault(run: &Run) -> FaultFindings {
+    let mut faults = run.verdict().faults;
+    assert_eq!(faults.len(), 1, "{}", run.account());
+    let fault = faults.remove(0);
+    assert!(fault.observed && !fault.in_world_at_end, "{}", run.account());
+    let entry = catalogue::entry(&fault.fault).expect("it is in the catalogue");
+    assert_eq!(fault.reverted_at.is_some(), entry.reversible, "{}", run.account());
+    fault
+}
+
+#[test]
+fn faults_of_the_catalogue_have_an_experiment_each_that_is_valid() {
+    let mut shipped = BTreeSet::new();
+    for entry in std::fs::read_dir("chaos").expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let text = std::fs::read_to_string(&path).expect("it can be read");
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        assert!(text.contains(&format!("name: {name}\n")), "{name} is called otherwise");
+        shipped.extend(
+            text.lines()
+                .filter_map(|line| line.trim().strip_prefix("- fault: ").map(str::to_owned)),
+        );
+        let output = tenfold().arg("validate").arg(&path).output().expect("tenfold runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(
+            said.contains("is an experiment, not a profile: it runs under the built-in load"),
+            "{said}"
+        );
+    }
+    let catalogue: BTreeSet<String> = CATALOGUE.iter().map(|entry| entry.name.to_owned()).collect();
+    assert_eq!(shipped, catalogue);
+}
+
+#[test]
+fn faults_planned_alone_show_their_calls_under_the_built_in_load() {
+    let output = tenfold().args(["plan", "chaos/target-deregistration.yaml"]).output();
+    let output = output.expect("tenfold runs");
+    let (plan, said) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(plan.contains("target-deregistration-on-steady-load"), "{plan}");
+    assert!(plan.contains("elasticloadbalancing:RegisterTargets"), "{plan}");
+    assert!(said.contains("500 users who browse and order"), "{said}");
+}
+
+#[test]
+fn faults_alone_can_be_planned_against_a_lab_that_runs_alone() {
+    let lab = LabProcess::start(PACE);
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("lab.json");
+    std::fs::write(&file, lab.announcement.to_string()).expect("it can be written");
+    let mut command = tenfold();
+    command
+        .args(["plan", "chaos/instance-stop.yaml", "--target"])
+        .arg(&file);
+    let output = command.output().expect("tenfold runs");
+    let plan = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(plan.contains("ec2:StartInstances"), "{plan}");
+}
+
+#[test]
+fn faults_alone_are_refused_where_the_built_in_load_does_not_belong() {
+    let run = |target: &str| {
+        let output = tenfold()
+            .args(["run", "chaos/instance-stop.yaml", "--target", target])
+            .output();
+        let output = output.expect("tenfold runs");
+        (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("shop.yaml");
+    let text = "{name: shop, account: '111122223333', regions: [us-east-1], entry: 'http://shop.example.com', \
+                roles: {web: {auto_scaling_group: web}}}";
+    std::fs::write(&file, text).expect("it can be written");
+    for target in ["http://127.0.0.1:1", file.to_str().expect("a path")] {
+        let (code, said) = run(target);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(said.contains("for labs only") && said.contains("hint:"), "{said}");
+    }
+}
+
+#[test]
+fn faults_ec2_stop() {
+    run("instance-stop", &[]);
+}
+
+#[test]
+fn faults_ec2_terminate() {
+    run("instance-loss", &["experiments.instance-loss.faults.0.at=hold + 2m"]);
+}
+
+#[test]
+fn faults_ec2_reboot() {
+    run("instance-reboot", &[]);
+}
+
+#[test]
+fn faults_autoscaling_suspend() {
+    run("scaling-suspended", &[]);
+}
+
+#[test]
+fn faults_autoscaling_set_unhealthy() {
+    run("instance-unhealthy", &[]);
+}
+
+#[test]
+fn faults_elb_deregister() {
+    let fault = run("target-deregistration", &[]);
+    assert!(is_unfelt(&fault), "{fault:?}");
+}
+
+#[test]
+fn faults_elb_break_health_check() {
+    let fault = run("health-check-path", &[]);
+    assert!(!is_unfelt(&fault), "the whole group is replaced at once: {fault:?}");
+}
+
+#[test]
+fn faults_elb_break_health_check_fails_open() {
+    let fault = run("health-check-path", &["lab.web.health_check_type=EC2"]);
+    assert!(
+        is_unfelt(&fault),
+        "the load balancer asks all when none is healthy: {fault:?}"
+    );
+}
+
+#[test]
+fn faults_network_deny_az() {
+    run("az-outage", &[]);
+}
+
+#[test]
+fn faults_network_deny_region() {
+    let fault = run(
+        "region-blackout",
+        &["experiments.region-blackout.faults.0.at=hold + 2m"],
+    );
+    assert!(fault.shift.is_some() && fault.fail_back.is_some());
+}
+
+#[test]
+fn faults_rds_failover() {
+    run(
+        "database-failover",
+        &["experiments.database-failover.faults.0.at=hold + 2m"],
+    );
+}
+
+#[test]
+fn faults_rds_reboot() {
+    let fault = run("database-restart", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+}
+
+#[test]
+fn faults_rds_stop() {
+    let fault = run("database-stop", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+}
+
+#[test]
+fn faults_route53_invert_health_check() {
+    let fault = run("health-check-inversion", &[]);
+    assert!(is_unfelt(&fault) && fault.shift.is_some(), "{fault:?}");
+}
+
+#[test]
+fn faults_route53_zero_weight() {
+    let fault = run("weight-zero", &[]);
+    assert!(is_unfelt(&fault) && fault.shift.is_some(), "{fault:?}");
+}
