@@ -287,6 +287,8 @@ pub struct LoadBalancerNode {
     pub subnet_id: String,
     /// Where it listens.
     pub address: Ipv4Addr,
+    /// Whether the load balancer's name has its address; not while its AZ alone cannot be reached.
+    pub in_dns: bool,
 }
 
 /// A target group with the health of its targets.
