@@ -37,6 +37,7 @@ impl Account {
             endpoint: plan.target.endpoint.clone(),
             regions: vec![account::REGION.to_owned()],
             pace: plan.pace,
+            assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         };
         let reader = runtime.block_on(Clients::connect(&options)).reader();
