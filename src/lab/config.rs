@@ -244,7 +244,8 @@ pub struct CloudWatchConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ControlPlaneConfig {
-    /// How far Describe calls may lag a change.
+    /// How far Describe calls may lag a change, about 2 s on AWS. Zero unless it is set, since scripts that were not
+    /// written for it stumble, as they would on AWS.
     #[serde(with = "cloud")]
     pub lag: Duration,
     /// Describe calls per real second, per account, Region and action.
@@ -266,6 +267,46 @@ pub struct ControlPlaneConfig {
     pub session: Duration,
     /// Actions that the caller's policies deny, by their IAM names, such as `ec2:StopInstances`.
     pub denied: Vec<String>,
+    /// Calls that are to go wrong, counted for each entry; the first entry that fits decides.
+    pub misbehave: Vec<Misbehaviour>,
+}
+
+/// Some calls of one action that go wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Misbehaviour {
+    /// Which, by AWS's name of the operation: `ReplaceNetworkAclAssociation`.
+    pub action: String,
+    /// How many of its calls are answered in order before.
+    #[serde(default)]
+    pub skip: u32,
+    /// How many then go wrong.
+    #[serde(default = "once")]
+    pub times: u32,
+    /// In which way.
+    pub answer: Misanswer,
+}
+
+/// How a call goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Misanswer {
+    /// It is throttled.
+    Throttle,
+    /// It gets a 5xx.
+    Error,
+    /// The caller is said to lack the permission.
+    Denied,
+    /// What it names is said not to exist, as where news of it has not got everywhere yet.
+    NotFound,
+    /// It has no effect and gets no answer.
+    Timeout,
+    /// It has its effect and gets no answer.
+    SilentSuccess,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// Network ACLs.
@@ -462,7 +503,7 @@ impl Default for CloudWatchConfig {
 impl Default for ControlPlaneConfig {
     fn default() -> Self {
         Self {
-            lag: Duration::from_secs(2),
+            lag: Duration::ZERO,
             read_rate: 100.0,
             read_burst: 200,
             write_rate: 20.0,
@@ -472,6 +513,7 @@ impl Default for ControlPlaneConfig {
             timeout_share: 0.0,
             session: Duration::from_secs(3600),
             denied: Vec::new(),
+            misbehave: Vec::new(),
         }
     }
 }
@@ -747,6 +789,11 @@ mod tests {
             (json!({"web": {"suspended": ["Lunch"]}}), "lab.web.suspended", "Launch"),
             (json!({"account": "12"}), "lab.account", "twelve"),
             (json!({"routing": "random"}), "lab.routing", "failover"),
+            (
+                json!({"control_plane": {"misbehave": [{"action": "StopInstances", "answer": "shrug"}]}}),
+                "lab.control_plane.misbehave",
+                "silent_success",
+            ),
         ];
         for (section, path, word) in cases {
             let error = LabConfig::from_json(section.clone()).expect_err("it is wrong");

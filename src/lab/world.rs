@@ -12,7 +12,7 @@ pub type CloudTime = f64;
 pub type Tags = BTreeMap<String, String>;
 
 /// The whole cloud: Regions by name and the global Route 53 state.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct World {
     /// The account that owns everything, twelve digits.
     pub account: String,
@@ -38,7 +38,7 @@ pub struct ScalingMemory {
 }
 
 /// One Region's resources.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Region {
     /// Its name, e.g. `us-east-1`.
     pub name: String,
@@ -50,6 +50,8 @@ pub struct Region {
     pub subnets: BTreeMap<String, Subnet>,
     /// Network ACLs by id.
     pub network_acls: BTreeMap<String, NetworkAcl>,
+    /// The network ACL that each client token created.
+    pub acl_tokens: BTreeMap<String, String>,
     /// EC2 instances by id; terminated ones stay for an hour of cloud time, as on AWS.
     pub instances: BTreeMap<String, Instance>,
     /// Auto Scaling groups by name.
@@ -287,8 +289,6 @@ pub struct LoadBalancerNode {
     pub subnet_id: String,
     /// Where it listens.
     pub address: Ipv4Addr,
-    /// Whether the load balancer's name has its address; not while its AZ alone cannot be reached.
-    pub in_dns: bool,
 }
 
 /// A target group with the health of its targets.
@@ -405,7 +405,7 @@ pub struct DbEvent {
 }
 
 /// Per-minute CloudWatch data: (namespace, metric, dimensions) -> points.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct MetricStore {
     /// Series by key.
     pub series: BTreeMap<MetricKey, VecDeque<MetricPoint>>,
@@ -496,7 +496,7 @@ pub struct AlarmHistoryItem {
 }
 
 /// Route 53: zones, records, health checks and pending changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Route53 {
     /// Hosted zones by id (`Z…`).
     pub zones: BTreeMap<String, HostedZone>,

@@ -43,7 +43,7 @@ fn paged<T>(call: &Call<'_>, items: Vec<T>, key: impl Fn(&T) -> String) -> Resul
 fn describe_groups(call: &Call<'_>) -> Result<Value, AwsError> {
     let names = call.input.texts("AutoScalingGroupNames");
     let filters = call.input.elements("Filters");
-    let world = call.lab.world();
+    let world = call.world();
     let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
     let mut groups = Vec::new();
     for group in region
@@ -138,7 +138,7 @@ fn launch_template(group: &AutoScalingGroup) -> Value {
 
 fn describe_instances(call: &Call<'_>) -> Result<Value, AwsError> {
     let ids = call.input.texts("InstanceIds");
-    let world = call.lab.world();
+    let world = call.world();
     let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
     let members = region
         .groups
@@ -170,7 +170,7 @@ fn describe_instances(call: &Call<'_>) -> Result<Value, AwsError> {
 fn describe_activities(call: &Call<'_>) -> Result<Value, AwsError> {
     let ids = call.input.texts("ActivityIds");
     let wanted = call.input.text("AutoScalingGroupName");
-    let world = call.lab.world();
+    let world = call.world();
     let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
     if let Some(name) = wanted.filter(|name| !region.groups.contains_key(*name)) {
         return Err(no_group(name));
@@ -217,7 +217,7 @@ fn shown_activity(group: &AutoScalingGroup, activity: &ScalingActivity) -> Value
 fn describe_policies(call: &Call<'_>) -> Result<Value, AwsError> {
     let wanted = call.input.text("AutoScalingGroupName");
     let names = call.input.texts("PolicyNames");
-    let world = call.lab.world();
+    let world = call.world();
     let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
     if let Some(name) = wanted.filter(|name| !region.groups.contains_key(*name)) {
         return Err(no_group(name));
@@ -313,7 +313,7 @@ fn terminate(call: &Call<'_>) -> Result<Value, AwsError> {
         return Err(validation("ShouldDecrementDesiredCapacity is required"));
     };
     let group = {
-        let world = call.lab.world();
+        let world = call.world();
         let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
         region
             .groups

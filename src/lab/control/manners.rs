@@ -1,13 +1,14 @@
 //! How the endpoint treats its callers: a token bucket per Region, service and action, and the refusals, 5xx and
-//! silences that a test can switch on. Rates count real time, since a caller's rate does.
+//! silences that a test can switch on, by share or for certain calls. Rates count real time, since a caller's rate does.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 
 use crate::lab::Lab;
-use crate::lab::config::ControlPlaneConfig;
+use crate::lab::config::{ControlPlaneConfig, Misanswer, Misbehaviour};
 use crate::lab::error::AwsError;
 
 /// What becomes of a call.
@@ -19,15 +20,24 @@ pub enum Treatment {
     Refuse(AwsError),
     /// It is left hanging.
     NeverAnswer,
+    /// It has its effect and is left hanging.
+    ServeSilently,
 }
 
 type Key = (String, String, String);
 
-/// The buckets of every caller.
+/// The buckets of every caller, and what is to go wrong.
 #[derive(Debug)]
 pub struct Manners {
     reads: Option<DefaultKeyedRateLimiter<Key>>,
     writes: Option<DefaultKeyedRateLimiter<Key>>,
+    /// Each with how many calls of its action have come.
+    misbehave: Vec<(Misbehaviour, AtomicU32)>,
+}
+
+/// Whether an operation changes nothing, by AWS's own way of naming.
+pub fn is_read(action: &str) -> bool {
+    ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb))
 }
 
 impl Manners {
@@ -36,7 +46,23 @@ impl Manners {
         Self {
             reads: bucket(config.read_rate, config.read_burst),
             writes: bucket(config.write_rate, config.write_burst),
+            misbehave: config
+                .misbehave
+                .iter()
+                .map(|one| (one.clone(), AtomicU32::new(0)))
+                .collect(),
         }
+    }
+
+    /// Counts a call of `action`; how it goes wrong, if it is one of those that do.
+    fn misanswer(&self, action: &str) -> Option<Misanswer> {
+        let mut found = None;
+        for (one, calls) in self.misbehave.iter().filter(|(one, _)| one.action == action) {
+            let before = calls.fetch_add(1, Ordering::Relaxed);
+            let hit = before >= one.skip && before - one.skip < one.times;
+            found = found.or(hit.then_some(one.answer));
+        }
+        found
     }
 
     /// Decides about one call. Only actions with a sound name are counted, so that the buckets stay few.
@@ -45,6 +71,15 @@ impl Manners {
         let asked = format!("{}:{action}", iam_prefix(service));
         if config.denied.iter().any(|denied| denied.eq_ignore_ascii_case(&asked)) {
             return Treatment::Refuse(denied(service, &asked));
+        }
+        match self.misanswer(action) {
+            None => {}
+            Some(Misanswer::Throttle) => return Treatment::Refuse(throttled(service)),
+            Some(Misanswer::Error) => return Treatment::Refuse(internal(service)),
+            Some(Misanswer::Denied) => return Treatment::Refuse(denied(service, &asked)),
+            Some(Misanswer::NotFound) => return Treatment::Refuse(not_found(service, action)),
+            Some(Misanswer::Timeout) => return Treatment::NeverAnswer,
+            Some(Misanswer::SilentSuccess) => return Treatment::ServeSilently,
         }
         let chance = |share: f64| share > 0.0 && lab.draw(0.0..=1.0) < share;
         if chance(config.timeout_share) {
@@ -56,8 +91,7 @@ impl Manners {
         if chance(config.throttle_share) {
             return Treatment::Refuse(throttled(service));
         }
-        let is_read = ["Describe", "Get", "List"].iter().any(|verb| action.starts_with(verb));
-        let buckets = if is_read { &self.reads } else { &self.writes };
+        let buckets = if is_read(action) { &self.reads } else { &self.writes };
         let known = lab.config.regions.iter().any(|has| has == region) || service == "route53" || service == "sts";
         let sound = known && action.len() <= 64 && action.bytes().all(|byte| byte.is_ascii_alphanumeric());
         if let Some(buckets) = buckets.as_ref().filter(|_| sound) {
@@ -116,9 +150,40 @@ fn internal(service: &str) -> AwsError {
     }
 }
 
+fn not_found(service: &str, action: &str) -> AwsError {
+    let (code, status) = match service {
+        "ec2" if action.contains("NetworkAcl") => ("InvalidNetworkAclID.NotFound", 400),
+        "ec2" => ("InvalidInstanceID.NotFound", 400),
+        "elasticloadbalancing" => ("TargetGroupNotFound", 400),
+        "rds" => ("DBInstanceNotFound", 404),
+        "route53" if action.contains("HealthCheck") => ("NoSuchHealthCheck", 404),
+        "route53" => ("NoSuchHostedZone", 404),
+        _ => ("ValidationError", 400),
+    };
+    AwsError::new(code, "What the request names does not exist", status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn certain_calls_go_wrong_and_the_others_do_not() {
+        let one = |skip, times, answer| Misbehaviour {
+            action: "StopInstances".to_owned(),
+            skip,
+            times,
+            answer,
+        };
+        let manners = Manners::new(&ControlPlaneConfig {
+            misbehave: vec![one(1, 2, Misanswer::Throttle), one(2, 2, Misanswer::Denied)],
+            ..ControlPlaneConfig::default()
+        });
+        assert_eq!(manners.misanswer("StartInstances"), None);
+        let said: Vec<_> = (0..5).map(|_| manners.misanswer("StopInstances")).collect();
+        let throttle = Some(Misanswer::Throttle);
+        assert_eq!(said, [None, throttle, throttle, Some(Misanswer::Denied), None]);
+    }
 
     #[test]
     fn a_bucket_empties_per_action_and_zero_means_no_limit() {

@@ -1,7 +1,6 @@
 //! The AWS endpoint: wire protocols in front of the world, one file per service, as in `aws/`.
 //! It reads the world and passes changes on to `dynamics`; nothing here moves by itself. Signatures are not verified,
-//! only their scope is read, and nothing of a request's credentials is kept. Not modelled: eventual consistency
-//! (`control_plane.lag`); every Describe call sees the present.
+//! only their scope is read, and nothing of a request's credentials is kept.
 
 mod autoscaling;
 mod cbor;
@@ -12,6 +11,7 @@ mod iam;
 mod json;
 mod manners;
 mod page;
+mod past;
 mod query;
 mod rds;
 mod route53;
@@ -23,7 +23,8 @@ mod wire;
 mod xml;
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, MutexGuard};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -35,8 +36,9 @@ use tokio::net::TcpListener;
 
 use super::Lab;
 use super::error::AwsError;
-use super::world::CloudTime;
+use super::world::{CloudTime, World};
 use manners::{Manners, Treatment};
+use past::Past;
 use value::Value;
 use wire::{Incomplete, Protocol};
 
@@ -48,6 +50,8 @@ const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 /// One operation asked for, decoded.
 struct Call<'c> {
     lab: &'c Arc<Lab>,
+    /// The world that it is answered from, where that is not the present.
+    past: Option<Arc<World>>,
     /// Cloud time at which it arrived.
     now: CloudTime,
     /// The Region it was signed for.
@@ -63,7 +67,32 @@ struct Call<'c> {
     session: Option<sts::Session>,
 }
 
+/// The world as a call sees it.
+enum Seen<'w> {
+    Present(MutexGuard<'w, World>),
+    Past(&'w World),
+}
+
+impl Deref for Seen<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        match self {
+            Seen::Present(world) => world,
+            Seen::Past(world) => world,
+        }
+    }
+}
+
 impl Call<'_> {
+    /// The world as this call sees it: for one that reads, perhaps a little old.
+    fn world(&self) -> Seen<'_> {
+        match &self.past {
+            Some(world) => Seen::Past(world),
+            None => Seen::Present(self.lab.world()),
+        }
+    }
+
     fn unknown(&self, action: &str) -> AwsError {
         AwsError::bad_request(
             "InvalidAction",
@@ -81,9 +110,18 @@ impl Call<'_> {
     }
 }
 
+/// What the endpoint keeps between calls.
+struct Desk {
+    manners: Manners,
+    past: Past,
+}
+
 /// Answers AWS's protocols on `listener` for as long as the runtime lives.
 pub async fn serve(lab: Arc<Lab>, listener: TcpListener) {
-    let manners = Arc::new(Manners::new(&lab.config.control_plane));
+    let desk = Arc::new(Desk {
+        manners: Manners::new(&lab.config.control_plane),
+        past: Past::default(),
+    });
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
@@ -94,9 +132,9 @@ pub async fn serve(lab: Arc<Lab>, listener: TcpListener) {
         };
         // Small answers must not wait for the peer's acknowledgements.
         let _ = stream.set_nodelay(true);
-        let (lab, manners) = (lab.clone(), manners.clone());
+        let (lab, desk) = (lab.clone(), desk.clone());
         tokio::spawn(async move {
-            let service = service_fn(move |request| handle(lab.clone(), manners.clone(), request));
+            let service = service_fn(move |request| handle(lab.clone(), desk.clone(), request));
             let mut server = hyper::server::conn::http1::Builder::new();
             // A client that goes away mid-request concerns only itself.
             let _ = server
@@ -109,7 +147,7 @@ pub async fn serve(lab: Arc<Lab>, listener: TcpListener) {
 
 type Answer = Response<Full<Bytes>>;
 
-async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn handle(lab: Arc<Lab>, desk: Arc<Desk>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let (head, body) = request.into_parts();
     let request_id = lab.uuid();
     let guess = wire::guess_protocol(&head);
@@ -142,14 +180,17 @@ async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>
     if let Some(Err(error)) = session.as_ref().map(sts::Session::check) {
         return Ok(wire::failure(asked.protocol, service, &error, &request_id));
     }
-    match manners.treat(&lab, &scope.region, service, &asked.action) {
-        Treatment::Serve => {}
+    let treatment = desk.manners.treat(&lab, &scope.region, service, &asked.action);
+    let silently = matches!(treatment, Treatment::ServeSilently);
+    match treatment {
+        Treatment::Serve | Treatment::ServeSilently => {}
         Treatment::Refuse(error) => return Ok(wire::failure(asked.protocol, service, &error, &request_id)),
         Treatment::NeverAnswer => std::future::pending().await,
     }
     let action = asked.action;
     let call = Call {
         lab: &lab,
+        past: desk.past.seen(&lab, service, &action),
         now: lab.now(),
         region: &scope.region,
         action: &action,
@@ -159,7 +200,11 @@ async fn handle(lab: Arc<Lab>, manners: Arc<Manners>, request: Request<Incoming>
         protocol: asked.protocol,
         session,
     };
-    Ok(match dispatch(service, &call) {
+    let answer = dispatch(service, &call);
+    if silently {
+        std::future::pending::<()>().await;
+    }
+    Ok(match answer {
         Ok(answer) => wire::success(call.protocol, service, &action, answer, &request_id),
         Err(error) => wire::failure(call.protocol, service, &error, &request_id),
     })

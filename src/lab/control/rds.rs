@@ -42,7 +42,7 @@ fn not_found(id: &str) -> AwsError {
 }
 
 fn in_region<T>(call: &Call<'_>, read: impl FnOnce(&Region) -> Result<T, AwsError>) -> Result<T, AwsError> {
-    let world = call.lab.world();
+    let world = call.world();
     read(world.regions.get(call.region).ok_or_else(|| call.unknown_region())?)
 }
 

@@ -37,14 +37,28 @@ pub fn replace_association(lab: &Arc<Lab>, region: &str, association: &str, acl:
     Ok(new)
 }
 
-/// CreateNetworkAcl: a new ACL denies everything.
-pub fn create_acl(lab: &Arc<Lab>, region: &str, vpc_id: &str, tags: Tags) -> Result<NetworkAcl, AwsError> {
+/// CreateNetworkAcl: a new ACL denies everything. The same client token creates it only once.
+pub fn create_acl(
+    lab: &Arc<Lab>,
+    region: &str,
+    vpc_id: &str,
+    tags: Tags,
+    token: Option<&str>,
+) -> Result<NetworkAcl, AwsError> {
     let id = lab.new_id("acl-");
     let mut world = lab.world();
     let state = region_mut(&mut world, region)?;
     if state.vpc_id != vpc_id {
         let message = format!("The vpc ID '{vpc_id}' does not exist");
         return Err(AwsError::bad_request("InvalidVpcID.NotFound", message));
+    }
+    if let Some(known) = token.and_then(|token| state.acl_tokens.get(token))
+        && let Some(acl) = state.network_acls.get(known)
+    {
+        return Ok(acl.clone());
+    }
+    if let Some(token) = token {
+        state.acl_tokens.insert(token.to_owned(), id.clone());
     }
     let acl = NetworkAcl {
         id: id.clone(),

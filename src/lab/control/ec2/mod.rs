@@ -48,7 +48,7 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
 
 /// Runs `read` on the Region the request was signed for.
 fn in_region<T>(call: &Call<'_>, read: impl FnOnce(&Region, &str) -> Result<T, AwsError>) -> Result<T, AwsError> {
-    let world = call.lab.world();
+    let world = call.world();
     let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
     read(region, &world.account)
 }
@@ -87,6 +87,9 @@ fn specified_tags(call: &Call<'_>, resource_type: &str) -> Result<Tags, AwsError
                 tag.text("Value").unwrap_or_default().to_owned(),
             );
         }
+    }
+    if tags.len() > tags::MOST_TAGS {
+        return Err(tags::too_many());
     }
     Ok(tags)
 }

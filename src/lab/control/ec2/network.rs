@@ -196,7 +196,7 @@ fn unknown_acl(id: &str) -> AwsError {
 pub fn create_acl(call: &Call<'_>) -> Result<Value, AwsError> {
     let vpc = call.input.required("VpcId")?;
     let tags = specified_tags(call, "network-acl")?;
-    let acl = network::create_acl(call.lab, call.region, vpc, tags)?;
+    let acl = network::create_acl(call.lab, call.region, vpc, tags, call.input.text("ClientToken"))?;
     in_region(call, |region, account| {
         Ok(map([("networkAcl", shown_acl(region, account, &acl))]))
     })

@@ -8,7 +8,14 @@ use crate::lab::error::AwsError;
 use crate::lab::world::{Region, Tags};
 
 /// AWS's limit of tags per resource.
-const MOST_TAGS: usize = 50;
+pub(super) const MOST_TAGS: usize = 50;
+
+pub(super) fn too_many() -> AwsError {
+    fault(
+        "TagLimitExceeded",
+        "The maximum number of tags for a resource has been reached.",
+    )
+}
 
 fn tags_of<'r>(region: &'r mut Region, id: &str) -> Option<&'r mut Tags> {
     if let Some(instance) = region.instances.get_mut(id) {
@@ -67,10 +74,7 @@ pub fn create(call: &Call<'_>) -> Result<Value, AwsError> {
         let mut after = tags.clone();
         after.extend(wanted.clone());
         if after.keys().filter(|key| !key.starts_with("aws:")).count() > MOST_TAGS {
-            return Err(fault(
-                "TagLimitExceeded",
-                "The maximum number of tags for a resource has been reached.",
-            ));
+            return Err(too_many());
         }
         *tags = after;
         Ok(())

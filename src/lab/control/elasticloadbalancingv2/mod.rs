@@ -26,7 +26,7 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "ModifyTargetGroup" => return changes::modify(call),
         other => return Err(call.unknown(other)),
     };
-    let world = call.lab.world();
+    let world = call.world();
     read(
         call,
         world.regions.get(call.region).ok_or_else(|| call.unknown_region())?,

@@ -1,5 +1,9 @@
 //! Throttling, injected failures and requests without a signature.
 
+use std::time::Duration;
+
+use aws_sdk_ec2::config::timeout::TimeoutConfig;
+use aws_sdk_ec2::error::SdkError;
 use serde_json::json;
 
 use super::{code, lab};
@@ -34,6 +38,74 @@ async fn injected_errors_have_each_services_code() {
     );
     let route53 = aws_sdk_route53::Client::new(&sdk);
     assert_eq!(code(route53.list_hosted_zones().send().await), "InternalFailure");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certain_calls_go_wrong_in_the_way_that_was_asked_for() {
+    let wrong = |action: &str, skip: u32, answer: &str| json!({"action": action, "skip": skip, "answer": answer});
+    let misbehave = json!([
+        wrong("DescribeRegions", 1, "throttle"),
+        wrong("DescribeRegions", 2, "error"),
+        wrong("DescribeRegions", 3, "denied"),
+        wrong("SuspendProcesses", 0, "denied"),
+        wrong("StopInstances", 0, "timeout"),
+        wrong("StopInstances", 1, "silent_success"),
+    ]);
+    let (lab, sdk) = lab(json!({"control_plane": {"misbehave": misbehave}})).await;
+    let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_millis(300));
+    let config = aws_sdk_ec2::config::Builder::from(&sdk).timeout_config(timeouts.build());
+    let ec2 = aws_sdk_ec2::Client::from_conf(config.build());
+    ec2.describe_regions().send().await.expect("the first is in order");
+    assert_eq!(code(ec2.describe_regions().send().await), "RequestLimitExceeded");
+    assert_eq!(code(ec2.describe_regions().send().await), "InternalError");
+    assert_eq!(code(ec2.describe_regions().send().await), "UnauthorizedOperation");
+    ec2.describe_regions().send().await.expect("no more is wrong");
+    let groups = aws_sdk_autoscaling::Client::new(&sdk);
+    let suspended = groups
+        .suspend_processes()
+        .auto_scaling_group_name("shop-web")
+        .send()
+        .await;
+    assert_eq!(code(suspended), "AccessDenied");
+
+    let id = lab.world().regions["us-east-1"].instances.keys().next().cloned();
+    let id = id.expect("an instance");
+    let state = || format!("{:?}", lab.world().regions["us-east-1"].instances[&id].state);
+    for (effect, had) in [
+        (false, "neither effect nor answer"),
+        (true, "its effect, and no answer"),
+    ] {
+        let answer = ec2.stop_instances().instance_ids(&id).send().await;
+        assert!(matches!(answer, Err(SdkError::TimeoutError(_))), "{answer:?}");
+        assert_eq!(state() != "Running", effect, "{had}: {}", state());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_describes_may_lag_a_change_and_catches_up() {
+    let (lab, sdk) = lab(json!({"control_plane": {"lag": "5m"}})).await;
+    let ec2 = aws_sdk_ec2::Client::new(&sdk);
+    let acls = async || {
+        let answer = ec2.describe_network_acls().send().await.expect("ACLs");
+        answer.network_acls().len()
+    };
+    assert_eq!(acls().await, 1);
+    let vpc = lab.world().regions["us-east-1"].vpc_id.clone();
+    let created = ec2.create_network_acl().vpc_id(&vpc).client_token("once").send().await;
+    let created = created.expect("created").network_acl().cloned().expect("an ACL");
+    // 300 s at pace 120: the first answers come a hundredth of that after the change.
+    let mut seen = Vec::new();
+    for _ in 0..10 {
+        seen.push(acls().await);
+    }
+    assert!(seen.contains(&1), "{seen:?}");
+    let again = ec2.create_network_acl().vpc_id(&vpc).client_token("once").send().await;
+    let again = again.expect("answered").network_acl().cloned().expect("an ACL");
+    assert_eq!(again.network_acl_id(), created.network_acl_id(), "a token creates once");
+    lab.clock.sleep_cloud(Duration::from_secs(301)).await;
+    for _ in 0..10 {
+        assert_eq!(acls().await, 2);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
