@@ -289,6 +289,18 @@ impl std::fmt::Display for FaultId {
     }
 }
 
+impl FaultId {
+    /// Reads what [`std::fmt::Display`] writes.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (experiment, index) = text.strip_suffix(']')?.rsplit_once('[')?;
+        Some(Self {
+            experiment: experiment.to_owned(),
+            index: index.parse().ok()?,
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -19,7 +19,7 @@ use tenfold::run::observe::{self, Access, ObserveEnd};
 use tenfold::units::Pace;
 use tokio::sync::{mpsc, watch};
 
-const REGION: &str = "us-east-1";
+pub const REGION: &str = "us-east-1";
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 
 /// Everything a test of faults needs.
@@ -75,7 +75,7 @@ impl Bench {
     }
 
     /// The ACL of every subnet of the primary Region, and how many ACLs there are.
-    async fn network(&self) -> (BTreeMap<String, String>, usize) {
+    pub async fn network(&self) -> (BTreeMap<String, String>, usize) {
         // Describe calls may lag behind a change by two seconds of cloud time.
         self.clock.clock().sleep_cloud(Duration::from_secs(5)).await;
         let vpc = self.plan.target.inventory.regions[REGION].subnets[0].vpc.clone();

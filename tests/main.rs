@@ -3,12 +3,15 @@
 mod account;
 mod bad_input;
 mod chaos_in_lab;
+mod chaos_runner;
 mod command_line;
 mod control;
 mod example_profiles;
 mod faults;
 mod grpc;
 mod independent_clients;
+mod kill_matrix;
+mod left_behind;
 mod load_command;
 mod moto;
 mod nginx;

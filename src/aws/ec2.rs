@@ -163,6 +163,16 @@ impl Reader {
         let acls: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
         Ok(acls.into_iter().map(network_acl).collect())
     }
+
+    /// Every network ACL of a Region that has this tag, whatever its value.
+    pub async fn network_acls_tagged(&self, region: &str, key: &str) -> Result<Vec<NetworkAcl>, AwsError> {
+        const ACTION: &str = "ec2:DescribeNetworkAcls";
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_network_acls().filters(filter("tag-key", key));
+        let pages = request.into_paginator().items().send();
+        let acls: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        Ok(acls.into_iter().map(network_acl).collect())
+    }
 }
 
 impl Writer {

@@ -45,8 +45,11 @@ pub(super) enum Command {
     Faults(FaultsArguments),
     /// Render a saved run again
     Report(ReportArguments),
-    /// Undo what a dead run left in the world
+    /// Undo what a dead run left in the world, or what any run left in an account
     Revert(RevertArguments),
+    /// Revert when the run that started it dies; started by `run`
+    #[command(hide = true)]
+    Watchdog(WatchdogArguments),
     /// Print shell completions
     Completions {
         /// Which shell
@@ -258,7 +261,27 @@ pub(super) struct ReportArguments {
 #[derive(Debug, Args)]
 pub(super) struct RevertArguments {
     /// The directory of the run
+    #[arg(required_unless_present = "scan")]
+    pub(super) run_dir: Option<PathBuf>,
+    /// Look for what runs left in the account of a target, by tags, when their directories are lost
+    #[arg(long, requires = "target", conflicts_with = "run_dir")]
+    pub(super) scan: bool,
+    /// The target file of the account to look in
+    #[arg(long, value_name = "FILE", requires = "scan")]
+    pub(super) target: Option<PathBuf>,
+    /// Undo also what has not expired, which a run that goes on may have put there
+    #[arg(long, requires = "scan")]
+    pub(super) all: bool,
+}
+
+/// `tenfold watchdog`.
+#[derive(Debug, Args)]
+pub(super) struct WatchdogArguments {
+    /// The directory of the run
     pub(super) run_dir: PathBuf,
+    /// Unix seconds at which the target's clock and real time agreed
+    #[arg(long)]
+    pub(super) epoch: f64,
 }
 
 /// `tenfold faults`.

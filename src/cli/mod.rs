@@ -20,9 +20,11 @@ mod report;
 mod revert;
 mod run;
 mod run_dir;
+mod scan;
 mod signals;
 mod steady;
 mod target;
+mod watchdog;
 
 use std::process::ExitCode;
 
@@ -64,6 +66,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Report(arguments) => report::report(&arguments),
         Command::Control(arguments) => control::control(&arguments),
         Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),
+        Command::Watchdog(arguments) => runtime(1)?.block_on(watchdog::watchdog(arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tenfold", &mut script);

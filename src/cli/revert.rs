@@ -1,5 +1,6 @@
 //! `tenfold revert RUN_DIR`: undoes what a dead run left in the world, from its journal.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
@@ -10,6 +11,7 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LAB_CONFIG;
 use crate::cli::out;
 use crate::cli::run_dir::RunDir;
+use crate::cli::scan;
 use crate::cli::target::credentials;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError};
@@ -19,7 +21,15 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 /// Reverts a dead run.
 pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> {
-    let run_dir = RunDir::open(&arguments.run_dir)?;
+    match (arguments.run_dir, arguments.target) {
+        (Some(run_dir), _) => revert_run(&run_dir).await,
+        (None, Some(target)) => scan::scan(&target, arguments.all).await,
+        (None, None) => Err(anyhow!("a run directory is missing\nhint: give one, or --scan --target FILE").into()),
+    }
+}
+
+async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
+    let run_dir = RunDir::open(run_dir)?;
     let journal = run_dir.file("journal.jsonl");
     if !journal.exists() {
         let hint = "without it nothing is known of what the run did; check the directory";
@@ -30,14 +40,7 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
         out::line("the lab of this run has ended, and its cloud with it; nothing is left to undo")?;
         return Ok(Exit::Met);
     }
-    let clients = Clients::connect(&ConnectOptions {
-        endpoint: plan.target.endpoint.clone(),
-        regions: plan.target.regions.clone(),
-        pace: plan.pace,
-        assume: plan.target.assume.clone(),
-        credentials: credentials(plan.target.endpoint.as_deref()),
-    })
-    .await;
+    let clients = connect(&plan).await;
     let summary = chaos::revert_journal(&journal, &clients.writer())
         .await
         .map_err(failure)?;
@@ -61,6 +64,18 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
     Ok(Exit::Unreverted)
 }
 
+/// Clients of the account that a saved run touched.
+pub(super) async fn connect(plan: &Plan) -> Clients {
+    Clients::connect(&ConnectOptions {
+        endpoint: plan.target.endpoint.clone(),
+        regions: plan.target.regions.clone(),
+        pace: plan.pace,
+        assume: plan.target.assume.clone(),
+        credentials: credentials(plan.target.endpoint.as_deref()),
+    })
+    .await
+}
+
 /// Whether the run's cloud was the lab that `run` starts and ends, and that lab does not answer any more.
 async fn own_lab_is_gone(run_dir: &RunDir, plan: &Plan) -> bool {
     let endpoint = plan
@@ -75,7 +90,7 @@ async fn own_lab_is_gone(run_dir: &RunDir, plan: &Plan) -> bool {
     matches!(answer, Ok(Err(_)))
 }
 
-fn failure(error: ChaosError) -> Failure {
+pub(super) fn failure(error: ChaosError) -> Failure {
     match error {
         ChaosError::StillThere { .. } => Failure {
             exit: Exit::Unreverted,

@@ -13,6 +13,7 @@ use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
+use crate::cli::watchdog::Watchdog;
 use crate::cli::{out, signals, target};
 use crate::judge::judge;
 use crate::plan::Plan;
@@ -39,6 +40,11 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let runs = Arc::new(runs.map_err(Failure::usage)?);
     limits::check(&plan, &target::check_entry(&plan).await?)?;
 
+    // A lab of its own ends with the run, and takes with it what would have to be undone.
+    let watchdog = match (&target.account, target.is_own_lab()) {
+        (Some(_), false) => Watchdog::start(&plan, &target.clock, &run_dir).await?,
+        _ => None,
+    };
     let (control, orders) = control::control();
     let quiet = arguments.quiet || arguments.json;
     let listening = listen(&run_dir, control.clone(), quiet);
@@ -56,6 +62,9 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     };
     let (recording, reverts) = director::run(setup).await.map_err(not_started)?;
     drop((keys, listening));
+    if let Some(watchdog) = watchdog {
+        watchdog.end().await;
+    }
     shown.await.context("the progress view failed")?;
     let gone = target.gone();
     target.end().await;

@@ -252,6 +252,11 @@ impl Target {
         });
     }
 
+    /// Whether its cloud is a lab that was started for it.
+    pub(super) fn is_own_lab(&self) -> bool {
+        self.lab.is_some()
+    }
+
     /// How the lab ended by itself, if it did.
     pub(super) fn gone(&self) -> Option<String> {
         self.lab.as_ref().and_then(|lab| lab.ended().borrow().clone())

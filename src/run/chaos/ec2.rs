@@ -8,6 +8,9 @@ use super::runner::Hand;
 use crate::aws::{AwsError, ErrorKind, Group, Instance};
 use crate::plan::Role;
 
+/// The code of a call that an instance's state does not allow.
+const STATE_MISMATCH: &str = "IncorrectInstanceState";
+
 /// The group that a role stands for.
 pub(super) async fn group(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Group, ChaosError> {
     let Some(Role::AutoScalingGroup(name)) = context.target.roles.get(role) else {
@@ -76,7 +79,15 @@ pub(super) async fn terminate(hand: &Hand<'_>, instances: &[String]) -> Result<(
 
 pub(super) async fn stop(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
     let answer = hand.cloud.stop_instances(hand.region, instances).await;
-    hand.called("ec2:StopInstances", &instances.join(", "), answer)
+    match hand.called("ec2:StopInstances", &instances.join(", "), answer) {
+        // An attempt without an answer had its effect, and the next one found them further on.
+        Err(ChaosError::Aws(error))
+            if error.code == STATE_MISMATCH && observe_stopped(hand, instances).await?.is_some() =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 pub(super) async fn reboot(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {

@@ -52,7 +52,8 @@ impl RunHeader {
 pub enum Record {
     /// The first line.
     Run(RunHeader),
-    /// A fault is about to be injected.
+    /// A fault is about to be injected. It stands for every call of the fault: the before-image names all that they
+    /// touch, and how far they got is asked of the world, never of the journal.
     Intent {
         /// Which.
         fault: FaultId,
@@ -60,6 +61,9 @@ pub enum Record {
         region: String,
         /// What the world was like.
         before: Before,
+        /// Unix seconds of the target's clock at which the run means to undo it; none for what stays until it ends.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        lease: Option<f64>,
     },
     /// A call was answered.
     Call {
@@ -299,11 +303,24 @@ impl Before {
     }
 }
 
+/// When a journal calls its observer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// Before a record is written.
+    Before,
+    /// Once it is on disk.
+    After,
+}
+
+/// Told about every record; an error of its own fails the record, as a disk would.
+pub type Observer = Box<dyn Fn(Moment, &Record) -> io::Result<()> + Send + Sync>;
+
 /// A journal open for appending.
-#[derive(Debug)]
 pub struct Journal {
     file: Mutex<File>,
     run: String,
+    observer: Option<Observer>,
 }
 
 #[derive(Serialize)]
@@ -316,6 +333,16 @@ struct Line<'a> {
 impl Journal {
     /// Starts a new journal; refuses to write over an old one, which may be needed to revert.
     pub fn create(path: &Path, header: RunHeader) -> io::Result<Self> {
+        Self::begin(path, header, None)
+    }
+
+    /// As [`Journal::create`], with somebody who is told about every record, the first included. It is how tests end
+    /// the process, or fill the disk, at any point of a run.
+    pub fn observed(path: &Path, header: RunHeader, observer: Observer) -> io::Result<Self> {
+        Self::begin(path, header, Some(observer))
+    }
+
+    fn begin(path: &Path, header: RunHeader, observer: Option<Observer>) -> io::Result<Self> {
         let file = OpenOptions::new().append(true).create_new(true).open(path)?;
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             File::open(folder)?.sync_all()?;
@@ -323,6 +350,7 @@ impl Journal {
         let journal = Self {
             file: Mutex::new(file),
             run: header.run.clone(),
+            observer,
         };
         journal.append(&Record::Run(header))?;
         Ok(journal)
@@ -342,6 +370,7 @@ impl Journal {
         Ok(Self {
             file: Mutex::new(file),
             run: run.to_owned(),
+            observer: None,
         })
     }
 
@@ -354,6 +383,18 @@ impl Journal {
     /// Writes a record and waits until it is on disk. It blocks for a few milliseconds: the act that follows must
     /// not overtake it.
     pub fn append(&self, record: &Record) -> io::Result<()> {
+        self.tell(Moment::Before, record)?;
+        self.write(record)?;
+        self.tell(Moment::After, record)
+    }
+
+    fn tell(&self, moment: Moment, record: &Record) -> io::Result<()> {
+        self.observer
+            .as_ref()
+            .map_or(Ok(()), |observer| observer(moment, record))
+    }
+
+    fn write(&self, record: &Record) -> io::Result<()> {
         let at = jiff::Timestamp::try_from(SystemTime::now()).map(|time| time.to_string());
         let line = Line {
             at: at.unwrap_or_default(),
@@ -396,6 +437,12 @@ pub(super) fn timestamp(unix_seconds: f64) -> String {
         .unwrap_or_default()
 }
 
+/// Unix seconds of a time that [`timestamp`] wrote.
+pub(super) fn unix_of(text: &str) -> Option<f64> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    Some(time.as_second() as f64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -426,6 +473,7 @@ mod tests {
                     network_acl: "acl-1".to_owned(),
                 }],
             }),
+            lease: None,
         }
     }
 

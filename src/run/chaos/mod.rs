@@ -12,14 +12,16 @@ mod rds;
 mod revert;
 mod route53;
 mod runner;
+mod scan;
 mod undo;
 
 pub use journal::{
-    Before, CheckBefore, Contents, Journal, NetworkBefore, PathBefore, Record, RunHeader, SubnetBefore, TargetBefore,
-    read as read_journal,
+    Before, CheckBefore, Contents, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
+    SubnetBefore, TargetBefore, read as read_journal,
 };
-pub use revert::{revert_journal, run_header};
+pub use revert::{overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
+pub use scan::{FINDS, Leftover, Scan, scan, undo_leftover};
 
 use crate::aws::AwsError;
 use crate::event::FaultId;

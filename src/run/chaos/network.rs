@@ -2,19 +2,31 @@
 //! The association's id changes with every replacement, so the revert looks it up and trusts no id it remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use super::ChaosError;
 use super::guard;
 use super::injection::{Context, Pass};
-use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp};
+use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp, unix_of};
 use super::runner::Hand;
-use crate::aws::{AwsError, ErrorKind, NetworkAcl, Tags};
+use super::scan::Leftover;
+use super::undo::{LAG, LOOK_AGAIN};
+use crate::aws::{AwsError, ErrorKind, NetworkAcl, Reader, Tags};
+use crate::event::FaultId;
 use crate::plan::Role;
 
 /// Tags of what a run creates; a person who finds one knows whose it is and since when it may be deleted.
 const TAG_RUN: &str = "tenfold:run";
 const TAG_FAULT: &str = "tenfold:fault";
 const TAG_EXPIRES: &str = "tenfold:expires";
+/// Followed by a subnet: the ACL that it was under.
+const TAG_BEFORE: &str = "tenfold:before:";
+/// Most subnets of one ACL: AWS takes 50 tags of a resource, and each subnet has one, beside those above and `Name`.
+const SUBNETS_MAX: usize = 46;
+/// The code of a call that names an ACL which AWS does not know, or not yet.
+const ACL_UNKNOWN: &str = "InvalidNetworkAclID.NotFound";
+/// How long a new ACL may be unknown to some of AWS, cloud time.
+const KNOWN_WITHIN: Duration = Duration::from_secs(20);
 /// Longest client token that EC2 takes.
 const TOKEN_MAX: usize = 64;
 
@@ -96,33 +108,87 @@ async fn vpcs(hand: &Hand<'_>, roles: &BTreeMap<String, Role>, role: &str) -> Re
     Ok(vpcs)
 }
 
-/// Creates one ACL per VPC and puts every subnet under it. `expires` is cloud time.
-pub(super) async fn act(hand: &Hand<'_>, before: &NetworkBefore, expires: f64) -> Result<(), ChaosError> {
-    let tags = Tags::from([
+/// The subnets of one ACL each, with their VPC.
+fn parts(before: &NetworkBefore) -> Vec<(&str, Vec<&SubnetBefore>)> {
+    let mut vpcs: BTreeMap<&str, Vec<&SubnetBefore>> = BTreeMap::new();
+    for subnet in &before.subnets {
+        vpcs.entry(&subnet.vpc).or_default().push(subnet);
+    }
+    let parts = vpcs.into_iter().flat_map(|(vpc, subnets)| {
+        let parts: Vec<_> = subnets.chunks(SUBNETS_MAX).map(|part| (vpc, part.to_vec())).collect();
+        parts
+    });
+    parts.collect()
+}
+
+/// What an ACL says of itself from its creation on: enough to undo it when the journal is lost.
+fn tags(hand: &Hand<'_>, run: &str, subnets: &[&SubnetBefore], expires: f64) -> Tags {
+    let ours = [
         ("Name".to_owned(), format!("tenfold {}", hand.fault)),
-        (TAG_RUN.to_owned(), before.run.clone()),
+        (TAG_RUN.to_owned(), run.to_owned()),
         (TAG_FAULT.to_owned(), hand.fault.to_string()),
         (TAG_EXPIRES.to_owned(), timestamp(expires)),
-    ]);
-    let vpcs: BTreeSet<&str> = before.subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
-    for (index, vpc) in vpcs.into_iter().enumerate() {
+    ];
+    let before = subnets
+        .iter()
+        .map(|subnet| (format!("{TAG_BEFORE}{}", subnet.subnet), subnet.network_acl.clone()));
+    ours.into_iter().chain(before).collect()
+}
+
+/// Creates one ACL per VPC, or more where there are many subnets, and puts every subnet under it. `expires` is cloud
+/// time.
+pub(super) async fn act(hand: &Hand<'_>, before: &NetworkBefore, expires: f64) -> Result<(), ChaosError> {
+    for (index, (vpc, subnets)) in parts(before).into_iter().enumerate() {
         let token = token(&before.run, index, &hand.fault.to_string());
+        let tags = tags(hand, &before.run, &subnets, expires);
         let answer = hand.cloud.create_network_acl(hand.region, vpc, &tags, &token).await;
         let acl = hand.called("ec2:CreateNetworkAcl", vpc, answer)?;
         hand.created(&acl)?;
-        for subnet in before.subnets.iter().filter(|subnet| subnet.vpc == vpc) {
+        for subnet in subnets {
             if hand.is_ending() {
                 return Err(ChaosError::Ending);
             }
-            let detail = format!("{}: {} -> {acl}", subnet.subnet, subnet.network_acl);
-            let answer = hand
-                .cloud
-                .replace_network_acl_association(hand.region, &subnet.association, &acl)
-                .await;
-            hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer)?;
+            put_under(hand, subnet, &acl).await?;
         }
     }
     Ok(())
+}
+
+/// Puts one subnet under an ACL that was created a moment ago.
+async fn put_under(hand: &Hand<'_>, subnet: &SubnetBefore, acl: &str) -> Result<(), ChaosError> {
+    let detail = format!("{}: {} -> {acl}", subnet.subnet, subnet.network_acl);
+    let deadline = Instant::now() + hand.pace.patience(KNOWN_WITHIN);
+    loop {
+        let answer = hand
+            .cloud
+            .replace_network_acl_association(hand.region, &subnet.association, acl)
+            .await;
+        match hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer) {
+            // What was created is not known everywhere at once.
+            Err(ChaosError::Aws(error)) if error.code == ACL_UNKNOWN && Instant::now() < deadline => {}
+            // An attempt without an answer had its effect, and the next one found the association gone.
+            Err(ChaosError::Aws(error)) if is_gone(&error) && is_under(hand, subnet, acl).await => return Ok(()),
+            other => return other.map(|_| ()),
+        }
+        tokio::time::sleep(hand.pace.patience(LOOK_AGAIN)).await;
+    }
+}
+
+/// Whether a subnet is seen under an ACL within the time that Describe calls may lag.
+async fn is_under(hand: &Hand<'_>, subnet: &SubnetBefore, acl: &str) -> bool {
+    let deadline = Instant::now() + hand.pace.patience(LAG);
+    loop {
+        // An answer that does not come is one that shows nothing.
+        let acls = hand.cloud.reader().network_acls(hand.region, &subnet.vpc).await;
+        let acls = acls.unwrap_or_default();
+        if current(&acls, &subnet.subnet).is_some_and(|(found, _)| found.id == acl) {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        tokio::time::sleep(hand.pace.patience(LOOK_AGAIN)).await;
+    }
 }
 
 /// Looks whether every subnet is under an ACL of ours.
@@ -192,14 +258,15 @@ pub(super) async fn undo(
         let answer = hand.cloud.delete_network_acl(hand.region, &acl).await;
         match hand.called("ec2:DeleteNetworkAcl", &acl, answer) {
             Err(ChaosError::Aws(error)) if !is_gone(&error) => pass.left.push(format!("{acl}: {}", error.brief())),
-            Ok(()) | Err(ChaosError::Aws(_)) => {
+            Ok(()) => {
                 deleted.insert(acl);
             }
+            // Gone, or not known everywhere yet: no proof, so it is looked for again.
+            Err(ChaosError::Aws(_)) => {}
             Err(other) => return Err(other),
         }
     }
-    let vpcs: BTreeSet<&str> = before.subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
-    pass.proven = deleted.len() >= vpcs.len();
+    pass.proven = deleted.len() >= parts(before).len();
     Ok(pass)
 }
 
@@ -224,6 +291,47 @@ fn current<'a>(acls: &'a [NetworkAcl], subnet: &str) -> Option<(&'a NetworkAcl, 
 
 fn is_ours(acl: &NetworkAcl, before: &NetworkBefore, hand: &Hand<'_>) -> bool {
     acl.tags.get(TAG_RUN) == Some(&before.run) && acl.tags.get(TAG_FAULT) == Some(&hand.fault.to_string())
+}
+
+/// What runs left in a Region, by the tags of their ACLs; the second are ACLs whose tags do not say how to undo them.
+pub(super) async fn left_in(reader: &Reader, region: &str) -> Result<(Vec<Leftover>, Vec<String>), AwsError> {
+    let (mut left, mut strange): (Vec<Leftover>, Vec<String>) = (Vec::new(), Vec::new());
+    for acl in reader.network_acls_tagged(region, TAG_RUN).await? {
+        let run = acl.tags.get(TAG_RUN).cloned().unwrap_or_default();
+        let Some(fault) = acl.tags.get(TAG_FAULT).and_then(|text| FaultId::parse(text)) else {
+            strange.push(format!("{} of run {run}", acl.id));
+            continue;
+        };
+        let was = acl.tags.iter().filter_map(|(key, network_acl)| {
+            Some(SubnetBefore {
+                subnet: key.strip_prefix(TAG_BEFORE)?.to_owned(),
+                vpc: acl.vpc.clone(),
+                association: String::new(),
+                network_acl: network_acl.clone(),
+            })
+        });
+        let same = left.iter_mut().find(|one| one.run == run && one.fault == fault);
+        let found = match same {
+            Some(found) => found,
+            None => {
+                left.push(Leftover {
+                    region: region.to_owned(),
+                    expires: acl.tags.get(TAG_EXPIRES).and_then(|text| unix_of(text)),
+                    network: NetworkBefore {
+                        run: run.clone(),
+                        subnets: Vec::new(),
+                    },
+                    resources: Vec::new(),
+                    run,
+                    fault,
+                });
+                left.last_mut().expect("one was pushed")
+            }
+        };
+        found.network.subnets.extend(was);
+        found.resources.push(acl.id);
+    }
+    Ok((left, strange))
 }
 
 fn is_gone(error: &AwsError) -> bool {
@@ -251,4 +359,31 @@ pub(super) fn by_hand(before: &NetworkBefore) -> String {
         subnets.join(", "),
         before.run
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subnets_are_parted_by_vpc_and_by_what_tags_hold() {
+        let subnet = |vpc: &str, index: usize| SubnetBefore {
+            subnet: format!("subnet-{vpc}-{index}"),
+            vpc: vpc.to_owned(),
+            association: String::new(),
+            network_acl: "acl-1".to_owned(),
+        };
+        let many = (0..100).map(|index| subnet("vpc-a", index));
+        let before = NetworkBefore {
+            run: "r1".to_owned(),
+            subnets: many.chain([subnet("vpc-b", 0)]).collect(),
+        };
+        let sizes: Vec<(&str, usize)> = parts(&before).iter().map(|(vpc, part)| (*vpc, part.len())).collect();
+        assert_eq!(sizes, [("vpc-a", 46), ("vpc-a", 46), ("vpc-a", 8), ("vpc-b", 1)]);
+        assert!(
+            parts(&before)
+                .iter()
+                .all(|(vpc, part)| part.iter().all(|one| one.vpc == *vpc))
+        );
+    }
 }

@@ -9,6 +9,9 @@ use super::runner::Hand;
 use crate::aws::DbInstance;
 use crate::plan::Role;
 
+/// The code of a call that the instance's status does not allow.
+const STATE_MISMATCH: &str = "InvalidDBInstanceState";
+
 /// The instance of a role, available and allowed to be touched.
 async fn available(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<DbInstance, ChaosError> {
     let Some(Role::DbInstance(id)) = context.target.roles.get(role) else {
@@ -107,7 +110,15 @@ pub(super) async fn restart(hand: &Hand<'_>, database: &str) -> Result<(), Chaos
 
 pub(super) async fn stop(hand: &Hand<'_>, database: &str) -> Result<(), ChaosError> {
     let answer = hand.cloud.stop_db_instance(hand.region, database).await;
-    hand.called("rds:StopDBInstance", database, answer)
+    match hand.called("rds:StopDBInstance", database, answer) {
+        // An attempt without an answer had its effect, and the next one came too late.
+        Err(ChaosError::Aws(error))
+            if error.code == STATE_MISMATCH && observe_stopped(hand, database).await?.is_some() =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// An event of the restart since `since` (cloud time), or a status that shows it.

@@ -16,12 +16,30 @@ pub fn run_header(path: &Path) -> Result<RunHeader, ChaosError> {
     header_of(&contents.records).cloned()
 }
 
+/// Faults of a journal that were to be undone before `time`, Unix seconds of the target's clock, and are not.
+pub fn overdue(path: &Path, time: f64) -> Result<Vec<FaultId>, ChaosError> {
+    let contents = journal::read(path)?;
+    let left = still_there(&contents.records).into_iter();
+    let late = left.filter(|one| one.lease.is_some_and(|lease| lease < time));
+    Ok(late.map(|one| one.fault).collect())
+}
+
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
 pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
+    revert_chosen(path, cloud, |_| true).await
+}
+
+/// As [`revert_journal`], for some of the faults.
+pub async fn revert_chosen(
+    path: &Path,
+    cloud: &Writer,
+    chosen: impl Fn(&FaultId) -> bool,
+) -> Result<RevertSummary, ChaosError> {
     let contents = journal::read(path)?;
     let header = header_of(&contents.records)?;
     let mut left = still_there(&contents.records);
+    left.retain(|one| chosen(&one.fault));
     let mut summary = RevertSummary::default();
     if left.is_empty() {
         return Ok(summary);
@@ -32,30 +50,39 @@ pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary
             Err(error) => return Ok(unreached(&left, &error)),
         }
     }
-    let journal = Journal::reopen(path, &header.run)?;
-    while let Some((fault, region, before)) = left.pop() {
+    // What cannot be written down is undone all the same, and found undone by the next who looks.
+    let journal = Journal::reopen(path, &header.run).ok();
+    let note = |record: &Record| {
+        if let Some(journal) = &journal {
+            let _ = journal.append(record);
+        }
+    };
+    while let Some(Open {
+        fault, region, before, ..
+    }) = left.pop()
+    {
         let created = Mutex::new(created_by(&contents.records, &fault));
         let hand = Hand {
             cloud,
-            journal: &journal,
+            journal: journal.as_ref(),
             pace: header.pace,
             fault: &fault,
             region: &region,
             ending: None,
             created: &created,
         };
-        journal.append(&Record::RevertIntent { fault: fault.clone() })?;
+        note(&Record::RevertIntent { fault: fault.clone() });
         match undo(&hand, &before).await {
             Ok(()) => {
-                journal.append(&Record::Reverted { fault: fault.clone() })?;
+                note(&Record::Reverted { fault: fault.clone() });
                 summary.reverted.push(fault);
             }
             Err(error) => {
                 let error = error.into_left();
-                journal.append(&Record::RevertFailed {
+                note(&Record::RevertFailed {
                     fault: fault.clone(),
                     error: error.clone(),
-                })?;
+                });
                 summary.failed.push((fault, error));
             }
         }
@@ -64,15 +91,15 @@ pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary
 }
 
 /// Nothing can be undone while the account cannot be reached, so every fault is told with how to undo it by hand.
-fn unreached(left: &[(FaultId, String, Before)], error: &AwsError) -> RevertSummary {
+fn unreached(left: &[Open], error: &AwsError) -> RevertSummary {
     let why = if error.is_transient() {
         "cannot reach AWS"
     } else {
         "AWS does not say whose account this is"
     };
-    let told = left.iter().rev().map(|(fault, region, before)| {
-        let by_hand = before.by_hand(region);
-        (fault.clone(), format!("{why}: {error}; {by_hand}"))
+    let told = left.iter().rev().map(|one| {
+        let by_hand = one.before.by_hand(&one.region);
+        (one.fault.clone(), format!("{why}: {error}; {by_hand}"))
     });
     RevertSummary {
         failed: told.collect(),
@@ -88,15 +115,31 @@ fn header_of(records: &[Record]) -> Result<&RunHeader, ChaosError> {
     header.ok_or_else(|| ChaosError::Refused("the journal does not say whose run it is".to_owned()))
 }
 
+/// A fault that an API call must undo.
+struct Open {
+    fault: FaultId,
+    region: String,
+    before: Before,
+    lease: Option<f64>,
+}
+
 /// Faults that an API call must undo, in the order of their intents.
-fn still_there(records: &[Record]) -> Vec<(FaultId, String, Before)> {
-    let mut there: Vec<(FaultId, String, Before)> = Vec::new();
+fn still_there(records: &[Record]) -> Vec<Open> {
+    let mut there: Vec<Open> = Vec::new();
     for record in records {
         match record {
-            Record::Intent { fault, region, before } if before.is_reversible() => {
-                there.push((fault.clone(), region.clone(), before.clone()));
-            }
-            Record::Reverted { fault } => there.retain(|(one, _, _)| one != fault),
+            Record::Intent {
+                fault,
+                region,
+                before,
+                lease,
+            } if before.is_reversible() => there.push(Open {
+                fault: fault.clone(),
+                region: region.clone(),
+                before: before.clone(),
+                lease: *lease,
+            }),
+            Record::Reverted { fault } => there.retain(|one| one.fault != *fault),
             _ => {}
         }
     }

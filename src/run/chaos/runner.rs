@@ -55,10 +55,12 @@ struct State {
 /// What one fault's calls are made with.
 pub(super) struct Hand<'a> {
     pub(super) cloud: &'a Writer,
-    pub(super) journal: &'a Journal,
+    /// None for a revert whose journal is lost or cannot be written.
+    pub(super) journal: Option<&'a Journal>,
     pub(super) pace: Pace,
     pub(super) fault: &'a FaultId,
     pub(super) region: &'a str,
+    /// None while reverting, which goes on whatever ends.
     pub(super) ending: Option<&'a AtomicBool>,
     /// Ids of what the fault created.
     pub(super) created: &'a Mutex<Vec<String>>,
@@ -76,7 +78,7 @@ impl Hand<'_> {
             Ok(called) => (called.retried.iter().map(|error| error.brief()).collect(), None),
             Err(error) => (Vec::new(), Some(error.brief())),
         };
-        self.journal.append(&Record::Call {
+        self.note(&Record::Call {
             fault: self.fault.clone(),
             action: action.to_owned(),
             detail: detail.to_owned(),
@@ -86,13 +88,23 @@ impl Hand<'_> {
         Ok(answer?.value)
     }
 
+    /// Puts a record in the journal. One that cannot be written must not keep a fault in the world, so it ends an
+    /// injection, but no revert.
+    fn note(&self, record: &Record) -> Result<(), ChaosError> {
+        let written = self.journal.map_or(Ok(()), |journal| journal.append(record));
+        match (written, self.ending) {
+            (Err(error), Some(_)) => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Remembers, first in the journal, what the revert must delete.
     pub(super) fn created(&self, id: &str) -> Result<(), ChaosError> {
         self.created
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(id.to_owned());
-        self.journal.append(&Record::Created {
+        self.note(&Record::Created {
             fault: self.fault.clone(),
             resource: id.to_owned(),
         })?;
@@ -234,10 +246,13 @@ impl Runner {
         if hand.is_ending() {
             return Err(ChaosError::Ending);
         }
+        let now = self.clock.clock().cloud_unix();
+        let lasts = fault.revert_at.map(|at| at.saturating_sub(fault.at));
         self.journal.append(&Record::Intent {
             fault: state.fault.clone(),
             region: state.region.clone(),
             before: before.clone(),
+            lease: lasts.map(|lasts| now + lasts.as_secs_f64()),
         })?;
         *state.before() = Some(before.clone());
         self.emit(Event::FaultStarted {
@@ -245,8 +260,7 @@ impl Runner {
             resources: before.resources(),
         })
         .await;
-        let window = fault.revert_at.unwrap_or(fault.at).saturating_sub(fault.at);
-        let expires = self.clock.clock().cloud_unix() + (window + EXPIRY_MARGIN).as_secs_f64();
+        let expires = now + (lasts.unwrap_or_default() + EXPIRY_MARGIN).as_secs_f64();
         before.inject(&hand, expires).await
     }
 
@@ -364,7 +378,7 @@ impl Runner {
     fn hand<'a>(&'a self, state: &'a State) -> Hand<'a> {
         Hand {
             cloud: &self.cloud,
-            journal: &self.journal,
+            journal: Some(&self.journal),
             pace: self.clock.pace(),
             fault: &state.fault,
             region: &state.region,

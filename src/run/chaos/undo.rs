@@ -13,9 +13,9 @@ const PATIENCE_FLOOR: Duration = Duration::from_secs(20);
 /// A database takes minutes to stop and to start (RDS names no bound).
 const PATIENCE_DATABASE: Duration = Duration::from_secs(1800);
 /// Pause between two looks, cloud time.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Describe calls may lag behind a change; a clean answer counts only when it is repeated after this, cloud time.
-const LAG: Duration = Duration::from_secs(5);
+pub(super) const LAG: Duration = Duration::from_secs(5);
 
 /// Undoes a fault and reads it back. Repeating it is harmless. What somebody else has changed meanwhile is left as
 /// found, and is an error that says so.

@@ -1,0 +1,602 @@
+//! The runner against a lab that behaves badly: what is journalled, told, undone and refused.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tenfold::event::{Event, Stamped};
+use tenfold::lab::world::World;
+use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, Plan, Role};
+use tenfold::run::chaos::{
+    self, ChaosError, Journal, Moment, Observer, Record, RunHeader, Runner, read_journal, revert_journal,
+};
+use tokio::sync::mpsc;
+
+use crate::chaos_in_lab::{Bench, REGION, fault};
+use crate::kill_matrix::{difference, quick, state};
+
+/// A bench whose endpoint gets these calls wrong: action, calls before, how many, how.
+async fn bad(pace: f64, misbehave: &[(&str, u32, u32, &str)]) -> Bench {
+    let wrong = misbehave
+        .iter()
+        .map(|(action, skip, times, answer)| json!({"action": action, "skip": skip, "times": times, "answer": answer}));
+    let wrong: Vec<Value> = wrong.collect();
+    Bench::start(json!({"control_plane": {"misbehave": wrong, "lag": "2s"}}), pace).await
+}
+
+/// A runner, and the events it tells.
+fn runner(bench: &Bench) -> (Runner, mpsc::Receiver<Stamped>) {
+    let (sender, events) = mpsc::channel(1000);
+    (bench.runner(sender), events)
+}
+
+fn names(events: &mut mpsc::Receiver<Stamped>) -> Vec<String> {
+    let name = |stamped: Stamped| {
+        let value = serde_json::to_value(&stamped.event).expect("an event serialises");
+        value["event"].as_str().expect("it has a name").to_owned()
+    };
+    std::iter::from_fn(|| events.try_recv().ok()).map(name).collect()
+}
+
+fn records(bench: &Bench) -> Vec<Record> {
+    read_journal(&bench.journal()).expect("a journal").records
+}
+
+/// The ACL of every subnet of the primary Region, and how many ACLs there are: as it is, not as it is described.
+fn network(bench: &Bench) -> (BTreeMap<String, String>, usize) {
+    let world = bench.lab.world();
+    let region = &world.regions[REGION];
+    let under = region
+        .subnets
+        .values()
+        .map(|subnet| (subnet.id.clone(), subnet.network_acl_id.clone()));
+    (under.collect(), region.network_acls.len())
+}
+
+/// Adds an experiment of one fault that is named after it.
+pub fn add(bench: &mut Bench, role: &str, fault: Fault) {
+    let experiment = ExperimentPlan {
+        name: fault.name().to_owned(),
+        hypothesis: String::new(),
+        faults: vec![FaultPlan {
+            fault,
+            role: role.to_owned(),
+            region: REGION.to_owned(),
+            at: Duration::ZERO,
+            revert_at: None,
+            calls: Vec::new(),
+            reverts: Vec::new(),
+            resources: Vec::new(),
+            fidelity: String::new(),
+        }],
+        stop_when: Vec::new(),
+        settle: Duration::ZERO,
+    };
+    Arc::make_mut(&mut bench.plan).experiments.push(experiment);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blackout_that_fails_half_way_is_withdrawn() {
+    // The second subnet is refused for good, and nothing of the withdrawal goes well at first.
+    let bench = bad(
+        120.0,
+        &[
+            ("ReplaceNetworkAclAssociation", 1, 1, "denied"),
+            ("ReplaceNetworkAclAssociation", 2, 2, "throttle"),
+            ("DescribeNetworkAcls", 4, 2, "error"),
+            ("DeleteNetworkAcl", 0, 6, "error"),
+        ],
+    )
+    .await;
+    let before = network(&bench);
+    let (runner, mut events) = runner(&bench);
+    let refused = runner.inject(fault("region-blackout")).await.expect_err("is refused");
+    assert!(refused.to_string().contains("UnauthorizedOperation"), "{refused}");
+    assert_eq!(network(&bench), before);
+    assert!(runner.in_world().is_empty());
+    let names = names(&mut events);
+    assert_eq!(names.last().map(String::as_str), Some("fault_failed"), "{names:?}");
+    assert!(!names.contains(&"fault_injected".to_owned()), "{names:?}");
+    assert!(matches!(records(&bench).last(), Some(Record::Reverted { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stale_answers_do_not_make_a_revert_look_done() {
+    // As late as AWS is believed to be, and long enough that every look of a revert may be of before.
+    let mut bench = Bench::start(json!({"control_plane": {"lag": "4s"}}), 20.0).await;
+    let processes = vec!["Launch".to_owned()];
+    add(&mut bench, "web", Fault::AutoScalingSuspend { processes });
+    let before = network(&bench);
+    let (runner, _events) = runner(&bench);
+    let suspended = |world: &World| world.regions[REGION].groups["shop-web"].suspended.len();
+    let looked_at_once = async |name: &str| {
+        // Not waiting for the effect to be seen is what a Ctrl-C does.
+        let (injected, reverted) = tokio::join!(runner.inject(fault(name)), async {
+            while runner.in_world().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            runner.revert(fault(name)).await
+        });
+        injected.expect("is injected");
+        reverted.expect("is reverted");
+    };
+    looked_at_once("autoscaling.suspend").await;
+    assert_eq!(suspended(&bench.lab.world()), 0);
+    looked_at_once("region-blackout").await;
+    assert_eq!(network(&bench), before);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_journal_is_not_reverted_in_another_account() {
+    let bench = Bench::start(json!({}), 120.0).await;
+    let (runner, _events) = runner(&bench);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    let during = network(&bench);
+    let text = std::fs::read_to_string(bench.journal()).expect("a journal");
+    let account = bench.plan.target.account.clone().expect("an account");
+    let other = bench.journal().with_file_name("other.jsonl");
+    std::fs::write(&other, text.replace(&account, "999999999999")).expect("written");
+    let refused = revert_journal(&other, &bench.writer).await.expect_err("is refused");
+    assert!(matches!(refused, ChaosError::Refused(_)), "{refused}");
+    assert_eq!(network(&bench), during);
+    assert_eq!(
+        std::fs::read_to_string(&other).expect("a journal").lines().count(),
+        text.lines().count()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_matches_nothing_or_may_not_be_touched_is_never_started() {
+    type Change = fn(&mut Plan, &mut World);
+    fn group(world: &mut World) -> &mut tenfold::lab::world::AutoScalingGroup {
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        region.groups.get_mut("shop-web").expect("a group")
+    }
+    fn share_of(plan: &mut Plan, share: f64) {
+        plan.experiments[0].faults[0].fault = Fault::Ec2Terminate { share };
+    }
+    let cases: [(&str, &str, Change); 11] = [
+        ("instance-loss", "no Auto Scaling group", |plan, _| {
+            let role = Role::AutoScalingGroup("gone".to_owned());
+            plan.target.roles.insert("web".to_owned(), role);
+        }),
+        ("instance-loss", "no instance in service", |_, world| {
+            let members = group(world).members.iter_mut();
+            members.for_each(|member| member.lifecycle_state = "Terminating".to_owned());
+        }),
+        ("instance-loss", "is not tagged", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region.instances.values_mut().for_each(|one| one.tags.clear());
+        }),
+        ("instance-loss", "more than the 34.0%", |plan, _| share_of(plan, 0.67)),
+        ("instance-loss", "account", |plan, _| {
+            plan.target.account = Some("999999999999".to_owned())
+        }),
+        ("instance-loss", "account", |plan, _| plan.target.account = None),
+        ("instance-loss", "allows nothing", |plan, _| {
+            plan.target.allow.as_mut().expect("limits").share = 0.34;
+            plan.target.allow = None;
+            share_of(plan, 0.0);
+        }),
+        ("database-failover", "no RDS instance", |plan, _| {
+            plan.target
+                .roles
+                .insert("database".to_owned(), Role::DbInstance("gone".to_owned()));
+        }),
+        ("database-failover", "no standby", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region.db_instances.get_mut("shop-db").expect("a database").secondary_az = None;
+        }),
+        ("region-blackout", "is not tagged", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region.subnets.values_mut().last().expect("a subnet").tags.clear();
+        }),
+        ("region-blackout", "last Region", |plan, _| {
+            plan.target.regions.truncate(1)
+        }),
+    ];
+    for (name, why, change) in cases {
+        // Nothing but the fault itself could touch an instance.
+        let passive = json!({"suspended": ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy"]});
+        let mut bench = Bench::start(json!({"web": passive}), 60.0).await;
+        change(Arc::make_mut(&mut bench.plan), &mut bench.lab.world());
+        let before = network(&bench);
+        let (runner, mut events) = runner(&bench);
+        let refused = runner.inject(fault(name)).await.expect_err(why);
+        assert!(
+            refused.to_string().contains(why),
+            "{name}: {refused} does not say {why}"
+        );
+        assert_eq!(names(&mut events), ["fault_failed"], "{name}: {why}");
+        assert_eq!(records(&bench).len(), 1, "{name}: {why}");
+        assert_eq!(network(&bench), before, "{name}: {why}");
+        let world = bench.lab.world();
+        let mut states = world.regions[REGION]
+            .instances
+            .values()
+            .map(|one| format!("{:?}", one.state));
+        assert!(states.all(|state| state == "Running"), "{name}: {why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unanswered_call_that_had_its_effect_counts_as_injected() {
+    // The first attempt has its effect and gets no answer, the others are not answered in order either.
+    let bench = bad(
+        120.0,
+        &[
+            ("TerminateInstances", 0, 1, "silent_success"),
+            ("TerminateInstances", 1, 4, "error"),
+        ],
+    )
+    .await;
+    let (runner, mut events) = runner(&bench);
+    runner.inject(fault("instance-loss")).await.expect("it happened");
+    assert_eq!(
+        names(&mut events),
+        ["fault_started", "fault_injected", "fault_observed"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unanswered_call_that_had_none_is_not_injected() {
+    let bench = bad(120.0, &[("TerminateInstances", 0, 5, "error")]).await;
+    let (runner, mut events) = runner(&bench);
+    let failed = runner
+        .inject(fault("instance-loss"))
+        .await
+        .expect_err("it did not happen");
+    assert!(failed.to_string().contains("InternalError"), "{failed}");
+    assert_eq!(names(&mut events), ["fault_started", "fault_failed"]);
+    assert!(runner.in_world().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_whose_answer_was_lost_are_not_made_twice() {
+    let mut bench = bad(
+        120.0,
+        &[
+            ("CreateNetworkAcl", 0, 1, "silent_success"),
+            ("ReplaceNetworkAclAssociation", 1, 1, "silent_success"),
+            ("UpdateHealthCheck", 0, 1, "silent_success"),
+            // Undoing is the fourth and the second call of these.
+            ("ReplaceNetworkAclAssociation", 4, 1, "silent_success"),
+            ("DeleteNetworkAcl", 0, 1, "silent_success"),
+        ],
+    )
+    .await;
+    add(&mut bench, "dns", Fault::Route53InvertHealthCheck);
+    let before = network(&bench);
+    let (runner, _events) = runner(&bench);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    let during = network(&bench);
+    assert_eq!(during.1, before.1 + 1, "one ACL, however often it was asked for");
+    assert!(
+        during.0.iter().all(|(subnet, acl)| before.0[subnet] != *acl),
+        "{during:?}"
+    );
+    runner
+        .inject(fault("route53.invert_health_check"))
+        .await
+        .expect("is injected");
+    let inverted = || {
+        bench
+            .lab
+            .world()
+            .route53
+            .health_checks
+            .values()
+            .filter(|check| check.inverted)
+            .count()
+    };
+    assert_eq!(inverted(), 1);
+    assert!(runner.revert_all().await.failed.is_empty());
+    assert_eq!((network(&bench), inverted()), (before, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_injected_once_the_run_is_ending() {
+    let bench = Bench::start(json!({}), 120.0).await;
+    let before = network(&bench);
+    let (runner, mut events) = runner(&bench);
+    runner.revert_all().await;
+    let refused = runner.inject(fault("region-blackout")).await.expect_err("is refused");
+    assert!(matches!(refused, ChaosError::Ending), "{refused}");
+    assert_eq!(names(&mut events), ["fault_failed"]);
+    assert_eq!((network(&bench), records(&bench).len()), (before, 1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subnet_that_somebody_else_moved_is_left_and_told() {
+    let bench = Bench::start(json!({}), 120.0).await;
+    let before = network(&bench);
+    let (runner, mut events) = runner(&bench);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    let (moved, theirs) = {
+        let mut world = bench.lab.world();
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        let mut acl = region.network_acls[before.0.values().next().expect("an ACL")].clone();
+        acl.id = "acl-theirs".to_owned();
+        region.network_acls.insert(acl.id.clone(), acl.clone());
+        let subnet = region.subnets.values_mut().next().expect("a subnet");
+        subnet.network_acl_id.clone_from(&acl.id);
+        subnet.acl_association_id = "aclassoc-theirs".to_owned();
+        (subnet.id.clone(), acl.id)
+    };
+    let left = runner
+        .revert(fault("region-blackout"))
+        .await
+        .expect_err("not all is as it was");
+    assert!(matches!(left, ChaosError::StillThere { .. }), "{left}");
+    assert!(
+        left.to_string().contains(&format!("{moved} is under {theirs}")),
+        "{left}"
+    );
+    let after = network(&bench);
+    for (subnet, acl) in &after.0 {
+        let expected = if *subnet == moved { &theirs } else { &before.0[subnet] };
+        assert_eq!(acl, expected, "{subnet}");
+    }
+    assert_eq!(after.1, before.1 + 1, "ours is deleted, theirs stays");
+    assert_eq!(
+        names(&mut events).last().map(String::as_str),
+        Some("fault_revert_failed")
+    );
+}
+
+/// A journal whose disk is full from its record number `full_from` on.
+fn on_a_full_disk(bench: &Bench, full_from: usize) -> (Journal, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let observer: Observer = Box::new(move |moment, _| match moment {
+        Moment::Before if counted.fetch_add(1, Ordering::SeqCst) >= full_from => {
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        }
+        _ => Ok(()),
+    });
+    let path = bench.journal().with_file_name(format!("full-{full_from}.jsonl"));
+    let journal = Journal::observed(&path, RunHeader::new(&bench.plan), observer).expect("a journal");
+    (journal, count)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_ends_the_injection_and_never_the_revert() {
+    let bench = Bench::start(json!({}), 240.0).await;
+    let before = network(&bench);
+    let mut injected = 0;
+    for full_from in 1..12 {
+        let (journal, count) = on_a_full_disk(&bench, full_from);
+        let (sender, mut events) = mpsc::channel(1000);
+        let runner = Runner::new(
+            Arc::clone(&bench.plan),
+            bench.writer.clone(),
+            bench.clock,
+            journal,
+            sender,
+        );
+        let outcome = runner.inject(fault("region-blackout")).await;
+        if full_from == 1 {
+            assert!(matches!(outcome, Err(ChaosError::Journal(_))), "{outcome:?}");
+            assert_eq!(
+                count.load(Ordering::SeqCst),
+                2,
+                "the intent could not be written, so no call was made"
+            );
+            assert_eq!(names(&mut events), ["fault_failed"]);
+        }
+        injected += usize::from(outcome.is_ok());
+        assert!(runner.revert_all().await.failed.is_empty(), "full from {full_from}");
+        assert_eq!(network(&bench), before, "full from {full_from}");
+    }
+    assert!(injected > 0, "the disk fills up during the revert too");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_stands_behind_the_intent_that_announces_it() {
+    let mut bench = Bench::start(json!({}), 240.0).await;
+    add(&mut bench, "dns", Fault::Route53InvertHealthCheck);
+    let (runner, mut events) = runner(&bench);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    runner
+        .inject(fault("route53.invert_health_check"))
+        .await
+        .expect("is injected");
+    assert!(runner.revert_all().await.failed.is_empty());
+    let mut announced: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut calls = 0;
+    for record in records(&bench) {
+        match record {
+            Record::Intent { fault, before, .. } => {
+                announced.insert(fault.to_string(), before.resources());
+            }
+            Record::Call {
+                fault, action, detail, ..
+            } => {
+                calls += 1;
+                let resources = announced.get(&fault.to_string());
+                let resources = resources.unwrap_or_else(|| panic!("{action} {detail} is not announced"));
+                let of_ours = action == "ec2:CreateNetworkAcl" || action == "ec2:DeleteNetworkAcl";
+                assert!(
+                    of_ours || resources.iter().any(|id| detail.contains(id.as_str())),
+                    "{action} {detail}"
+                );
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(calls, 1 + 3 + 1 + 1 + 3 + 1);
+    let order: Vec<String> = std::iter::from_fn(|| events.try_recv().ok())
+        .filter_map(|stamped| match stamped.event {
+            Event::FaultReverted { fault } => Some(fault.experiment),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        order,
+        ["route53.invert_health_check", "region-blackout"],
+        "the youngest first"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revert_that_is_refused_for_good_is_told_and_stays_in_the_journal() {
+    let mut bench = bad(240.0, &[("ResumeProcesses", 0, u32::MAX, "denied")]).await;
+    let processes = vec!["Launch".to_owned()];
+    add(&mut bench, "web", Fault::AutoScalingSuspend { processes });
+    let (runner, mut events) = runner(&bench);
+    let id = fault("autoscaling.suspend");
+    runner.inject(id.clone()).await.expect("is injected");
+    let summary = runner.revert_all().await;
+    let [(failed, left)] = &summary.failed[..] else {
+        panic!("one is left: {summary:?}");
+    };
+    assert_eq!((failed, runner.in_world()), (&id, vec![id.clone()]));
+    assert!(left.contains("AccessDenied"), "{left}");
+    let by_hand = "`aws autoscaling resume-processes --auto-scaling-group-name shop-web --scaling-processes Launch`";
+    assert!(left.contains(by_hand), "{left}");
+    assert_eq!(
+        names(&mut events).last().map(String::as_str),
+        Some("fault_revert_failed")
+    );
+    assert!(matches!(records(&bench).last(), Some(Record::RevertFailed { .. })));
+    // Whoever comes later finds it in the journal still.
+    drop(runner);
+    assert!(
+        chaos::overdue(&bench.journal(), f64::MAX)
+            .expect("a journal")
+            .is_empty(),
+        "it has no lease"
+    );
+    let summary = revert_journal(&bench.journal(), &bench.writer)
+        .await
+        .expect("is readable");
+    assert_eq!(summary.failed.len(), 1, "{summary:?}");
+}
+
+/// A quick lab in which the fault can be injected.
+fn quick_for(fault: &Fault) -> Value {
+    let mut config = quick();
+    if *fault == Fault::Route53ZeroWeight {
+        config["routing"] = "weighted".into();
+    }
+    config
+}
+
+/// One call of a fault that goes wrong in one way, and what is expected of it all: it is undone, whatever was told.
+/// None where it was not even begun: in the lab of a machine that stands still a target may be unhealthy for a moment.
+async fn goes_wrong(role: &str, planned: Fault, action: &str, skip: usize, answer: &str) -> Option<String> {
+    let mut config = quick_for(&planned);
+    config["control_plane"]["misbehave"] = json!([{"action": action, "skip": skip, "answer": answer}]);
+    let mut bench = Bench::start(config, 240.0).await;
+    let name = planned.name();
+    add(&mut bench, role, planned);
+    let before = state(&bench.lab.world(), false);
+    let (runner, mut events) = runner(&bench);
+    let injected = runner.inject(fault(name)).await;
+    let left = runner.revert_all().await.failed;
+    let told = names(&mut events);
+    let cell = format!("{name}: {action} {skip} {answer}");
+    assert!(left.is_empty(), "{cell}: {left:?}");
+    let after = difference(&before, &state(&bench.lab.world(), false));
+    assert!(after.is_empty(), "{cell}: {after}");
+    let has = |name: &str| told.iter().any(|told| told == name);
+    assert_eq!(
+        (has("fault_injected"), has("fault_failed")),
+        (injected.is_ok(), injected.is_err()),
+        "{cell}: {told:?}"
+    );
+    let records = records(&bench);
+    if records.len() == 1 {
+        return None;
+    }
+    assert!(
+        matches!(records.last(), Some(Record::Reverted { .. })),
+        "{cell}: {records:#?}"
+    );
+    let said = if injected.is_ok() {
+        "injected, reverted"
+    } else {
+        "withdrawn"
+    };
+    Some(format!("{cell}: {said}"))
+}
+
+/// The calls that a fault makes when all goes well: action, and how many of it came before.
+async fn calls_of(role: &'static str, planned: Fault) -> Vec<(String, usize)> {
+    let mut bench = Bench::start(quick_for(&planned), 240.0).await;
+    let name = planned.name();
+    add(&mut bench, role, planned);
+    let (runner, _events) = runner(&bench);
+    runner.inject(fault(name)).await.expect("is injected");
+    assert!(runner.revert_all().await.failed.is_empty());
+    let mut calls: Vec<(String, usize)> = Vec::new();
+    for record in records(&bench) {
+        if let Record::Call { action, .. } = record {
+            let action = action.split(':').nth(1).expect("service:Action").to_owned();
+            let before = calls.iter().filter(|(one, _)| *one == action).count();
+            calls.push((action, before));
+        }
+    }
+    calls
+}
+
+/// Its own runtime for each, since a lab lives as long as its runtime does.
+fn alone<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let value = runtime.block_on(future);
+    runtime.shutdown_background();
+    value
+}
+
+#[test]
+fn whatever_call_goes_wrong_in_whatever_way_the_fault_is_undone() {
+    let az = format!("{REGION}a");
+    let processes = vec!["Launch".to_owned()];
+    let faults = [
+        ("web", Fault::Ec2Stop { share: 0.34 }),
+        ("web", Fault::AutoScalingSuspend { processes }),
+        ("web", Fault::NetworkDenyAz { az }),
+        ("dns", Fault::Route53InvertHealthCheck),
+        ("dns", Fault::Route53ZeroWeight),
+        ("web", Fault::ElbDeregister { share: 0.34 }),
+        ("web", Fault::ElbBreakHealthCheck),
+        ("database", Fault::RdsStop),
+    ];
+    let mut cells = Vec::new();
+    for (role, fault) in faults {
+        for (action, skip) in alone(calls_of(role, fault.clone())) {
+            for answer in ["throttle", "error", "denied", "not_found", "timeout", "silent_success"] {
+                cells.push((role, fault.clone(), action.clone(), skip, answer));
+            }
+        }
+    }
+    assert!(cells.len() >= 40, "{}", cells.len());
+    let (cells, table) = (Mutex::new(cells), Mutex::new(Vec::new()));
+    // More than there are cores: most of them only wait for an answer that does not come.
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let cell = cells.lock().expect("no cell is wrong").pop();
+                    let Some((role, fault, action, skip, answer)) = cell else {
+                        return;
+                    };
+                    let said = (0..3).find_map(|_| alone(goes_wrong(role, fault.clone(), &action, skip, answer)));
+                    table.lock().expect("no cell is wrong").push(said.expect("it is begun"));
+                }
+            });
+        }
+    });
+    let mut table = table.into_inner().expect("no cell is wrong");
+    table.sort();
+    let _ = writeln!(io::stdout(), "{}", table.join("\n"));
+    assert!(table.iter().any(|cell| cell.ends_with("withdrawn")));
+    assert!(table.iter().any(|cell| cell.ends_with("injected, reverted")));
+}

@@ -1,0 +1,544 @@
+//! What a run leaves behind when it dies, and who undoes it: the watchdog, `revert`, or a scan of the account; and that
+//! nothing of it all holds the credentials.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tenfold::aws::{Clients, ConnectOptions, Reader};
+use tenfold::plan::Fault;
+use tenfold::run::chaos;
+use tenfold::units::Pace;
+use tokio::sync::mpsc;
+
+use crate::chaos_in_lab::{Bench, REGION, fault};
+use crate::support::{LabProcess, machine, nowhere_in, tenfold};
+
+const PACE: &str = "75";
+const BLACKOUT: &str = "name: blackout\nhypothesis: users move\n\
+                        faults:\n  - { fault: network.deny_region, role: web, at: 1m, lasts: 20m }\nsettle: 1m\n";
+
+/// A lab that stands alone, a target file for it, and a profile whose blackout begins soon and lasts.
+struct Scene {
+    lab: LabProcess,
+    dir: TempDir,
+    reader: Reader,
+    runtime: tokio::runtime::Runtime,
+    before: Network,
+}
+
+/// The ACL of every subnet, and how many ACLs there are.
+type Network = (BTreeMap<String, String>, usize);
+
+impl Scene {
+    fn new() -> Self {
+        let lab = LabProcess::start(PACE);
+        let dir = TempDir::new().expect("a temporary directory");
+        let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("is written");
+        write("target.yaml", lab.announcement.to_string());
+        write("blackout.yaml", BLACKOUT.to_owned());
+        let chaos = dir.path().join("blackout.yaml").display().to_string();
+        let stages = "journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
+                      stages: [{ tier: 1, users: 20, hold: 40m }]\n";
+        write("profile.yaml", format!("name: cut\n{stages}chaos: [{chaos}]\n"));
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let options = ConnectOptions {
+            endpoint: Some(lab.endpoint.clone()),
+            regions: vec![REGION.to_owned()],
+            pace: Pace::new(75.0).expect("a pace"),
+            assume: Vec::new(),
+            credentials: Some(("test".to_owned(), "test".to_owned())),
+        };
+        let reader = runtime.block_on(Clients::connect(&options)).reader();
+        let before = runtime.block_on(network(&reader));
+        Self {
+            lab,
+            dir,
+            reader,
+            runtime,
+            before,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn network(&self) -> Network {
+        self.runtime.block_on(network(&self.reader))
+    }
+
+    /// Starts a run and waits until its blackout is in the world.
+    fn run_until_it_is_dark(&self, environment: &[(&str, &str)]) -> Child {
+        let run = tenfold()
+            .arg("run")
+            .arg(self.path("profile.yaml"))
+            .arg("--target")
+            .arg(self.path("target.yaml"))
+            .arg("--out")
+            .arg(self.path("run"))
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("tenfold starts");
+        let journal = self.path("run/journal.jsonl");
+        wait_for("the blackout", Duration::from_secs(60), || {
+            holds(&journal, "\"observed\"")
+        });
+        assert_ne!(self.network(), self.before);
+        assert!(watchdog_of(&self.path("run")).is_some(), "nobody watches");
+        run
+    }
+
+    fn revert(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output = tenfold().arg("revert").args(arguments).output().expect("tenfold runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code().unwrap_or(-1),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+}
+
+async fn network(reader: &Reader) -> Network {
+    let group = reader
+        .group(REGION, "shop-web")
+        .await
+        .expect("an answer")
+        .expect("a group");
+    let subnets = reader.subnets(REGION, &group.subnets).await.expect("subnets");
+    let acls = reader.network_acls(REGION, &subnets[0].vpc).await.expect("ACLs");
+    let under = acls
+        .iter()
+        .flat_map(|acl| acl.associations.iter().map(|one| (one.subnet.clone(), acl.id.clone())));
+    (under.collect(), acls.len())
+}
+
+fn wait_for(what: &str, patience: Duration, mut found: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
+    while !found() {
+        assert!(Instant::now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn holds(path: &Path, text: &str) -> bool {
+    std::fs::read_to_string(path).unwrap_or_default().contains(text)
+}
+
+/// The process that watches this run.
+fn watchdog_of(run: &Path) -> Option<Pid> {
+    let run = run.display().to_string();
+    let processes = std::fs::read_dir("/proc").expect("/proc is readable").flatten();
+    processes
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .find(|process| {
+            // One that ended since then is none.
+            let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.get(1) == Some(&&b"watchdog"[..]) && words.get(2) == Some(&run.as_bytes())
+        })
+        .map(Pid::from_raw)
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
+}
+
+#[test]
+fn a_run_that_is_killed_is_undone_by_its_watchdog() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let mut run = scene.run_until_it_is_dark(&[]);
+    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    wait_for("the light", Duration::from_secs(15), || scene.network() == scene.before);
+    let dir = scene.path("run");
+    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    assert!(holds(&dir.join("journal.jsonl"), "\"reverted\""));
+    assert!(holds(&dir.join("watchdog.log"), "reverted: blackout[0]"));
+    let (code, stdout, stderr) = scene.revert(&[&dir.display().to_string()]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("nothing of this run is in the world") && !stdout.contains("reverted"),
+        "{stdout}"
+    );
+}
+
+#[test]
+fn a_run_that_hangs_is_undone_by_its_watchdog_which_stays() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let mut run = scene.run_until_it_is_dark(&[]);
+    kill(pid(&run), Signal::SIGSTOP).expect("the run goes on");
+    wait_for("the light", Duration::from_secs(40), || scene.network() == scene.before);
+    let dir = scene.path("run");
+    assert!(watchdog_of(&dir).is_some());
+    kill(pid(&run), Signal::SIGKILL).expect("the run is there");
+    run.wait().expect("it ends");
+    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    assert!(holds(&dir.join("watchdog.log"), "the run hangs"));
+}
+
+#[test]
+fn a_watchdog_ends_with_its_run_and_no_ctrl_c_reaches_it() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let run = scene.run_until_it_is_dark(&[]);
+    let dir = scene.path("run");
+    let watchdog = watchdog_of(&dir).expect("it watches");
+    assert_eq!(
+        nix::unistd::getsid(Some(watchdog)),
+        Ok(watchdog),
+        "it has a session of its own"
+    );
+    kill(pid(&run), Signal::SIGINT).expect("the run goes on");
+    let output = run.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert_eq!(watchdog_of(&dir), None, "it ends before its run does");
+    assert_eq!(std::fs::read_to_string(dir.join("watchdog.log")).expect("a log"), "");
+    assert_eq!(scene.network(), scene.before);
+}
+
+#[test]
+fn a_run_is_told_that_its_watchdog_has_died_and_goes_on() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let run = scene.run_until_it_is_dark(&[]);
+    let dir = scene.path("run");
+    kill(watchdog_of(&dir).expect("it watches"), Signal::SIGKILL).expect("it lives");
+    // The next heartbeat finds nobody.
+    std::thread::sleep(Duration::from_secs(2));
+    kill(pid(&run), Signal::SIGINT).expect("the run goes on");
+    let output = run.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{stderr}");
+    assert!(
+        stderr.contains("warning: the watchdog of this run has died"),
+        "{stderr}"
+    );
+    assert_eq!(scene.network(), scene.before);
+}
+
+#[test]
+fn a_run_that_is_killed_takes_its_own_lab_with_it_and_needs_no_watchdog() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let dir = scene.path("run");
+    let mut run = tenfold()
+        .arg("run")
+        .arg(scene.path("profile.yaml"))
+        .args(["--pace", PACE, "--out"])
+        .arg(&dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("tenfold starts");
+    let journal = dir.join("journal.jsonl");
+    wait_for("the blackout", Duration::from_secs(60), || {
+        holds(&journal, "\"observed\"")
+    });
+    assert_eq!(watchdog_of(&dir), None);
+    let plan: Value = serde_json::from_slice(&std::fs::read(dir.join("plan.json")).expect("a plan")).expect("JSON");
+    let endpoint = plan["target"]["endpoint"]
+        .as_str()
+        .expect("an endpoint")
+        .replace("http://", "");
+    std::net::TcpStream::connect(&endpoint).expect("the lab answers");
+    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    let gone = || std::net::TcpStream::connect(&endpoint).is_err();
+    wait_for("the end of the lab", Duration::from_secs(10), gone);
+}
+
+/// The test is the run here, whose heart beats and whose revert does not come.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_whose_lease_is_over_is_undone_while_its_run_lives() {
+    use tokio::io::AsyncWriteExt as _;
+    let mut bench = Bench::start(json!({}), 120.0).await;
+    let minute = Duration::from_secs(60);
+    let experiments = &mut std::sync::Arc::make_mut(&mut bench.plan).experiments;
+    experiments[2].faults[0].revert_at = Some(minute);
+    let before = bench.network().await;
+    let (events, _seen) = mpsc::channel(1000);
+    let runner = bench.runner(events);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    let dir = bench.journal().parent().expect("a folder").to_owned();
+    let plan = serde_json::to_vec(&*bench.plan).expect("a plan serialises");
+    std::fs::write(dir.join("plan.json"), plan).expect("the plan is written");
+    let mut watchdog = tokio::process::Command::from(tenfold())
+        .arg("watchdog")
+        .arg(&dir)
+        .args(["--epoch", &bench.clock.clock().epoch_unix().to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("tenfold starts");
+    let mut heart = watchdog.stdin.take().expect("it is piped");
+    let began = Instant::now();
+    loop {
+        heart.write_all(b".").await.expect("it lives");
+        if bench.network().await == before {
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody undid it");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(
+        began.elapsed() > Duration::from_secs(25),
+        "a revert has time to be made by the run itself"
+    );
+    assert!(watchdog.try_wait().expect("it can be asked").is_none(), "it watches on");
+    heart.write_all(b"E").await.expect("it lives");
+    let output = watchdog.wait_with_output().await.expect("it ends");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("the lease of region-blackout[0] is over"), "{stderr}");
+}
+
+#[test]
+fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
+    let _turn = machine();
+    let scene = Scene::new();
+    let mut run = scene.run_until_it_is_dark(&[]);
+    let dir = scene.path("run");
+    std::fs::remove_dir_all(&dir).expect("it is deleted");
+    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    // Without a journal the watchdog knows nothing, and must not stay.
+    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    assert_ne!(scene.network(), scene.before);
+    let target = scene.path("target.yaml").display().to_string();
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
+    assert_eq!(code, 6, "{stdout}{stderr}");
+    assert!(
+        stdout.contains("found: blackout[0] of run ") && stdout.contains("expires 20"),
+        "{stdout}"
+    );
+    for expected in [
+        "has not expired",
+        "hint: --all",
+        "aws ec2 replace-network-acl-association",
+    ] {
+        assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
+    }
+    assert_ne!(scene.network(), scene.before);
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("reverted: blackout[0]"), "{stdout}");
+    assert!(
+        stdout.contains("not found by a scan") && stdout.contains("autoscaling.suspend"),
+        "{stdout}"
+    );
+    wait_for("the light", Duration::from_secs(5), || scene.network() == scene.before);
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("is tagged as a run's"), "{stdout}");
+
+    let mut other = scene.lab.announcement.clone();
+    other["account"] = json!("999999999999");
+    std::fs::write(&target, other.to_string()).expect("is written");
+    let (code, _, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("the credentials belong to account 111122223333"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn credentials_reach_neither_the_run_directory_nor_the_terminal() {
+    const SECRETS: [&str; 3] = [
+        "AKIAQ7TENFOLDTESTKEY",
+        "wJalrXUtnFEMIbPxRfiCYTENFOLDTEST",
+        "FwoGZXIvYXdzTENFOLDTOKEN",
+    ];
+    let _turn = machine();
+    let scene = Scene::new();
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", SECRETS[0]),
+        ("AWS_SECRET_ACCESS_KEY", SECRETS[1]),
+        ("AWS_SESSION_TOKEN", SECRETS[2]),
+    ];
+    let run = scene.run_until_it_is_dark(&environment);
+    kill(pid(&run), Signal::SIGINT).expect("the run goes on");
+    let output = run.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let dir = scene.path("run");
+    nowhere_in(&dir, &SECRETS);
+    let mut said = [output.stdout, output.stderr].concat();
+    // An account that cannot be reached is when a harness is most tempted to say everything it knows.
+    let journal = std::fs::read_to_string(dir.join("journal.jsonl")).expect("a journal");
+    std::fs::write(
+        dir.join("journal.jsonl"),
+        journal.replace("\"reverted\"", "\"revert_failed\""),
+    )
+    .expect("written");
+    let target = scene.path("target.yaml");
+    drop(scene.lab);
+    for arguments in [
+        vec![dir.as_os_str()],
+        vec!["--scan".as_ref(), "--target".as_ref(), target.as_os_str()],
+    ] {
+        let output = tenfold()
+            .arg("revert")
+            .args(arguments)
+            .envs(environment)
+            .output()
+            .expect("tenfold runs");
+        assert!(matches!(output.status.code(), Some(5 | 6)), "{output:?}");
+        said.extend([output.stdout, output.stderr].concat());
+    }
+    nowhere_in(&dir, &SECRETS);
+    let said = String::from_utf8_lossy(&said);
+    for secret in SECRETS {
+        assert!(!said.contains(secret), "{said}");
+    }
+}
+
+/// `tenfold revert` on the run directory of a bench.
+async fn revert_of(dir: &Path) -> (i32, String, String) {
+    let mut command = tokio::process::Command::from(tenfold());
+    let output = command.arg("revert").arg(dir).output().await.expect("tenfold runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_else_has_changed_meanwhile_is_left_and_is_exit_6() {
+    let mut bench = Bench::start(json!({}), 120.0).await;
+    crate::chaos_runner::add(&mut bench, "dns", Fault::Route53InvertHealthCheck);
+    let (events, _seen) = mpsc::channel(1000);
+    let runner = bench.runner(events);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    runner
+        .inject(fault("route53.invert_health_check"))
+        .await
+        .expect("is injected");
+    drop(runner);
+    let dir = bench.journal().parent().expect("a folder").to_owned();
+    let plan = serde_json::to_vec(&*bench.plan).expect("a plan serialises");
+    std::fs::write(dir.join("plan.json"), plan).expect("the plan is written");
+    // Somebody moves a subnet under an ACL of theirs, and gives the health check another path.
+    let (subnet, check) = {
+        let mut world = bench.lab.world();
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        let default = region.network_acls.values().find(|acl| acl.is_default).expect("an ACL");
+        let mut theirs = default.clone();
+        theirs.id = "acl-theirs".to_owned();
+        theirs.is_default = false;
+        region.network_acls.insert(theirs.id.clone(), theirs);
+        let subnet = region.subnets.values_mut().next().expect("a subnet");
+        subnet.network_acl_id = "acl-theirs".to_owned();
+        let subnet = subnet.id.clone();
+        let check = world
+            .route53
+            .health_checks
+            .values_mut()
+            .find(|check| check.inverted)
+            .expect("inverted");
+        check.version += 1;
+        check.resource_path = "/theirs".to_owned();
+        (subnet, check.id.clone())
+    };
+    for _ in 0..2 {
+        let (code, stdout, stderr) = revert_of(&dir).await;
+        assert_eq!(code, 6, "{stdout}{stderr}");
+        for expected in [
+            "error: region-blackout[0] is still in the world",
+            &format!("{subnet} is under acl-theirs, and was under "),
+            "error: route53.invert_health_check[0] is still in the world",
+            &format!("health check {check} is at version "),
+            "somebody else has changed it meanwhile, so it is left as found",
+            "hint:",
+        ] {
+            assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
+        }
+        let first = stderr.find("region-blackout[0]").expect("it is told");
+        assert!(
+            stderr.find("route53.invert").expect("it is told") < first,
+            "the youngest first: {stderr}"
+        );
+        let world = bench.lab.world();
+        let region = &world.regions[REGION];
+        assert_eq!(region.subnets[&subnet].network_acl_id, "acl-theirs");
+        assert_eq!(region.network_acls.len(), 2, "ours is deleted, theirs is not");
+        let check = &world.route53.health_checks[&check];
+        assert!(check.inverted && check.resource_path == "/theirs");
+    }
+    // They put it back: nothing is left, and nothing more is done.
+    {
+        let mut world = bench.lab.world();
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        let default = region
+            .network_acls
+            .values()
+            .find(|acl| acl.is_default)
+            .expect("an ACL")
+            .id
+            .clone();
+        region.subnets.get_mut(&subnet).expect("a subnet").network_acl_id = default;
+        world.route53.health_checks.get_mut(&check).expect("a check").inverted = false;
+    }
+    let (code, stdout, stderr) = revert_of(&dir).await;
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let journal = std::fs::read_to_string(bench.journal()).expect("a journal");
+    let (code, stdout, stderr) = revert_of(&dir).await;
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    assert_eq!(stdout, "nothing of this run is in the world\n");
+    assert_eq!(
+        std::fs::read_to_string(bench.journal()).expect("a journal"),
+        journal,
+        "nothing more is done"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_finds_what_it_needs_in_the_tags_alone() {
+    let bench = Bench::start(json!({}), 240.0).await;
+    let before = bench.network().await;
+    let (events, _seen) = mpsc::channel(1000);
+    let runner = bench.runner(events);
+    runner.inject(fault("region-blackout")).await.expect("is injected");
+    let tags: Value = {
+        let world = bench.lab.world();
+        let acls = &world.regions[REGION].network_acls;
+        let ours = acls.values().find(|acl| !acl.is_default).expect("an ACL of ours");
+        json!(ours.tags)
+    };
+    for (subnet, acl) in &before.0 {
+        assert_eq!(tags[format!("tenfold:before:{subnet}")], json!(acl), "{tags}");
+    }
+    let pace = bench.clock.pace();
+    let account = bench.plan.target.account.clone().expect("an account");
+    let refused = chaos::scan(&bench.reader, "999999999999", pace).await;
+    assert!(matches!(refused, Err(chaos::ChaosError::Refused(_))), "{refused:?}");
+    let found = chaos::scan(&bench.reader, &account, pace).await.expect("a scan");
+    let [leftover] = &found.left[..] else {
+        panic!("one fault is there: {found:?}");
+    };
+    let now = bench.clock.clock().cloud_unix();
+    assert!(
+        !leftover.is_expired(now) && leftover.is_expired(now + 3601.0),
+        "{leftover}"
+    );
+    chaos::undo_leftover(&bench.writer, pace, leftover)
+        .await
+        .expect("is undone");
+    assert_eq!(bench.network().await, before);
+    let found = chaos::scan(&bench.reader, &account, pace).await.expect("a scan");
+    assert_eq!(found, chaos::Scan::default());
+}
