@@ -1,6 +1,7 @@
 //! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
 
 mod account;
+mod bad_files;
 mod bad_input;
 mod chaos_in_lab;
 mod command_line;
@@ -14,6 +15,7 @@ mod moto;
 mod nginx;
 mod oauth2;
 mod reach;
+mod safety;
 mod streams;
 mod support;
 mod tidy;

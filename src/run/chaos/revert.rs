@@ -16,6 +16,15 @@ pub fn run_header(path: &Path) -> Result<RunHeader, ChaosError> {
     header_of(&contents.records).cloned()
 }
 
+/// Faults that a journal does not show reverted, in the order of their intents.
+pub fn left_in_world(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
+    let contents = journal::read(path)?;
+    Ok(still_there(&contents.records)
+        .into_iter()
+        .map(|(fault, _, _)| fault)
+        .collect())
+}
+
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
 pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
