@@ -143,6 +143,17 @@ pub enum Event {
         /// StateReason.
         reason: String,
     },
+    /// An alarm that stops experiments is in another state than when it was last looked at (also the first one).
+    StopAlarmChanged {
+        /// Region.
+        region: String,
+        /// AlarmName.
+        alarm: String,
+        /// OK, ALARM, INSUFFICIENT_DATA.
+        state: String,
+        /// StateReason.
+        reason: String,
+    },
     /// A group's CPU metric for one minute; `at` is the minute's end.
     CpuMeasured {
         /// Region.

@@ -1,6 +1,7 @@
 //! The one integration binary: the real tenfold, the shipped files, real sockets, a lab of its own for each test.
 
 mod account;
+mod bad_files;
 mod bad_input;
 mod chaos_in_lab;
 mod chaos_runner;
@@ -17,6 +18,7 @@ mod moto;
 mod nginx;
 mod oauth2;
 mod reach;
+mod safety;
 mod streams;
 mod support;
 mod tidy;

@@ -27,7 +27,10 @@ pub fn machine() -> MutexGuard<'static, ()> {
 /// The binary, in the root of the checkout.
 pub fn tenfold() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tenfold"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -164,9 +167,15 @@ pub struct LabProcess {
 
 impl LabProcess {
     pub fn start(pace: &str) -> Self {
+        Self::start_with(pace, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(pace: &str, arguments: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         let mut child = tenfold()
             .args(["lab", "--json", "--until-stdin-closes", "--pace", pace])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -186,6 +195,14 @@ impl LabProcess {
             endpoint,
             announcement,
         }
+    }
+}
+
+impl LabProcess {
+    /// Sends its process a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let process = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(process, signal).expect("the lab lives");
     }
 }
 

@@ -191,3 +191,16 @@ fn tidy_the_fuzz_targets_lock_file_follows_the_dependencies() {
     let manifest = "[dependencies]\nclap = \"4\"\nunheard-of = \"1\"\n\n[dev-dependencies]\nother = \"1\"\n";
     assert_eq!(not_followed(manifest, lock), ["unheard-of"], "the check can fail");
 }
+
+#[test]
+fn tidy_a_dry_run_knows_no_client_that_changes_anything() {
+    let all = sources();
+    for file in ["cli/dry_run.rs", "run/chaos/rehearse.rs"] {
+        let (_, text) = all.iter().find(|(name, _)| name == file).expect("the file is there");
+        assert!(text.contains("Reader") && !text.contains("Writer"), "{file}");
+    }
+    let runner = all.iter().find(|(name, _)| name == "run/chaos/runner.rs");
+    let sight = runner.and_then(|(_, text)| text.split("pub(super) struct Sight<'a> {").nth(1));
+    let fields = sight.and_then(|text| text.split('}').next()).expect("it is there");
+    assert!(fields.contains("&'a Reader") && !fields.contains("Writer"), "{fields}");
+}

@@ -15,6 +15,8 @@ pub struct Instance {
     pub state: String,
     /// AZ.
     pub az: String,
+    /// Subnet; none once it is terminated.
+    pub subnet: Option<String>,
     /// Tags.
     pub tags: Tags,
 }
@@ -103,6 +105,7 @@ impl Reader {
                     .placement
                     .and_then(|placement| placement.availability_zone)
                     .unwrap_or_default(),
+                subnet: instance.subnet_id,
                 tags: tags(instance.tags),
                 id: instance.instance_id.unwrap_or_default(),
             })

@@ -8,16 +8,18 @@ mod ec2;
 mod elasticloadbalancingv2;
 mod error;
 mod iam;
+mod imds;
 mod rds;
 mod route53;
 mod sts;
 
 pub use autoscaling::{Activity, Group, Member};
-pub use cloudwatch::{Alarm, Point};
+pub use cloudwatch::{Alarm, AlarmMetric, Point};
 pub use connect::{Clients, ConnectOptions, Reader, Writer};
 pub use ec2::{Association, Instance, NetworkAcl, NetworkInterface, Subnet};
 pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
+pub use imds::{OwnInstance, own_instance};
 pub use rds::{DbEvent, DbInstance};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};
 

@@ -29,7 +29,7 @@ pub(super) enum Command {
     Run(RunArguments),
     /// Put load on one URL, without a file: users who wait for their answers, or a rate
     Load(LoadArguments),
-    /// Print everything `run` would do, with every API call and its revert; changes nothing
+    /// Print everything `run` would do, with every API call and its revert, and the hash to approve; changes nothing
     Plan(PlanArguments),
     /// Check a profile and its experiments; starts nothing
     Validate(ProfileArguments),
@@ -86,6 +86,12 @@ pub(super) struct RunArguments {
     /// Where the run is saved [default: reports/runs/<time>-<profile>]
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
+    /// The hash that `tenfold plan` ended with; without it nothing is broken outside the lab
+    #[arg(long, value_name = "HASH")]
+    pub(super) approve: Option<String>,
+    /// Resolve everything, ask the guards, print what would be called, and end; changes nothing
+    #[arg(long, conflicts_with_all = ["approve", "json"])]
+    pub(super) dry_run: bool,
     /// Print the report as JSON instead of the summary
     #[arg(long)]
     pub(super) json: bool,

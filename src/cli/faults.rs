@@ -62,6 +62,10 @@ fn explain(entry: &Entry) -> String {
         entry.undo,
     );
     line("not reproduced", entry.fidelity);
+    line("cost", entry.cost);
+    if let Some(quota) = entry.quota {
+        line("quota", quota);
+    }
     line("IAM to inject", &entry.inject.join(", "));
     if entry.reversible {
         line("IAM to revert", &entry.revert.join(", "));

@@ -1,15 +1,18 @@
 //! The only door to arguments, environment, files and terminal.
 
+mod approval;
 mod args;
 mod control;
 mod discover;
 mod doctor;
+mod dry_run;
 mod exit;
 mod faults;
 mod lab;
 mod lab_child;
 mod limits;
 mod load;
+mod lock;
 mod out;
 mod plan;
 mod profile;
@@ -22,6 +25,7 @@ mod run;
 mod run_dir;
 mod scan;
 mod signals;
+mod state;
 mod steady;
 mod target;
 mod watchdog;

@@ -2,27 +2,32 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use jiff::Timestamp;
 
 use crate::cli::args::RunArguments;
 use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
+use crate::cli::lock::Lock;
 use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::RunDir;
 use crate::cli::watchdog::Watchdog;
-use crate::cli::{out, signals, target};
+use crate::cli::{approval, dry_run, out, signals, target};
 use crate::judge::judge;
 use crate::plan::Plan;
-use crate::run::chaos::RevertSummary;
+use crate::run::chaos::{self, RevertSummary};
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, RunError, Setup};
 
 /// Runs a profile.
 pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
+    if arguments.dry_run {
+        return dry_run::dry_run(&arguments.profile).await;
+    }
     let mut config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
@@ -34,6 +39,13 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     target.watch(interrupts_tx);
     reflection::ask(&mut config, &target).await?;
     let plan = Arc::new(target.plan(&config, &arguments.profile)?);
+    approval::demand(
+        &plan,
+        target.is_own_lab(),
+        arguments.approve.as_deref(),
+        &arguments.profile,
+    )?;
+    let _lock = may_begin(&plan, target.is_own_lab(), &run_dir)?;
     run_dir.save_plan(&plan)?;
     // What is written down keeps the names of the environment's variables; only what runs has their values.
     let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());
@@ -60,7 +72,10 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         progress,
         keep: Keep::Seconds,
     };
-    let (recording, reverts) = director::run(setup).await.map_err(not_started)?;
+    let (recording, reverts) = match director::run(setup).await {
+        Err(error @ RunError::Broken(_)) => return Err(broken(error, &run_dir)),
+        directed => directed.map_err(not_started)?,
+    };
     drop((keys, listening));
     if let Some(watchdog) = watchdog {
         watchdog.end().await;
@@ -85,6 +100,23 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
+/// Whether faults may be injected at the times planned, and nobody else is at it; what nobody else may begin meanwhile.
+fn may_begin(plan: &Plan, own_lab: bool, run_dir: &RunDir) -> Result<Option<Lock>, Failure> {
+    if !plan.has_faults() {
+        return Ok(None);
+    }
+    if let Some((fault, why)) = chaos::closed(plan, Timestamp::now()) {
+        return Err(Failure::usage(anyhow!(
+            "begun now, {fault} would come when it may not: {why}\n\
+             hint: begin when the target allows it, or change `allow` with its owner"
+        )));
+    }
+    if own_lab {
+        return Ok(None);
+    }
+    Lock::take(plan, run_dir.path()).map(Some)
+}
+
 /// What kept a run from its start, with the exit code it leads to.
 fn not_started(error: RunError) -> Failure {
     let exit = match &error {
@@ -95,6 +127,21 @@ fn not_started(error: RunError) -> Failure {
     Failure {
         exit,
         error: anyhow::Error::new(error).context("the run could not start"),
+    }
+}
+
+/// A run that panicked proves nothing, and may have left something.
+fn broken(error: RunError, run_dir: &RunDir) -> Failure {
+    let mut exit = Exit::Inconclusive;
+    if let RunError::Broken(reverts) = &error {
+        tell_unreverted(reverts, run_dir);
+        if !reverts.failed.is_empty() {
+            exit = Exit::Unreverted;
+        }
+    }
+    Failure {
+        exit,
+        error: error.into(),
     }
 }
 

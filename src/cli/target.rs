@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use tokio::sync::mpsc;
 
-use crate::aws::{Clients, ConnectOptions, Reader, Writer};
+use crate::aws::{Clients, ConnectOptions, Reader, Writer, own_instance};
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LabChild;
@@ -17,11 +17,13 @@ use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
 use crate::config::entry::Entry;
 use crate::config::{self, Config, TargetRef};
-use crate::plan::{self, Inventory, Plan, PlanOptions, TargetPlan};
+use crate::plan::{self, Inventory, Plan, PlanOptions, RunnerPlan, TargetPlan};
 use crate::run::director::Interrupt;
 use crate::run::observe;
 use crate::units::Pace;
 
+/// The variable that names the instance on which this runs, where the target file does not.
+const RUNNER_INSTANCE: &str = "TENFOLD_RUNNER_INSTANCE";
 /// Pace of the lab when neither the profile nor the user says one.
 const LAB_PACE: f64 = 30.0;
 /// Real time within which the entry must accept a connection before the run.
@@ -79,11 +81,11 @@ pub(super) async fn connect(config: &Config, arguments: &ProfileArguments, dir: 
                 .await
                 .map_err(Failure::unreachable)?;
             let text = lab.announcement.clone();
-            from_file("what the lab announced", &text, Some(lab)).await
+            from_file("what the lab announced", &text, &config.alarms(), Some(lab)).await
         }
         // A URL has no cloud that could live faster; a pace still shortens the schedule.
         TargetRef::Url(url) => from_url(&url, pace.unwrap_or(Pace::REAL)),
-        TargetRef::File(path) => from_file(&path, &profile::read(Path::new(&path))?, None).await,
+        TargetRef::File(path) => from_file(&path, &profile::read(Path::new(&path))?, &config.alarms(), None).await,
     }
 }
 
@@ -94,20 +96,26 @@ pub(super) fn seed(config: &Config, arguments: &ProfileArguments) -> u64 {
 
 /// The command that does the same again, every choice written out.
 fn rerun(arguments: &ProfileArguments, plan: &Plan) -> String {
-    let mut words = vec![
-        "tenfold".to_owned(),
-        "run".to_owned(),
-        quote(&arguments.profile.display().to_string()),
-    ];
+    let arguments = ProfileArguments {
+        pace: Some(plan.pace),
+        seed: Some(plan.seed),
+        ..arguments.clone()
+    };
+    format!("tenfold run {}", words(&arguments))
+}
+
+/// A profile and its overrides as they are typed.
+pub(super) fn words(arguments: &ProfileArguments) -> String {
+    let mut words = vec![quote(&arguments.profile.display().to_string())];
     if let Some(target) = &arguments.target {
         words.extend(["--target".to_owned(), quote(target)]);
     }
-    words.extend([
-        "--pace".to_owned(),
-        plan.pace.to_string(),
-        "--seed".to_owned(),
-        plan.seed.to_string(),
-    ]);
+    if let Some(pace) = arguments.pace {
+        words.extend(["--pace".to_owned(), pace.to_string()]);
+    }
+    if let Some(seed) = arguments.seed {
+        words.extend(["--seed".to_owned(), seed.to_string()]);
+    }
     for set in &arguments.set {
         words.extend(["--set".to_owned(), quote(set)]);
     }
@@ -151,7 +159,7 @@ fn describe_url(url: &str) -> Result<TargetPlan, Failure> {
     ))
 }
 
-async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Target, Failure> {
+async fn from_file(name: &str, text: &str, alarms: &[String], lab: Option<LabChild>) -> Result<Target, Failure> {
     let file = config::load_target(name, text).map_err(Failure::usage)?;
     let clock = match file.clock {
         Some(clock) => Clock::new(from_unix(clock.epoch), clock.pace),
@@ -175,15 +183,42 @@ async fn from_file(name: &str, text: &str, lab: Option<LabChild>) -> Result<Targ
     })
     .await;
     let reader = clients.reader();
-    let inventory = observe::inventory(&reader, &bare.regions, &bare.roles, bare.resolver, clock.pace())
+    let undescribed = |error| Failure::unreachable(anyhow::Error::new(error).context("cannot describe the target"));
+    let mut inventory = observe::inventory(&reader, &bare.regions, &bare.roles, bare.resolver, clock.pace())
         .await
-        .map_err(|error| Failure::unreachable(anyhow::Error::new(error).context("cannot describe the target")))?;
-    let described = TargetPlan::new(&file, observe::edge(&inventory), inventory);
+        .map_err(undescribed)?;
+    observe::alarms(&reader, &mut inventory, alarms)
+        .await
+        .map_err(undescribed)?;
+    let mut described = TargetPlan::new(&file, observe::edge(&inventory), inventory);
+    if described.runner == RunnerPlan::default() {
+        described.runner = runner(file.endpoint.is_none()).await;
+    }
     Ok(Target {
         clock,
         account: Some((reader, clients.writer())),
         described,
         lab,
+    })
+}
+
+/// Where this runs, when the target file does not say: by the variable, or where the account is a real one by the
+/// metadata service.
+async fn runner(is_aws: bool) -> RunnerPlan {
+    if let Ok(instance) = std::env::var(RUNNER_INSTANCE) {
+        return RunnerPlan {
+            instance: Some(instance),
+            subnet: None,
+        };
+    }
+    let disabled = std::env::var("AWS_EC2_METADATA_DISABLED").is_ok_and(|text| text.eq_ignore_ascii_case("true"));
+    let own = match is_aws && !disabled {
+        true => own_instance(None).await,
+        false => None,
+    };
+    own.map_or_else(RunnerPlan::default, |own| RunnerPlan {
+        instance: Some(own.instance),
+        subnet: own.subnet,
     })
 }
 
@@ -238,6 +273,11 @@ impl Target {
         })
     }
 
+    /// Whether it is a lab that was started for this command alone, and ends with it.
+    pub(super) fn is_own_lab(&self) -> bool {
+        self.lab.is_some()
+    }
+
     /// Tells the run when the lab ends by itself, if it is one of ours.
     pub(super) fn watch(&self, interrupts: mpsc::Sender<Interrupt>) {
         let Some(mut ended) = self.lab.as_ref().map(LabChild::ended) else {
@@ -250,11 +290,6 @@ impl Target {
                 let _ = interrupts.send(Interrupt::TargetGone(reason)).await;
             }
         });
-    }
-
-    /// Whether its cloud is a lab that was started for it.
-    pub(super) fn is_own_lab(&self) -> bool {
-        self.lab.is_some()
     }
 
     /// How the lab ended by itself, if it did.

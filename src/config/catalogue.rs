@@ -130,6 +130,10 @@ pub struct Entry {
     pub undo: &'static str,
     /// What it does not reproduce of the real thing.
     pub fidelity: &'static str,
+    /// What it costs beside what runs anyway, in words; prices differ by Region and time.
+    pub cost: &'static str,
+    /// What it uses of a quota while it lasts, where that is known.
+    pub quota: Option<&'static str>,
     /// IAM actions that inject it.
     pub inject: &'static [&'static str],
     /// IAM actions that undo it.
@@ -179,6 +183,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: true,
         undo: "StartInstances for those that are stopped; what the group has terminated meanwhile is left to the group",
         fidelity: "StopInstances shuts the operating system down in order; a failing host hangs or vanishes instead",
+        cost: "a replacement from the group for each instance, billed from its start; a stopped instance's disks stay billed",
+        quota: None,
         inject: &["ec2:StopInstances"],
         revert: &["ec2:StartInstances"],
         reads: &[],
@@ -194,6 +200,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "nothing brings them back; self_heal measures how long the group takes to replace them",
         fidelity: "TerminateInstances resets connections at once; a failing host may hang instead, and hardware rarely \
                    fails in several AZs together",
+        cost: "a replacement from the group for each instance, billed from its start",
+        quota: None,
         inject: &["ec2:TerminateInstances"],
         revert: &[],
         reads: &[],
@@ -208,6 +216,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: false,
         undo: "they come back by themselves; recovery measures when",
         fidelity: "the operating system restarts in order; a crash would leave its disks and connections as they were",
+        cost: "nothing: a reboot begins no new billing period",
+        quota: None,
         inject: &["ec2:RebootInstances"],
         revert: &[],
         reads: &[
@@ -225,6 +235,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: true,
         undo: "ResumeProcesses for those that were not suspended before",
         fidelity: "nothing fails by itself: what it breaks shows only under load or together with another fault",
+        cost: "nothing by itself; a group that may not scale in keeps what it has",
+        quota: None,
         inject: &["autoscaling:SuspendProcesses"],
         revert: &["autoscaling:ResumeProcesses"],
         reads: &[],
@@ -239,6 +251,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: false,
         undo: "the group acts within seconds; self_heal measures how long it takes to replace them",
         fidelity: "the instances go on serving until the group takes them out, which an ill one might not",
+        cost: "a replacement from the group for each instance, billed from its start",
+        quota: None,
         inject: &["autoscaling:SetInstanceHealth"],
         revert: &[],
         reads: &[],
@@ -253,6 +267,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: true,
         undo: "RegisterTargets for those whose instance still runs and that are not registered",
         fidelity: "requests in flight end in order during the deregistration delay; a target that dies cuts them",
+        cost: "nothing by itself; the others may make the group scale out",
+        quota: None,
         inject: &["elasticloadbalancing:DeregisterTargets"],
         revert: &["elasticloadbalancing:RegisterTargets"],
         reads: &["elasticloadbalancing:DescribeTargetHealth"],
@@ -268,6 +284,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "ModifyTargetGroup with the path as it was, unless somebody has changed it meanwhile",
         fidelity: "targets stay sound, and a load balancer whose targets all fail sends to all of them (fail open); a \
                    group with health checks of type ELB replaces them nonetheless",
+        cost: "nothing by itself; a group with health checks of type ELB replaces every instance",
+        quota: None,
         inject: &["elasticloadbalancing:ModifyTargetGroup"],
         revert: &["elasticloadbalancing:ModifyTargetGroup"],
         reads: &[
@@ -286,6 +304,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "ReplaceNetworkAclAssociation back, then DeleteNetworkAcl, unless somebody has moved a subnet meanwhile",
         fidelity: "packets to and from the subnets vanish as in the loss of an AZ, but its instances, disks and control \
                    plane stay, and traffic within a subnet goes on",
+        cost: "nothing by itself; groups may launch in the other AZs, and data between AZs is billed",
+        quota: Some("one of the 200 network ACLs that a VPC may have by default"),
         inject: &[
             "ec2:CreateNetworkAcl",
             "ec2:CreateTags",
@@ -305,6 +325,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "ReplaceNetworkAclAssociation back, then DeleteNetworkAcl, unless somebody has moved a subnet meanwhile",
         fidelity: "packets to and from the subnets vanish as in a Region outage, but the AWS control plane of the Region \
                    keeps answering, and traffic that never crosses a subnet's border goes on",
+        cost: "nothing by itself; the other Region may scale out",
+        quota: Some("one of the 200 network ACLs that a VPC may have by default"),
         inject: &[
             "ec2:CreateNetworkAcl",
             "ec2:CreateTags",
@@ -324,6 +346,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "it comes back by itself; recovery and redundancy measure when",
         fidelity: "a forced failover skips the detection (15-30 s) that a crash of the primary needs first; storage and \
                    network stay sound",
+        cost: "nothing by itself",
+        quota: None,
         inject: &["rds:RebootDBInstance"],
         revert: &[],
         reads: &[],
@@ -338,6 +362,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: false,
         undo: "it comes back by itself; recovery measures when",
         fidelity: "the engine shuts down in order; a crash needs recovery of its log first",
+        cost: "nothing by itself",
+        quota: None,
         inject: &["rds:RebootDBInstance"],
         revert: &[],
         reads: &[],
@@ -352,6 +378,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: true,
         undo: "StartDBInstance once it is stopped, and the wait until it is available (minutes)",
         fidelity: "the engine shuts down in order, and AWS starts the instance by itself after seven days",
+        cost: "instance hours pause; storage, backups and the standby's storage stay billed",
+        quota: None,
         inject: &["rds:StopDBInstance"],
         revert: &["rds:StartDBInstance"],
         reads: &[],
@@ -367,6 +395,8 @@ pub const CATALOGUE: [Entry; 14] = [
         undo: "UpdateHealthCheck back, with the version that the inversion left, unless somebody has changed it meanwhile",
         fidelity: "DNS moves users away although the Region is sound, so those who stay are served; the health check's \
                    own detection time is left out",
+        cost: "nothing by itself; the other Region may scale out",
+        quota: None,
         inject: &["route53:UpdateHealthCheck"],
         revert: &["route53:UpdateHealthCheck"],
         reads: &["route53:GetHealthCheck", "route53:ListResourceRecordSets"],
@@ -381,6 +411,8 @@ pub const CATALOGUE: [Entry; 14] = [
         reversible: true,
         undo: "ChangeResourceRecordSets with the record as it was, unless somebody has changed it meanwhile",
         fidelity: "DNS moves users away although the Region is sound, so those who stay are served",
+        cost: "nothing by itself; the other Region may scale out",
+        quota: None,
         inject: &["route53:ChangeResourceRecordSets"],
         revert: &["route53:ChangeResourceRecordSets"],
         reads: &["route53:ListResourceRecordSets"],

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::catalogue::{self, CATALOGUE, Entry, Fault, PROCESS_NAMES};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::nearest::suggest;
-use super::node::Node;
+use super::node::{Node, Value};
 use super::objective::{Comparison, Limit, Measure, Objective, Statistic};
 use super::objective_text;
 use super::source::{Place, Spanned};
-use crate::units::parse_duration;
+use crate::units::{parse_duration, seconds};
 
 /// What the experiment's author wrote, checked.
 #[derive(Clone, Debug)]
@@ -65,16 +67,46 @@ pub enum At {
 pub struct Stop {
     /// As written.
     pub text: String,
-    /// `errors` or `latency`.
-    pub measure: Measure,
-    /// For latency.
-    pub statistic: Option<Statistic>,
-    /// Comparison.
-    pub comparison: Comparison,
-    /// Limit.
-    pub limit: Limit,
-    /// For how long, cloud time.
-    pub lasts: Duration,
+    /// Where.
+    pub place: Place,
+    /// When.
+    pub when: StopWhen,
+}
+
+/// What a stop condition watches.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum StopWhen {
+    /// What users see.
+    Measured {
+        /// `errors` or `latency`.
+        measure: Measure,
+        /// For latency.
+        statistic: Option<Statistic>,
+        /// Comparison.
+        comparison: Comparison,
+        /// Limit.
+        limit: Limit,
+        /// For how long, cloud time.
+        #[serde(with = "seconds")]
+        lasts: Duration,
+    },
+    /// A CloudWatch alarm, in whichever Region of the target has one of the name.
+    Alarm {
+        /// AlarmName.
+        alarm: String,
+    },
+}
+
+impl Stop {
+    /// The alarm it watches, if it is one.
+    #[must_use]
+    pub fn alarm(&self) -> Option<&str> {
+        match &self.when {
+            StopWhen::Alarm { alarm } => Some(alarm),
+            StopWhen::Measured { .. } => None,
+        }
+    }
 }
 
 /// Every key that is a parameter of some fault.
@@ -286,22 +318,44 @@ fn read_at(text: &str) -> Option<At> {
 }
 
 fn stops(node: &Node, sink: &mut Sink) -> Vec<Stop> {
-    let mut stops = Vec::new();
-    for item in decode::list(node, "stop_when", sink) {
-        let Some(condition) = objective_text::condition(item, sink) else {
-            continue;
-        };
-        let objective = condition.objective;
-        stops.push(Stop {
-            text: objective.text,
+    let items = decode::list(node, "stop_when", sink).iter();
+    items.filter_map(|item| stop(item, sink)).collect()
+}
+
+fn stop(item: &Node, sink: &mut Sink) -> Option<Stop> {
+    let text = match &item.value {
+        Value::Scalar { text, .. } => text.trim(),
+        _ => "",
+    };
+    let place = item.place.clone();
+    if let Some(rest) = text.strip_prefix("alarm") {
+        let alarm = rest.trim();
+        if alarm.is_empty() || !rest.starts_with(' ') {
+            let mistake = Mistake::at(&place, format!("{text:?} names no alarm"));
+            sink.push(mistake.hint("write `alarm NAME`, the name of a CloudWatch alarm, or `errors > 90% for 3m`"));
+            return None;
+        }
+        return Some(Stop {
+            text: text.to_owned(),
+            place,
+            when: StopWhen::Alarm {
+                alarm: alarm.to_owned(),
+            },
+        });
+    }
+    let condition = objective_text::condition(item, sink)?;
+    let objective = condition.objective;
+    Some(Stop {
+        text: objective.text,
+        place,
+        when: StopWhen::Measured {
             measure: objective.measure,
             statistic: objective.statistic,
             comparison: objective.comparison,
             limit: objective.limit,
             lasts: condition.lasts,
-        });
-    }
-    stops
+        },
+    })
 }
 
 #[cfg(test)]
@@ -333,6 +387,22 @@ mod tests {
             "hold + 4",
         ] {
             assert_eq!(read_at(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_alarm_is_a_stop_condition() {
+        let read = |text: &str| {
+            let mut sink = Sink::default();
+            let node = crate::config::node::parse(&Source::new("t.yaml", text), text, 0, &mut sink).expect("YAML");
+            let read = stops(&node, &mut sink);
+            sink.finish(Some(read))
+        };
+        let all = read("[ alarm shop 5xx, errors > 90% for 3m ]").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!((all[0].alarm(), all[1].alarm()), (Some("shop 5xx"), None));
+        for bad in ["[ alarm ]", "[ alarms shop ]", "[ { alarm: shop } ]"] {
+            let told = read(bad).expect_err(bad).to_string();
+            assert!(told.contains("t.yaml:1:3"), "{told}");
         }
     }
 

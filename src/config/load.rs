@@ -1,7 +1,9 @@
 //! From texts to a configuration: a profile and its experiments together, and what can only be checked across files.
 
+use std::collections::BTreeSet;
+
 use super::error::{ConfigErrors, Mistake, Sink};
-use super::experiment::{self, Experiment};
+use super::experiment::{self, Experiment, Stop};
 use super::files::{self, Files};
 use super::message;
 use super::nearest::suggest;
@@ -59,6 +61,14 @@ pub struct Config {
 }
 
 impl Config {
+    /// The names of the CloudWatch alarms that stop experiments.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<String> {
+        let stops = self.experiments.iter().flat_map(|experiment| &experiment.stop_when);
+        let names: BTreeSet<&str> = stops.filter_map(Stop::alarm).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// The lab's complaint about its section, at the line of that key; `path` is dotted and begins with `lab`.
     #[must_use]
     pub fn lab_mistake(&self, path: &str, message: &str) -> ConfigErrors {

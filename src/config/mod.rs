@@ -4,6 +4,7 @@
 
 mod auth;
 pub mod body;
+pub mod calendar;
 pub mod catalogue;
 pub mod checks;
 pub mod classes;
@@ -49,7 +50,7 @@ pub mod wait;
 
 pub use client::Client;
 pub use error::{ConfigErrors, Mistake};
-pub use experiment::{At, Experiment, FaultEntry, Stop};
+pub use experiment::{At, Experiment, FaultEntry, Stop, StopWhen};
 pub use files::{FILE_MAX, Files};
 pub use journey::{Journey, Step};
 pub use load::{Config, Reference, References, Sources, is_experiment, load, references};
@@ -57,4 +58,4 @@ pub use profile::{Honesty, Ledger, Probe, Profile, TargetRef};
 pub use protobuf::{ProtoReferences, Protos, imports};
 pub use source::{Place, Spanned};
 pub use stages::{Load, Stage};
-pub use target::{AddressEntry, AllowEntry, RoleEntry, TargetClock, TargetFile, load_target};
+pub use target::{AddressEntry, AllowEntry, RoleEntry, RunnerEntry, TargetClock, TargetFile, load_target};

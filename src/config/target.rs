@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::calendar::{self, Calendar, DaysOff, Window};
 use super::decode::{self, Fields};
 use super::entry::Entry;
 use super::error::{ConfigErrors, Mistake, Sink};
-use super::node::{self, Node};
+use super::node::{self, Node, Value};
 use super::source::{Place, Source};
 use crate::units::Pace;
 
@@ -34,6 +35,8 @@ pub struct TargetFile {
     pub roles: Vec<(String, RoleEntry)>,
     /// What may be touched.
     pub allow: Option<AllowEntry>,
+    /// Where the harness itself runs.
+    pub runner: Option<RunnerEntry>,
     /// Response header that names instance, AZ and Region.
     pub served_by: Option<String>,
     /// Where addresses are, for answers without such a header.
@@ -85,6 +88,21 @@ pub struct AllowEntry {
     pub tag: Option<(String, String)>,
     /// Largest share of a role's instances one fault may take, 0 to 1.
     pub share: f64,
+    /// Most instances of a role that one fault may take; no limit of its own when none.
+    pub count: Option<u64>,
+    /// How many targets of a group must stay in service and healthy, at least one.
+    pub healthy_min: u64,
+    /// When; always when none.
+    pub calendar: Option<Calendar>,
+}
+
+/// Where the harness itself runs, so that it does not cut itself off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunnerEntry {
+    /// Id of its instance.
+    pub instance: Option<String>,
+    /// Id of its subnet.
+    pub subnet: Option<String>,
 }
 
 impl TargetFile {
@@ -111,6 +129,7 @@ impl TargetFile {
             clock: None,
             roles: Vec::new(),
             allow: None,
+            runner: None,
             served_by: None,
             addresses: Vec::new(),
             assume: Vec::new(),
@@ -149,7 +168,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         })
         .unwrap_or_default();
     if let (Some(node), true) = (regions_node, regions.is_empty()) {
-        sink.push(Mistake::at(&node.place, "there are no Regions"));
+        sink.push(Mistake::at(&node.place, "there are no Regions").hint("write `regions: [us-east-1]`"));
     }
     let entry = fields
         .require("entry", "http://shop.example.com", sink)
@@ -182,6 +201,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
                 .collect()
         });
     let allow = fields.take("allow").and_then(|node| allow(node, sink));
+    let runner = fields.take("runner").and_then(|node| runner(node, sink));
     let mut served_by = None;
     if let Some(mut by) = fields
         .take("served_by")
@@ -211,6 +231,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         clock,
         roles: roles?,
         allow,
+        runner,
         served_by: served_by.map(|header| header.to_lowercase()),
         addresses,
         assume,
@@ -305,18 +326,112 @@ fn role(name: &str, node: &Node, sink: &mut Sink) -> Option<RoleEntry> {
 
 fn allow(node: &Node, sink: &mut Sink) -> Option<AllowEntry> {
     let mut fields = Fields::of(node, "`allow`", sink)?;
-    let tag = fields
-        .take("tag")
-        .and_then(|node| match decode::map(node, "tag", sink) {
-            [entry] => Some((entry.key.clone(), decode::text(&entry.node, sink)?)),
-            _ => {
-                sink.push(Mistake::at(&node.place, "`tag` names one tag").hint("write `tag: { chaos: allowed }`"));
-                None
-            }
-        });
+    let tag = fields.take("tag").and_then(|node| match &node.value {
+        Value::Map(entries) if entries.len() == 1 => {
+            let entry = entries.first()?;
+            Some((entry.key.clone(), decode::text(&entry.node, sink)?))
+        }
+        _ => {
+            sink.push(Mistake::at(&node.place, "`tag` names one tag").hint("write `tag: { chaos: allowed }`"));
+            None
+        }
+    });
     let share = fields.take("share").map_or(Some(1.0), |node| decode::share(node, sink));
+    let count = fields.take("count").map(|node| at_least_one(node, "count", sink));
+    let healthy_min = fields
+        .take("healthy_min")
+        .map_or(Some(1), |node| at_least_one(node, "healthy_min", sink));
+    let calendar = calendar(&mut fields, node, sink);
     fields.finish(sink);
-    Some(AllowEntry { tag, share: share? })
+    Some(AllowEntry {
+        tag,
+        share: share?,
+        count: match count {
+            Some(count) => Some(count?),
+            None => None,
+        },
+        healthy_min: healthy_min?,
+        calendar,
+    })
+}
+
+fn at_least_one(node: &Node, what: &str, sink: &mut Sink) -> Option<u64> {
+    let count = decode::count(node, sink)?;
+    if count == 0 {
+        let hint = "write 1 or more; leave `allow` out where nothing may be touched";
+        sink.push(Mistake::at(&node.place, format!("`{what}` is at least one")).hint(hint));
+    }
+    Some(count)
+}
+
+/// `windows`, `not_on` and the `zone` in which both are meant.
+fn calendar(fields: &mut Fields<'_>, allow: &Node, sink: &mut Sink) -> Option<Calendar> {
+    const WINDOW: &str = "write `mon-fri 09:00-16:00`, `sat,sun` or `22:00-04:00`";
+    const DAYS: &str = "write `2026-12-24` or `2026-12-24..2027-01-02`";
+    let windows_node = fields.take("windows");
+    let windows: Option<Vec<Window>> = windows_node.map(|node| parsed(node, "windows", WINDOW, sink));
+    let not_on_node = fields.take("not_on");
+    let not_on: Option<Vec<DaysOff>> = not_on_node.map(|node| parsed(node, "not_on", DAYS, sink));
+    let zone_node = fields.take("zone");
+    let zone = zone_node.and_then(|node| {
+        let name = decode::text(node, sink)?;
+        if let Err(error) = calendar::zone(&name) {
+            sink.push(Mistake::at(&node.place, error.to_string()).hint("write `zone: Europe/Berlin` or `zone: UTC`"));
+        }
+        Some(name)
+    });
+    if let Some(node) = windows_node.filter(|node| matches!(&node.value, Value::List(items) if items.is_empty())) {
+        sink.push(Mistake::at(&node.place, "there are no windows, so nothing is ever allowed").hint(WINDOW));
+    }
+    if windows.is_none() && not_on.is_none() {
+        if let Some(node) = zone_node {
+            let hint = "add `windows: [mon-fri 09:00-16:00]`, or remove `zone`";
+            sink.push(Mistake::at(&node.place, "`zone` is of `windows` and `not_on`, and there are none").hint(hint));
+        }
+        return None;
+    }
+    if zone_node.is_none() {
+        let hint = "add `zone: Europe/Berlin`, the one in which they are meant";
+        sink.push(Mistake::at(&allow.place, "`windows` and `not_on` are in no time zone").hint(hint));
+    }
+    Some(Calendar {
+        zone: zone?,
+        windows: windows.unwrap_or_default(),
+        not_on: not_on.unwrap_or_default(),
+    })
+}
+
+fn parsed<T: std::str::FromStr<Err = calendar::CalendarError>>(
+    node: &Node,
+    what: &str,
+    hint: &str,
+    sink: &mut Sink,
+) -> Vec<T> {
+    let mut read = Vec::new();
+    for item in decode::list(node, what, sink) {
+        let Some(text) = decode::text(item, sink) else { continue };
+        match text.parse::<T>() {
+            Ok(value) => read.push(value),
+            Err(error) => sink.push(Mistake::at(&item.place, error.to_string()).hint(hint)),
+        }
+    }
+    read
+}
+
+fn runner(node: &Node, sink: &mut Sink) -> Option<RunnerEntry> {
+    let mut fields = Fields::of(node, "`runner`", sink)?;
+    let mut id = |key: &'static str, prefix: &str, sink: &mut Sink| {
+        let node = fields.take(key)?;
+        let id = decode::text(node, sink)?;
+        if !id.starts_with(prefix) {
+            let message = format!("{id:?} is no id of an AWS {key}");
+            sink.push(Mistake::at(&node.place, message).hint(format!("write one that begins with `{prefix}`")));
+        }
+        Some(id)
+    };
+    let (instance, subnet) = (id("instance", "i-", sink), id("subnet", "subnet-", sink));
+    fields.finish(sink);
+    Some(RunnerEntry { instance, subnet })
 }
 
 #[cfg(test)]
@@ -360,5 +475,26 @@ mod tests {
         }
         assert!(TargetFile::from_url("http://127.0.0.1:8080/").is_ok_and(|target| target.port == 8080));
         assert!(TargetFile::from_url("ftp://x").is_err());
+    }
+
+    #[test]
+    fn limits_of_a_target_are_read() {
+        let text = "name: x\naccount: \"111122223333\"\nregions: [us-east-1]\nentry: http://shop\nroles: {}\n\
+                    runner: { instance: i-1, subnet: subnet-1 }\n\
+                    allow: { count: 2, healthy_min: 3, windows: [ \"mon-fri 09:00-16:00\" ], zone: Europe/Berlin, \
+                    not_on: [2026-12-24..2027-01-02] }\n";
+        let target = load_target("t.yaml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let allow = target.allow.expect("it allows something");
+        assert_eq!((allow.share, allow.count, allow.healthy_min), (1.0, Some(2), 3));
+        let calendar = allow.calendar.expect("it has windows");
+        assert_eq!(
+            calendar.to_string(),
+            "mon-fri 09:00-16:00, not on 2026-12-24..2027-01-02 (Europe/Berlin)"
+        );
+        let runner = target.runner.expect("it names the runner");
+        assert_eq!(
+            (runner.instance.as_deref(), runner.subnet.as_deref()),
+            (Some("i-1"), Some("subnet-1"))
+        );
     }
 }

@@ -122,6 +122,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
                 ),
             ]),
             allow: None,
+            runner: RunnerPlan::default(),
             served_by: Some("x-served-by".to_owned()),
             edge: BTreeMap::from([
                 ("127.10.0.5".parse().expect("an address"), EAST.to_owned()),

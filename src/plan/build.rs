@@ -9,9 +9,9 @@ use super::oauth2;
 use super::{
     Allow, Body, ClassPlan, ClientPlan, DEFLATE_OFFER, ExperimentPlan, Fault, FaultPlan, FeederPlan, Hits, HonestyPlan,
     Inventory, JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role,
-    ServicesPlan, SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template, WebSocketStep,
+    RunnerPlan, ServicesPlan, SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template, WebSocketStep,
 };
-use super::{resolve, schedule};
+use super::{alarms, resolve, schedule};
 use crate::config::classes::Class;
 use crate::config::oauth2::OAuth2;
 use crate::config::protobuf::Services;
@@ -71,7 +71,17 @@ impl TargetPlan {
             allow: file.allow.as_ref().map(|allow| Allow {
                 tag: allow.tag.clone(),
                 share: allow.share,
+                count: allow.count,
+                healthy_min: allow.healthy_min,
+                calendar: allow.calendar.clone(),
             }),
+            runner: file
+                .runner
+                .as_ref()
+                .map_or_else(RunnerPlan::default, |runner| RunnerPlan {
+                    instance: runner.instance.clone(),
+                    subnet: runner.subnet.clone(),
+                }),
             served_by: file.served_by.clone(),
             edge,
             zones: said.map(|one| (one.address, one.az.clone())).collect(),
@@ -162,7 +172,13 @@ pub fn build(config: &Config, target: TargetPlan, options: &PlanOptions) -> Resu
         .collect();
     let mut experiments: Vec<ExperimentPlan> = Vec::new();
     for experiment in &config.experiments {
-        experiments.push(self::experiment(experiment, &stages, &target, &mut mistakes));
+        experiments.push(self::experiment(
+            experiment,
+            &stages,
+            &target,
+            options.seed,
+            &mut mistakes,
+        ));
     }
     experiments.sort_by_key(ExperimentPlan::starts_at);
     schedule::check(config, &stages, &mut mistakes);
@@ -338,6 +354,7 @@ fn experiment(
     experiment: &Experiment,
     stages: &[StagePlan],
     target: &TargetPlan,
+    seed: u64,
     mistakes: &mut Vec<Mistake>,
 ) -> ExperimentPlan {
     let mut faults: Vec<FaultPlan> = Vec::new();
@@ -349,7 +366,11 @@ fn experiment(
         let Some(((role, region), at)) = resolved else { continue };
         let fault = entry.fault.clone();
         allowed(entry, &region, target, mistakes);
-        let effect = resolve::effect(&fault, role, &region, &target.inventory);
+        let draw = resolve::Draw {
+            seed,
+            fault: &format!("{}[{}]", experiment.name, faults.len()),
+        };
+        let effect = resolve::effect(&fault, role, &region, target, &draw);
         let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
         let end = revert_at.unwrap_or(at);
         let overlap = faults.iter().any(|other| {
@@ -375,13 +396,10 @@ fn experiment(
             resources: effect.resources,
         });
     }
+    alarms::check(&experiment.stop_when, &faults, target, mistakes);
     let stop = |stop: &crate::config::Stop| StopCondition {
         text: stop.text.clone(),
-        measure: stop.measure,
-        statistic: stop.statistic,
-        comparison: stop.comparison,
-        limit: stop.limit,
-        lasts: stop.lasts,
+        when: stop.when.clone(),
     };
     ExperimentPlan {
         name: experiment.name.clone(),

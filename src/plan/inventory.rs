@@ -30,6 +30,31 @@ pub struct InventoryRegion {
     /// Records of the target's names that lead to the Region's load balancers.
     #[serde(default)]
     pub records: Vec<InventoryRecord>,
+    /// Alarms that stop conditions name, by name.
+    #[serde(default)]
+    pub alarms: BTreeMap<String, InventoryAlarm>,
+}
+
+/// A CloudWatch alarm.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryAlarm {
+    /// ARN.
+    pub arn: String,
+    /// `OK`, `ALARM`, `INSUFFICIENT_DATA`.
+    pub state: String,
+    /// The metrics it looks at; none of one that is made of other alarms.
+    pub metrics: Vec<InventoryMetric>,
+}
+
+/// A metric of CloudWatch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryMetric {
+    /// `AWS/ApplicationELB`.
+    pub namespace: String,
+    /// `UnHealthyHostCount`.
+    pub name: String,
+    /// Dimensions by name.
+    pub dimensions: BTreeMap<String, String>,
 }
 
 /// An Auto Scaling group.

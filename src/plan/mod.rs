@@ -2,8 +2,11 @@
 //! Pure: no clock, no sockets, no unseeded randomness.
 
 mod adhoc;
+mod alarms;
+mod approval;
 mod build;
 mod capacity;
+mod choice;
 mod client;
 mod environment;
 mod feed;
@@ -13,6 +16,7 @@ mod inventory;
 mod journey;
 mod loads;
 mod oauth2;
+mod policy;
 mod print;
 mod resolve;
 mod schedule;
@@ -25,7 +29,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::config::StopWhen;
 pub use crate::config::body::Encoding;
+pub use crate::config::calendar::Calendar;
 pub use crate::config::catalogue::{self, CATALOGUE, Fault, Hits};
 pub use crate::config::checks::{Expect, Extract, Source, Wanted};
 pub use crate::config::compression::{Coding, DEFLATE_OFFER};
@@ -43,18 +49,21 @@ pub use crate::config::tls::{Identity, TlsSettings};
 pub use crate::config::wait::Wait;
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
+pub use approval::{Approval, changes};
 pub use build::{PlanErrors, PlanOptions, build, check};
 pub use capacity::{Addresses, Capacity, Limits, capacity};
+pub use choice::{choose, how_many};
 pub use client::{CONNECTION_FIELDS, ClassPlan, ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
 pub use inventory::{
-    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRecord, InventoryRegion, InventorySubnet,
+    Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
+    InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
 pub use oauth2::OAuth2Plan;
-pub use print::{ASKED_LATER, actions, print};
-pub use resolve::pick_share;
+pub use policy::{policy, without_tags};
+pub use print::{ASKED_LATER, actions, print, times as print_times};
 pub use steering::{Steer, SteerError, Steering};
 
 /// A resolved run. All instants and durations are cloud time since t0 unless a field says real time.
@@ -137,6 +146,9 @@ pub struct TargetPlan {
     pub roles: BTreeMap<String, Role>,
     /// What may be touched.
     pub allow: Option<Allow>,
+    /// Where the harness itself runs, as far as that is known.
+    #[serde(default)]
+    pub runner: RunnerPlan,
     /// Response header naming instance/AZ/Region as `i-…/us-east-1a/us-east-1`.
     pub served_by: Option<String>,
     /// Region of each address users may be sent to, as the target file says or as resolved before the run.
@@ -164,6 +176,7 @@ impl TargetPlan {
             regions: Vec::new(),
             roles: BTreeMap::new(),
             allow: None,
+            runner: RunnerPlan::default(),
             served_by: None,
             edge: BTreeMap::new(),
             zones: BTreeMap::new(),
@@ -208,6 +221,51 @@ pub struct Allow {
     pub tag: Option<(String, String)>,
     /// Largest share (0 to 1) of a role's instances one fault may take.
     pub share: f64,
+    /// Most instances of a role that one fault may take.
+    #[serde(default)]
+    pub count: Option<u64>,
+    /// How many targets of a group must stay in service and healthy.
+    #[serde(default = "one")]
+    pub healthy_min: u64,
+    /// When faults may be injected; always when none.
+    #[serde(default)]
+    pub calendar: Option<Calendar>,
+}
+
+/// What older plans mean by saying nothing.
+fn one() -> u64 {
+    1
+}
+
+impl Allow {
+    /// Everything that carries the tag, up to the share, with one healthy target left.
+    #[must_use]
+    pub fn up_to(tag: Option<(String, String)>, share: f64) -> Self {
+        Self {
+            tag,
+            share,
+            count: None,
+            healthy_min: one(),
+            calendar: None,
+        }
+    }
+
+    /// Whether tags allow a resource to be touched.
+    #[must_use]
+    pub fn covers(&self, tags: &BTreeMap<String, String>) -> bool {
+        self.tag
+            .as_ref()
+            .is_none_or(|(key, value)| tags.get(key) == Some(value))
+    }
+}
+
+/// Where the harness itself runs in the account, so that it does not cut itself off.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunnerPlan {
+    /// Instance id.
+    pub instance: Option<String>,
+    /// Subnet id.
+    pub subnet: Option<String>,
 }
 
 /// Open or closed model.
@@ -327,24 +385,19 @@ pub struct CallPlan {
     pub region: String,
     /// Resource or parameters, readable.
     pub detail: String,
+    /// ARNs of what it is called on, for the policy that permits it.
+    #[serde(default)]
+    pub resources: Vec<String>,
 }
 
-/// `errors > 90% for 3m`.
+/// `errors > 90% for 3m`, `alarm shop-5xx`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StopCondition {
     /// As written.
     pub text: String,
-    /// Only `errors` and `latency` are allowed.
-    pub measure: Measure,
-    /// Statistic for latency.
-    pub statistic: Option<Statistic>,
-    /// Comparison.
-    pub comparison: Comparison,
-    /// Limit.
-    pub limit: Limit,
-    /// For how long it must hold.
-    #[serde(with = "seconds")]
-    pub lasts: Duration,
+    /// What it watches.
+    #[serde(flatten)]
+    pub when: StopWhen,
 }
 
 /// Bounds on the generator itself, real time. Shares are 0 to 1.

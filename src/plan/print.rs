@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{
     ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
-    TokenUse,
+    TokenUse, policy, without_tags,
 };
 use crate::units::{format_count, format_duration};
 
@@ -75,11 +75,24 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
             .tag
             .as_ref()
             .map_or_else(|| "any tag".to_owned(), |(key, value)| format!("tag {key}={value}"));
+        let count = allow
+            .count
+            .map(|count| format!(" and {count} instances"))
+            .unwrap_or_default();
         writeln!(
             out,
-            "allowed to touch: {tag}, at most {} of a role",
-            percent(allow.share)
+            "allowed to touch: {tag}, at most {}{count} of a role; healthy targets that must stay: {}",
+            percent(allow.share),
+            allow.healthy_min
         )?;
+        if let Some(calendar) = &allow.calendar {
+            writeln!(out, "allowed when: {calendar}")?;
+        }
+    }
+    let own = [&target.runner.instance, &target.runner.subnet];
+    let own: Vec<&str> = own.into_iter().flatten().map(String::as_str).collect();
+    if !own.is_empty() {
+        writeln!(out, "this runs on {}, which it does not hit", own.join(" in "))?;
     }
     for client in &plan.token_clients {
         let tokens = match client.tokens {
@@ -223,20 +236,7 @@ fn experiments(plan: &Plan, out: &mut String) -> std::fmt::Result {
 }
 
 fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
-    let window = match fault.revert_at {
-        Some(end) => format!(
-            "{} to {} (wall {} to {})",
-            format_duration(fault.at),
-            format_duration(end),
-            format_duration(plan.wall(fault.at)),
-            format_duration(plan.wall(end))
-        ),
-        None => format!(
-            "{} (wall {}), irreversible",
-            format_duration(fault.at),
-            format_duration(plan.wall(fault.at))
-        ),
-    };
+    let window = times(plan, fault);
     writeln!(
         out,
         "  fault {} on {} in {}: {window}",
@@ -255,6 +255,12 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
     for call in &fault.reverts {
         writeln!(out, "    revert {} {}", call.action, call.detail)?;
     }
+    policies(plan, fault, out)?;
+    let entry = fault.fault.entry();
+    writeln!(out, "    cost   {}", entry.cost)?;
+    if let Some(quota) = entry.quota {
+        writeln!(out, "    quota  {quota}")?;
+    }
     if fault.calls.is_empty() {
         writeln!(
             out,
@@ -262,6 +268,44 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "    not reproduced: {}", fault.fidelity)
+}
+
+/// When a fault begins and ends, in cloud time and on the wall.
+#[must_use]
+pub fn times(plan: &Plan, fault: &FaultPlan) -> String {
+    match fault.revert_at {
+        Some(end) => format!(
+            "{} to {} (wall {} to {})",
+            format_duration(fault.at),
+            format_duration(end),
+            format_duration(plan.wall(fault.at)),
+            format_duration(plan.wall(end))
+        ),
+        None => format!(
+            "{} (wall {}), irreversible",
+            format_duration(fault.at),
+            format_duration(plan.wall(fault.at))
+        ),
+    }
+}
+
+/// What a role must be allowed that injects the fault, and one that undoes it.
+fn policies(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
+    let tag = plan.target.allow.as_ref().and_then(|allow| allow.tag.as_ref());
+    for (what, calls) in [("inject", &fault.calls), ("revert", &fault.reverts)] {
+        if let Some(document) = policy(calls, tag) {
+            writeln!(out, "    IAM policy to {what} {document}")?;
+        }
+    }
+    let all: Vec<&str> = without_tags(&fault.calls).into_iter().collect();
+    if let (false, Some((key, _))) = (all.is_empty(), tag) {
+        writeln!(
+            out,
+            "    not bound to the tag {key} by IAM: {}, only to the resource",
+            all.join(", ")
+        )?;
+    }
+    Ok(())
 }
 
 fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &Inventory) -> String {
@@ -277,7 +321,10 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             let total = group.map_or(0, |group| {
                 group.instances.iter().filter(|instance| instance.in_service).count()
             });
-            format!("{count} of {total} instances now ({listed}); chosen again when injected")
+            format!(
+                "{count} of {total} instances now ({listed}); {} of those in service then, these first",
+                percent(fault.fault.share().unwrap_or_default())
+            )
         }
         (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingSuspend { .. }) => {
             format!("the group {listed}, which goes on with what it has")

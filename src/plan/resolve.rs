@@ -1,10 +1,10 @@
 //! Faults against the inventory: which resources, which API calls, which reverts, and what is not reproduced.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
-    CallPlan, Fault, Hits, Inventory, InventoryGroup, InventoryInstance, InventoryRecord, InventoryRegion,
-    InventorySubnet, Role,
+    CallPlan, Fault, Hits, InventoryDatabase, InventoryGroup, InventoryRecord, InventoryRegion, InventorySubnet, Role,
+    TargetPlan, choose, how_many,
 };
 
 /// What a fault would touch and call.
@@ -15,19 +15,26 @@ pub(super) struct Effect {
     pub(super) reverts: Vec<CallPlan>,
 }
 
+/// What decides which of several a fault takes.
+pub(super) struct Draw<'d> {
+    pub(super) seed: u64,
+    /// The fault's name among the plan's, `instance-loss[0]`.
+    pub(super) fault: &'d str,
+}
+
 /// Resolves a fault; an empty effect when the target has nothing of the kind, which the run then finds inconclusive.
-pub(super) fn effect(fault: &Fault, role: &Role, region: &str, inventory: &Inventory) -> Effect {
-    let Some(found) = inventory.regions.get(region) else {
+pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPlan, draw: &Draw<'_>) -> Effect {
+    let Some(found) = target.inventory.regions.get(region) else {
         return Effect::default();
     };
-    let calls = Calls { region };
+    let calls = Calls { region, target, draw };
     match role {
         Role::AutoScalingGroup(name) => match found.groups.get(name) {
             Some(group) if fault.entry().hits == Hits::Group => calls.on_group(fault, name, group),
             _ => calls.on_network(fault, found),
         },
         Role::DbInstance(name) if fault.entry().hits == Hits::Database => match found.databases.get(name) {
-            Some(_) => calls.on_database(fault, name),
+            Some(database) => calls.on_database(fault, name, database),
             None => Effect::default(),
         },
         Role::Dns { hosted_zone, record } if fault.entry().hits == Hits::Dns => {
@@ -41,67 +48,98 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, inventory: &Inven
 /// Writes the calls of one Region.
 struct Calls<'r> {
     region: &'r str,
+    target: &'r TargetPlan,
+    draw: &'r Draw<'r>,
 }
 
 impl Calls<'_> {
-    fn call(&self, action: &str, detail: String) -> CallPlan {
+    fn call(&self, action: &str, detail: String, resources: &[String]) -> CallPlan {
         CallPlan {
             action: action.to_owned(),
             region: self.region.to_owned(),
             detail,
+            resources: resources.to_vec(),
+        }
+    }
+
+    /// The ARN of a resource of the Region.
+    fn arn(&self, service: &str, resource: &str) -> String {
+        let account = self.target.account.as_deref().unwrap_or("*");
+        format!(
+            "arn:{}:{service}:{}:{account}:{resource}",
+            self.partition(),
+            self.region
+        )
+    }
+
+    fn partition(&self) -> &'static str {
+        match self.region {
+            region if region.starts_with("cn-") => "aws-cn",
+            region if region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
         }
     }
 
     fn on_group(&self, fault: &Fault, name: &str, group: &InventoryGroup) -> Effect {
+        // The middle of a group's ARN is an id that no call asks for.
+        let arn = [self.arn(
+            "autoscaling",
+            &format!("autoScalingGroup:*:autoScalingGroupName/{name}"),
+        )];
         if let Fault::AutoScalingSuspend { processes } = fault {
             let detail = format!("AutoScalingGroupName={name} ScalingProcesses={}", processes.join(","));
             return Effect {
                 resources: vec![name.to_owned()],
-                calls: vec![self.call("autoscaling:SuspendProcesses", detail.clone())],
-                reverts: vec![self.call("autoscaling:ResumeProcesses", detail)],
+                calls: vec![self.call("autoscaling:SuspendProcesses", detail.clone(), &arn)],
+                reverts: vec![self.call("autoscaling:ResumeProcesses", detail, &arn)],
             };
         }
+        let target_groups: BTreeSet<&String> = group.target_groups.iter().collect();
         if *fault == Fault::ElbBreakHealthCheck {
             let each = |now: &'static str| {
-                move |arn: &String| {
+                move |arn: &&String| {
                     let detail = format!("TargetGroupArn={arn} HealthCheckPath={now}");
-                    self.call("elasticloadbalancing:ModifyTargetGroup", detail)
+                    let arn = [(*arn).clone()];
+                    self.call("elasticloadbalancing:ModifyTargetGroup", detail, &arn)
                 }
             };
             return Effect {
-                resources: group.target_groups.clone(),
-                calls: group
-                    .target_groups
-                    .iter()
-                    .map(each("one that no target answers"))
-                    .collect(),
-                reverts: group.target_groups.iter().map(each("as it was")).collect(),
+                resources: target_groups.iter().map(|arn| (*arn).clone()).collect(),
+                calls: target_groups.iter().map(each("one that no target answers")).collect(),
+                reverts: target_groups.iter().map(each("as it was")).collect(),
             };
         }
-        let resources = pick_share(&group.instances, fault.share().unwrap_or_default());
+        let resources = self.take(fault.share().unwrap_or_default(), group);
         if resources.is_empty() {
             return Effect::default();
         }
         let ids = resources.join(",");
         let instances = format!("InstanceIds={ids}");
+        let arns: Vec<String> = resources
+            .iter()
+            .map(|id| self.arn("ec2", &format!("instance/{id}")))
+            .collect();
         let targets = |action: &str| {
-            let call = |arn: &String| self.call(action, format!("TargetGroupArn={arn} Targets={ids}"));
-            group.target_groups.iter().map(call).collect::<Vec<_>>()
+            let call = |arn: &&String| {
+                let detail = format!("TargetGroupArn={arn} Targets={ids}");
+                self.call(action, detail, &[(*arn).clone()])
+            };
+            target_groups.iter().map(call).collect::<Vec<_>>()
         };
         let (calls, reverts) = match fault {
-            Fault::Ec2Stop { .. } => (
-                vec![self.call("ec2:StopInstances", instances.clone())],
-                vec![self.call(
-                    "ec2:StartInstances",
-                    format!("{instances}, those that are stopped then"),
-                )],
-            ),
-            Fault::Ec2Terminate { .. } => (vec![self.call("ec2:TerminateInstances", instances)], Vec::new()),
-            Fault::Ec2Reboot { .. } => (vec![self.call("ec2:RebootInstances", instances)], Vec::new()),
+            Fault::Ec2Stop { .. } => {
+                let then = format!("{instances}, those that are stopped then");
+                (
+                    vec![self.call("ec2:StopInstances", instances, &arns)],
+                    vec![self.call("ec2:StartInstances", then, &arns)],
+                )
+            }
+            Fault::Ec2Terminate { .. } => (vec![self.call("ec2:TerminateInstances", instances, &arns)], Vec::new()),
+            Fault::Ec2Reboot { .. } => (vec![self.call("ec2:RebootInstances", instances, &arns)], Vec::new()),
             Fault::AutoScalingSetUnhealthy { .. } => {
                 let each = |id: &String| {
                     let detail = format!("InstanceId={id} HealthStatus=Unhealthy");
-                    self.call("autoscaling:SetInstanceHealth", detail)
+                    self.call("autoscaling:SetInstanceHealth", detail, &arn)
                 };
                 (resources.iter().map(each).collect(), Vec::new())
             }
@@ -117,48 +155,71 @@ impl Calls<'_> {
         }
     }
 
-    fn on_database(&self, fault: &Fault, name: &str) -> Effect {
+    /// The instances that a share of the group means now, of those that may be touched.
+    fn take(&self, share: f64, group: &InventoryGroup) -> Vec<String> {
+        let Some(allow) = &self.target.allow else {
+            return Vec::new();
+        };
+        let in_service: Vec<_> = group.instances.iter().filter(|one| one.in_service).collect();
+        let own = self.target.runner.instance.as_ref();
+        let candidates: Vec<String> = in_service
+            .iter()
+            .filter(|one| allow.covers(&one.tags) && Some(&one.id) != own)
+            .map(|one| one.id.clone())
+            .collect();
+        let count = how_many(allow, share, in_service.len());
+        choose(candidates, &[], count, self.draw.seed, self.draw.fault)
+    }
+
+    fn on_database(&self, fault: &Fault, name: &str, database: &InventoryDatabase) -> Effect {
         let id = format!("DBInstanceIdentifier={name}");
-        let (call, revert) = match fault {
-            Fault::RdsFailover => (("rds:RebootDBInstance", format!("{id} ForceFailover=true")), None),
-            Fault::RdsStop => (("rds:StopDBInstance", id.clone()), Some(("rds:StartDBInstance", id))),
-            _ => (("rds:RebootDBInstance", id), None),
+        let arn = [self.arn("rds", &format!("db:{name}"))];
+        let call = |action: &str, detail: String| vec![self.call(action, detail, &arn)];
+        let (calls, reverts) = match fault {
+            Fault::RdsFailover if database.multi_az => {
+                let detail = format!("{id} ForceFailover=true");
+                (call("rds:RebootDBInstance", detail), Vec::new())
+            }
+            Fault::RdsStop => (call("rds:StopDBInstance", id.clone()), call("rds:StartDBInstance", id)),
+            _ => (call("rds:RebootDBInstance", id), Vec::new()),
         };
         Effect {
             resources: vec![name.to_owned()],
-            calls: vec![self.call(call.0, call.1)],
-            reverts: revert
-                .into_iter()
-                .map(|(action, detail)| self.call(action, detail))
-                .collect(),
+            calls,
+            reverts,
         }
     }
 
     fn on_records<'i>(&self, fault: &Fault, records: impl Iterator<Item = &'i InventoryRecord>) -> Effect {
         let mut effect = Effect::default();
+        let mut records: Vec<&InventoryRecord> = records.collect();
+        records.sort_by_key(|record| (&record.record_type, &record.set_identifier));
         for record in records {
             match (fault, &record.health_check, record.weight) {
                 (Fault::Route53InvertHealthCheck, Some(check), _) if !effect.resources.contains(check) => {
                     let detail = |inverted: &str| format!("HealthCheckId={check} Inverted={inverted}");
+                    let arn = [format!("arn:{}:route53:::healthcheck/{check}", self.partition())];
                     effect.resources.push(check.clone());
                     effect
                         .calls
-                        .push(self.call("route53:UpdateHealthCheck", detail("turned over")));
+                        .push(self.call("route53:UpdateHealthCheck", detail("turned over"), &arn));
                     effect
                         .reverts
-                        .push(self.call("route53:UpdateHealthCheck", detail("as it was")));
+                        .push(self.call("route53:UpdateHealthCheck", detail("as it was"), &arn));
                 }
                 (Fault::Route53ZeroWeight, _, Some(weight)) if weight > 0 => {
                     let set = record.set_identifier.as_deref().unwrap_or_default();
                     let of = format!("{} {} of {}", record.name, record.record_type, record.hosted_zone);
                     let detail = |weight: i64| format!("UPSERT {of} SetIdentifier={set} Weight={weight}");
+                    let zone = record.hosted_zone.trim_start_matches("/hostedzone/");
+                    let arn = [format!("arn:{}:route53:::hostedzone/{zone}", self.partition())];
                     effect.resources.push(set.to_owned());
                     effect
                         .calls
-                        .push(self.call("route53:ChangeResourceRecordSets", detail(0)));
+                        .push(self.call("route53:ChangeResourceRecordSets", detail(0), &arn));
                     effect
                         .reverts
-                        .push(self.call("route53:ChangeResourceRecordSets", detail(weight)));
+                        .push(self.call("route53:ChangeResourceRecordSets", detail(weight), &arn));
                 }
                 _ => {}
             }
@@ -171,93 +232,36 @@ impl Calls<'_> {
             Fault::NetworkDenyAz { az } => subnet.az == *az,
             fault => *fault == Fault::NetworkDenyRegion,
         };
-        let subnets: Vec<&InventorySubnet> = found.subnets.iter().filter(cut).collect();
+        let mut subnets: Vec<&InventorySubnet> = found.subnets.iter().filter(cut).collect();
+        subnets.sort_by_key(|subnet| &subnet.id);
         let vpcs: BTreeSet<&str> = subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
         let mut effect = Effect::default();
         for vpc in &vpcs {
             let detail = format!("VpcId={vpc} (a new ACL denies everything)");
-            effect.calls.push(self.call("ec2:CreateNetworkAcl", detail));
+            let arn = [self.arn("ec2", &format!("vpc/{vpc}"))];
+            effect.calls.push(self.call("ec2:CreateNetworkAcl", detail, &arn));
         }
         for subnet in subnets {
             effect.resources.push(subnet.id.clone());
+            let arn = [self.arn("ec2", &format!("subnet/{}", subnet.id))];
             let detail = format!(
                 "AssociationId={} of {}: {} -> the new ACL",
                 subnet.association, subnet.id, subnet.network_acl
             );
-            effect.calls.push(self.call("ec2:ReplaceNetworkAclAssociation", detail));
+            effect
+                .calls
+                .push(self.call("ec2:ReplaceNetworkAclAssociation", detail, &arn));
             let detail = format!("the new association of {} -> {}", subnet.id, subnet.network_acl);
             effect
                 .reverts
-                .push(self.call("ec2:ReplaceNetworkAclAssociation", detail));
+                .push(self.call("ec2:ReplaceNetworkAclAssociation", detail, &arn));
         }
         for vpc in &vpcs {
+            let arn = [self.arn("ec2", "network-acl/*")];
             effect
                 .reverts
-                .push(self.call("ec2:DeleteNetworkAcl", format!("the new ACL of {vpc}")));
+                .push(self.call("ec2:DeleteNetworkAcl", format!("the new ACL of {vpc}"), &arn));
         }
         effect
-    }
-}
-
-/// The instances that `share` of a group's in-service instances means: rounded to the nearest, at least one, spread
-/// over the AZs beginning with the fullest, always the same for the same group.
-#[must_use]
-pub fn pick_share(instances: &[InventoryInstance], share: f64) -> Vec<String> {
-    let mut zones: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for instance in instances.iter().filter(|instance| instance.in_service) {
-        zones.entry(&instance.az).or_default().push(&instance.id);
-    }
-    let total: usize = zones.values().map(Vec::len).sum();
-    if total == 0 {
-        return Vec::new();
-    }
-    let wanted = ((total as f64 * share).round() as usize).clamp(1, total);
-    let mut zones: Vec<Vec<&str>> = zones.into_values().collect();
-    zones.iter_mut().for_each(|zone| zone.sort_unstable());
-    zones.sort_by_key(|zone| std::cmp::Reverse(zone.len()));
-    let longest = zones.first().map_or(0, Vec::len);
-    (0..longest)
-        .flat_map(|turn| zones.iter().filter_map(move |zone| zone.get(turn)))
-        .take(wanted)
-        .map(|id| (*id).to_owned())
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn group(zones: &[&str]) -> Vec<InventoryInstance> {
-        let instance = |(index, az): (usize, &&str)| InventoryInstance {
-            id: format!("i-{index:02}"),
-            az: (*az).to_owned(),
-            in_service: true,
-            ..InventoryInstance::default()
-        };
-        zones.iter().enumerate().map(instance).collect()
-    }
-
-    #[test]
-    fn a_share_is_rounded_and_spread() {
-        assert_eq!(pick_share(&group(&["a", "b", "c"]), 0.34), ["i-00"]);
-        assert_eq!(
-            pick_share(&group(&["a", "a", "b", "b", "c", "c", "a"]), 0.34),
-            ["i-00", "i-02"]
-        );
-        assert_eq!(pick_share(&group(&["a"]), 0.01), ["i-00"]);
-        assert_eq!(pick_share(&group(&["a", "a"]), 1.0).len(), 2);
-        assert!(pick_share(&[], 0.5).is_empty());
-    }
-
-    proptest! {
-        #[test]
-        fn a_share_never_exceeds_the_group(count in 1usize..40, share in 0.0f64..=1.0) {
-            let zones: Vec<&str> = ["a", "b", "c"].into_iter().cycle().take(count).collect();
-            let picked = pick_share(&group(&zones), share);
-            let distinct: BTreeSet<&String> = picked.iter().collect();
-            prop_assert_eq!(distinct.len(), picked.len());
-            prop_assert!((picked.len() as f64 - count as f64 * share).abs() <= 1.0);
-        }
     }
 }

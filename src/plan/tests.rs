@@ -31,7 +31,7 @@ fn target() -> TargetPlan {
             id: format!("i-0{index}{n}"),
             az: az.clone(),
             in_service: true,
-            ..InventoryInstance::default()
+            tags: BTreeMap::from([("chaos".to_owned(), "allowed".to_owned())]),
         });
         let group = InventoryGroup {
             min: 3,
@@ -239,7 +239,8 @@ fn a_target_without_the_resource_plans_no_call() {
         &Fault::Ec2Terminate { share: 0.34 },
         &role,
         "us-east-1",
-        &target.inventory,
+        &target,
+        &resolve::Draw { seed: 1, fault: "x[0]" },
     );
     assert!(effect.calls.is_empty() && effect.resources.is_empty());
     plan.experiments[0].faults[0].calls = effect.calls;
@@ -321,5 +322,142 @@ fn a_feeder_that_would_run_dry_is_refused_before_the_run() {
         let said = built.err().map(|errors| errors.to_string()).unwrap_or_default();
         assert_eq!(said.contains("it runs dry"), dry, "{stage} {order} {rows}: {said}");
         assert_eq!(said.contains("fed.yaml:2"), dry, "{said}");
+    }
+}
+
+/// The plan of an experiment with these faults and this alarm as its stop condition.
+fn alarmed(fault: &str, alarm: Option<InventoryAlarm>) -> Result<Plan, PlanErrors> {
+    let mut target = target();
+    let east = target.inventory.regions.get_mut("us-east-1").expect("a Region");
+    let group = east.groups.get_mut("shop-web").expect("a group");
+    group.target_groups = vec!["arn:aws:elasticloadbalancing:us-east-1:1:targetgroup/shop-web/0a1b".to_owned()];
+    east.records.push(InventoryRecord {
+        hosted_zone: "Z1EXAMPLE".to_owned(),
+        name: "shop.example.com.".to_owned(),
+        record_type: "A".to_owned(),
+        set_identifier: Some("east".to_owned()),
+        weight: None,
+        health_check: Some("hc-1".to_owned()),
+    });
+    east.alarms.extend(alarm.map(|alarm| ("shop-5xx".to_owned(), alarm)));
+    let text = format!("name: x\nhypothesis: h\nfaults:\n  - {fault}\nstop_when: [ alarm shop-5xx ]\n");
+    let profile = "name: p\njourneys: { a: { think: 1s, steps: [ get: / ] } }\nstages: [{ tier: 1, users: 1, hold: 1h }]\n\
+                   chaos: [x.yaml]\n";
+    let sources = Sources {
+        profile: ("p.yaml".to_owned(), profile.to_owned()),
+        experiments: vec![("x.yaml".to_owned(), text)],
+        ..Sources::default()
+    };
+    let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(config.alarms(), ["shop-5xx"]);
+    build(&config, target, &options())
+}
+
+fn on(namespace: &str, name: &str, dimensions: &[(&str, &str)]) -> InventoryAlarm {
+    let dimensions = dimensions.iter();
+    InventoryAlarm {
+        arn: "arn:aws:cloudwatch:us-east-1:1:alarm:shop-5xx".to_owned(),
+        state: "OK".to_owned(),
+        metrics: vec![InventoryMetric {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            dimensions: dimensions
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        }],
+    }
+}
+
+#[test]
+fn an_alarm_on_the_very_metric_that_the_fault_changes_is_refused() {
+    let deregister = "{ fault: elb.deregister, role: web, share: 34%, at: 1m, lasts: 1m }";
+    let terminate = "{ fault: ec2.terminate, role: web, share: 34%, at: 1m, irreversible: true }";
+    let cut = "{ fault: network.deny_region, role: web, at: 1m, lasts: 1m }";
+    let invert = "{ fault: route53.invert_health_check, role: dns, at: 1m, lasts: 1m }";
+    let group = ("TargetGroup", "targetgroup/shop-web/0a1b");
+    let other = ("TargetGroup", "targetgroup/shop-api/0a1b");
+    let elb = "AWS/ApplicationELB";
+    let check = ("HealthCheckId", "hc-1");
+    for (fault, alarm, refused) in [
+        (deregister, on(elb, "UnHealthyHostCount", &[group]), true),
+        (
+            deregister,
+            on(elb, "HealthyHostCount", &[group, ("LoadBalancer", "app/shop/1")]),
+            true,
+        ),
+        (deregister, on(elb, "UnHealthyHostCount", &[other]), false),
+        (deregister, on(elb, "HTTPCode_Target_5XX_Count", &[group]), false),
+        (
+            deregister,
+            on(
+                "AWS/AutoScaling",
+                "GroupInServiceInstances",
+                &[("AutoScalingGroupName", "shop-web")],
+            ),
+            false,
+        ),
+        (
+            terminate,
+            on(
+                "AWS/AutoScaling",
+                "GroupInServiceInstances",
+                &[("AutoScalingGroupName", "shop-web")],
+            ),
+            true,
+        ),
+        (terminate, on(elb, "UnHealthyHostCount", &[group]), true),
+        (
+            terminate,
+            on("AWS/EC2", "CPUUtilization", &[("AutoScalingGroupName", "shop-web")]),
+            false,
+        ),
+        (cut, on("AWS/Route53", "HealthCheckStatus", &[check]), true),
+        (cut, on(elb, "HealthyHostCount", &[group]), true),
+        (invert, on("AWS/Route53", "HealthCheckStatus", &[check]), true),
+        (
+            invert,
+            on("AWS/Route53", "HealthCheckStatus", &[("HealthCheckId", "hc-2")]),
+            false,
+        ),
+        (invert, on(elb, "HealthyHostCount", &[group]), false),
+    ] {
+        let built = alarmed(fault, Some(alarm.clone()));
+        let said = built.err().map(|errors| errors.to_string()).unwrap_or_default();
+        assert_eq!(
+            said.contains("changes on purpose"),
+            refused,
+            "{fault} {alarm:?}: {said}"
+        );
+        assert_eq!(
+            said.contains("x.yaml:5:14") && said.contains("hint:"),
+            refused,
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn an_alarm_that_is_not_there_or_rings_already_is_refused() {
+    let suspend = "{ fault: autoscaling.suspend, role: web, processes: [Launch], at: 1m, lasts: 1m }";
+    let latency = on("AWS/ApplicationELB", "TargetResponseTime", &[]);
+    let plan = alarmed(suspend, Some(latency.clone())).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(
+        plan.approval()
+            .text
+            .contains("arn:aws:cloudwatch:us-east-1:1:alarm:shop-5xx")
+    );
+    let ringing = InventoryAlarm {
+        state: "ALARM".to_owned(),
+        ..latency
+    };
+    for (alarm, said) in [
+        (None, "there is no alarm \"shop-5xx\" in us-east-1, eu-west-1"),
+        (Some(ringing), "alarm \"shop-5xx\" is in ALARM in us-east-1 already"),
+    ] {
+        let told = alarmed(suspend, alarm).expect_err(said).to_string();
+        assert!(
+            told.contains(said) && told.contains("x.yaml:5:14") && told.contains("hint:"),
+            "{told}"
+        );
     }
 }

@@ -2,10 +2,12 @@
 //! Events flow up to it, requests go down from it. It judges nothing and prints nothing.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -23,7 +25,7 @@ use crate::run::observe::{self, Access, Observe, ObserveEnd};
 pub use crate::run::recorded::Keep;
 use crate::run::recorded::Recorded;
 use crate::run::slices::SliceBuffer;
-use crate::run::stop::{StopWatch, error_share, latency};
+use crate::run::stop::{Stop, StopWatch, error_share, latency};
 use crate::run::timeline::{Due, lasts, timeline};
 use crate::run::tls::Tls;
 
@@ -101,6 +103,9 @@ pub enum RunError {
     /// The load could not be built.
     #[error("cannot start the load")]
     Load(#[from] LoadError),
+    /// It panicked; what was in the world was reverted, as far as this says.
+    #[error("the run broke off by a mistake of tenfold's own; what it had in the world was reverted")]
+    Broken(RevertSummary),
 }
 
 /// Runs the plan to its end, to a stop condition or to an interrupt, and always reverts what it injected.
@@ -161,6 +166,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         probes_tx,
         &stop_rx,
     );
+    let reverting = runner.clone();
     let director = Director {
         access,
         keeping: tokens.keep(run_clock, &events_tx),
@@ -180,9 +186,18 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         orders,
         progress,
     };
-    Ok(director
-        .direct(load, observe, Inputs { events, probes, shards }, stop_tx)
-        .await)
+    let directed = director.direct(load, observe, Inputs { events, probes, shards }, stop_tx);
+    // A mistake of ours must not keep a fault in the world; the state that it may have broken is not looked at again.
+    match AssertUnwindSafe(directed).catch_unwind().await {
+        Ok(done) => Ok(done),
+        Err(_) => {
+            let reverts = match reverting {
+                Some(runner) => runner.revert_all().await,
+                None => RevertSummary::default(),
+            };
+            Err(RunError::Broken(reverts))
+        }
+    }
 }
 
 struct Inputs {
@@ -263,7 +278,11 @@ impl Director {
                         return Ended::Stopped;
                     }
                 }
-                Some(event) = inputs.events.recv() => self.record(event),
+                Some(event) = inputs.events.recv() => {
+                    if self.take_event(event) {
+                        return Ended::Stopped;
+                    }
+                }
                 Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
                 Some(_) = self.injections.join_next() => {}
             }
@@ -426,10 +445,7 @@ impl Director {
         for slice in self.slices.push(second) {
             let schedule_us = self.helm.steering().schedule_us(slice.second * 1_000_000);
             if let Some(stop) = self.stops.observe(&slice, schedule_us / 1_000_000) {
-                self.record_now(Event::StopConditionMet {
-                    condition: stop.condition,
-                    experiment: stop.experiment,
-                });
+                self.stop_met(stop);
                 stopped = true;
             }
             self.tell_progress(&slice);
@@ -463,6 +479,34 @@ impl Director {
         self.record(Stamped {
             at: self.clock.elapsed(),
             event,
+        });
+    }
+
+    /// Takes an event; says whether a stop condition has been met by it.
+    fn take_event(&mut self, stamped: Stamped) -> bool {
+        let met = match &stamped.event {
+            Event::StopAlarmChanged {
+                region, alarm, state, ..
+            } => {
+                let schedule_us = self
+                    .helm
+                    .steering()
+                    .schedule_us(self.clock.elapsed().as_micros() as u64);
+                self.stops.alarm(region, alarm, state, schedule_us / 1_000_000)
+            }
+            _ => None,
+        };
+        self.record(stamped);
+        met.is_some_and(|stop| {
+            self.stop_met(stop);
+            true
+        })
+    }
+
+    fn stop_met(&mut self, stop: Stop) {
+        self.record_now(Event::StopConditionMet {
+            condition: stop.condition,
+            experiment: stop.experiment,
         });
     }
 

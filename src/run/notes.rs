@@ -27,6 +27,11 @@ pub(super) fn note(event: &Event) -> Option<String> {
         Event::AlarmChanged {
             region, alarm, state, ..
         } => Some(format!("{region}: alarm {alarm} is {state}")),
+        Event::StopAlarmChanged {
+            region, alarm, state, ..
+        } if state == "ALARM" => Some(format!(
+            "{region}: alarm {alarm} is {state}, which stops the experiment"
+        )),
         Event::DatabaseEvent {
             region,
             database,

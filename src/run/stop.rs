@@ -1,15 +1,17 @@
 //! Stop conditions: watches the slices and says when one has held long enough. It stops nothing itself.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::plan::{Comparison, ExperimentPlan, Limit, Measure, Plan, Statistic, StopCondition};
+use crate::plan::{Comparison, ExperimentPlan, Limit, Measure, Plan, Statistic, StopCondition, StopWhen};
 use crate::recording::{Hist, Slice};
 
 /// Watches every stop condition of a plan.
 #[derive(Debug)]
 pub struct StopWatch {
     watches: Vec<Watch>,
+    /// Alarms that are in ALARM now, with their Region.
+    alarmed: BTreeSet<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -46,15 +48,42 @@ impl StopWatch {
                     .map(|condition| Watch::new(plan, experiment, condition))
             })
             .collect();
-        Self { watches }
+        Self {
+            watches,
+            alarmed: BTreeSet::new(),
+        }
+    }
+
+    /// Takes note of an alarm's state; says which condition is met by it in this second of the schedule.
+    pub fn alarm(&mut self, region: &str, alarm: &str, state: &str, schedule_second: u64) -> Option<Stop> {
+        let key = (alarm.to_owned(), region.to_owned());
+        if state == "ALARM" {
+            self.alarmed.insert(key);
+        } else {
+            self.alarmed.remove(&key);
+        }
+        self.alarmed(schedule_second)
+    }
+
+    /// An alarm may have been in ALARM before its experiment began.
+    fn alarmed(&self, schedule_second: u64) -> Option<Stop> {
+        let rings = |watch: &&Watch| match &watch.condition.when {
+            StopWhen::Alarm { alarm } => {
+                watch.is_active(schedule_second) && self.alarmed.iter().any(|(name, _)| name == alarm)
+            }
+            StopWhen::Measured { .. } => false,
+        };
+        self.watches.iter().find(rings).map(Watch::stop)
     }
 
     /// Takes the next slice, with the second of the schedule it belongs to; says which condition has now held for its
     /// whole time.
     pub fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
-        self.watches
+        let measured = self
+            .watches
             .iter_mut()
-            .find_map(|watch| watch.observe(slice, schedule_second))
+            .find_map(|watch| watch.observe(slice, schedule_second));
+        measured.or_else(|| self.alarmed(schedule_second))
     }
 }
 
@@ -68,10 +97,14 @@ impl Watch {
             .max()
             .unwrap_or_default();
         let real = |cloud: Duration| plan.pace.to_real(cloud);
+        let lasts = match &condition.when {
+            StopWhen::Measured { lasts, .. } => *lasts,
+            StopWhen::Alarm { .. } => Duration::ZERO,
+        };
         Self {
             experiment: experiment.name.clone(),
             condition: condition.clone(),
-            needed: (real(condition.lasts).as_secs_f64().ceil() as usize).max(1),
+            needed: (real(lasts).as_secs_f64().ceil() as usize).max(1),
             recent: VecDeque::new(),
             active_from: real(from).as_secs(),
             active_until: real(until + experiment.settle).as_secs(),
@@ -79,11 +112,7 @@ impl Watch {
     }
 
     fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
-        if schedule_second < self.active_from || schedule_second > self.active_until {
-            self.recent.clear();
-            return None;
-        }
-        if !self.breached(slice) {
+        if !self.is_active(schedule_second) || !self.breached(slice) {
             self.recent.clear();
             return None;
         }
@@ -91,20 +120,38 @@ impl Watch {
             second: slice.second,
             ..Slice::default()
         });
-        (self.recent.len() >= self.needed).then(|| Stop {
+        (self.recent.len() >= self.needed).then(|| self.stop())
+    }
+
+    fn is_active(&self, schedule_second: u64) -> bool {
+        (self.active_from..=self.active_until).contains(&schedule_second)
+    }
+
+    fn stop(&self) -> Stop {
+        Stop {
             experiment: self.experiment.clone(),
             condition: self.condition.text.clone(),
-        })
+        }
     }
 
     fn breached(&self, slice: &Slice) -> bool {
-        let condition = &self.condition;
-        match (condition.measure, condition.limit) {
+        let StopWhen::Measured {
+            measure,
+            statistic,
+            comparison,
+            limit,
+            ..
+        } = &self.condition.when
+        else {
+            return false;
+        };
+        match (measure, limit) {
             (Measure::Errors, Limit::Share(limit)) => {
-                error_share(slice).is_some_and(|share| compare(condition.comparison, share, limit))
+                error_share(slice).is_some_and(|share| compare(*comparison, share, *limit))
             }
-            (Measure::Latency, Limit::Duration(limit)) => latency(slice, condition.statistic)
-                .is_some_and(|value| compare(condition.comparison, value, limit.as_secs_f64())),
+            (Measure::Latency, Limit::Duration(limit)) => {
+                latency(slice, *statistic).is_some_and(|value| compare(*comparison, value, limit.as_secs_f64()))
+            }
             _ => false,
         }
     }

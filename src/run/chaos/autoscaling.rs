@@ -3,17 +3,19 @@
 use super::ChaosError;
 use super::injection::{Context, Pass};
 use super::journal::Before;
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use super::{ec2, guard};
 
 /// Notes which of the processes are not suspended yet.
 pub(super) async fn prepare_suspend(
-    hand: &Hand<'_>,
+    sight: &Sight<'_>,
     context: &Context<'_>,
     role: &str,
     processes: &[String],
 ) -> Result<Before, ChaosError> {
-    let group = ec2::group(hand, context, role).await?;
+    let facts = ec2::facts(sight, ec2::group(sight, context, role).await?).await?;
+    facts.sound().map_err(ChaosError::Degraded)?;
+    let group = facts.group;
     guard::tagged(context.target.allow.as_ref(), &group.name, &group.tags).map_err(ChaosError::Refused)?;
     let ours: Vec<String> = processes
         .iter()

@@ -2,22 +2,22 @@
 //! the run's seed. Faults that hit instances in another way choose them here too.
 
 use super::ChaosError;
-use super::guard;
+use super::guard::{self, GroupFacts};
 use super::injection::{Context, Pass};
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, ErrorKind, Group, Instance};
-use crate::plan::Role;
+use crate::plan::{Role, choose};
 
 /// The code of a call that an instance's state does not allow.
 const STATE_MISMATCH: &str = "IncorrectInstanceState";
 
 /// The group that a role stands for.
-pub(super) async fn group(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Group, ChaosError> {
+pub(super) async fn group(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Group, ChaosError> {
     let Some(Role::AutoScalingGroup(name)) = context.target.roles.get(role) else {
         return Err(ChaosError::Refused("its role is not an Auto Scaling group".to_owned()));
     };
-    let region = hand.region;
-    let group = hand.cloud.reader().group(region, name).await?;
+    let region = sight.region;
+    let group = sight.reader.group(region, name).await?;
     group.ok_or_else(|| {
         ChaosError::Refused(format!(
             "there is no Auto Scaling group {name} in {region}; nothing to hit"
@@ -26,24 +26,34 @@ pub(super) async fn group(hand: &Hand<'_>, context: &Context<'_>, role: &str) ->
 }
 
 /// Instances by id; none of them when AWS has forgotten one, which spoils the whole call.
-pub(super) async fn described(hand: &Hand<'_>, ids: &[String]) -> Result<Vec<Instance>, AwsError> {
-    match hand.cloud.reader().instances(hand.region, ids).await {
+pub(super) async fn described(sight: &Sight<'_>, ids: &[String]) -> Result<Vec<Instance>, AwsError> {
+    match sight.reader.instances(sight.region, ids).await {
         Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
         answer => answer,
     }
 }
 
+/// A group with the targets of its target groups.
+pub(super) async fn facts(sight: &Sight<'_>, group: Group) -> Result<GroupFacts, ChaosError> {
+    let mut targets = Vec::new();
+    for arn in &group.target_groups {
+        targets.push((arn.clone(), sight.reader.target_health(sight.region, arn).await?));
+    }
+    Ok(GroupFacts { group, targets })
+}
+
 /// Chooses a share of the instances that a role's group has in service; answers the group's name and their ids.
 pub(super) async fn victims(
-    hand: &Hand<'_>,
+    sight: &Sight<'_>,
     context: &Context<'_>,
     role: &str,
     share: f64,
 ) -> Result<(String, Vec<String>), ChaosError> {
-    let (region, allow) = (hand.region, context.target.allow.as_ref());
-    let group = group(hand, context, role).await?;
-    let name = &group.name;
-    let in_service: Vec<String> = group
+    let (region, allow) = (sight.region, context.target.allow.as_ref());
+    let facts = facts(sight, group(sight, context, role).await?).await?;
+    let name = &facts.group.name;
+    let in_service: Vec<String> = facts
+        .group
         .members
         .iter()
         .filter(|member| member.in_service)
@@ -55,10 +65,13 @@ pub(super) async fn victims(
         )));
     }
     let count = guard::victims(allow, share, in_service.len()).map_err(ChaosError::Refused)?;
-    let described = described(hand, &in_service).await?;
+    facts.sound().map_err(ChaosError::Degraded)?;
+    let own = context.target.runner.instance.as_ref();
+    let described = described(sight, &in_service).await?;
     let (mut candidates, mut refusal) = (Vec::new(), None);
     for instance in described {
         match guard::tagged(allow, &instance.id, &instance.tags) {
+            Ok(()) if own == Some(&instance.id) => refusal = Some(format!("{} is where this run is", instance.id)),
             Ok(()) if instance.state == "running" => candidates.push(instance.id),
             Ok(()) => {}
             Err(why) => refusal = Some(why),
@@ -68,8 +81,17 @@ pub(super) async fn victims(
         let why = refusal.unwrap_or_else(|| format!("only {} of its instances are running", candidates.len()));
         return Err(ChaosError::Refused(format!("group {name} in {region}: {why}")));
     }
-    let victims = choose(candidates, count, context.seed, &hand.fault.to_string());
-    Ok((group.name, victims))
+    let victims = choose(
+        candidates,
+        context.planned,
+        count,
+        context.seed,
+        &sight.fault.to_string(),
+    );
+    facts
+        .enough_without(allow, |member| victims.contains(&member.id))
+        .map_err(ChaosError::Refused)?;
+    Ok((facts.group.name, victims))
 }
 
 pub(super) async fn terminate(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {
@@ -97,7 +119,7 @@ pub(super) async fn reboot(hand: &Hand<'_>, instances: &[String]) -> Result<(), 
 
 /// Evidence once every instance is in one of these states.
 async fn all_are(hand: &Hand<'_>, instances: &[String], states: &[&str]) -> Result<Option<String>, ChaosError> {
-    let described = described(hand, instances).await?;
+    let described = described(&hand.sight(), instances).await?;
     let seen = |id: &String| {
         let instance = described.iter().find(|instance| instance.id == *id)?;
         let seen = states.contains(&instance.state.as_str());
@@ -145,7 +167,7 @@ pub(super) async fn start_again(hand: &Hand<'_>, instances: &[String]) -> Result
     let mut stopped = Vec::new();
     for id in instances {
         // One by one: an instance that AWS has forgotten must not hide the others.
-        for instance in described(hand, std::slice::from_ref(id)).await? {
+        for instance in described(&hand.sight(), std::slice::from_ref(id)).await? {
             match instance.state.as_str() {
                 "stopping" => pass.left.push(format!("{id} is stopping")),
                 "stopped" => stopped.push(id.clone()),
@@ -159,32 +181,4 @@ pub(super) async fn start_again(hand: &Hand<'_>, instances: &[String]) -> Result
         pass.left.push(format!("{} are stopped", stopped.join(", ")));
     }
     Ok(pass)
-}
-
-/// The same candidates, seed and fault always give the same choice, in whatever order they are listed.
-fn choose(mut candidates: Vec<String>, count: usize, seed: u64, fault: &str) -> Vec<String> {
-    candidates.sort();
-    // FNV-1a: the standard library's hasher may change between releases.
-    let hash = |state: u64, byte: u8| (state ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let salt = fault.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
-    fastrand::Rng::with_seed(seed ^ salt).shuffle(&mut candidates);
-    candidates.truncate(count);
-    candidates.sort();
-    candidates
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_choice_depends_on_seed_and_fault_only() {
-        let ids: Vec<String> = (0..30).map(|index| format!("i-{index:02}")).collect();
-        let reversed = ids.iter().rev().cloned().collect();
-        let first = choose(ids.clone(), 10, 7, "instance-loss[0]");
-        assert_eq!(first, choose(reversed, 10, 7, "instance-loss[0]"));
-        assert_eq!(first.len(), 10);
-        assert_ne!(first, choose(ids.clone(), 10, 8, "instance-loss[0]"));
-        assert_ne!(first, choose(ids, 10, 7, "instance-loss[1]"));
-    }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ChaosError;
 use super::injection::{Context, Pass};
 use super::journal::{Before, PathBefore, TargetBefore};
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use super::{ec2, guard};
 
 /// A path that no target answers with success; a person who finds it knows whose it is.
@@ -16,16 +16,16 @@ const OUT: [&str; 4] = ["draining", "unused", "unhealthy.draining", "unavailable
 
 /// Chooses targets that are healthy.
 pub(super) async fn prepare_deregister(
-    hand: &Hand<'_>,
+    sight: &Sight<'_>,
     context: &Context<'_>,
     role: &str,
     share: f64,
 ) -> Result<Before, ChaosError> {
-    let (group, victims) = ec2::victims(hand, context, role, share).await?;
-    let arns = target_groups(hand, context, role).await?;
+    let (group, victims) = ec2::victims(sight, context, role, share).await?;
+    let arns = target_groups(sight, context, role).await?;
     let mut targets = Vec::new();
     for arn in &arns {
-        let health = hand.cloud.reader().target_health(hand.region, arn).await?;
+        let health = sight.reader.target_health(sight.region, arn).await?;
         let healthy: BTreeSet<&str> = health
             .iter()
             .filter(|target| target.state == "healthy")
@@ -54,13 +54,15 @@ pub(super) async fn prepare_deregister(
 }
 
 /// The role's target groups, each of which may be touched.
-async fn target_groups(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Vec<String>, ChaosError> {
-    let group = ec2::group(hand, context, role).await?;
+async fn target_groups(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Vec<String>, ChaosError> {
+    let facts = ec2::facts(sight, ec2::group(sight, context, role).await?).await?;
+    facts.sound().map_err(ChaosError::Degraded)?;
+    let group = facts.group;
     let arns = group.target_groups;
     if arns.is_empty() {
         return Err(ChaosError::Refused(format!("group {} has no target group", group.name)));
     }
-    let tags = hand.cloud.reader().elb_tags(hand.region, &arns).await?;
+    let tags = sight.reader.elb_tags(sight.region, &arns).await?;
     for arn in &arns {
         let tags = tags.get(arn).cloned().unwrap_or_default();
         guard::tagged(context.target.allow.as_ref(), arn, &tags).map_err(ChaosError::Refused)?;
@@ -117,7 +119,7 @@ pub(super) async fn observe_deregistered(
 pub(super) async fn register_again(hand: &Hand<'_>, targets: &[TargetBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
     let all: Vec<String> = targets.iter().map(|target| target.id.clone()).collect();
-    let described = ec2::described(hand, &all).await?;
+    let described = ec2::described(&hand.sight(), &all).await?;
     let runs = |id: &str| {
         let instance = described.iter().find(|instance| instance.id == id);
         instance.is_some_and(|instance| matches!(instance.state.as_str(), "running" | "pending"))
@@ -154,10 +156,10 @@ pub(super) fn register_by_hand(targets: &[TargetBefore]) -> String {
 }
 
 /// Notes the paths as they are.
-pub(super) async fn prepare_path(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let arns = target_groups(hand, context, role).await?;
+pub(super) async fn prepare_path(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let arns = target_groups(sight, context, role).await?;
     let mut groups = Vec::new();
-    for found in hand.cloud.reader().target_groups(hand.region, &arns).await? {
+    for found in sight.reader.target_groups(sight.region, &arns).await? {
         let Some(path) = found.health_check_path else {
             return Err(ChaosError::Refused(format!(
                 "the health check of {} is not by HTTP",
@@ -170,7 +172,7 @@ pub(super) async fn prepare_path(hand: &Hand<'_>, context: &Context<'_>, role: &
                 found.arn
             )));
         }
-        let health = hand.cloud.reader().target_health(hand.region, &found.arn).await?;
+        let health = sight.reader.target_health(sight.region, &found.arn).await?;
         if !health.iter().any(|target| target.state == "healthy") {
             return Err(ChaosError::Refused(format!("{} has no healthy target", found.arn)));
         }

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::aws::Tags;
-use crate::plan::{Allow, TargetPlan};
+use jiff::Timestamp;
+
+use crate::aws::{DbInstance, Group, Member, Tags, Target};
+use crate::plan::{Allow, TargetPlan, how_many};
 
 /// Why something must not be touched.
 pub type Refusal = String;
@@ -36,6 +38,12 @@ pub fn region(target: &TargetPlan, region: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The target may be touched at this time.
+pub fn open(allow: Option<&Allow>, at: Timestamp) -> Result<(), Refusal> {
+    let calendar = allow.and_then(|allow| allow.calendar.as_ref());
+    calendar.map_or(Ok(()), |calendar| calendar.check(at))
+}
+
 /// The resource carries the tag that allows chaos; with no tag demanded, everything named by role may be touched.
 pub fn tagged(allow: Option<&Allow>, what: &str, tags: &Tags) -> Result<(), Refusal> {
     let Some(allow) = allow else {
@@ -44,7 +52,7 @@ pub fn tagged(allow: Option<&Allow>, what: &str, tags: &Tags) -> Result<(), Refu
         ));
     };
     match &allow.tag {
-        Some((key, value)) if tags.get(key) != Some(value) => Err(format!("{what} is not tagged {key}={value}")),
+        Some((key, value)) if !allow.covers(tags) => Err(format!("{what} is not tagged {key}={value}")),
         _ => Ok(()),
     }
 }
@@ -53,22 +61,105 @@ pub fn tagged(allow: Option<&Allow>, what: &str, tags: &Tags) -> Result<(), Refu
 /// than the target allows (but for the one), never the last.
 pub fn victims(allow: Option<&Allow>, share: f64, members: usize) -> Result<usize, Refusal> {
     let limit = allow.map_or(0.0, |allow| allow.share);
-    if share > limit + 1e-9 {
+    let Some(allow) = allow.filter(|_| share <= limit + 1e-9) else {
         return Err(format!(
             "a share of {:.1}% is more than the {:.1}% that the target allows",
             share * 100.0,
             limit * 100.0
         ));
-    }
-    let allowed = (members as f64 * limit + 1e-9).floor() as usize;
-    let wanted = (members as f64 * share).round() as usize;
-    let count = wanted.min(allowed).max(1);
+    };
+    let count = how_many(allow, share, members);
     if count < members {
         Ok(count)
     } else {
         Err(format!(
             "it would take {count} of {members} instances in service, the last one included"
         ))
+    }
+}
+
+/// A group and the targets of its target groups, as they are at the moment.
+#[derive(Clone, Debug)]
+pub struct GroupFacts {
+    /// The group.
+    pub group: Group,
+    /// Targets by the ARN of their target group.
+    pub targets: Vec<(String, Vec<Target>)>,
+}
+
+impl GroupFacts {
+    /// Members that serve: in service, healthy to their group and to every load balancer.
+    fn serving(&self) -> impl Iterator<Item = &Member> {
+        let healthy_everywhere = |member: &&Member| {
+            let is_it = |target: &Target| target.id == member.id && target.state == "healthy";
+            self.targets.iter().all(|(_, targets)| targets.iter().any(is_it))
+        };
+        let members = self.group.members.iter();
+        members
+            .filter(|member| member.in_service && member.healthy)
+            .filter(healthy_everywhere)
+    }
+
+    /// Nothing is broken in it already: it has as many instances in service as it wants, all healthy, and no target of it
+    /// fails its health check. One that is still being registered is no failure.
+    pub fn sound(&self) -> Result<(), Refusal> {
+        let Group {
+            name, desired, members, ..
+        } = &self.group;
+        let in_service = members.iter().filter(|member| member.in_service);
+        let count = in_service.clone().count();
+        if count < *desired as usize {
+            return Err(format!(
+                "group {name} is degraded already: {count} of {desired} instances are in service"
+            ));
+        }
+        if let Some(ill) = in_service.clone().find(|member| !member.healthy) {
+            return Err(format!("group {name} is degraded already: {} is unhealthy", ill.id));
+        }
+        for (arn, targets) in &self.targets {
+            if let Some(ill) = targets.iter().find(|target| target.state == "unhealthy") {
+                let reason = ill.reason.as_deref().unwrap_or("no reason given");
+                return Err(format!(
+                    "group {name} is degraded already: target {} of {arn} is unhealthy ({reason})",
+                    ill.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Enough of it serves without those that are `taken`.
+    pub fn enough_without(&self, allow: Option<&Allow>, taken: impl Fn(&Member) -> bool) -> Result<(), Refusal> {
+        let least = allow.map_or(1, |allow| allow.healthy_min);
+        let stay = self.serving().filter(|member| !taken(member)).count();
+        if stay as u64 >= least {
+            return Ok(());
+        }
+        let now = self.serving().count();
+        Err(format!(
+            "{stay} of the {now} healthy targets of group {} would stay, and at least {least} must (`allow.healthy_min`)",
+            self.group.name
+        ))
+    }
+}
+
+/// A Multi-AZ instance has its standby.
+pub fn redundant(region: &str, database: &DbInstance) -> Result<(), Refusal> {
+    if database.multi_az && database.secondary_az.is_none() {
+        return Err(format!(
+            "{} in {region} has no standby at the moment, so its redundancy is already down",
+            database.id
+        ));
+    }
+    Ok(())
+}
+
+/// The harness does not run there: cut off, it could neither see nor undo anything.
+pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
+    if own == Some(subnet) {
+        Err(format!("this run itself is in {subnet}, and would cut itself off"))
+    } else {
+        Ok(())
     }
 }
 
@@ -101,9 +192,31 @@ mod tests {
     }
 
     fn allow(share: f64) -> Allow {
-        Allow {
-            tag: Some(("chaos".to_owned(), "allowed".to_owned())),
-            share,
+        Allow::up_to(Some(("chaos".to_owned(), "allowed".to_owned())), share)
+    }
+
+    /// A group whose members are all in service and healthy.
+    fn facts(azs: &[&str]) -> GroupFacts {
+        let member = |(index, az): (usize, &&str)| Member {
+            id: format!("i-{index}"),
+            az: (*az).to_owned(),
+            in_service: true,
+            healthy: true,
+        };
+        let members: Vec<Member> = azs.iter().enumerate().map(member).collect();
+        let target = |member: &Member| Target {
+            id: member.id.clone(),
+            state: "healthy".to_owned(),
+            ..Target::default()
+        };
+        GroupFacts {
+            targets: vec![("arn".to_owned(), members.iter().map(target).collect())],
+            group: Group {
+                name: "web".to_owned(),
+                desired: members.len() as u32,
+                members,
+                ..Group::default()
+            },
         }
     }
 
@@ -139,6 +252,11 @@ mod tests {
             );
         }
         assert!(victims(None, 0.1, 10).is_err());
+        let few = Allow {
+            count: Some(2),
+            ..allow(1.0)
+        };
+        assert_eq!(victims(Some(&few), 0.5, 10), Ok(2));
     }
 
     #[test]
@@ -148,8 +266,91 @@ mod tests {
         assert!(tagged(Some(&allow(1.0)), "i-1", &tags("never")).is_err());
         assert!(tagged(Some(&allow(1.0)), "i-1", &Tags::new()).is_err());
         assert!(tagged(None, "i-1", &tags("allowed")).is_err());
-        let untagged = Allow { tag: None, share: 1.0 };
-        assert!(tagged(Some(&untagged), "i-1", &Tags::new()).is_ok());
+        assert!(tagged(Some(&Allow::up_to(None, 1.0)), "i-1", &Tags::new()).is_ok());
+    }
+
+    #[test]
+    fn what_is_degraded_already_is_left_alone() {
+        type Change = fn(&mut GroupFacts);
+        let cases: [(Change, &str); 4] = [
+            (|facts| facts.group.desired = 4, "3 of 4 instances are in service"),
+            (
+                |facts| facts.group.members[1].in_service = false,
+                "2 of 3 instances are in service",
+            ),
+            (|facts| facts.group.members[1].healthy = false, "i-1 is unhealthy"),
+            (
+                |facts| facts.targets[0].1[2].state = "unhealthy".to_owned(),
+                "target i-2 of arn is unhealthy",
+            ),
+        ];
+        assert_eq!(facts(&["a", "b", "c"]).sound(), Ok(()));
+        for (change, said) in cases {
+            let mut facts = facts(&["a", "b", "c"]);
+            change(&mut facts);
+            let refusal = facts.sound().expect_err(said);
+            assert!(refusal.contains(said), "{refusal}");
+        }
+        let mut registering = facts(&["a", "b", "c"]);
+        registering.targets[0].1[2].state = "initial".to_owned();
+        assert_eq!(registering.sound(), Ok(()));
+        let mut database = DbInstance {
+            multi_az: true,
+            ..DbInstance::default()
+        };
+        assert!(redundant("us-east-1", &database).is_err());
+        database.secondary_az = Some("b".to_owned());
+        assert!(redundant("us-east-1", &database).is_ok());
+    }
+
+    #[test]
+    fn the_last_healthy_target_and_the_last_az_stay() {
+        let three = facts(&["a", "b", "b"]);
+        let least = |healthy_min| Allow {
+            healthy_min,
+            ..allow(1.0)
+        };
+        let one = |member: &Member| member.id == "i-0";
+        assert!(three.enough_without(Some(&least(2)), one).is_ok());
+        let refusal = three.enough_without(Some(&least(3)), one).expect_err("too few stay");
+        assert!(
+            refusal.contains("2 of the 3 healthy targets") && refusal.contains("at least 3"),
+            "{refusal}"
+        );
+        assert!(three.enough_without(Some(&least(1)), |member| member.az == "b").is_ok());
+        assert!(
+            facts(&["b", "b"])
+                .enough_without(None, |member| member.az == "b")
+                .is_err()
+        );
+        // One that the load balancer does not send to yet is none that stays.
+        let mut two = facts(&["a", "b"]);
+        two.targets[0].1[1].state = "initial".to_owned();
+        assert!(two.enough_without(Some(&least(1)), one).is_err());
+    }
+
+    #[test]
+    fn the_run_does_not_cut_itself_off() {
+        assert!(not_own_subnet(Some("subnet-1"), "subnet-1").is_err());
+        assert!(not_own_subnet(Some("subnet-1"), "subnet-2").is_ok());
+        assert!(not_own_subnet(None, "subnet-1").is_ok());
+    }
+
+    #[test]
+    fn outside_its_windows_the_target_is_left_alone() {
+        let work = Allow {
+            calendar: Some(crate::plan::Calendar {
+                zone: "Europe/Berlin".to_owned(),
+                windows: vec!["mon-fri 09:00-16:00".parse().unwrap()],
+                not_on: Vec::new(),
+            }),
+            ..allow(1.0)
+        };
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        assert!(open(Some(&work), at("2026-11-26T10:00:00Z")).is_ok());
+        assert!(open(Some(&work), at("2026-11-26T16:00:00Z")).is_err());
+        assert!(open(Some(&allow(1.0)), at("2026-11-26T16:00:00Z")).is_ok());
+        assert!(open(None, at("2026-11-26T16:00:00Z")).is_ok());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::journal::Before;
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use super::{ChaosError, autoscaling, ec2, elasticloadbalancingv2, network, rds, route53};
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
@@ -14,6 +14,8 @@ pub(super) struct Context<'a> {
     pub(super) seed: u64,
     /// Id of the run.
     pub(super) run: &'a str,
+    /// What the plan chose, which is hit as long as it can be.
+    pub(super) planned: &'a [String],
 }
 
 /// One look at what a revert has to do, which does it.
@@ -28,35 +30,37 @@ pub(super) struct Pass {
 }
 
 /// Checks what the fault needs and notes what it is about to change, as it is.
-pub(super) async fn prepare(hand: &Hand<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
+pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
     let role = &fault.role;
     match &fault.fault {
         Fault::Ec2Stop { share } => {
-            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::Ec2Stop { group, instances })
         }
         Fault::Ec2Terminate { share } => {
-            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::Ec2Terminate { group, instances })
         }
         Fault::Ec2Reboot { share } => {
-            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::Ec2Reboot { group, instances })
         }
-        Fault::AutoScalingSuspend { processes } => autoscaling::prepare_suspend(hand, context, role, processes).await,
+        Fault::AutoScalingSuspend { processes } => autoscaling::prepare_suspend(sight, context, role, processes).await,
         Fault::AutoScalingSetUnhealthy { share } => {
-            let (group, instances) = ec2::victims(hand, context, role, *share).await?;
+            let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::AutoScalingSetUnhealthy { group, instances })
         }
-        Fault::ElbDeregister { share } => elasticloadbalancingv2::prepare_deregister(hand, context, role, *share).await,
-        Fault::ElbBreakHealthCheck => elasticloadbalancingv2::prepare_path(hand, context, role).await,
-        Fault::NetworkDenyAz { az } => network::prepare(hand, context, role, Some(az)).await,
-        Fault::NetworkDenyRegion => network::prepare(hand, context, role, None).await,
-        Fault::RdsFailover => rds::prepare_failover(hand, context, role).await,
-        Fault::RdsReboot => rds::prepare_reboot(hand, context, role).await,
-        Fault::RdsStop => rds::prepare_stop(hand, context, role).await,
-        Fault::Route53InvertHealthCheck => route53::prepare_invert(hand, context, role).await,
-        Fault::Route53ZeroWeight => route53::prepare_weight(hand, context, role).await,
+        Fault::ElbDeregister { share } => {
+            elasticloadbalancingv2::prepare_deregister(sight, context, role, *share).await
+        }
+        Fault::ElbBreakHealthCheck => elasticloadbalancingv2::prepare_path(sight, context, role).await,
+        Fault::NetworkDenyAz { az } => network::prepare(sight, context, role, Some(az)).await,
+        Fault::NetworkDenyRegion => network::prepare(sight, context, role, None).await,
+        Fault::RdsFailover => rds::prepare_failover(sight, context, role).await,
+        Fault::RdsReboot => rds::prepare_reboot(sight, context, role).await,
+        Fault::RdsStop => rds::prepare_stop(sight, context, role).await,
+        Fault::Route53InvertHealthCheck => route53::prepare_invert(sight, context, role).await,
+        Fault::Route53ZeroWeight => route53::prepare_weight(sight, context, role).await,
     }
 }
 

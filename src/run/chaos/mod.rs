@@ -9,6 +9,7 @@ mod injection;
 mod journal;
 mod network;
 mod rds;
+mod rehearse;
 mod revert;
 mod route53;
 mod runner;
@@ -19,7 +20,8 @@ pub use journal::{
     Before, CheckBefore, Contents, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
     SubnetBefore, TargetBefore, read as read_journal,
 };
-pub use revert::{overdue, revert_chosen, revert_journal, run_header};
+pub use rehearse::{Rehearsed, closed, rehearse};
+pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
 pub use scan::{FINDS, Leftover, Scan, scan, undo_leftover};
 
@@ -35,6 +37,9 @@ pub enum ChaosError {
     /// A guard said no, or there is nothing to hit.
     #[error("{0}")]
     Refused(String),
+    /// What would be hit is degraded already, which may be over in a moment.
+    #[error("{0}")]
+    Degraded(String),
     /// The run is being reverted.
     #[error("the run is ending")]
     Ending,

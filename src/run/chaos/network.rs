@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::ChaosError;
-use super::guard;
 use super::injection::{Context, Pass};
 use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp, unix_of};
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use super::scan::Leftover;
 use super::undo::{LAG, LOOK_AGAIN};
+use super::{ec2, guard};
 use crate::aws::{AwsError, ErrorKind, NetworkAcl, Reader, Tags};
 use crate::event::FaultId;
 use crate::plan::Role;
@@ -32,22 +32,24 @@ const TOKEN_MAX: usize = 64;
 
 /// Finds the subnets, those of one AZ where one is named, and the ACLs they are under.
 pub(super) async fn prepare(
-    hand: &Hand<'_>,
+    sight: &Sight<'_>,
     context: &Context<'_>,
     role: &str,
     az: Option<&str>,
 ) -> Result<Before, ChaosError> {
     let allow = context.target.allow.as_ref();
+    let own = own_subnet(sight, context).await?;
     let mut others = 0;
     let mut subnets = Vec::new();
-    for vpc in vpcs(hand, &context.target.roles, role).await? {
-        let acls = hand.cloud.reader().network_acls(hand.region, &vpc).await?;
-        for subnet in hand.cloud.reader().subnets_of(hand.region, &vpc).await? {
+    for vpc in vpcs(sight, &context.target.roles, role).await? {
+        let acls = sight.reader.network_acls(sight.region, &vpc).await?;
+        for subnet in sight.reader.subnets_of(sight.region, &vpc).await? {
             if az.is_some_and(|az| az != subnet.az) {
                 others += usize::from(!is_cut(&acls, &subnet.id));
                 continue;
             }
             guard::tagged(allow, &subnet.id, &subnet.tags).map_err(ChaosError::Refused)?;
+            guard::not_own_subnet(own.as_deref(), &subnet.id).map_err(ChaosError::Refused)?;
             let (acl, association) = current(&acls, &subnet.id).ok_or_else(|| {
                 ChaosError::Refused(format!("no network ACL shows an association with {}", subnet.id))
             })?;
@@ -66,9 +68,10 @@ pub(super) async fn prepare(
     if subnets.is_empty() {
         return Err(ChaosError::Refused(format!(
             "no subnet was found in {}; nothing to cut off",
-            hand.region
+            sight.region
         )));
     }
+    enough_elsewhere(sight, context, az).await?;
     let before = NetworkBefore {
         run: context.run.to_owned(),
         subnets,
@@ -78,9 +81,52 @@ pub(super) async fn prepare(
         Some(_) if others > 0 => Ok(Before::NetworkDenyAz(before)),
         Some(az) => Err(ChaosError::Refused(format!(
             "{az} is the last AZ in {} that is not cut off",
-            hand.region
+            sight.region
         ))),
     }
+}
+
+/// The subnet that this run itself is in, as far as that is known.
+async fn own_subnet(sight: &Sight<'_>, context: &Context<'_>) -> Result<Option<String>, ChaosError> {
+    let runner = &context.target.runner;
+    match (&runner.subnet, &runner.instance) {
+        (None, Some(id)) => {
+            let own = ec2::described(sight, std::slice::from_ref(id)).await?;
+            Ok(own.into_iter().find_map(|instance| instance.subnet))
+        }
+        (subnet, _) => Ok(subnet.clone()),
+    }
+}
+
+/// Every group of the target that is hit serves enough elsewhere: in other AZs, or in another Region.
+async fn enough_elsewhere(sight: &Sight<'_>, context: &Context<'_>, az: Option<&str>) -> Result<(), ChaosError> {
+    let target = context.target;
+    for role in target.roles.values() {
+        let Role::AutoScalingGroup(name) = role else { continue };
+        let here = |region: &str| region == sight.region;
+        let mut refusal = None;
+        for region in target.regions.iter().filter(|region| here(region) == az.is_some()) {
+            let there = Sight { region, ..*sight };
+            let Some(group) = there.reader.group(region, name).await? else {
+                continue;
+            };
+            let facts = ec2::facts(&there, group).await?;
+            if az.is_some() {
+                facts.sound().map_err(ChaosError::Degraded)?;
+            }
+            match facts.enough_without(target.allow.as_ref(), |member| az == Some(member.az.as_str())) {
+                Ok(()) => {
+                    refusal = None;
+                    break;
+                }
+                Err(why) => refusal = Some(format!("{why}; in {region}")),
+            }
+        }
+        if let Some(why) = refusal {
+            return Err(ChaosError::Refused(why));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a subnet is under an ACL of a run already.
@@ -89,7 +135,7 @@ fn is_cut(acls: &[NetworkAcl], subnet: &str) -> bool {
 }
 
 /// The VPCs of the role's group, or of every group of the target where the role is none.
-async fn vpcs(hand: &Hand<'_>, roles: &BTreeMap<String, Role>, role: &str) -> Result<BTreeSet<String>, ChaosError> {
+async fn vpcs(sight: &Sight<'_>, roles: &BTreeMap<String, Role>, role: &str) -> Result<BTreeSet<String>, ChaosError> {
     let named = |role: &Role| match role {
         Role::AutoScalingGroup(name) => Some(name.clone()),
         _ => None,
@@ -100,8 +146,8 @@ async fn vpcs(hand: &Hand<'_>, roles: &BTreeMap<String, Role>, role: &str) -> Re
     };
     let mut vpcs = BTreeSet::new();
     for name in groups {
-        if let Some(group) = hand.cloud.reader().group(hand.region, &name).await? {
-            let subnets = hand.cloud.reader().subnets(hand.region, &group.subnets).await?;
+        if let Some(group) = sight.reader.group(sight.region, &name).await? {
+            let subnets = sight.reader.subnets(sight.region, &group.subnets).await?;
             vpcs.extend(subnets.into_iter().map(|subnet| subnet.vpc));
         }
     }

@@ -5,7 +5,7 @@ use super::ChaosError;
 use super::guard;
 use super::injection::{Context, Pass};
 use super::journal::Before;
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use crate::aws::DbInstance;
 use crate::plan::Role;
 
@@ -13,12 +13,12 @@ use crate::plan::Role;
 const STATE_MISMATCH: &str = "InvalidDBInstanceState";
 
 /// The instance of a role, available and allowed to be touched.
-async fn available(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<DbInstance, ChaosError> {
+async fn available(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<DbInstance, ChaosError> {
     let Some(Role::DbInstance(id)) = context.target.roles.get(role) else {
         return Err(ChaosError::Refused("its role is not an RDS instance".to_owned()));
     };
-    let region = hand.region;
-    let instance = hand.cloud.reader().db_instance(region, id).await?;
+    let region = sight.region;
+    let instance = sight.reader.db_instance(region, id).await?;
     let instance = instance
         .ok_or_else(|| ChaosError::Refused(format!("there is no RDS instance {id} in {region}; nothing to hit")))?;
     guard::tagged(context.target.allow.as_ref(), id, &instance.tags).map_err(ChaosError::Refused)?;
@@ -28,31 +28,30 @@ async fn available(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result
             instance.status
         )));
     }
+    guard::redundant(region, &instance).map_err(ChaosError::Degraded)?;
     Ok(instance)
 }
 
-pub(super) async fn prepare_reboot(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let database = available(hand, context, role).await?.id;
+pub(super) async fn prepare_reboot(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let database = available(sight, context, role).await?.id;
     Ok(Before::RdsReboot { database })
 }
 
-pub(super) async fn prepare_stop(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let database = available(hand, context, role).await?.id;
+pub(super) async fn prepare_stop(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let database = available(sight, context, role).await?.id;
     Ok(Before::RdsStop { database })
 }
 
 /// Checks that the failover can be asked for.
-pub(super) async fn prepare_failover(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let (region, instance) = (hand.region, available(hand, context, role).await?);
-    let id = &instance.id;
-    if instance.multi_az && instance.secondary_az.is_none() {
-        return Err(ChaosError::Refused(format!(
-            "{id} in {region} has no standby at the moment, so its redundancy is already down"
-        )));
-    }
+pub(super) async fn prepare_failover(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+) -> Result<Before, ChaosError> {
+    let instance = available(sight, context, role).await?;
     Ok(Before::RdsFailover {
-        database: id.clone(),
         failover: instance.multi_az,
+        database: instance.id,
         az: instance.az,
         secondary_az: instance.secondary_az,
     })

@@ -24,6 +24,13 @@ pub fn overdue(path: &Path, time: f64) -> Result<Vec<FaultId>, ChaosError> {
     Ok(late.map(|one| one.fault).collect())
 }
 
+/// Faults that a journal does not show reverted, in the order of their intents.
+pub fn left_in_world(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
+    let contents = journal::read(path)?;
+    let left = still_there(&contents.records).into_iter();
+    Ok(left.map(|one| one.fault).collect())
+}
+
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
 pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {

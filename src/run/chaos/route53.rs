@@ -4,7 +4,7 @@ use super::ChaosError;
 use super::guard;
 use super::injection::{Context, Pass};
 use super::journal::{Before, CheckBefore};
-use super::runner::Hand;
+use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, RecordSet};
 use crate::plan::{InventoryRecord, Role};
 
@@ -13,14 +13,14 @@ const VERSION_MISMATCH: &str = "HealthCheckVersionMismatch";
 
 /// The zone and name of the role, and its records that lead to the Region.
 fn records<'c>(
-    hand: &Hand<'_>,
+    sight: &Sight<'_>,
     context: &'c Context<'_>,
     role: &str,
 ) -> Result<(&'c str, &'c str, Vec<&'c InventoryRecord>), ChaosError> {
     let Some(Role::Dns { hosted_zone, record }) = context.target.roles.get(role) else {
         return Err(ChaosError::Refused("its role is not a DNS record".to_owned()));
     };
-    let found = context.target.inventory.regions.get(hand.region);
+    let found = context.target.inventory.regions.get(sight.region);
     let records: Vec<&InventoryRecord> = found
         .iter()
         .flat_map(|found| &found.records)
@@ -29,30 +29,31 @@ fn records<'c>(
     if records.is_empty() {
         return Err(ChaosError::Refused(format!(
             "no record of {record} leads to {}",
-            hand.region
+            sight.region
         )));
     }
     Ok((hosted_zone, record, records))
 }
 
 /// Notes how each health check of the Region's records stands.
-pub(super) async fn prepare_invert(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let (_, record, records) = records(hand, context, role)?;
+pub(super) async fn prepare_invert(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let (_, record, records) = records(sight, context, role)?;
     let mut ids: Vec<&String> = records.iter().filter_map(|one| one.health_check.as_ref()).collect();
     ids.sort();
     ids.dedup();
     if ids.is_empty() {
         return Err(ChaosError::Refused(format!(
             "no health check decides about {record} in {}",
-            hand.region
+            sight.region
         )));
     }
+    another_leads_elsewhere(sight, context, role).await?;
     let mut checks = Vec::new();
     for id in ids {
-        let tags = hand.cloud.reader().route53_tags("healthcheck", id).await?;
+        let tags = sight.reader.route53_tags("healthcheck", id).await?;
         guard::tagged(context.target.allow.as_ref(), &format!("health check {id}"), &tags)
             .map_err(ChaosError::Refused)?;
-        let check = hand.cloud.reader().health_check(id).await?;
+        let check = sight.reader.health_check(id).await?;
         checks.push(CheckBefore {
             id: id.clone(),
             inverted: check.inverted,
@@ -60,6 +61,31 @@ pub(super) async fn prepare_invert(hand: &Hand<'_>, context: &Context<'_>, role:
         });
     }
     Ok(Before::Route53InvertHealthCheck { checks })
+}
+
+/// Where every answer counted as unhealthy, Route 53 would give all of them, and nobody would move.
+async fn another_leads_elsewhere(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<(), ChaosError> {
+    let (hosted_zone, record, ours) = records(sight, context, role)?;
+    let is_ours = |set: &RecordSet| {
+        ours.iter()
+            .any(|one| one.record_type == set.record_type && one.set_identifier == set.set_identifier)
+    };
+    let all = sight.reader.record_sets(hosted_zone, record).await?;
+    for set in all.iter().filter(|set| !is_ours(set)) {
+        match &set.health_check {
+            None => return Ok(()),
+            Some(id) => {
+                // What the checkers say is told as it is, before it is turned over.
+                let inverted = sight.reader.health_check(id).await?.inverted;
+                if sight.reader.health_check_view(id).await?.is_healthy() != inverted {
+                    return Ok(());
+                }
+            }
+        }
+    }
+    Err(ChaosError::Refused(format!(
+        "no other record of {record} is healthy, so users would have nowhere to go"
+    )))
 }
 
 pub(super) async fn invert(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<(), ChaosError> {
@@ -131,16 +157,16 @@ pub(super) fn turn_back_by_hand(checks: &[CheckBefore]) -> String {
 }
 
 /// Notes the weighted records of the Region as they are.
-pub(super) async fn prepare_weight(hand: &Hand<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
-    let (hosted_zone, record, records) = records(hand, context, role)?;
-    let tags = hand.cloud.reader().route53_tags("hostedzone", hosted_zone).await?;
+pub(super) async fn prepare_weight(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let (hosted_zone, record, records) = records(sight, context, role)?;
+    let tags = sight.reader.route53_tags("hostedzone", hosted_zone).await?;
     guard::tagged(
         context.target.allow.as_ref(),
         &format!("hosted zone {hosted_zone}"),
         &tags,
     )
     .map_err(ChaosError::Refused)?;
-    let all = hand.cloud.reader().record_sets(hosted_zone, record).await?;
+    let all = sight.reader.record_sets(hosted_zone, record).await?;
     let is_ours = |set: &RecordSet| {
         records
             .iter()
@@ -151,7 +177,7 @@ pub(super) async fn prepare_weight(hand: &Hand<'_>, context: &Context<'_>, role:
     if ours.is_empty() {
         return Err(ChaosError::Refused(format!(
             "no record of {record} that leads to {} has a weight above zero",
-            hand.region
+            sight.region
         )));
     }
     // When all weights are zero, Route 53 answers with all records alike.

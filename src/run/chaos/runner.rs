@@ -6,16 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::injection::{self, Context};
 use super::journal::{Before, Journal, Record};
 use super::undo::undo;
 use super::{ChaosError, RevertSummary, guard};
-use crate::aws::{AwsError, Called, Writer};
+use crate::aws::{AwsError, Called, Reader, Writer};
 use crate::clock::RunClock;
 use crate::event::{Event, FaultId, Stamped};
-use crate::plan::{Fault, FaultPlan, Plan};
+use crate::plan::{Fault, FaultPlan, Plan, TargetPlan};
 use crate::units::Pace;
 
 /// How long an effect is looked for: cloud time, and at least this in real time.
@@ -23,6 +24,9 @@ const OBSERVE_PATIENCE: Duration = Duration::from_secs(90);
 const OBSERVE_PATIENCE_FLOOR: Duration = Duration::from_secs(5);
 /// Pause between two looks for an effect, cloud time.
 const OBSERVE_EVERY: Duration = Duration::from_secs(3);
+/// How long what is degraded may take to be whole again before its fault is refused, cloud time: a group that scales out
+/// has its instances within this, and one that does not is broken.
+const SOUND_PATIENCE: Duration = Duration::from_secs(180);
 /// How long an event may wait for the one who reads them before it is given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 /// What a run creates is said to expire this long after its planned revert, cloud time.
@@ -66,7 +70,23 @@ pub(super) struct Hand<'a> {
     pub(super) created: &'a Mutex<Vec<String>>,
 }
 
+/// What looking needs, and all that a dry run has: nothing can be changed with it.
+pub(super) struct Sight<'a> {
+    pub(super) reader: &'a Reader,
+    pub(super) fault: &'a FaultId,
+    pub(super) region: &'a str,
+}
+
 impl Hand<'_> {
+    /// The same fault, looking only.
+    pub(super) fn sight(&self) -> Sight<'_> {
+        Sight {
+            reader: self.cloud.reader(),
+            fault: self.fault,
+            region: self.region,
+        }
+    }
+
     /// Puts the outcome of a changing call in the journal.
     pub(super) fn called<T>(
         &self,
@@ -241,8 +261,9 @@ impl Runner {
             target: &self.plan.target,
             seed: self.plan.seed,
             run: self.journal.run(),
+            planned: &fault.resources,
         };
-        let before = injection::prepare(&hand, &context, fault).await?;
+        let before = self.prepared(&hand, &context, fault, state).await?;
         if hand.is_ending() {
             return Err(ChaosError::Ending);
         }
@@ -264,16 +285,33 @@ impl Runner {
         before.inject(&hand, expires).await
     }
 
+    /// What the fault is about to change. A group that is only scaling at that moment is waited for.
+    async fn prepared(
+        &self,
+        hand: &Hand<'_>,
+        context: &Context<'_>,
+        fault: &FaultPlan,
+        state: &State,
+    ) -> Result<Before, ChaosError> {
+        let pace = self.clock.pace();
+        let deadline = Instant::now() + pace.patience(SOUND_PATIENCE);
+        loop {
+            let prepared = injection::prepare(&hand.sight(), context, fault).await;
+            let over = state.reverting.load(Ordering::Acquire) || hand.is_ending() || Instant::now() >= deadline;
+            if over || !matches!(prepared, Err(ChaosError::Degraded(_))) {
+                return prepared;
+            }
+            tokio::time::sleep(pace.patience(OBSERVE_EVERY)).await;
+        }
+    }
+
     async fn guard(&self, fault: &FaultPlan) -> Result<(), ChaosError> {
         let target = &self.plan.target;
-        guard::region(target, &fault.region).map_err(ChaosError::Refused)?;
+        may(target, fault, &self.cut_off(), Timestamp::now())?;
         if !self.account_checked.load(Ordering::Acquire) {
             let found = self.cloud.reader().account(&fault.region).await?;
             guard::account(target, &found).map_err(ChaosError::Refused)?;
             self.account_checked.store(true, Ordering::Release);
-        }
-        if fault.fault == Fault::NetworkDenyRegion {
-            guard::another_region(target, &fault.region, &self.cut_off()).map_err(ChaosError::Refused)?;
         }
         Ok(())
     }
@@ -421,6 +459,20 @@ impl State {
     fn before(&self) -> MutexGuard<'_, Option<Before>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the target says of a fault at this time, with these Regions cut off; asks nobody.
+pub(super) fn may(
+    target: &TargetPlan,
+    fault: &FaultPlan,
+    cut: &BTreeSet<String>,
+    now: Timestamp,
+) -> Result<(), ChaosError> {
+    let mut checked = guard::region(target, &fault.region).and_then(|()| guard::open(target.allow.as_ref(), now));
+    if fault.fault == Fault::NetworkDenyRegion {
+        checked = checked.and_then(|()| guard::another_region(target, &fault.region, cut));
+    }
+    checked.map_err(ChaosError::Refused)
 }
 
 fn planned<'a>(plan: &'a Plan, id: &FaultId) -> Result<&'a FaultPlan, ChaosError> {

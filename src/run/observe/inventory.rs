@@ -7,8 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use super::dns;
 use crate::aws::{AwsError, Reader, RecordSet};
 use crate::plan::{
-    Inventory, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryRecord, InventoryRegion, InventorySubnet,
-    Role,
+    Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
+    InventoryRegion, InventorySubnet, Role,
 };
 use crate::units::Pace;
 
@@ -58,6 +58,26 @@ pub async fn inventory(
         inventory.regions.insert(name.clone(), region);
     }
     Ok(inventory)
+}
+
+/// Adds the alarms of these names, wherever there is one.
+pub async fn alarms(reader: &Reader, inventory: &mut Inventory, names: &[String]) -> Result<(), AwsError> {
+    for (name, region) in &mut inventory.regions {
+        for alarm in reader.alarms_named(name, names).await? {
+            let metrics = alarm.metrics.into_iter().map(|metric| InventoryMetric {
+                namespace: metric.namespace,
+                name: metric.name,
+                dimensions: metric.dimensions,
+            });
+            let entry = InventoryAlarm {
+                arn: alarm.arn,
+                state: alarm.state,
+                metrics: metrics.collect(),
+            };
+            region.alarms.insert(alarm.name, entry);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a record set sends users to the load balancers of a Region.

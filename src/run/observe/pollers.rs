@@ -55,12 +55,24 @@ pub(super) fn spawn_all(
         if plan.target.roles.values().any(groups) {
             spawn!(Alarms::new(reader.clone(), region.clone()));
         }
+        let stops = stop_alarms(plan, region);
+        if !stops.is_empty() {
+            spawn!(StopAlarms::new(reader.clone(), region.clone(), stops));
+        }
     }
     for role in plan.target.roles.values() {
         if let Role::Dns { hosted_zone, record } = role {
             spawn!(HealthChecks::new(reader.clone(), hosted_zone.clone(), record.clone()));
         }
     }
+}
+
+/// The alarms of a Region that stop experiments.
+fn stop_alarms(plan: &Plan, region: &str) -> Vec<String> {
+    let known = plan.target.inventory.regions.get(region);
+    known
+        .map(|known| known.alarms.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// A named resource in a Region.
@@ -243,6 +255,47 @@ impl Look for Alarms {
                 reason: alarm.reason,
             };
             sink.dated(alarm.changed, event);
+        }
+        Ok(())
+    }
+}
+
+/// The alarms that stop experiments: looked at often, and told whatever they were before the run.
+struct StopAlarms {
+    reader: Reader,
+    region: String,
+    names: Vec<String>,
+    /// State last told, by name.
+    told: HashMap<String, String>,
+}
+
+impl StopAlarms {
+    fn new(reader: Reader, region: String, names: Vec<String>) -> Self {
+        let told = HashMap::new();
+        Self {
+            reader,
+            region,
+            names,
+            told,
+        }
+    }
+}
+
+impl Look for StopAlarms {
+    const EVERY: Duration = Duration::from_secs(5);
+
+    async fn look(&mut self, sink: &Sink) -> Result<(), AwsError> {
+        for alarm in self.reader.alarms_named(&self.region, &self.names).await? {
+            if self.told.get(&alarm.name) == Some(&alarm.state) {
+                continue;
+            }
+            self.told.insert(alarm.name.clone(), alarm.state.clone());
+            sink.now(Event::StopAlarmChanged {
+                region: self.region.clone(),
+                alarm: alarm.name,
+                state: alarm.state,
+                reason: alarm.reason,
+            });
         }
         Ok(())
     }
