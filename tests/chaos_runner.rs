@@ -16,7 +16,8 @@ use tenfold::run::chaos::{
 use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION, fault};
-use crate::kill_matrix::{difference, quick, state};
+use crate::kill_matrix::{alone, difference, quick, state};
+use crate::support::machine;
 
 /// A bench whose endpoint gets these calls wrong: action, calls before, how many, how.
 async fn bad(pace: f64, misbehave: &[(&str, u32, u32, &str)]) -> Bench {
@@ -543,20 +544,9 @@ async fn calls_of(role: &'static str, planned: Fault) -> Vec<(String, usize)> {
     calls
 }
 
-/// Its own runtime for each, since a lab lives as long as its runtime does.
-fn alone<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let value = runtime.block_on(future);
-    runtime.shutdown_background();
-    value
-}
-
 #[test]
 fn whatever_call_goes_wrong_in_whatever_way_the_fault_is_undone() {
+    let _turn = machine();
     let az = format!("{REGION}a");
     let processes = vec!["Launch".to_owned()];
     let faults = [

@@ -28,6 +28,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION};
+use crate::support::{machine, tenfold};
 
 /// How the runner's process is told what to do.
 const ORDERS: &str = "TENFOLD_KILL_MATRIX_ORDERS";
@@ -111,12 +112,25 @@ fn observer(journal: PathBuf, death: Option<Death>) -> Observer {
 fn runs_one_fault_until_it_is_killed() {
     let Ok(orders) = std::env::var(ORDERS) else { return };
     let orders: Orders = serde_json::from_str(&orders).expect("orders");
+    alone(run(orders));
+}
+
+/// On a runtime of its own, since a lab lives as long as its runtime does.
+pub fn alone<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .expect("a runtime");
-    runtime.block_on(run(orders));
+    let value = runtime.block_on(future);
+    runtime.shutdown_background();
+    value
+}
+
+/// So much work would spoil what others measure.
+fn in_turn(future: impl Future<Output = ()>) {
+    let _turn = machine();
+    alone(future);
 }
 
 async fn run(orders: Orders) {
@@ -357,7 +371,7 @@ impl Matrix {
     }
 
     async fn reverted(&self, dir: &Path) -> std::process::Output {
-        let mut command = Command::from(crate::support::tenfold());
+        let mut command = Command::from(tenfold());
         command.arg("revert").arg(dir).output().await.expect("tenfold runs")
     }
 
@@ -464,17 +478,17 @@ async fn matrix_in(role: &str, fault: Fault, more: Value) {
     assert!(wrong.is_empty(), "{table}{wrong}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_ec2_stop() {
-    matrix("web", Fault::Ec2Stop { share: 0.34 }).await;
+#[test]
+fn kill_matrix_ec2_stop() {
+    in_turn(matrix("web", Fault::Ec2Stop { share: 0.34 }));
 }
 
 /// A group that heals itself leaves nothing to start again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_ec2_stop_in_a_group_that_does_not_heal() {
+#[test]
+fn kill_matrix_ec2_stop_in_a_group_that_does_not_heal() {
     let mut web = quick()["web"].clone();
     web["suspended"] = json!(["HealthCheck", "ReplaceUnhealthy", "Terminate"]);
-    matrix_in("web", Fault::Ec2Stop { share: 0.34 }, json!({"web": web})).await;
+    in_turn(matrix_in("web", Fault::Ec2Stop { share: 0.34 }, json!({"web": web})));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -502,46 +516,50 @@ async fn kill_matrix_cells_can_be_wrong() {
     assert!(why.contains("was not killed"), "{why}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_autoscaling_suspend() {
+#[test]
+fn kill_matrix_autoscaling_suspend() {
     let processes = vec!["Launch".to_owned(), "Terminate".to_owned()];
-    matrix("web", Fault::AutoScalingSuspend { processes }).await;
+    in_turn(matrix("web", Fault::AutoScalingSuspend { processes }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_network_deny_az() {
+#[test]
+fn kill_matrix_network_deny_az() {
     let az = format!("{REGION}a");
-    matrix("web", Fault::NetworkDenyAz { az }).await;
+    in_turn(matrix("web", Fault::NetworkDenyAz { az }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_network_deny_region() {
-    matrix("web", Fault::NetworkDenyRegion).await;
+#[test]
+fn kill_matrix_network_deny_region() {
+    in_turn(matrix("web", Fault::NetworkDenyRegion));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_route53_invert_health_check() {
-    matrix("dns", Fault::Route53InvertHealthCheck).await;
+#[test]
+fn kill_matrix_route53_invert_health_check() {
+    in_turn(matrix("dns", Fault::Route53InvertHealthCheck));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_route53_zero_weight() {
-    matrix_in("dns", Fault::Route53ZeroWeight, json!({"routing": "weighted"})).await;
+#[test]
+fn kill_matrix_route53_zero_weight() {
+    in_turn(matrix_in(
+        "dns",
+        Fault::Route53ZeroWeight,
+        json!({"routing": "weighted"}),
+    ));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_elb_deregister() {
-    matrix("web", Fault::ElbDeregister { share: 0.34 }).await;
+#[test]
+fn kill_matrix_elb_deregister() {
+    in_turn(matrix("web", Fault::ElbDeregister { share: 0.34 }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_elb_break_health_check() {
-    matrix("web", Fault::ElbBreakHealthCheck).await;
+#[test]
+fn kill_matrix_elb_break_health_check() {
+    in_turn(matrix("web", Fault::ElbBreakHealthCheck));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_rds_stop() {
-    matrix("database", Fault::RdsStop).await;
+#[test]
+fn kill_matrix_rds_stop() {
+    in_turn(matrix("database", Fault::RdsStop));
 }
 
 #[test]
@@ -549,7 +567,7 @@ fn kill_matrix_has_every_reversible_fault() {
     let here = include_str!("kill_matrix.rs");
     let reversible = CATALOGUE.iter().filter(|entry| entry.reversible);
     for entry in reversible {
-        let test = format!("async fn kill_matrix_{}()", entry.name.replace('.', "_"));
+        let test = format!("fn kill_matrix_{}()", entry.name.replace('.', "_"));
         assert!(here.contains(&test), "{} has no matrix", entry.name);
     }
 }
