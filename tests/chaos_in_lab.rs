@@ -14,7 +14,7 @@ use tenfold::plan::{
     LedgerPlan, LoadModel, Part, Plan, ProbePlan, Spacing, StepPlan, TargetPlan, Template, TlsSettings,
 };
 use tenfold::recording::{Ack, ProbeSample};
-use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
+use tenfold::run::chaos::{ChaosError, Journal, RunHeader, Runner, revert_journal};
 use tenfold::run::observe::{self, Access, ObserveEnd};
 use tenfold::units::Pace;
 use tokio::sync::{mpsc, watch};
@@ -398,6 +398,46 @@ async fn a_third_of_the_instances_dies_and_is_replaced() {
             if description.starts_with("Launching") && status == "Successful")
     };
     offset_of(&events, launched);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_short_of_instances_is_waited_for_and_not_hit_while_it_is() {
+    let bench = Bench::start(serde_json::json!({}), 60.0).await;
+    let launch = ["Launch".to_owned()];
+    let (reader, writer) = (&bench.reader, &bench.writer);
+    writer
+        .suspend_processes(REGION, "shop-web", &launch)
+        .await
+        .expect("it is suspended");
+    let group = async || {
+        reader
+            .group(REGION, "shop-web")
+            .await
+            .expect("answers")
+            .expect("a group")
+    };
+    let lost = group().await.members[0].id.clone();
+    writer
+        .terminate_instances(REGION, std::slice::from_ref(&lost))
+        .await
+        .expect("it is terminated");
+    while group().await.members.iter().any(|one| one.id == lost && one.in_service) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (events, _seen) = mpsc::channel(1000);
+    let runner = bench.runner(events);
+    let refused = runner.inject(fault("instance-loss")).await;
+    assert!(matches!(refused, Err(ChaosError::Degraded(_))), "{refused:?}");
+    assert_eq!(group().await.members.iter().filter(|one| one.in_service).count(), 2);
+    let resume = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        writer
+            .resume_processes(REGION, "shop-web", &launch)
+            .await
+            .expect("it is resumed");
+    };
+    let (injected, ()) = tokio::join!(runner.inject(fault("instance-loss")), resume);
+    injected.expect("it is injected once the group is whole");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,12 @@ struct Account {
 impl Account {
     /// With one experiment of these faults.
     fn with(faults: &str) -> Self {
-        let lab = LabProcess::start(PACE);
+        Self::in_lab(faults, &[])
+    }
+
+    /// The same in a lab that is started with these arguments.
+    fn in_lab(faults: &str, arguments: &[&str]) -> Self {
+        let lab = LabProcess::start_with(PACE, arguments);
         let account = Self {
             lab,
             dir: TempDir::new().expect("a temporary directory"),
@@ -116,6 +121,7 @@ impl Account {
         let clients = Clients::connect(&ConnectOptions {
             endpoint: Some(self.lab.endpoint.clone()),
             regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
+            assume: Vec::new(),
             pace: PACE.parse::<Pace>().expect("a pace"),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         })
@@ -503,7 +509,7 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
     contains(
         &stderr,
         &[
-            "died, and harm[0] may still be in the world",
+            "has ended, and harm[0] may still be in the world",
             "hint: undo it first with: tenfold revert ",
         ],
     );
@@ -755,15 +761,25 @@ async fn what_is_degraded_already_is_not_hit() {
         &refusal(),
         &["refused now: shop-db in us-east-1 has no standby at the moment"],
     );
-    // Users who leave a Region need another one that is healthy.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn users_are_moved_only_where_another_region_is_healthy() {
+    let account = Account::in_lab(
+        "{ fault: route53.invert_health_check, role: dns, at: 30s, lasts: 1m }",
+        &["--set", "routing=latency"],
+    );
+    let dry_run = || account.said(&["run", "profile.yaml", "--dry-run"]);
+    let (code, stdout, stderr) = dry_run();
+    assert_eq!(code, 0, "{stdout}{stderr}");
     let (_, plan, _) = account.said(&["plan", "profile.yaml", "--json"]);
     let plan: Value = serde_json::from_str(&plan).expect("the plan is JSON");
     let record = &plan["target"]["inventory"]["regions"]["eu-west-1"]["records"][0];
     let check = record["health_check"].as_str().expect("a health check");
+    let (reader, writer) = account.clients().await;
     let version = reader.health_check(check).await.expect("AWS answers").version;
     writer.set_inverted(check, true, version).await.expect("it is inverted");
-    account.experiment(
-        "name: harm\nhypothesis: h\nfaults:\n  - { fault: route53.invert_health_check, role: dns, at: 30s, lasts: 1m }\nsettle: 30s\n",
-    );
-    contains(&refusal(), &["is healthy, so users would have nowhere to go"]);
+    let (code, stdout, _) = dry_run();
+    assert_eq!(code, 2, "{stdout}");
+    contains(&stdout, &["is healthy, so users would have nowhere to go"]);
 }

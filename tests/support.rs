@@ -167,9 +167,15 @@ pub struct LabProcess {
 
 impl LabProcess {
     pub fn start(pace: &str) -> Self {
+        Self::start_with(pace, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(pace: &str, arguments: &[&str]) -> Self {
         use std::io::{BufRead, BufReader};
         let mut child = tenfold()
             .args(["lab", "--json", "--until-stdin-closes", "--pace", pace])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -16,10 +16,14 @@ use crate::cli::{out, state};
 use crate::plan::Plan;
 use crate::run::chaos;
 
+/// The file of a run directory that says what the run has in the world.
+const JOURNAL: &str = "journal.jsonl";
+
 /// Locks that are held until this is dropped.
 #[derive(Debug)]
 pub(super) struct Lock {
     files: Vec<File>,
+    journal: PathBuf,
 }
 
 /// Who holds a lock.
@@ -33,7 +37,10 @@ impl Lock {
     /// Takes the lock of every Region that the plan may break; fails where another run has it, or one that died left
     /// something in the world.
     pub(super) fn take(plan: &Plan, run_dir: &Path) -> Result<Self, Failure> {
-        let mut lock = Self { files: Vec::new() };
+        let mut lock = Self {
+            files: Vec::new(),
+            journal: run_dir.join(JOURNAL),
+        };
         let holder = Holder {
             pid: std::process::id(),
             run_dir: run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()),
@@ -69,8 +76,9 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        for file in &self.files {
-            // What stays in it makes the next run look into this one's journal, which holds the truth.
+        // What stays in the files sends the next run to this one's journal, as after a death.
+        let left = chaos::left_in_world(&self.journal).is_ok_and(|left| !left.is_empty());
+        for file in self.files.iter().filter(|_| !left) {
             let _ = file.set_len(0);
         }
     }
@@ -118,7 +126,7 @@ fn taken(account: &str, region: &str, holder: Option<Holder>) -> Failure {
 /// A run that died may be forgotten once nothing of it is in the world.
 fn take_over(dead: &Holder) -> Result<(), Failure> {
     let run_dir = dead.run_dir.display();
-    let journal = dead.run_dir.join("journal.jsonl");
+    let journal = dead.run_dir.join(JOURNAL);
     if !journal.exists() {
         if !dead.run_dir.exists() {
             out::tell(&format!(
@@ -135,7 +143,7 @@ fn take_over(dead: &Holder) -> Result<(), Failure> {
     Err(Failure {
         exit: Exit::Unreverted,
         error: anyhow!(
-            "the run in {run_dir} died, and {} may still be in the world\nhint: undo it first with: tenfold revert {run_dir}",
+            "the run in {run_dir} has ended, and {} may still be in the world\nhint: undo it first with: tenfold revert {run_dir}",
             left.join(", ")
         ),
     })

@@ -89,6 +89,11 @@ fn head(plan: &Plan, out: &mut String) -> std::fmt::Result {
             writeln!(out, "allowed when: {calendar}")?;
         }
     }
+    let own = [&target.runner.instance, &target.runner.subnet];
+    let own: Vec<&str> = own.into_iter().flatten().map(String::as_str).collect();
+    if !own.is_empty() {
+        writeln!(out, "this runs on {}, which it does not hit", own.join(" in "))?;
+    }
     for client in &plan.token_clients {
         let tokens = match client.tokens {
             TokenUse::Shared(1) => "one for all users".to_owned(),

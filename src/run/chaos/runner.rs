@@ -26,7 +26,7 @@ const OBSERVE_PATIENCE_FLOOR: Duration = Duration::from_secs(5);
 const OBSERVE_EVERY: Duration = Duration::from_secs(3);
 /// How long what is degraded may take to be whole again before its fault is refused, cloud time: a group that scales out
 /// has its instances within this, and one that does not is broken.
-const SOUND_PATIENCE: Duration = Duration::from_secs(120);
+const SOUND_PATIENCE: Duration = Duration::from_secs(180);
 /// How long an event may wait for the one who reads them before it is given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 /// What a run creates is said to expire this long after its planned revert, cloud time.
