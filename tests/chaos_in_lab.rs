@@ -139,6 +139,8 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
             region: REGION.to_owned(),
             at: Duration::ZERO,
             revert_at: None,
+            via: Default::default(),
+            fis: None,
             calls: Vec::new(),
             reverts: Vec::new(),
             resources: Vec::new(),

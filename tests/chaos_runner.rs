@@ -68,6 +68,8 @@ pub fn add(bench: &mut Bench, role: &str, fault: Fault) {
             region: REGION.to_owned(),
             at: Duration::ZERO,
             revert_at: None,
+            via: Default::default(),
+            fis: None,
             calls: Vec::new(),
             reverts: Vec::new(),
             resources: Vec::new(),

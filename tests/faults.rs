@@ -319,3 +319,64 @@ fn faults_route53_zero_weight() {
     let fault = run("weight-zero", &[]);
     assert!(is_unfelt(&fault) && fault.shift.is_some(), "{fault:?}");
 }
+
+#[test]
+fn faults_elb_zonal_shift() {
+    let fault = run("zonal-shift", &[]);
+    assert!(is_unfelt(&fault), "{fault:?}");
+}
+
+#[test]
+fn faults_autoscaling_insufficient_capacity() {
+    let fault = run("capacity-shortage", &[]);
+    assert!(is_unfelt(&fault) && fault.evidence.contains("AWS FIS"), "{fault:?}");
+}
+
+/// The same experiment with its fault by AWS FIS: what was met by the API is met again.
+fn by_fis(name: &str, changes: &[&str]) {
+    let via = format!("experiments.{name}.faults.0.via=fis");
+    let changes: Vec<&str> = changes.iter().copied().chain([via.as_str()]).collect();
+    let fault = run(name, &changes);
+    assert!(fault.evidence.contains("of AWS FIS"), "{}", fault.evidence);
+}
+
+#[test]
+fn faults_ec2_stop_by_fis() {
+    by_fis("instance-stop", &[]);
+}
+
+#[test]
+fn faults_ec2_terminate_by_fis() {
+    by_fis("instance-loss", &["experiments.instance-loss.faults.0.at=hold + 2m"]);
+}
+
+#[test]
+fn faults_ec2_reboot_by_fis() {
+    by_fis("instance-reboot", &[]);
+}
+
+#[test]
+fn faults_network_deny_az_by_fis() {
+    by_fis("az-outage", &[]);
+}
+
+#[test]
+fn faults_network_deny_region_by_fis() {
+    by_fis(
+        "region-blackout",
+        &["experiments.region-blackout.faults.0.at=hold + 2m"],
+    );
+}
+
+#[test]
+fn faults_rds_failover_by_fis() {
+    by_fis(
+        "database-failover",
+        &["experiments.database-failover.faults.0.at=hold + 2m"],
+    );
+}
+
+#[test]
+fn faults_rds_reboot_by_fis() {
+    by_fis("database-restart", &[]);
+}

@@ -20,9 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tenfold::aws::{Clients, ConnectOptions};
 use tenfold::clock::{Clock, RunClock, from_unix};
-use tenfold::lab::world::{Region, World};
+use tenfold::lab::world::{Region, ShiftStatus, World};
 use tenfold::plan::catalogue::CATALOGUE;
-use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, Plan};
+use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, FisTemplate, Plan};
 use tenfold::run::chaos::{Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -199,6 +199,23 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
             format!("{} {:?}", database.multi_az, database.tags),
         );
     }
+    for template in region.fis.templates.values() {
+        put(template.id.clone(), format!("{:?}", template.tags));
+    }
+    let under_way = region.fis.experiments.values().filter(|one| !one.status.has_ended());
+    for experiment in under_way {
+        put(experiment.id.clone(), experiment.status.name().to_owned());
+    }
+    for shortage in &region.fis.shortages {
+        put(shortage.id.clone(), format!("{shortage:?}"));
+    }
+    let active = region
+        .zonal_shifts
+        .values()
+        .filter(|one| one.status == ShiftStatus::Active);
+    for shift in active {
+        put(shift.id.clone(), format!("{shift:?}"));
+    }
 }
 
 /// What follows from it after a while.
@@ -300,6 +317,11 @@ struct Matrix {
 
 impl Matrix {
     async fn start(role: &str, fault: Fault, more: Value) -> Self {
+        Self::by(role, fault, more, false).await
+    }
+
+    /// By the API or by AWS FIS.
+    async fn by(role: &str, fault: Fault, more: Value, fis: bool) -> Self {
         let name = fault.entry().name;
         let mut config = quick();
         for (section, value) in more.as_object().into_iter().flatten() {
@@ -311,11 +333,17 @@ impl Matrix {
                 name: name.to_owned(),
                 hypothesis: String::new(),
                 faults: vec![FaultPlan {
-                    fault,
                     role: role.to_owned(),
                     region: REGION.to_owned(),
                     at: Duration::ZERO,
-                    revert_at: None,
+                    // FIS needs to know how long it lasts.
+                    revert_at: (fis && fault.entry().reversible).then_some(Duration::from_secs(1200)),
+                    via: Default::default(),
+                    fis: fis.then(|| {
+                        let role = "arn:aws:iam::111122223333:role/tenfold-fis".to_owned();
+                        FisTemplate::new(name.to_owned(), role, &[], REGION, "111122223333")
+                    }),
+                    fault,
                     calls: Vec::new(),
                     reverts: Vec::new(),
                     resources: Vec::new(),
@@ -452,8 +480,16 @@ async fn matrix(role: &str, fault: Fault) {
 
 /// As [`matrix`], in a lab with other sections.
 async fn matrix_in(role: &str, fault: Fault, more: Value) {
+    matrix_of(Matrix::start(role, fault, more).await).await;
+}
+
+/// As [`matrix`], by way of AWS FIS.
+async fn matrix_by_fis(role: &str, fault: Fault) {
+    matrix_of(Matrix::by(role, fault, Value::Null, true).await).await;
+}
+
+async fn matrix_of(matrix: Matrix) {
     let began = Instant::now();
-    let matrix = Matrix::start(role, fault, more).await;
     let records = matrix.records().await;
     assert!(records.contains(&"intent".to_owned()) && records.last().is_some_and(|last| last == "reverted"));
     let (mut table, mut wrong) = (String::new(), String::new());
@@ -560,6 +596,40 @@ fn kill_matrix_elb_break_health_check() {
 #[test]
 fn kill_matrix_rds_stop() {
     in_turn(matrix("database", Fault::RdsStop));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_elb_zonal_shift() {
+    let az = format!("{REGION}b");
+    matrix("web", Fault::ElbZonalShift { az }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_autoscaling_insufficient_capacity() {
+    let az = format!("{REGION}b");
+    matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_ec2_stop_by_fis() {
+    matrix_by_fis("web", Fault::Ec2Stop { share: 0.34 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_network_deny_az_by_fis() {
+    let az = format!("{REGION}a");
+    matrix_by_fis("web", Fault::NetworkDenyAz { az }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_network_deny_region_by_fis() {
+    matrix_by_fis("web", Fault::NetworkDenyRegion).await;
+}
+
+/// Nothing brings the instances back but their group; the template must go all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_ec2_terminate_by_fis() {
+    matrix_by_fis("web", Fault::Ec2Terminate { share: 0.34 }).await;
 }
 
 #[test]

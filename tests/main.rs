@@ -9,6 +9,7 @@ mod command_line;
 mod control;
 mod example_profiles;
 mod faults;
+mod fis_in_lab;
 mod grpc;
 mod independent_clients;
 mod kill_matrix;

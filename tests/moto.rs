@@ -7,13 +7,16 @@
 //! - GetHealthCheckStatus is a constant.
 //! - ReplaceNetworkAclAssociation with an unknown association is a 500 instead of AWS's error code.
 //! - A replacement launched by a group is not registered with its target group.
+//! - AWS FIS: templates are created, deleted and tagged, and nothing else is answered: no actions, no lists, no
+//!   experiments, no safety lever.
+//! - ARC zonal shift is not there at all.
 //! - UpdateHealthCheck does not look at HealthCheckVersion, and HealthCheckVersion does not rise.
 
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use tenfold::aws::{Clients, ConnectOptions, Reader, RecordSet, Tags, Writer};
+use tenfold::aws::{Clients, ConnectOptions, NewAction, NewTemplate, Reader, RecordSet, Tags, Writer};
 use tenfold::units::Pace;
 
 use crate::support::{LabProcess, venv};
@@ -400,4 +403,33 @@ async fn moto_and_the_lab_answer_in_the_same_shape() {
     let moto_changes = changes(&moto_reader, &moto_writer, names["zone"].as_str().expect("a zone")).await;
     let lab_changes = changes(&lab_reader, &lab_writer, &lab_zone).await;
     assert_eq!(moto_changes, lab_changes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn templates_of_fis_are_created_and_deleted_in_both() {
+    let (moto, lab) = (Moto::start(), LabProcess::start("60"));
+    for endpoint in [&moto.endpoint, &lab.endpoint] {
+        let (_, writer) = connect(endpoint).await;
+        let arn = format!("arn:aws:ec2:{REGION}:111122223333:instance/i-00000000000000001");
+        let action = NewAction {
+            id: "aws:ec2:terminate-instances".to_owned(),
+            targets: [("Instances".to_owned(), "hit".to_owned())].into(),
+            ..NewAction::default()
+        };
+        let template = NewTemplate {
+            description: "both".to_owned(),
+            role_arn: "arn:aws:iam::111122223333:role/fis".to_owned(),
+            targets: [("hit".to_owned(), ("aws:ec2:instance".to_owned(), vec![arn]))].into(),
+            actions: [("act".to_owned(), action)].into(),
+            tags: Tags::from([("tenfold:run".to_owned(), "r1".to_owned())]),
+            ..NewTemplate::default()
+        };
+        let made = writer.create_experiment_template(REGION, &template, "t1").await;
+        let id = made.expect("it is created").value;
+        let deleted = writer.delete_experiment_template(REGION, &id).await;
+        deleted.expect("it is deleted");
+        let gone = writer.delete_experiment_template(REGION, &id).await;
+        let kind = gone.expect_err("it is gone").kind;
+        assert_eq!(kind, tenfold::aws::ErrorKind::NotFound, "{endpoint}");
+    }
 }

@@ -7,6 +7,8 @@ use super::{AwsError, Called, Reader, Tags, Writer};
 pub struct Group {
     /// Name.
     pub name: String,
+    /// AutoScalingGroupARN.
+    pub arn: String,
     /// MinSize.
     pub min: u32,
     /// MaxSize.
@@ -191,6 +193,7 @@ fn group(group: aws_sdk_autoscaling::types::AutoScalingGroup) -> Group {
     let tags = group.tags.unwrap_or_default().into_iter();
     Group {
         name: group.auto_scaling_group_name.unwrap_or_default(),
+        arn: group.auto_scaling_group_arn.unwrap_or_default(),
         min: count(group.min_size),
         max: count(group.max_size),
         desired: count(group.desired_capacity),

@@ -83,10 +83,12 @@ pub(super) struct Shared {
 
 pub(super) struct RegionClients {
     pub(super) gate: Gate,
+    pub(super) arczonalshift: aws_sdk_arczonalshift::Client,
     pub(super) autoscaling: aws_sdk_autoscaling::Client,
     pub(super) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(super) ec2: aws_sdk_ec2::Client,
     pub(super) elasticloadbalancingv2: aws_sdk_elasticloadbalancingv2::Client,
+    pub(super) fis: aws_sdk_fis::Client,
     pub(super) rds: aws_sdk_rds::Client,
     pub(super) sts: aws_sdk_sts::Client,
 }
@@ -185,10 +187,12 @@ impl RegionClients {
         let config = in_region(base, region);
         Self {
             gate: Gate::new(region, pace),
+            arczonalshift: aws_sdk_arczonalshift::Client::new(&config),
             autoscaling: aws_sdk_autoscaling::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             ec2: aws_sdk_ec2::Client::new(&config),
             elasticloadbalancingv2: aws_sdk_elasticloadbalancingv2::Client::new(&config),
+            fis: aws_sdk_fis::Client::new(&config),
             rds: aws_sdk_rds::Client::new(&config),
             sts: aws_sdk_sts::Client::new(&config),
         }

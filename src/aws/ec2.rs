@@ -30,6 +30,8 @@ pub struct Subnet {
     pub vpc: String,
     /// AZ.
     pub az: String,
+    /// Id of the AZ, which is the same in every account.
+    pub az_id: String,
     /// Tags.
     pub tags: Tags,
 }
@@ -317,6 +319,7 @@ fn subnet(subnet: aws_sdk_ec2::types::Subnet) -> Subnet {
         id: subnet.subnet_id.unwrap_or_default(),
         vpc: subnet.vpc_id.unwrap_or_default(),
         az: subnet.availability_zone.unwrap_or_default(),
+        az_id: subnet.availability_zone_id.unwrap_or_default(),
         tags: tags(subnet.tags),
     }
 }

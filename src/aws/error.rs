@@ -144,7 +144,11 @@ fn kind(code: &str, status: Option<u16>, answered: bool) -> ErrorKind {
         ErrorKind::Denied
     } else if !answered || status.is_some_and(|status| status >= 500) {
         ErrorKind::Unreachable
-    } else if code.ends_with("NotFound") || code.ends_with("NotFoundFault") || code.starts_with("NoSuch") {
+    } else if code.ends_with("NotFound")
+        || code.ends_with("NotFoundFault")
+        || code == "ResourceNotFoundException"
+        || code.starts_with("NoSuch")
+    {
         ErrorKind::NotFound
     } else {
         ErrorKind::Other
@@ -179,6 +183,7 @@ mod tests {
             ("Timeout", None, false, ErrorKind::Unreachable),
             ("InvalidInstanceID.NotFound", Some(400), true, ErrorKind::NotFound),
             ("DBInstanceNotFound", Some(404), true, ErrorKind::NotFound),
+            ("ResourceNotFoundException", Some(404), true, ErrorKind::NotFound),
             ("NoSuchHealthCheck", Some(404), true, ErrorKind::NotFound),
             ("InvalidDBInstanceState", Some(400), true, ErrorKind::Other),
         ];

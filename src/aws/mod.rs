@@ -1,24 +1,28 @@
 //! AWS as the harness needs it: one file per service, plain structs out. No SDK type leaves this folder.
 //! Knows neither plan nor run; whether the endpoint is AWS or something that speaks like it is not known here either.
 
+mod arczonalshift;
 mod autoscaling;
 mod cloudwatch;
 mod connect;
 mod ec2;
 mod elasticloadbalancingv2;
 mod error;
+mod fis;
 mod iam;
 mod imds;
 mod rds;
 mod route53;
 mod sts;
 
+pub use arczonalshift::ZonalShift;
 pub use autoscaling::{Activity, Group, Member};
 pub use cloudwatch::{Alarm, AlarmMetric, Point};
 pub use connect::{Clients, ConnectOptions, Reader, Writer};
 pub use ec2::{Association, Instance, NetworkAcl, NetworkInterface, Subnet};
 pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
+pub use fis::{FisExperiment, NewAction, NewTemplate};
 pub use imds::{OwnInstance, own_instance};
 pub use rds::{DbEvent, DbInstance};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};

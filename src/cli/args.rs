@@ -43,6 +43,8 @@ pub(super) enum Command {
     Discover(DiscoverArguments),
     /// List the faults, or explain one
     Faults(FaultsArguments),
+    /// Write an experiment down for another tool
+    Export(ExportArguments),
     /// Render a saved run again
     Report(ReportArguments),
     /// Undo what a dead run left in the world, or what any run left in an account
@@ -288,6 +290,27 @@ pub(super) struct WatchdogArguments {
     /// Unix seconds at which the target's clock and real time agreed
     #[arg(long)]
     pub(super) epoch: f64,
+}
+
+/// `tenfold export`.
+#[derive(Debug, Args)]
+pub(super) struct ExportArguments {
+    /// For which
+    #[command(subcommand)]
+    pub(super) command: ExportCommand,
+}
+
+/// For whom an experiment is written down.
+#[derive(Debug, Subcommand)]
+pub(super) enum ExportCommand {
+    /// Print the template of AWS FIS that injects an experiment's faults into the target as it is now; creates nothing
+    Fis {
+        /// The experiment, e.g. chaos/region-blackout.yaml
+        experiment: PathBuf,
+        /// `lab` or a target file
+        #[arg(long, default_value = "lab")]
+        target: String,
+    },
 }
 
 /// `tenfold faults`.

@@ -73,6 +73,14 @@ fn explain(entry: &Entry) -> String {
     if !entry.reads.is_empty() {
         line("IAM to look", &entry.reads.join(", "));
     }
+    match entry.fis() {
+        Some(fis) => {
+            let only = if fis.only { " (no API does it)" } else { "" };
+            let says = format!("{} on {}{only}; FIS undoes: {}", fis.id, fis.resource_type, fis.undone);
+            line("FIS action", &says);
+        }
+        None => line("FIS action", "none; by the API only"),
+    }
     let mut example = format!("  - fault: {}\n    role: {}\n", entry.name, role(entry));
     for parameter in entry.parameters {
         example.push_str(&format!("    {}: {}\n", parameter.key, parameter.form));

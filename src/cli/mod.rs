@@ -7,6 +7,7 @@ mod discover;
 mod doctor;
 mod dry_run;
 mod exit;
+mod export;
 mod faults;
 mod lab;
 mod lab_child;
@@ -67,6 +68,7 @@ fn dispatch(command: Command) -> Result<Exit, Failure> {
         Command::Doctor(arguments) => runtime(1)?.block_on(doctor::doctor(arguments)),
         Command::Discover(arguments) => runtime(1)?.block_on(discover::discover(arguments)),
         Command::Faults(arguments) => faults::faults(&arguments),
+        Command::Export(arguments) => runtime(1)?.block_on(export::export(arguments)),
         Command::Report(arguments) => report::report(&arguments),
         Command::Control(arguments) => control::control(&arguments),
         Command::Revert(arguments) => runtime(1)?.block_on(revert::revert(arguments)),

@@ -104,10 +104,17 @@ pub(super) fn lab_section(config: &Config) -> serde_json::Value {
     }
 }
 
+/// A profile of nothing but the lab.
+const DEFAULT: &str =
+    "{name: lab, target: lab, journeys: {browse: {steps: [{get: /}]}}, stages: [{tier: 1, users: 1, hold: 1s}]}";
+
+/// A profile that loads nothing worth the name, for what needs none.
+pub(super) fn load_empty() -> Result<Config, Failure> {
+    load_text(("no profile".to_owned(), DEFAULT.to_owned()), Path::new(""), &[])
+}
+
 /// The configuration of a lab that runs alone: a profile's `lab:` section, or the defaults, with overrides.
 pub(super) fn load_lab(profile: Option<&Path>, set: &[String]) -> Result<LabConfig, Failure> {
-    const DEFAULT: &str =
-        "{name: lab, target: lab, journeys: {browse: {steps: [{get: /}]}}, stages: [{tier: 1, users: 1, hold: 1s}]}";
     let set: Vec<String> = set.iter().map(|one| format!("lab.{one}")).collect();
     let (source, path) = match profile {
         Some(path) => ((path.display().to_string(), read(path)?), path),

@@ -17,7 +17,7 @@ use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
 use crate::config::entry::Entry;
 use crate::config::{self, Config, TargetRef};
-use crate::plan::{self, Inventory, Plan, PlanOptions, RunnerPlan, TargetPlan};
+use crate::plan::{self, Inventory, Plan, PlanOptions, RunnerPlan, TargetPlan, Via};
 use crate::run::director::Interrupt;
 use crate::run::observe;
 use crate::units::Pace;
@@ -81,11 +81,27 @@ pub(super) async fn connect(config: &Config, arguments: &ProfileArguments, dir: 
                 .await
                 .map_err(Failure::unreachable)?;
             let text = lab.announcement.clone();
-            from_file("what the lab announced", &text, &config.alarms(), Some(lab)).await
+            from_file(
+                "what the lab announced",
+                &text,
+                &config.alarms(),
+                Some(lab),
+                asks_fis(config),
+            )
+            .await
         }
         // A URL has no cloud that could live faster; a pace still shortens the schedule.
         TargetRef::Url(url) => from_url(&url, pace.unwrap_or(Pace::REAL)),
-        TargetRef::File(path) => from_file(&path, &profile::read(Path::new(&path))?, &config.alarms(), None).await,
+        TargetRef::File(path) => {
+            from_file(
+                &path,
+                &profile::read(Path::new(&path))?,
+                &config.alarms(),
+                None,
+                asks_fis(config),
+            )
+            .await
+        }
     }
 }
 
@@ -159,7 +175,19 @@ fn describe_url(url: &str) -> Result<TargetPlan, Failure> {
     ))
 }
 
-async fn from_file(name: &str, text: &str, alarms: &[String], lab: Option<LabChild>) -> Result<Target, Failure> {
+/// Whether a fault may be injected by AWS FIS, so that the plan has to know what the account has of it.
+fn asks_fis(config: &Config) -> bool {
+    let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
+    faults.any(|fault| fault.via() != Via::Api)
+}
+
+async fn from_file(
+    name: &str,
+    text: &str,
+    alarms: &[String],
+    lab: Option<LabChild>,
+    asks_fis: bool,
+) -> Result<Target, Failure> {
     let file = config::load_target(name, text).map_err(Failure::usage)?;
     let clock = match file.clock {
         Some(clock) => Clock::new(from_unix(clock.epoch), clock.pace),
@@ -190,6 +218,9 @@ async fn from_file(name: &str, text: &str, alarms: &[String], lab: Option<LabChi
     observe::alarms(&reader, &mut inventory, alarms)
         .await
         .map_err(undescribed)?;
+    if asks_fis {
+        observe::ask_fis(&reader, &mut inventory).await;
+    }
     let mut described = TargetPlan::new(&file, observe::edge(&inventory), inventory);
     if described.runner == RunnerPlan::default() {
         described.runner = runner(file.endpoint.is_none()).await;

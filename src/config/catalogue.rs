@@ -31,6 +31,12 @@ pub enum Fault {
         /// AWS's names of the processes.
         processes: Vec<String>,
     },
+    /// Launches of a group fail in one AZ; AWS FIS alone can do this.
+    #[serde(rename = "autoscaling.insufficient_capacity")]
+    AutoScalingInsufficientCapacity {
+        /// Name of the AZ.
+        az: String,
+    },
     /// Auto Scaling SetInstanceHealth on a share of a group's instances.
     #[serde(rename = "autoscaling.set_unhealthy")]
     AutoScalingSetUnhealthy {
@@ -46,6 +52,12 @@ pub enum Fault {
     /// Elastic Load Balancing ModifyTargetGroup with a path that no target answers.
     #[serde(rename = "elb.break_health_check")]
     ElbBreakHealthCheck,
+    /// ARC StartZonalShift of the load balancers of a group, away from one AZ.
+    #[serde(rename = "elb.zonal_shift")]
+    ElbZonalShift {
+        /// Name of the AZ.
+        az: String,
+    },
     /// A network ACL that denies everything, on the subnets of one AZ.
     #[serde(rename = "network.deny_az")]
     NetworkDenyAz {
@@ -172,7 +184,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 14] = [
+pub const CATALOGUE: [Entry; 16] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -242,6 +254,23 @@ pub const CATALOGUE: [Entry; 14] = [
         reads: &[],
     },
     Entry {
+        name: "autoscaling.insufficient_capacity",
+        does: "lets the group's launches in one AZ fail for want of capacity",
+        hits: Hits::Group,
+        parameters: &[AZ],
+        precondition: "the group has a launch template, and another AZ stays",
+        observed: "GetExperiment shows the action running; a launch in the AZ shows as a failed scaling activity",
+        reversible: true,
+        undo: "StopExperiment, after which launches succeed again",
+        fidelity: "nothing fails until the group wants to launch, and what runs in the AZ goes on; a real shortage may \
+                   hit other instance types and other callers too",
+        inject: &["ec2:InjectApiError"],
+        revert: &["fis:StopExperiment"],
+        reads: &[],
+        cost: "AWS FIS bills each minute of an action",
+        quota: Some("one of five experiments of AWS FIS at the same time"),
+    },
+    Entry {
         name: "autoscaling.set_unhealthy",
         does: "reports instances as unhealthy to their group, which replaces them",
         hits: Hits::Group,
@@ -292,6 +321,23 @@ pub const CATALOGUE: [Entry; 14] = [
             "elasticloadbalancing:DescribeTargetGroups",
             "elasticloadbalancing:DescribeTargetHealth",
         ],
+    },
+    Entry {
+        name: "elb.zonal_shift",
+        does: "shifts the group's load balancers away from one AZ, as for an AZ that is ill",
+        hits: Hits::Group,
+        parameters: &[AZ],
+        precondition: "another AZ stays, and no load balancer is under a zonal shift; on AWS it must be enabled on each",
+        observed: "ListZonalShifts shows each of them active",
+        reversible: true,
+        undo: "CancelZonalShift; a shift expires by itself within three minutes and is renewed each minute meanwhile",
+        fidelity: "the AZ is sound: its instances go on, and who has a connection to its node keeps it; what is tried is \
+                   whether the other AZs bear the load",
+        inject: &["arc-zonal-shift:StartZonalShift", "arc-zonal-shift:UpdateZonalShift"],
+        revert: &["arc-zonal-shift:CancelZonalShift"],
+        reads: &["arc-zonal-shift:ListZonalShifts", "elasticloadbalancing:DescribeTags"],
+        cost: "nothing",
+        quota: Some("one zonal shift of each load balancer at the same time"),
     },
     Entry {
         name: "network.deny_az",
@@ -434,9 +480,11 @@ impl Fault {
             Fault::Ec2Terminate { .. } => "ec2.terminate",
             Fault::Ec2Reboot { .. } => "ec2.reboot",
             Fault::AutoScalingSuspend { .. } => "autoscaling.suspend",
+            Fault::AutoScalingInsufficientCapacity { .. } => "autoscaling.insufficient_capacity",
             Fault::AutoScalingSetUnhealthy { .. } => "autoscaling.set_unhealthy",
             Fault::ElbDeregister { .. } => "elb.deregister",
             Fault::ElbBreakHealthCheck => "elb.break_health_check",
+            Fault::ElbZonalShift { .. } => "elb.zonal_shift",
             Fault::NetworkDenyAz { .. } => "network.deny_az",
             Fault::NetworkDenyRegion => "network.deny_region",
             Fault::RdsFailover => "rds.failover",
@@ -498,9 +546,11 @@ mod tests {
             Fault::AutoScalingSuspend {
                 processes: vec!["Launch".to_owned()],
             },
+            Fault::AutoScalingInsufficientCapacity { az: az.clone() },
             Fault::AutoScalingSetUnhealthy { share: 0.5 },
             Fault::ElbDeregister { share: 0.5 },
             Fault::ElbBreakHealthCheck,
+            Fault::ElbZonalShift { az: az.clone() },
             Fault::NetworkDenyAz { az },
             Fault::NetworkDenyRegion,
             Fault::RdsFailover,

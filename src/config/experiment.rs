@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::catalogue::{self, CATALOGUE, Entry, Fault, PROCESS_NAMES};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
+use super::fis::Via;
 use super::nearest::suggest;
 use super::node::{Node, Value};
 use super::objective::{Comparison, Limit, Measure, Objective, Statistic};
@@ -45,6 +46,8 @@ pub struct FaultEntry {
     pub region: Option<Spanned<String>>,
     /// When.
     pub at: Spanned<At>,
+    /// Who injects it, where that is written.
+    pub via: Option<Spanned<Via>>,
     /// Where a parameter is written, by its key.
     pub parameters: BTreeMap<&'static str, Place>,
     /// Until its revert; none for irreversible ones.
@@ -109,6 +112,40 @@ impl Stop {
     }
 }
 
+impl Experiment {
+    /// The CloudWatch alarms that stop it, by name.
+    #[must_use]
+    pub fn alarms(&self) -> Vec<&str> {
+        self.stop_when.iter().filter_map(Stop::alarm).collect()
+    }
+
+    /// The same as if each of its faults said `via`.
+    #[must_use]
+    pub fn by(mut self, via: Via) -> Self {
+        for fault in &mut self.faults {
+            let place = fault.via_place().clone();
+            fault.via = Some(Spanned { value: via, place });
+        }
+        self
+    }
+}
+
+impl FaultEntry {
+    /// Who injects it: as written, otherwise the API, and AWS FIS where no API does it.
+    #[must_use]
+    pub fn via(&self) -> Via {
+        let only = self.fault.fis().is_some_and(|action| action.only);
+        let written = self.via.as_ref().map(|via| via.value);
+        if only { Via::Fis } else { written.unwrap_or_default() }
+    }
+
+    /// Where that is written, or what it would stand beside.
+    #[must_use]
+    pub fn via_place(&self) -> &Place {
+        self.via.as_ref().map_or(&self.role.place, |via| &via.place)
+    }
+}
+
 /// Every key that is a parameter of some fault.
 const PARAMETERS: [&str; 3] = ["share", "processes", "az"];
 
@@ -133,6 +170,7 @@ pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Opti
         .take("stop_when")
         .map(|node| stops(node, sink))
         .unwrap_or_default();
+    let via = fields.take("via").and_then(|node| via(node, sink));
     let objectives = fields.take("objectives").map(|node| {
         decode::list(node, "objectives", sink)
             .iter()
@@ -146,7 +184,10 @@ pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Opti
     if let (Some(node), []) = (faults_node, items) {
         sink.push(Mistake::at(&node.place, "the experiment breaks nothing").hint("add a fault"));
     }
-    let faults = items.iter().filter_map(|item| fault(item, sink)).collect();
+    let faults = items
+        .iter()
+        .filter_map(|item| fault(item, via.as_ref(), sink))
+        .collect();
     Some(Experiment {
         name: name?,
         hypothesis: hypothesis.unwrap_or_default(),
@@ -158,7 +199,7 @@ pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Opti
     })
 }
 
-fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
+fn fault(node: &Node, of_all: Option<&Spanned<Via>>, sink: &mut Sink) -> Option<FaultEntry> {
     let mut fields = Fields::of(node, "a fault", sink)?;
     let kind_node = fields.require("fault", "rds.failover", sink);
     let kind_name = kind_node.and_then(|node| decode::text(node, sink));
@@ -170,6 +211,8 @@ fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
         .into_iter()
         .filter_map(|key| Some((key, fields.take(key)?)))
         .collect();
+    let written = fields.take("via").and_then(|node| via(node, sink));
+    let via = written.clone().or_else(|| of_all.cloned());
     let at = fields.require("at", "hold + 4m", sink).and_then(|node| at(node, sink));
     let lasts_node = fields.take("lasts");
     let lasts = lasts_node.and_then(|node| decode::duration(node, sink));
@@ -203,12 +246,26 @@ fn fault(node: &Node, sink: &mut Sink) -> Option<FaultEntry> {
         let hint = "remove `lasts`; how long it is felt is what the run measures";
         sink.push(Mistake::at(&node.place, format!("{kind_name} cannot be undone, so it has no end")).hint(hint));
     }
+    if let Some(via) = via
+        .as_ref()
+        .filter(|via| via.value == Via::Fis && entry.fis().is_none())
+    {
+        let message = format!("AWS FIS has no action that does what {kind_name} does");
+        sink.push(Mistake::at(&via.place, message).hint("write `via: auto`, or `via: api` with the fault"));
+    }
+    let only = entry.fis().is_some_and(|action| action.only);
+    // What all faults of an experiment are told does not bind the one that has no choice.
+    if let Some(via) = written.as_ref().filter(|via| via.value == Via::Api && only) {
+        let message = format!("no API does what {kind_name} does, only AWS FIS");
+        sink.push(Mistake::at(&via.place, message).hint("write `via: fis`"));
+    }
     let fault = parameters(entry, kind_node, &given, sink)?;
     Some(FaultEntry {
         fault,
         role: role?,
         region,
         at: at?,
+        via,
         parameters: given.iter().map(|(key, node)| (*key, node.place.clone())).collect(),
         lasts,
     })
@@ -243,9 +300,11 @@ fn parameters(
         "ec2.terminate" => Fault::Ec2Terminate { share: share? },
         "ec2.reboot" => Fault::Ec2Reboot { share: share? },
         "autoscaling.suspend" => Fault::AutoScalingSuspend { processes: processes? },
+        "autoscaling.insufficient_capacity" => Fault::AutoScalingInsufficientCapacity { az: az? },
         "autoscaling.set_unhealthy" => Fault::AutoScalingSetUnhealthy { share: share? },
         "elb.deregister" => Fault::ElbDeregister { share: share? },
         "elb.break_health_check" => Fault::ElbBreakHealthCheck,
+        "elb.zonal_shift" => Fault::ElbZonalShift { az: az? },
         "network.deny_az" => Fault::NetworkDenyAz { az: az? },
         "network.deny_region" => Fault::NetworkDenyRegion,
         "rds.failover" => Fault::RdsFailover,
@@ -254,6 +313,14 @@ fn parameters(
         "route53.invert_health_check" => Fault::Route53InvertHealthCheck,
         "route53.zero_weight" => Fault::Route53ZeroWeight,
         other => unreachable!("{other} is in the catalogue and a test reads each of its faults"),
+    })
+}
+
+fn via(node: &Node, sink: &mut Sink) -> Option<Spanned<Via>> {
+    let value = decode::choice(node, "way to inject a fault", &Via::WORDS, sink)?;
+    Some(Spanned {
+        value,
+        place: node.place.clone(),
     })
 }
 
@@ -390,6 +457,47 @@ mod tests {
         }
     }
 
+    fn read(text: &str) -> Result<Experiment, String> {
+        let mut sink = Sink::default();
+        let node = crate::config::node::parse(&Source::new("t.yaml", text), text, 0, &mut sink).expect("YAML");
+        let read = experiment(&node, &[], &mut sink);
+        sink.finish(read).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn who_injects_a_fault_is_said_for_all_or_for_each() {
+        let of = |of_all: &str, fault: &str, of_one: &str| {
+            let text =
+                format!("{{ name: n, hypothesis: h, {of_all} faults: [{{ role: r, at: 1m, {fault}{of_one} }}] }}");
+            read(&text).map(|experiment| experiment.faults[0].via())
+        };
+        let deny = "fault: network.deny_region, lasts: 5m";
+        assert_eq!(of("", deny, ""), Ok(Via::Api));
+        assert_eq!(of("via: fis,", deny, ""), Ok(Via::Fis));
+        assert_eq!(of("via: fis,", deny, ", via: auto"), Ok(Via::Auto));
+        let only = "fault: autoscaling.insufficient_capacity, az: a, lasts: 5m";
+        assert_eq!(of("", only, ""), Ok(Via::Fis));
+        assert_eq!(of("via: auto,", "fault: rds.stop, lasts: 5m", ""), Ok(Via::Auto));
+        for (of_all, fault, of_one, said) in [
+            ("", deny, ", via: chaos", "unknown way to inject a fault"),
+            (
+                "via: fis,",
+                "fault: rds.stop, lasts: 5m",
+                "",
+                "has no action that does what rds.stop does",
+            ),
+            (
+                "",
+                only,
+                ", via: api",
+                "no API does what autoscaling.insufficient_capacity does",
+            ),
+        ] {
+            let errors = of(of_all, fault, of_one).expect_err(said);
+            assert!(errors.contains(said), "{said} in\n{errors}");
+        }
+    }
+
     #[test]
     fn an_alarm_is_a_stop_condition() {
         let read = |text: &str| {
@@ -430,7 +538,7 @@ mod tests {
             let text = format!("{{ fault: {}, role: r, at: hold{given}, {end} }}", entry.name);
             let mut sink = Sink::default();
             let node = crate::config::node::parse(&Source::new("t.yaml", &text), &text, 0, &mut sink).expect("YAML");
-            let read = fault(&node, &mut sink);
+            let read = fault(&node, None, &mut sink);
             let read = sink.finish(read).unwrap_or_else(|errors| panic!("{text}: {errors}"));
             assert_eq!(read.fault.entry().name, entry.name);
         }

@@ -185,6 +185,20 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     sink.finish(config)
 }
 
+/// An experiment without a profile: its faults and what belongs to them. Objectives, which are about journeys, are left
+/// out.
+pub fn load_experiment(name: &str, text: &str) -> Result<Experiment, ConfigErrors> {
+    let mut sink = Sink::default();
+    let root = node::parse(&Source::new(name, text), text, 0, &mut sink);
+    let experiment = root.and_then(|mut root| {
+        if let Value::Map(entries) = &mut root.value {
+            entries.retain(|entry| entry.key != "objectives");
+        }
+        experiment::experiment(&root, &[], &mut sink)
+    });
+    sink.finish(experiment)
+}
+
 fn profile_tree(name: &str, text: &str, overrides: &[(String, String)], sink: &mut Sink) -> Option<Node> {
     let mut root = node::parse(&Source::new(name, text), text, 0, sink)?;
     for (key, value) in overrides.iter().filter(|(key, _)| !key.starts_with("experiments.")) {

@@ -43,6 +43,8 @@ pub struct TargetFile {
     pub addresses: Vec<AddressEntry>,
     /// ARNs of roles to assume one after the other, from one's own credentials to those of the account.
     pub assume: Vec<String>,
+    /// Role that AWS FIS acts as: its name, or its ARN.
+    pub fis_role: Option<String>,
 }
 
 /// Where an address that users are sent to is.
@@ -133,6 +135,7 @@ impl TargetFile {
             served_by: None,
             addresses: Vec::new(),
             assume: Vec::new(),
+            fis_role: None,
         })
     }
 }
@@ -202,6 +205,13 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         });
     let allow = fields.take("allow").and_then(|node| allow(node, sink));
     let runner = fields.take("runner").and_then(|node| runner(node, sink));
+    let mut fis_role = None;
+    if let Some(mut fis) = fields.take("fis").and_then(|node| Fields::of(node, "`fis`", sink)) {
+        fis_role = fis
+            .require("role", "tenfold-fis", sink)
+            .and_then(|node| decode::text(node, sink));
+        fis.finish(sink);
+    }
     let mut served_by = None;
     if let Some(mut by) = fields
         .take("served_by")
@@ -235,6 +245,7 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
         served_by: served_by.map(|header| header.to_lowercase()),
         addresses,
         assume,
+        fis_role,
     })
 }
 

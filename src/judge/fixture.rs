@@ -123,6 +123,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             ]),
             allow: None,
             runner: RunnerPlan::default(),
+            fis_role: None,
             served_by: Some("x-served-by".to_owned()),
             edge: BTreeMap::from([
                 ("127.10.0.5".parse().expect("an address"), EAST.to_owned()),
@@ -179,6 +180,8 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
                 region: EAST.to_owned(),
                 at: cloud(INJECTED),
                 revert_at: reversible.then(|| cloud(INJECTED + 15.0)),
+                via: Default::default(),
+                fis: None,
                 calls: Vec::new(),
                 reverts: Vec::new(),
                 resources: vec!["i-1".to_owned()],

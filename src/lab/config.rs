@@ -58,6 +58,8 @@ pub struct LabConfig {
     pub cloudwatch: CloudWatchConfig,
     /// The AWS endpoint's manners.
     pub control_plane: ControlPlaneConfig,
+    /// AWS FIS.
+    pub fis: FisConfig,
     /// Network ACLs.
     pub network_acl: NetworkAclConfig,
 }
@@ -309,6 +311,16 @@ fn once() -> u32 {
     1
 }
 
+/// AWS FIS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FisConfig {
+    /// Whether the account may use it.
+    pub enabled: bool,
+    /// How long an experiment is `pending`, and as long again `initiating`.
+    pub initiating: Range,
+}
+
 /// Network ACLs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -398,6 +410,7 @@ impl Default for LabConfig {
             health_checks: HealthCheckConfig::default(),
             cloudwatch: CloudWatchConfig::default(),
             control_plane: ControlPlaneConfig::default(),
+            fis: FisConfig::default(),
             network_acl: NetworkAclConfig::default(),
         }
     }
@@ -496,6 +509,15 @@ impl Default for CloudWatchConfig {
     fn default() -> Self {
         Self {
             delay: Duration::from_secs(60),
+        }
+    }
+}
+
+impl Default for FisConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            initiating: Range::seconds(1, 3),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod control;
 pub mod data;
 pub mod dynamics;
 pub mod error;
+pub mod experiments;
 pub mod serve;
 pub mod truth;
 pub mod world;

@@ -100,6 +100,8 @@ pub struct Announcement {
     pub allow: Allow,
     /// How an answer says what served it.
     pub served_by: ServedBy,
+    /// The role that AWS FIS acts as.
+    pub fis: BTreeMap<String, String>,
 }
 
 /// The lab's clock.
@@ -248,6 +250,7 @@ fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
         served_by: ServedBy {
             header: "x-served-by".to_owned(),
         },
+        fis: one("role", &format!("arn:aws:iam::{}:role/tenfold-fis", config.account)),
     }
 }
 

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
+use super::experiments::Fis;
+
 /// Cloud time in seconds since the Unix epoch.
 pub type CloudTime = f64;
 
@@ -70,6 +72,34 @@ pub struct Region {
     pub alarms: BTreeMap<String, Alarm>,
     /// Alarm history, oldest first.
     pub alarm_history: Vec<AlarmHistoryItem>,
+    /// AWS FIS.
+    pub fis: Fis,
+    /// Zonal shifts by id, those that are over too.
+    pub zonal_shifts: BTreeMap<String, ZonalShift>,
+}
+
+impl Region {
+    /// `use1-az1` for `us-east-1a`: the first letters of the Region's parts and its number, as AWS shortens them.
+    #[must_use]
+    pub fn zone_id(&self, subnet: &Subnet) -> String {
+        let mut parts = self.name.split('-');
+        let area = parts.next().unwrap_or_default();
+        let rest: String = parts.filter_map(|part| part.chars().next()).collect();
+        format!("{area}{rest}-az{}", subnet.az_index)
+    }
+
+    /// Whether a load balancer is shifted away from an AZ, by its name.
+    #[must_use]
+    pub fn is_shifted(&self, load_balancer: &str, az: &str) -> bool {
+        let of_az = |id: &str| {
+            self.subnets
+                .values()
+                .any(|subnet| subnet.az == az && self.zone_id(subnet) == id)
+        };
+        self.zonal_shifts.values().any(|shift| {
+            shift.status == ShiftStatus::Active && shift.resource == load_balancer && of_az(&shift.away_from)
+        })
+    }
 }
 
 /// A subnet: one AZ's slice of the VPC.
@@ -289,6 +319,48 @@ pub struct LoadBalancerNode {
     pub subnet_id: String,
     /// Where it listens.
     pub address: Ipv4Addr,
+}
+
+/// A zonal shift of a load balancer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ZonalShift {
+    /// UUID.
+    pub id: String,
+    /// LoadBalancerArn.
+    pub resource: String,
+    /// AZ id, e.g. `use1-az1`.
+    pub away_from: String,
+    /// Comment.
+    pub comment: String,
+    /// When it began.
+    pub started_at: CloudTime,
+    /// When it ends by itself.
+    pub expires_at: CloudTime,
+    /// Status.
+    pub status: ShiftStatus,
+}
+
+/// Status of a zonal shift.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShiftStatus {
+    /// In force.
+    Active,
+    /// Ended by itself.
+    Expired,
+    /// Ended by a call.
+    Canceled,
+}
+
+impl ShiftStatus {
+    /// As AWS spells it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            ShiftStatus::Active => "ACTIVE",
+            ShiftStatus::Expired => "EXPIRED",
+            ShiftStatus::Canceled => "CANCELED",
+        }
+    }
 }
 
 /// A target group with the health of its targets.

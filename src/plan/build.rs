@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::feed::{self, FedLoads};
+use super::fis::{self, FisFor};
 use super::oauth2;
 use super::{
     Allow, Body, ClassPlan, ClientPlan, DEFLATE_OFFER, ExperimentPlan, Fault, FaultPlan, FeederPlan, Hits, HonestyPlan,
@@ -83,6 +84,10 @@ impl TargetPlan {
                     subnet: runner.subnet.clone(),
                 }),
             served_by: file.served_by.clone(),
+            fis_role: file.fis_role.as_deref().map(|role| {
+                let region = file.regions.first().map(String::as_str);
+                fis::role_arn(role, file.account.as_deref(), region)
+            }),
             edge,
             zones: said.map(|one| (one.address, one.az.clone())).collect(),
             inventory,
@@ -350,7 +355,7 @@ fn with_tokens(pieces: &[Piece], clients: &[OAuth2]) -> Template {
     }
 }
 
-fn experiment(
+pub(super) fn experiment(
     experiment: &Experiment,
     stages: &[StagePlan],
     target: &TargetPlan,
@@ -384,7 +389,20 @@ fn experiment(
             let hint = "move one of them, so that each effect has one cause";
             mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
         }
+        let of = FisFor {
+            fault: &fault,
+            region: &region,
+            lasts: entry.lasts.map(fis::leased),
+            account: target.account.as_deref().unwrap_or_default(),
+        };
+        let template = fis::choose(entry, &of, &experiment.alarms(), target, &effect.resources, mistakes);
+        let effect = match &template {
+            Some(template) => fis::effect(template, entry.lasts.is_some(), &region, effect.resources),
+            None => effect,
+        };
         faults.push(FaultPlan {
+            via: entry.via(),
+            fis: template,
             fidelity: fault.entry().fidelity.to_owned(),
             fault,
             role: entry.role.value.clone(),
@@ -476,7 +494,7 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             let message = format!("the target {:?} has no other Region", target.name);
             mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         }
-        Fault::NetworkDenyAz { az } => {
+        Fault::NetworkDenyAz { az } | Fault::ElbZonalShift { az } | Fault::AutoScalingInsufficientCapacity { az } => {
             let found = target.inventory.regions.get(region);
             let zones: BTreeSet<&str> = found
                 .iter()
@@ -493,7 +511,7 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
                 mistakes.push(Mistake::at(place("az"), message).hint(format!("AZs of the target there: {known}")));
             } else if zones.len() < 2 {
                 let message = format!("{az} is the only AZ of the target in {region}");
-                let hint = "an AZ is cut off only where another one stays";
+                let hint = "an AZ is taken away only where another one stays";
                 mistakes.push(Mistake::at(place("az"), message).hint(hint));
             }
         }

@@ -1,6 +1,6 @@
 //! What was found in the account before the run, as plain data. How it was found is not known here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub struct InventoryRegion {
     /// Records of the target's names that lead to the Region's load balancers.
     #[serde(default)]
     pub records: Vec<InventoryRecord>,
+    /// Ids of the actions that AWS FIS has there; none where it did not answer or was not asked.
+    #[serde(default)]
+    pub fis_actions: Option<BTreeSet<String>>,
     /// Alarms that stop conditions name, by name.
     #[serde(default)]
     pub alarms: BTreeMap<String, InventoryAlarm>,
@@ -60,6 +63,9 @@ pub struct InventoryMetric {
 /// An Auto Scaling group.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct InventoryGroup {
+    /// AutoScalingGroupARN.
+    #[serde(default)]
+    pub arn: String,
     /// MinSize.
     pub min: u32,
     /// MaxSize.

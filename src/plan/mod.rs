@@ -9,7 +9,9 @@ mod capacity;
 mod choice;
 mod client;
 mod environment;
+mod export;
 mod feed;
+mod fis;
 mod flow;
 mod in_base64;
 mod inventory;
@@ -38,6 +40,7 @@ pub use crate::config::compression::{Coding, DEFLATE_OFFER};
 pub use crate::config::connections::{ConnectionUse, Connections};
 pub use crate::config::entry::Entry;
 pub use crate::config::feeder::{RowOrder, Table};
+pub use crate::config::fis::Via;
 pub use crate::config::flow::{Condition, Flow, Passes, Relation};
 pub use crate::config::loads::Iterations;
 pub use crate::config::oauth2::{CredentialsIn, TokenUse};
@@ -55,6 +58,8 @@ pub use capacity::{Addresses, Capacity, Limits, capacity};
 pub use choice::{choose, how_many};
 pub use client::{CONNECTION_FIELDS, ClassPlan, ClientPlan, DnsPolicy};
 pub use environment::MissingVariable;
+pub use export::export_fis;
+pub use fis::{FisFor, FisStep, FisStop, FisTarget, FisTemplate, leased, step_name};
 pub use inventory::{
     Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
     InventoryRegion, InventorySubnet,
@@ -149,6 +154,9 @@ pub struct TargetPlan {
     /// Where the harness itself runs, as far as that is known.
     #[serde(default)]
     pub runner: RunnerPlan,
+    /// ARN of the role that AWS FIS acts as.
+    #[serde(default)]
+    pub fis_role: Option<String>,
     /// Response header naming instance/AZ/Region as `i-…/us-east-1a/us-east-1`.
     pub served_by: Option<String>,
     /// Region of each address users may be sent to, as the target file says or as resolved before the run.
@@ -177,6 +185,7 @@ impl TargetPlan {
             roles: BTreeMap::new(),
             allow: None,
             runner: RunnerPlan::default(),
+            fis_role: None,
             served_by: None,
             edge: BTreeMap::new(),
             zones: BTreeMap::new(),
@@ -366,6 +375,12 @@ pub struct FaultPlan {
     /// When it is reverted; none where it is irreversible.
     #[serde(with = "seconds::option")]
     pub revert_at: Option<Duration>,
+    /// Who injects it, as written.
+    #[serde(default)]
+    pub via: Via,
+    /// The template by which AWS FIS injects it; none where the service's own API does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fis: Option<FisTemplate>,
     /// API calls that inject it, as planned against the inventory.
     pub calls: Vec<CallPlan>,
     /// API calls that revert it; empty where it is irreversible.

@@ -50,7 +50,7 @@ pub fn policy(calls: &[CallPlan], tag: Option<&(String, String)>) -> Option<Stri
 pub fn without_tags(calls: &[CallPlan]) -> BTreeSet<&str> {
     let actions = calls.iter().map(|call| call.action.as_str());
     actions
-        .filter(|action| action.starts_with("route53:"))
+        .filter(|action| knows_no_tag(action))
         .chain(
             calls
                 .iter()
@@ -107,9 +107,25 @@ fn permits<'c>(call: &'c CallPlan, tag: Option<&(String, String)>) -> Vec<(&'c s
             let all = resources.iter().map(|arn| every_instance_beside(arn));
             vec![(&call.action, all.collect(), tagged())]
         }
-        action if action.starts_with("route53:") => vec![(&call.action, resources, None)],
+        // The role that FIS acts as is handed over with the template.
+        "fis:CreateExperimentTemplate" => {
+            let (role, own): (Vec<String>, Vec<String>) = resources.into_iter().partition(|arn| arn.contains(":iam:"));
+            vec![
+                ("fis:TagResource", own.clone(), None),
+                (&call.action, own, None),
+                ("iam:PassRole", role, None),
+            ]
+        }
+        action if knows_no_tag(action) => vec![(&call.action, resources, None)],
         _ => vec![(&call.action, resources, tagged())],
     }
+}
+
+/// What it touches bears no tag of the target's owner: records do not, and templates are the run's own.
+fn knows_no_tag(action: &str) -> bool {
+    ["route53:", "fis:", "arc-zonal-shift:"]
+        .iter()
+        .any(|service| action.starts_with(service))
 }
 
 fn is_on_instances(action: &str) -> bool {

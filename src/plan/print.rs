@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{
     ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
-    TokenUse, policy, without_tags,
+    TokenUse, Via, catalogue, policy, without_tags,
 };
 use crate::units::{format_count, format_duration};
 
@@ -36,6 +36,22 @@ const READS_DNS: [&str; 3] = [
     "route53:GetHealthCheckStatus",
     "route53:ListResourceRecordSets",
 ];
+
+/// What a run calls where AWS FIS injects a fault.
+const READS_FIS: [&str; 5] = [
+    "fis:GetExperiment",
+    "fis:GetSafetyLever",
+    "fis:ListActions",
+    "fis:ListExperimentTemplates",
+    "fis:ListExperiments",
+];
+const INJECT_FIS: [&str; 4] = [
+    "fis:CreateExperimentTemplate",
+    "fis:StartExperiment",
+    "fis:TagResource",
+    "iam:PassRole",
+];
+const REVERT_FIS: [&str; 2] = ["fis:DeleteExperimentTemplate", "fis:StopExperiment"];
 
 /// Everything `run` would do, for reading.
 #[must_use]
@@ -249,6 +265,7 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
         "    blast radius: {}",
         blast_radius(fault, &plan.target.roles, &plan.target.inventory)
     )?;
+    by(fault, out)?;
     for call in &fault.calls {
         writeln!(out, "    call   {} {}", call.action, call.detail)?;
     }
@@ -308,6 +325,34 @@ fn policies(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Resul
     Ok(())
 }
 
+/// Who injects it, where that is not simply the API.
+fn by(fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
+    let chosen = if fault.via == Via::Auto {
+        " (chosen by auto)"
+    } else {
+        ""
+    };
+    let Some(template) = &fault.fis else {
+        return match fault.via {
+            Via::Api => Ok(()),
+            _ => writeln!(out, "    by     the service's own API{chosen}"),
+        };
+    };
+    writeln!(
+        out,
+        "    by     AWS FIS{chosen}, as {}; quota: 1 of 5 experiments at the same time, {} of 20 actions, {} of 5 \
+         targets an action",
+        template.role_arn,
+        template.actions.len(),
+        template.largest()
+    )?;
+    let alarms = template.stop_conditions.iter().filter_map(|stop| stop.value.as_deref());
+    for alarm in alarms {
+        writeln!(out, "    stops  when {alarm} is in ALARM")?;
+    }
+    Ok(())
+}
+
 fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &Inventory) -> String {
     if fault.resources.is_empty() {
         return "nothing".to_owned();
@@ -328,6 +373,12 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
         }
         (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingSuspend { .. }) => {
             format!("the group {listed}, which goes on with what it has")
+        }
+        (Hits::Group, _) if matches!(fault.fault, Fault::ElbZonalShift { .. }) => {
+            format!("every user of {listed} whom DNS would send to that AZ")
+        }
+        (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingInsufficientCapacity { .. }) => {
+            format!("the launches of {listed} in that AZ")
         }
         (Hits::Group, _) => format!("every target of {listed}"),
         (Hits::Database, _) if fault.fault == Fault::RdsFailover => {
@@ -355,12 +406,51 @@ fn objectives(plan: &Plan, out: &mut String) -> std::fmt::Result {
 /// Every IAM action that a run of the plan uses: to observe, to inject and to revert.
 #[must_use]
 pub fn actions(plan: &Plan) -> BTreeSet<&'static str> {
-    let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-    let of_faults = faults.flat_map(|fault| {
-        let entry = fault.fault.entry();
-        [entry.inject, entry.revert, entry.reads].into_iter().flatten().copied()
-    });
-    observing(plan).into_iter().chain(of_faults).collect()
+    let Permissions {
+        observe,
+        inject,
+        revert,
+        ..
+    } = Permissions::of(plan);
+    observe.into_iter().chain(inject).chain(revert).collect()
+}
+
+/// IAM actions by what they are for.
+struct Permissions {
+    observe: BTreeSet<&'static str>,
+    inject: BTreeSet<&'static str>,
+    revert: BTreeSet<&'static str>,
+    /// Of the role that AWS FIS acts as.
+    role: BTreeSet<&'static str>,
+}
+
+impl Permissions {
+    fn of(plan: &Plan) -> Self {
+        let faults = || plan.experiments.iter().flat_map(|experiment| &experiment.faults);
+        let by_api = faults().filter(|fault| fault.fis.is_none());
+        let by_fis = || faults().filter(|fault| fault.fis.is_some());
+        let every = |of: fn(&catalogue::Entry) -> &'static [&'static str]| {
+            move |fault: &FaultPlan| of(fault.fault.entry()).iter().copied()
+        };
+        let mut observe = observing(plan);
+        observe.extend(faults().flat_map(every(|entry| entry.reads)));
+        let mut inject: BTreeSet<&str> = by_api.flat_map(every(|entry| entry.inject)).collect();
+        // What FIS has not undone is undone by us, so those of the revert are needed either way.
+        let mut revert: BTreeSet<&str> = faults().flat_map(every(|entry| entry.revert)).collect();
+        if by_fis().next().is_some() {
+            observe.extend(READS_FIS);
+            inject.extend(INJECT_FIS);
+            revert.extend(REVERT_FIS);
+        }
+        let of_role = by_fis().flat_map(every(|entry| entry.inject));
+        let of_role = of_role.chain(by_fis().flat_map(every(|entry| entry.revert)));
+        Self {
+            role: of_role.filter(|action| !action.starts_with("fis:")).collect(),
+            observe,
+            inject,
+            revert,
+        }
+    }
 }
 
 /// What the observers call.
@@ -380,15 +470,17 @@ fn permissions(plan: &Plan, out: &mut String) -> std::fmt::Result {
     if plan.target.regions.is_empty() {
         return writeln!(out, "\nno AWS call is made");
     }
-    let mut reads = observing(plan);
-    let entries = || {
-        let faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-        faults.map(|fault| fault.fault.entry())
-    };
-    reads.extend(entries().flat_map(|entry| entry.reads));
-    let inject: BTreeSet<&str> = entries().flat_map(|entry| entry.inject).copied().collect();
-    let revert: BTreeSet<&str> = entries().flat_map(|entry| entry.revert).copied().collect();
-    for (what, actions) in [("observe", reads), ("inject", inject), ("revert", revert)] {
+    let Permissions {
+        observe,
+        inject,
+        revert,
+        role,
+    } = Permissions::of(plan);
+    let mut all = vec![("observe", observe), ("inject", inject), ("revert", revert)];
+    if !role.is_empty() {
+        all.push(("give to the role of AWS FIS", role));
+    }
+    for (what, actions) in all {
         writeln!(
             out,
             "{}IAM actions to {what}",

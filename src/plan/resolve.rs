@@ -29,6 +29,9 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPl
     };
     let calls = Calls { region, target, draw };
     match role {
+        Role::AutoScalingGroup(_) if matches!(fault, Fault::ElbZonalShift { .. }) => {
+            calls.on_load_balancers(fault, found)
+        }
         Role::AutoScalingGroup(name) => match found.groups.get(name) {
             Some(group) if fault.entry().hits == Hits::Group => calls.on_group(fault, name, group),
             _ => calls.on_network(fault, found),
@@ -95,6 +98,12 @@ impl Calls<'_> {
             };
         }
         let target_groups: BTreeSet<&String> = group.target_groups.iter().collect();
+        if matches!(fault, Fault::AutoScalingInsufficientCapacity { .. }) {
+            return Effect {
+                resources: vec![group.arn.clone()],
+                ..Effect::default()
+            };
+        }
         if *fault == Fault::ElbBreakHealthCheck {
             let each = |now: &'static str| {
                 move |arn: &&String| {
@@ -169,6 +178,34 @@ impl Calls<'_> {
             .collect();
         let count = how_many(allow, share, in_service.len());
         choose(candidates, &[], count, self.draw.seed, self.draw.fault)
+    }
+
+    fn on_load_balancers(&self, fault: &Fault, found: &InventoryRegion) -> Effect {
+        let Fault::ElbZonalShift { az } = fault else {
+            return Effect::default();
+        };
+        // Only their names are known here.
+        let arn = [self.arn("elasticloadbalancing", "loadbalancer/*")];
+        let each = |action: &'static str| {
+            let arn = arn.clone();
+            move |name: &String| {
+                let detail = format!("the load balancer {name}, awayFrom the id of {az}");
+                self.call(action, detail, &arn)
+            }
+        };
+        Effect {
+            resources: found.load_balancers.clone(),
+            calls: found
+                .load_balancers
+                .iter()
+                .map(each("arc-zonal-shift:StartZonalShift"))
+                .collect(),
+            reverts: found
+                .load_balancers
+                .iter()
+                .map(each("arc-zonal-shift:CancelZonalShift"))
+                .collect(),
+        }
     }
 
     fn on_database(&self, fault: &Fault, name: &str, database: &InventoryDatabase) -> Effect {

@@ -1,6 +1,6 @@
 //! Tests of building and printing plans against a fixed inventory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
@@ -458,6 +458,80 @@ fn an_alarm_that_is_not_there_or_rings_already_is_refused() {
         assert!(
             told.contains(said) && told.contains("x.yaml:5:14") && told.contains("hint:"),
             "{told}"
+        );
+    }
+}
+
+#[test]
+fn fis_is_chosen_where_it_can_be_and_otherwise_it_is_said_why_not() {
+    type Change = fn(&mut TargetPlan);
+    let planned = |via: &str, lasts: &str, change: Change| {
+        let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [e.yaml], \
+                       stages: [{tier: 1, users: 1, hold: 20h}]}";
+        let experiment = format!(
+            "{{name: e, hypothesis: h, faults: [{{ fault: network.deny_region, role: web, at: 1m, lasts: {lasts}, via: {via} }}]}}"
+        );
+        let sources = Sources {
+            profile: ("p.yaml".to_owned(), profile.to_owned()),
+            experiments: vec![("e.yaml".to_owned(), experiment)],
+            ..Sources::default()
+        };
+        let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut target = target();
+        target.fis_role = Some("arn:aws:iam::111122223333:role/fis".to_owned());
+        for region in target.inventory.regions.values_mut() {
+            region.fis_actions = Some(BTreeSet::from(["aws:network:disrupt-connectivity".to_owned()]));
+        }
+        change(&mut target);
+        let built = build(&config, target, &options()).map_err(|errors| errors.to_string());
+        built.map(|plan| plan.experiments[0].faults[0].clone())
+    };
+    let fault = planned("fis", "5m", |_| {}).unwrap_or_else(|errors| panic!("{errors}"));
+    let template = fault.fis.as_ref().expect("by FIS");
+    assert_eq!(template.actions["network-deny-region"].parameters["duration"], "PT6M");
+    assert_eq!(template.targets["network-deny-region"].resource_arns.len(), 3);
+    assert_eq!(fault.calls[0].action, "fis:CreateExperimentTemplate");
+    assert_eq!(fault.reverts[0].action, "fis:StopExperiment");
+    assert!(planned("api", "5m", |_| {}).is_ok_and(|fault| fault.fis.is_none()));
+    let cases: [(&str, Change, &str); 4] = [
+        (
+            "5m",
+            |target| target.fis_role = None,
+            "names no role that AWS FIS acts as",
+        ),
+        (
+            "5m",
+            |target| {
+                target
+                    .inventory
+                    .regions
+                    .values_mut()
+                    .for_each(|one| one.fis_actions = None)
+            },
+            "AWS FIS does not answer",
+        ),
+        (
+            "5m",
+            |target| {
+                target
+                    .inventory
+                    .regions
+                    .values_mut()
+                    .for_each(|one| one.fis_actions = Some(BTreeSet::new()))
+            },
+            "has no action aws:network:disrupt-connectivity",
+        ),
+        ("12h", |_| {}, "undoes everything after twelve hours"),
+    ];
+    for (lasts, change, why) in cases {
+        let refused = planned("fis", lasts, change).expect_err(why);
+        assert!(
+            refused.contains(why) && refused.contains("e.yaml:1"),
+            "{why} in\n{refused}"
+        );
+        assert!(
+            planned("auto", lasts, change).is_ok_and(|fault| fault.fis.is_none()),
+            "{why}"
         );
     }
 }

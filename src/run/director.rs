@@ -387,7 +387,13 @@ impl Director {
         self.injections.spawn(async move {
             // The runner reports every outcome as an event, errors included.
             let _ = match request {
-                ChaosRequest::Inject => runner.inject(fault).await,
+                ChaosRequest::Inject => match runner.inject(fault.clone()).await {
+                    Ok(()) => {
+                        runner.tend(fault).await;
+                        Ok(())
+                    }
+                    failed => failed,
+                },
                 ChaosRequest::Revert => runner.revert(fault).await,
             };
         });
@@ -496,7 +502,12 @@ impl Director {
             }
             _ => None,
         };
+        // Somebody else has ended a fault: AWS FIS by an alarm, say.
+        let ended = matches!(stamped.event, Event::StopConditionMet { .. });
         self.record(stamped);
+        if ended {
+            return true;
+        }
         met.is_some_and(|stop| {
             self.stop_met(stop);
             true

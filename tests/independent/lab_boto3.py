@@ -41,6 +41,7 @@ rds = client("rds")
 cloudwatch = client("cloudwatch")
 route53 = client("route53")
 sts = client("sts")
+fis = client("fis")
 
 
 def refuses(code, call, **arguments):
@@ -299,8 +300,13 @@ def test_elbv2():
     assert targets["LoadBalancerArns"] == [arn] and targets["Matcher"] == {"HttpCode": "200"}
     refuses("TargetGroupNotFound", elbv2.describe_target_groups, Names=["none"])
     target_arn = targets["TargetGroupArn"]
-    health = elbv2.describe_target_health(TargetGroupArn=target_arn)["TargetHealthDescriptions"]
-    assert len(health) >= 3
+
+    def described():
+        health = elbv2.describe_target_health(TargetGroupArn=target_arn)["TargetHealthDescriptions"]
+        return health if len(health) >= 3 else None
+
+    # Other tests leave a group that is still growing back.
+    health = eventually("three targets", described)
     states = {"initial", "healthy", "unhealthy", "draining", "unused"}
     assert {target["TargetHealth"]["State"] for target in health} <= states
     assert health[0]["Target"]["Id"].startswith("i-") and health[0]["Target"]["Port"] == targets["Port"]
@@ -549,6 +555,83 @@ def test_unsigned_requests_are_refused():
         raise AssertionError("an unsigned request was answered")
     except urllib.error.HTTPError as error:
         assert error.code == 403 and b"<Code>MissingAuthenticationToken</Code>" in error.read()
+
+
+def test_fis_experiment():
+    ids = {action["id"] for action in fis.list_actions()["actions"]}
+    assert "aws:network:disrupt-connectivity" in ids, ids
+    assert "duration" in fis.get_action(id="aws:network:disrupt-connectivity")["action"]["parameters"]
+    subnet = ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": [REGION + "c"]}])["Subnets"][0]
+    template = {
+        "description": "a test",
+        "roleArn": "arn:aws:iam::111122223333:role/fis",
+        "stopConditions": [{"source": "none"}],
+        "targets": {
+            "az": {
+                "resourceType": "aws:ec2:subnet",
+                "resourceArns": [f"arn:aws:ec2:{REGION}:111122223333:subnet/{subnet['SubnetId']}"],
+                "selectionMode": "ALL",
+            }
+        },
+        "actions": {
+            "cut": {
+                "actionId": "aws:network:disrupt-connectivity",
+                "parameters": {"duration": "PT10M", "scope": "all"},
+                "targets": {"Subnets": "az"},
+            }
+        },
+        "tags": {"owner": "boto3"},
+    }
+    made = fis.create_experiment_template(**template)["experimentTemplate"]
+    assert made["id"].startswith("EXT") and is_time(made["creationTime"]) and made["actions"] == {
+        "cut": {**template["actions"]["cut"], "startAfter": []}
+    }
+    listed = fis.list_experiment_templates()["experimentTemplates"]
+    assert [one["tags"] for one in listed if one["id"] == made["id"]] == [{"owner": "boto3"}]
+    assert fis.list_tags_for_resource(resourceArn=made["arn"])["tags"] == {"owner": "boto3"}
+    fis.tag_resource(resourceArn=made["arn"], tags={"more": "yes"})
+    assert fis.get_experiment_template(id=made["id"])["experimentTemplate"]["tags"]["more"] == "yes"
+    started = fis.start_experiment(experimentTemplateId=made["id"])["experiment"]
+
+    def status():
+        return fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]
+
+    eventually("it runs", lambda: status() == "running")
+    acls = ec2.describe_network_acls(Filters=[{"Name": "tag:managedByFIS", "Values": ["true"]}])["NetworkAcls"]
+    assert [one["SubnetId"] for acl in acls for one in acl["Associations"]] == [subnet["SubnetId"]]
+    resolved = fis.list_experiment_resolved_targets(experimentId=started["id"])["resolvedTargets"]
+    assert [one["targetName"] for one in resolved] == ["az"]
+    assert fis.stop_experiment(id=started["id"])["experiment"]["state"]["status"] == "stopping"
+    eventually("it is stopped", lambda: status() == "stopped")
+    of_template = fis.list_experiments(experimentTemplateId=made["id"])["experiments"]
+    assert [one["id"] for one in of_template] == [started["id"]]
+    assert not ec2.describe_network_acls(Filters=[{"Name": "tag:managedByFIS", "Values": ["true"]}])["NetworkAcls"]
+    fis.delete_experiment_template(id=made["id"])
+    refuses("ResourceNotFoundException", fis.get_experiment_template, id=made["id"])
+    refuses("ValidationException", fis.create_experiment_template, **{**template, "actions": {}})
+    lever = fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": "a test"})["safetyLever"]
+    assert lever["state"] == {"status": "engaged", "reason": "a test"}
+    assert fis.get_safety_lever(id="default")["safetyLever"] == lever
+    fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "over"})
+
+
+def test_zonal_shift():
+    arc = client("arc-zonal-shift")
+    resource = arc.list_managed_resources()["items"][0]["arn"]
+    shift = {"resourceIdentifier": resource, "awayFrom": "use1-az1", "expiresIn": "3m", "comment": "a test"}
+    started = arc.start_zonal_shift(**shift)
+    assert started["status"] == "ACTIVE" and is_time(started["expiryTime"])
+    refuses("ConflictException", arc.start_zonal_shift, **shift)
+    weights = arc.get_managed_resource(resourceIdentifier=resource)["appliedWeights"]
+    assert weights == {"use1-az1": 0.0, "use1-az2": 1.0, "use1-az3": 1.0}, weights
+    later = arc.update_zonal_shift(zonalShiftId=started["zonalShiftId"], expiresIn="1h")
+    assert later["expiryTime"] > started["expiryTime"]
+    assert arc.cancel_zonal_shift(zonalShiftId=started["zonalShiftId"])["status"] == "CANCELED"
+    assert not arc.list_zonal_shifts(status="ACTIVE")["items"]
+    refuses("ConflictException", arc.cancel_zonal_shift, zonalShiftId=started["zonalShiftId"])
+    refuses("ResourceNotFoundException", arc.cancel_zonal_shift, zonalShiftId="0" * 36)
+    refuses("ValidationException", arc.start_zonal_shift, **{**shift, "awayFrom": "use1-az9"})
+    refuses("ValidationException", arc.start_zonal_shift, **{**shift, "expiresIn": "90s"})
 
 
 def main():

@@ -138,6 +138,7 @@ fn denied(service: &str, action: &str) -> AwsError {
 fn throttled(service: &str) -> AwsError {
     match service {
         "ec2" => AwsError::new("RequestLimitExceeded", "Request limit exceeded.", 503),
+        "fis" | "arc-zonal-shift" => AwsError::new("ThrottlingException", "Rate exceeded", 429),
         _ => AwsError::bad_request("Throttling", "Rate exceeded"),
     }
 }

@@ -2,11 +2,13 @@
 //! It reads the world and passes changes on to `dynamics`; nothing here moves by itself. Signatures are not verified,
 //! only their scope is read, and nothing of a request's credentials is kept.
 
+mod arczonalshift;
 mod autoscaling;
 mod cbor;
 mod cloudwatch;
 mod ec2;
 mod elasticloadbalancingv2;
+mod fis;
 mod iam;
 mod json;
 mod manners;
@@ -58,9 +60,9 @@ struct Call<'c> {
     region: &'c str,
     action: &'c str,
     input: Value,
-    /// The query string, of `restXml` only.
+    /// The query string, of `restXml` and `restJson1` only.
     query: Value,
-    /// Ids in the path, of `restXml` only.
+    /// Ids in the path, of `restXml` and `restJson1` only.
     path_ids: Vec<String>,
     protocol: Protocol,
     /// Whose assumed role it was signed with, if any.
@@ -219,6 +221,8 @@ fn dispatch(service: &str, call: &Call<'_>) -> Result<Value, AwsError> {
         "monitoring" => cloudwatch::answer(call),
         "route53" => route53::answer(call),
         "iam" => iam::answer(call),
+        "fis" => fis::answer(call),
+        "arc-zonal-shift" => arczonalshift::answer(call),
         "sts" => sts::answer(call),
         other => Err(AwsError::bad_request(
             "InvalidAction",

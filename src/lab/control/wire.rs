@@ -1,4 +1,4 @@
-//! The five protocols on HTTP: which operation a request asks for, and how answers and errors are put.
+//! The six protocols on HTTP: which operation a request asks for, and how answers and errors are put.
 //! Shapes follow what the AWS SDKs decode; it knows services only by the name in the signature's scope.
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use hyper::http::request::Parts;
 use hyper::{Response, StatusCode};
 
 use super::value::{Value, map};
-use super::{cbor, json, query, route53, xml};
+use super::{arczonalshift, cbor, fis, json, query, route53, xml};
 use crate::lab::error::AwsError;
 
 /// Service id of CloudWatch in targets and paths.
@@ -27,6 +27,8 @@ pub enum Protocol {
     Cbor,
     /// JSON both ways.
     Json,
+    /// Path and JSON in, JSON out.
+    RestJson,
 }
 
 /// Whom a request was signed for.
@@ -110,7 +112,11 @@ pub fn read(head: &Parts, body: &[u8]) -> Result<(Scope, Asked), Incomplete> {
     if protocol == Protocol::AwsQuery && scope.service == "ec2" {
         protocol = Protocol::Ec2Query;
     }
-    match decode(protocol, head, body) {
+    // Its paths are the services' own, so that only the signature tells.
+    if rest_json(&scope.service).is_some() {
+        protocol = Protocol::RestJson;
+    }
+    match decode(protocol, &scope.service, head, body) {
         Ok(asked) => Ok((scope, asked)),
         Err(error) => Err(Incomplete {
             protocol,
@@ -120,7 +126,19 @@ pub fn read(head: &Parts, body: &[u8]) -> Result<(Scope, Asked), Incomplete> {
     }
 }
 
-fn decode(protocol: Protocol, head: &Parts, body: &[u8]) -> Result<Asked, AwsError> {
+/// The operation of a method and the segments of a path, with the ids among them.
+type Operations = for<'p> fn(&str, &[&'p str]) -> Option<(&'static str, Vec<&'p str>)>;
+
+/// The operations of a service that speaks `restJson1`.
+fn rest_json(service: &str) -> Option<Operations> {
+    match service {
+        "fis" => Some(fis::operation),
+        "arc-zonal-shift" => Some(arczonalshift::operation),
+        _ => None,
+    }
+}
+
+fn decode(protocol: Protocol, service: &str, head: &Parts, body: &[u8]) -> Result<Asked, AwsError> {
     let asked = |action: &str, input| Asked {
         protocol,
         action: action.to_owned(),
@@ -160,6 +178,18 @@ fn decode(protocol: Protocol, head: &Parts, body: &[u8]) -> Result<Asked, AwsErr
                 .and_then(|rest| rest.strip_prefix('.'))
                 .ok_or_else(unknown)?;
             Ok(asked(action, json::decode(body).map_err(|error| malformed(&error))?))
+        }
+        Protocol::RestJson => {
+            let path = head.uri.path().trim_start_matches('/');
+            let segments: Vec<&str> = path.split('/').collect();
+            let (action, ids) = rest_json(service)
+                .and_then(|operations| operations(head.method.as_str(), &segments))
+                .ok_or_else(unknown)?;
+            Ok(Asked {
+                path_ids: ids.into_iter().map(query::unescape_path).collect(),
+                query: query::decode(head.uri.query().unwrap_or_default()),
+                ..asked(action, json::decode(body).map_err(|error| malformed(&error))?)
+            })
         }
         Protocol::RestXml => {
             let (action, path_ids) = route53::operation(head.method.as_str(), head.uri.path()).ok_or_else(unknown)?;
@@ -220,7 +250,7 @@ pub fn success(
         }
         Protocol::RestXml => xml::document(&root, space, &answer).into_bytes(),
         Protocol::Cbor => cbor::encode(&non_null(answer)),
-        Protocol::Json => json::encode(&non_null(answer)),
+        Protocol::Json | Protocol::RestJson => json::encode(&non_null(answer)),
     };
     respond(protocol, StatusCode::OK, body, request_id)
 }
@@ -250,6 +280,7 @@ pub fn failure(protocol: Protocol, service: &str, error: &AwsError, request_id: 
             xml::document("ErrorResponse", namespace(service), &body).into_bytes()
         }
         Protocol::Cbor => cbor::encode(&map([("__type", shape(code).into()), ("message", message.into())])),
+        Protocol::RestJson => json::encode(&map([("message", message.into())])),
         Protocol::Json => json::encode(&map([("__type", shape(code).into()), ("message", message.into())])),
     };
     let mut response = respond(protocol, status, body, request_id);
@@ -258,10 +289,15 @@ pub fn failure(protocol: Protocol, service: &str, error: &AwsError, request_id: 
     {
         response.headers_mut().insert("x-amzn-query-error", value);
     }
+    if protocol == Protocol::RestJson
+        && let Ok(value) = HeaderValue::from_str(shape(code))
+    {
+        response.headers_mut().insert("x-amzn-errortype", value);
+    }
     response
 }
 
-/// The name of an error's shape in CloudWatch's model where it is not the code that `awsQuery` answered.
+/// The name of an error's shape in the models of the JSON and CBOR services where it is not the code that `awsQuery` answered.
 fn shape(code: &str) -> &str {
     match code {
         "InvalidParameterValue" => "InvalidParameterValueException",
@@ -280,6 +316,7 @@ fn respond(protocol: Protocol, status: StatusCode, body: Vec<u8>, request_id: &s
         Protocol::AwsQuery | Protocol::RestXml => "text/xml",
         Protocol::Cbor => "application/cbor",
         Protocol::Json => "application/x-amz-json-1.0",
+        Protocol::RestJson => "application/json",
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;

@@ -7,11 +7,13 @@ pub mod cloudwatch;
 pub mod dns;
 pub mod ec2;
 pub mod elasticloadbalancingv2;
+pub mod fis;
 pub mod network;
 pub mod rds;
 pub mod route53;
 #[cfg(test)]
 mod tests;
+pub mod zonal_shift;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `autoscaling.suspend` and `autoscaling.set_unhealthy`.
+//! `autoscaling.suspend`, `autoscaling.set_unhealthy` and what comes before `autoscaling.insufficient_capacity`.
 
 use super::ChaosError;
 use super::injection::{Context, Pass};
@@ -47,6 +47,29 @@ pub(super) async fn observe(hand: &Hand<'_>, group: &str, processes: &[String]) 
     };
     let all = processes.iter().all(|process| found.suspended.contains(process));
     Ok(all.then(|| format!("{group} shows {} suspended", processes.join(", "))))
+}
+
+/// Looks whether the group could launch in the AZ at all, and elsewhere.
+pub(super) async fn prepare_insufficient_capacity(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+    az: &str,
+) -> Result<Before, ChaosError> {
+    let group = ec2::group(sight, context, role).await?;
+    let name = &group.name;
+    guard::tagged(context.target.allow.as_ref(), name, &group.tags).map_err(ChaosError::Refused)?;
+    let subnets = sight.reader.subnets(sight.region, &group.subnets).await?;
+    if !subnets.iter().any(|subnet| subnet.az == az) {
+        return Err(ChaosError::Refused(format!("group {name} has no subnet in {az}")));
+    }
+    if subnets.iter().all(|subnet| subnet.az == az) {
+        return Err(ChaosError::Refused(format!("{az} is the only AZ of group {name}")));
+    }
+    Ok(Before::AutoScalingInsufficientCapacity {
+        group: group.arn,
+        az: az.to_owned(),
+    })
 }
 
 /// Somebody who has resumed one meanwhile has done the same.

@@ -2,10 +2,11 @@
 //! How, service by service, stands in the files beside it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::journal::Before;
 use super::runner::{Hand, Sight};
-use super::{ChaosError, autoscaling, ec2, elasticloadbalancingv2, network, rds, route53};
+use super::{ChaosError, arczonalshift, autoscaling, ec2, elasticloadbalancingv2, fis, network, rds, route53};
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// What a fault is prepared with.
@@ -31,6 +32,14 @@ pub(super) struct Pass {
 
 /// Checks what the fault needs and notes what it is about to change, as it is.
 pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
+    let world = prepare_world(sight, context, fault).await?;
+    match &fault.fis {
+        Some(template) => fis::prepare(sight, context, fault, template, world).await,
+        None => Ok(world),
+    }
+}
+
+async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
     let role = &fault.role;
     match &fault.fault {
         Fault::Ec2Stop { share } => {
@@ -46,6 +55,9 @@ pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &Fa
             Ok(Before::Ec2Reboot { group, instances })
         }
         Fault::AutoScalingSuspend { processes } => autoscaling::prepare_suspend(sight, context, role, processes).await,
+        Fault::AutoScalingInsufficientCapacity { az } => {
+            autoscaling::prepare_insufficient_capacity(sight, context, role, az).await
+        }
         Fault::AutoScalingSetUnhealthy { share } => {
             let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::AutoScalingSetUnhealthy { group, instances })
@@ -54,6 +66,7 @@ pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &Fa
             elasticloadbalancingv2::prepare_deregister(sight, context, role, *share).await
         }
         Fault::ElbBreakHealthCheck => elasticloadbalancingv2::prepare_path(sight, context, role).await,
+        Fault::ElbZonalShift { az } => arczonalshift::prepare(sight, context, role, az).await,
         Fault::NetworkDenyAz { az } => network::prepare(sight, context, role, Some(az)).await,
         Fault::NetworkDenyRegion => network::prepare(sight, context, role, None).await,
         Fault::RdsFailover => rds::prepare_failover(sight, context, role).await,
@@ -73,9 +86,13 @@ impl Before {
             Before::Ec2Terminate { instances, .. } => ec2::terminate(hand, instances).await,
             Before::Ec2Reboot { instances, .. } => ec2::reboot(hand, instances).await,
             Before::AutoScalingSuspend { group, processes } => autoscaling::suspend(hand, group, processes).await,
+            Before::AutoScalingInsufficientCapacity { .. } => {
+                Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned()))
+            }
             Before::AutoScalingSetUnhealthy { instances, .. } => autoscaling::set_unhealthy(hand, instances).await,
             Before::ElbDeregister { targets } => elasticloadbalancingv2::deregister(hand, targets).await,
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::break_path(hand, groups).await,
+            Before::ElbZonalShift(before) => arczonalshift::shift(hand, before).await,
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
                 network::act(hand, before, expires).await
             }
@@ -84,6 +101,7 @@ impl Before {
             Before::RdsStop { database } => rds::stop(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::invert(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::zero_weight(hand, hosted_zone, sets).await,
+            Before::Fis(before) => fis::inject(hand, before, expires).await,
         }
     }
 
@@ -94,11 +112,14 @@ impl Before {
             Before::Ec2Terminate { instances, .. } => ec2::observe_gone(hand, instances).await,
             Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await,
             Before::AutoScalingSuspend { group, processes } => autoscaling::observe(hand, group, processes).await,
+            // FIS alone brings it about, and alone knows that it is there.
+            Before::AutoScalingInsufficientCapacity { .. } => Ok(None),
             Before::AutoScalingSetUnhealthy { group, instances } => {
                 autoscaling::observe_unhealthy(hand, group, instances).await
             }
             Before::ElbDeregister { targets } => elasticloadbalancingv2::observe_deregistered(hand, targets).await,
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::observe_broken(hand, groups).await,
+            Before::ElbZonalShift(before) => arczonalshift::observe(hand, before).await,
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::observe(hand, before).await,
             Before::RdsFailover {
                 database, failover, az, ..
@@ -107,6 +128,26 @@ impl Before {
             Before::RdsStop { database } => rds::observe_stopped(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::observe_inverted(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::observe_zero(hand, hosted_zone, sets).await,
+            Before::Fis(before) => fis::observe(hand, before, since).await,
+        }
+    }
+
+    /// How often it needs to be looked after while it is in the world, cloud time; none where it stays by itself.
+    pub(super) fn tended_every(&self) -> Option<Duration> {
+        match self {
+            Before::ElbZonalShift(_) => Some(arczonalshift::RENEW_EVERY),
+            // Of what nothing undoes, the end is the point.
+            Before::Fis(before) if before.world.is_reversible() => Some(fis::LOOK_AFTER),
+            _ => None,
+        }
+    }
+
+    /// Looks after it; answers why it is over before its time, if it is.
+    pub(super) async fn tend(&self, hand: &Hand<'_>) -> Result<Option<String>, ChaosError> {
+        match self {
+            Before::Fis(_) => fis::over(hand).await,
+            Before::ElbZonalShift(before) => arczonalshift::renew(hand, before).await,
+            _ => Ok(None),
         }
     }
 
@@ -117,14 +158,17 @@ impl Before {
             Before::AutoScalingSuspend { group, processes } => autoscaling::resume(hand, group, processes).await,
             Before::ElbDeregister { targets } => elasticloadbalancingv2::register_again(hand, targets).await,
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_path(hand, groups).await,
+            Before::ElbZonalShift(before) => arczonalshift::cancel(hand, before).await,
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
                 network::undo(hand, before, sure).await
             }
             Before::RdsStop { database } => rds::start_again(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::turn_back(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_again(hand, hosted_zone, sets).await,
+            Before::Fis(before) => fis::undo(hand, before, sure).await,
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
             | Before::RdsReboot { .. } => Ok(Pass {
@@ -146,14 +190,17 @@ impl Before {
             ),
             Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets),
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups),
+            Before::ElbZonalShift(before) => arczonalshift::by_hand(before),
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before),
             Before::RdsStop { database } => {
                 format!("`aws rds start-db-instance --db-instance-identifier {database}` once it is stopped")
             }
             Before::Route53InvertHealthCheck { checks } => route53::turn_back_by_hand(checks),
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_by_hand(hosted_zone, sets),
+            Before::Fis(before) => fis::by_hand(before),
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
             | Before::RdsReboot { .. } => "nothing can be called back".to_owned(),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::RecordSet;
 use crate::clock::{from_unix, unix};
 use crate::event::FaultId;
-use crate::plan::Plan;
+use crate::plan::{FisTemplate, Plan};
 use crate::units::Pace;
 
 /// Everything needed to reach the account again after the run died.
@@ -143,6 +143,13 @@ pub enum Before {
         /// AWS's names.
         processes: Vec<String>,
     },
+    /// A group whose launches will fail in an AZ.
+    AutoScalingInsufficientCapacity {
+        /// ARN of the group.
+        group: String,
+        /// AZ.
+        az: String,
+    },
     /// Instances that will be reported as unhealthy.
     AutoScalingSetUnhealthy {
         /// Group.
@@ -160,6 +167,8 @@ pub enum Before {
         /// Target groups.
         groups: Vec<PathBefore>,
     },
+    /// Load balancers that will be shifted away from an AZ.
+    ElbZonalShift(ShiftBefore),
     /// Subnets of an AZ that will be put under an ACL that denies everything.
     NetworkDenyAz(NetworkBefore),
     /// Subnets that will be put under an ACL that denies everything.
@@ -197,6 +206,19 @@ pub enum Before {
         /// The records as they were.
         sets: Vec<RecordSet>,
     },
+    /// Something of the above that AWS FIS does.
+    Fis(FisBefore),
+}
+
+/// A fault of AWS FIS: the template that will be created, and the world before it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FisBefore {
+    /// Id of the run, the tag of what it creates.
+    pub run: String,
+    /// The template.
+    pub template: FisTemplate,
+    /// What the world was like, as for the API.
+    pub world: Box<Before>,
 }
 
 /// A target as it was registered.
@@ -217,6 +239,17 @@ pub struct PathBefore {
     pub target_group: String,
     /// Path.
     pub path: String,
+}
+
+/// Load balancers before a zonal shift: under none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShiftBefore {
+    /// ARNs.
+    pub load_balancers: Vec<String>,
+    /// Id of the AZ.
+    pub away_from: String,
+    /// What the shift will say of whose it is.
+    pub comment: String,
 }
 
 /// A Route 53 health check as it was.
@@ -253,19 +286,31 @@ pub struct SubnetBefore {
 }
 
 impl Before {
-    /// Whether an API call can undo it.
+    /// What the world was like, whoever injects the fault.
+    #[must_use]
+    pub fn world(&self) -> &Before {
+        match self {
+            Before::Fis(before) => &before.world,
+            other => other,
+        }
+    }
+
+    /// Whether an API call can undo it; of AWS FIS at least the template is always to be deleted.
     #[must_use]
     pub fn is_reversible(&self) -> bool {
         match self {
             Before::Ec2Stop { .. }
             | Before::AutoScalingSuspend { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
             | Before::ElbDeregister { .. }
             | Before::ElbBreakHealthCheck { .. }
+            | Before::ElbZonalShift(_)
             | Before::NetworkDenyAz(_)
             | Before::NetworkDenyRegion(_)
             | Before::RdsStop { .. }
             | Before::Route53InvertHealthCheck { .. }
-            | Before::Route53ZeroWeight { .. } => true,
+            | Before::Route53ZeroWeight { .. }
+            | Before::Fis(_) => true,
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
             | Before::AutoScalingSetUnhealthy { .. }
@@ -282,18 +327,22 @@ impl Before {
             | Before::Ec2Terminate { instances, .. }
             | Before::Ec2Reboot { instances, .. }
             | Before::AutoScalingSetUnhealthy { instances, .. } => instances.clone(),
-            Before::AutoScalingSuspend { group, .. } => vec![group.clone()],
+            Before::AutoScalingSuspend { group, .. } | Before::AutoScalingInsufficientCapacity { group, .. } => {
+                vec![group.clone()]
+            }
             Before::ElbDeregister { targets } => {
                 let ids: BTreeSet<String> = targets.iter().map(|target| target.id.clone()).collect();
                 ids.into_iter().collect()
             }
             Before::ElbBreakHealthCheck { groups } => groups.iter().map(|one| one.target_group.clone()).collect(),
+            Before::ElbZonalShift(before) => before.load_balancers.clone(),
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
                 before.subnets.iter().map(|one| one.subnet.clone()).collect()
             }
             Before::RdsFailover { database, .. } | Before::RdsReboot { database } | Before::RdsStop { database } => {
                 vec![database.clone()]
             }
+            Before::Fis(before) => before.world.resources(),
             Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),
             Before::Route53ZeroWeight { sets, .. } => sets
                 .iter()

@@ -1,9 +1,11 @@
 //! Faults in the world: guarded, journalled before, observed, reverted after. Knows nothing of load.
 //! When a fault is due is the director's business; this folder only knows how.
 
+mod arczonalshift;
 mod autoscaling;
 mod ec2;
 mod elasticloadbalancingv2;
+mod fis;
 mod guard;
 mod injection;
 mod journal;
@@ -17,8 +19,8 @@ mod scan;
 mod undo;
 
 pub use journal::{
-    Before, CheckBefore, Contents, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
-    SubnetBefore, TargetBefore, read as read_journal,
+    Before, CheckBefore, Contents, FisBefore, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
+    ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};

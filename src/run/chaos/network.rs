@@ -16,17 +16,19 @@ use crate::event::FaultId;
 use crate::plan::Role;
 
 /// Tags of what a run creates; a person who finds one knows whose it is and since when it may be deleted.
-const TAG_RUN: &str = "tenfold:run";
-const TAG_FAULT: &str = "tenfold:fault";
-const TAG_EXPIRES: &str = "tenfold:expires";
+pub(super) const TAG_RUN: &str = "tenfold:run";
+pub(super) const TAG_FAULT: &str = "tenfold:fault";
+pub(super) const TAG_EXPIRES: &str = "tenfold:expires";
 /// Followed by a subnet: the ACL that it was under.
-const TAG_BEFORE: &str = "tenfold:before:";
+pub(super) const TAG_BEFORE: &str = "tenfold:before:";
 /// Most subnets of one ACL: AWS takes 50 tags of a resource, and each subnet has one, beside those above and `Name`.
 const SUBNETS_MAX: usize = 46;
 /// The code of a call that names an ACL which AWS does not know, or not yet.
 const ACL_UNKNOWN: &str = "InvalidNetworkAclID.NotFound";
 /// How long a new ACL may be unknown to some of AWS, cloud time.
 const KNOWN_WITHIN: Duration = Duration::from_secs(20);
+/// Tag of what AWS FIS creates.
+const TAG_FIS: &str = "managedByFIS";
 /// Longest client token that EC2 takes.
 const TOKEN_MAX: usize = 64;
 
@@ -53,8 +55,8 @@ pub(super) async fn prepare(
             let (acl, association) = current(&acls, &subnet.id).ok_or_else(|| {
                 ChaosError::Refused(format!("no network ACL shows an association with {}", subnet.id))
             })?;
-            if let Some(other) = acl.tags.get(TAG_RUN) {
-                let why = format!("{} is already cut off by run {other} ({})", subnet.id, acl.id);
+            if let Some(who) = cut_by(acl) {
+                let why = format!("{} is already cut off by {who} ({})", subnet.id, acl.id);
                 return Err(ChaosError::Refused(why));
             }
             subnets.push(SubnetBefore {
@@ -129,9 +131,19 @@ async fn enough_elsewhere(sight: &Sight<'_>, context: &Context<'_>, az: Option<&
     Ok(())
 }
 
-/// Whether a subnet is under an ACL of a run already.
+/// Whether a subnet is under an ACL of a run, or of AWS FIS, already.
 fn is_cut(acls: &[NetworkAcl], subnet: &str) -> bool {
-    current(acls, subnet).is_some_and(|(acl, _)| acl.tags.contains_key(TAG_RUN))
+    current(acls, subnet).is_some_and(|(acl, _)| cut_by(acl).is_some())
+}
+
+/// Who has put this ACL over subnets to cut them off.
+fn cut_by(acl: &NetworkAcl) -> Option<String> {
+    let run = acl.tags.get(TAG_RUN).map(|run| format!("run {run}"));
+    run.or_else(|| is_of_fis(acl).then(|| "AWS FIS".to_owned()))
+}
+
+fn is_of_fis(acl: &NetworkAcl) -> bool {
+    acl.tags.get(TAG_FIS).is_some_and(|value| value == "true")
 }
 
 /// The VPCs of the role's group, or of every group of the target where the role is none.
@@ -254,6 +266,49 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &NetworkBefore) -> Result<O
     let (cut, all) = (cut.count(), before.subnets.len());
     let acl = ours.into_iter().collect::<Vec<_>>().join(", ");
     Ok((cut == all).then(|| format!("{cut} of {all} subnets are under {acl}, which denies everything")))
+}
+
+/// Looks whether every subnet is under an ACL of AWS FIS.
+pub(super) async fn observe_by_fis(hand: &Hand<'_>, before: &NetworkBefore) -> Result<Option<String>, ChaosError> {
+    let acls = acls(hand, before).await?;
+    let under = |one: &SubnetBefore| current(&acls, &one.subnet).is_some_and(|(acl, _)| is_of_fis(acl));
+    let (cut, all) = (
+        before.subnets.iter().filter(|one| under(one)).count(),
+        before.subnets.len(),
+    );
+    Ok(
+        (cut == all)
+            .then(|| format!("{cut} of {all} subnets are under network ACLs of AWS FIS, which deny everything")),
+    )
+}
+
+/// After AWS FIS has ended: what it has not put back is. Its ACLs are its own business.
+pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<Pass, ChaosError> {
+    let acls = acls(hand, before).await?;
+    let mut pass = Pass::default();
+    for subnet in &before.subnets {
+        match current(&acls, &subnet.subnet) {
+            None => pass.left.push(format!("{} shows no network ACL", subnet.subnet)),
+            Some((acl, _)) if acl.id == subnet.network_acl => {}
+            Some((acl, association)) if is_of_fis(acl) => {
+                let detail = format!("{}: {} -> {}", subnet.subnet, acl.id, subnet.network_acl);
+                let answer = hand
+                    .cloud
+                    .replace_network_acl_association(hand.region, association, &subnet.network_acl)
+                    .await;
+                match hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer) {
+                    Ok(_) | Err(ChaosError::Aws(_)) => pass.left.push(format!("{} is under {}", subnet.subnet, acl.id)),
+                    Err(other) => return Err(other),
+                }
+            }
+            Some((acl, _)) => {
+                let (subnet, was) = (&subnet.subnet, &subnet.network_acl);
+                pass.foreign
+                    .push(format!("{subnet} is under {}, and was under {was}", acl.id));
+            }
+        }
+    }
+    Ok(pass)
 }
 
 /// Puts every subnet that is still under our ACL back and deletes our ACLs. The proof that nothing is left is that the
@@ -385,7 +440,7 @@ fn is_gone(error: &AwsError) -> bool {
 }
 
 /// A token that is the same for every attempt of one creation, and for no other.
-fn token(run: &str, index: usize, fault: &str) -> String {
+pub(super) fn token(run: &str, index: usize, fault: &str) -> String {
     let text = format!("{run}-{index}-{fault}");
     text.chars()
         .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::injection::{self, Context};
 use super::journal::{Before, Journal, Record};
 use super::undo::undo;
-use super::{ChaosError, RevertSummary, guard};
+use super::{ChaosError, RevertSummary, fis, guard};
 use crate::aws::{AwsError, Called, Reader, Writer};
 use crate::clock::RunClock;
 use crate::event::{Event, FaultId, Stamped};
@@ -201,7 +201,74 @@ impl Runner {
                 self.emit(Event::FaultNotObserved { fault: id, reason }).await;
             }
         }
+        self.tidy(&state).await
+    }
+
+    /// Looks after a fault for as long as it is in the world: renews what would expire, and tells when somebody else has
+    /// ended it, which ends the run. Returns at once for faults that stay by themselves.
+    pub async fn tend(&self, id: FaultId) {
+        let Some(state) = self.states().iter().find(|state| state.fault == id).cloned() else {
+            return;
+        };
+        let hand = self.hand(&state);
+        let over = || state.reverting.load(Ordering::Acquire) || hand.is_ending();
+        loop {
+            let before = state.before().clone();
+            let Some((before, every)) = before.and_then(|before| Some((before.clone(), before.tended_every()?))) else {
+                return;
+            };
+            tokio::time::sleep(self.clock.pace().patience(every)).await;
+            if over() {
+                return;
+            }
+            match before.tend(&hand).await {
+                // Our own revert ends it too.
+                Ok(Some(_)) if over() => return,
+                Ok(Some(condition)) => {
+                    let experiment = id.experiment.clone();
+                    self.emit(Event::StopConditionMet { condition, experiment }).await;
+                    return;
+                }
+                Ok(None) => {}
+                Err(ChaosError::Aws(error)) => self.call_failed(&state.region, &error).await,
+                // The journal has failed; what needs it next says so.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Deletes what AWS FIS needed for a fault that nothing undoes; what fails is tried again when everything is
+    /// reverted.
+    async fn tidy(&self, state: &State) -> Result<(), ChaosError> {
+        let before = state.before().clone();
+        let Some(before) = before.filter(|before| before.is_reversible() && !before.world().is_reversible()) else {
+            return Ok(());
+        };
+        fis::ended(&self.hand(state)).await;
+        let _acting = state.acting.lock().await;
+        let hand = Hand {
+            ending: None,
+            ..self.hand(state)
+        };
+        if state.before().is_some() && undo(&hand, &before).await.is_ok() {
+            self.forget(state);
+            self.journal.append(&Record::Reverted {
+                fault: state.fault.clone(),
+            })?;
+        }
         Ok(())
+    }
+
+    /// Nothing of it is in the world any more.
+    fn forget(&self, state: &State) {
+        *state.before() = None;
+        state.created.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    async fn call_failed(&self, region: &str, error: &AwsError) {
+        let (action, region) = (error.action.to_owned(), region.to_owned());
+        let error = error.brief();
+        self.emit(Event::AwsCallFailed { action, region, error }).await;
     }
 
     /// Undoes a fault and reads it back. Nothing happens for one that is irreversible, was never injected, or is
@@ -353,11 +420,7 @@ impl Runner {
             match seen {
                 Ok(Some(evidence)) => return Some(evidence),
                 Ok(None) => {}
-                Err(ChaosError::Aws(error)) => {
-                    let (action, region) = (error.action.to_owned(), fault.region.clone());
-                    let error = error.brief();
-                    self.emit(Event::AwsCallFailed { action, region, error }).await;
-                }
+                Err(ChaosError::Aws(error)) => self.call_failed(&fault.region, &error).await,
                 Err(_) => return None,
             }
             let over = state.reverting.load(Ordering::Acquire) || hand.is_ending();
@@ -382,8 +445,7 @@ impl Runner {
         };
         match undo(&hand, &before).await {
             Ok(()) => {
-                *state.before() = None;
-                state.created.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                self.forget(state);
                 let _ = self.journal.append(&Record::Reverted { fault: fault.clone() });
                 self.emit(Event::FaultReverted { fault }).await;
                 Ok(())
@@ -407,9 +469,12 @@ impl Runner {
 
     fn cut_off(&self) -> BTreeSet<String> {
         let states = self.states();
-        let cut = states
-            .iter()
-            .filter(|state| matches!(*state.before(), Some(Before::NetworkDenyRegion(_))));
+        let cut = states.iter().filter(|state| {
+            matches!(
+                state.before().as_ref().map(Before::world),
+                Some(Before::NetworkDenyRegion(_))
+            )
+        });
         cut.map(|state| state.region.clone()).collect()
     }
 

@@ -80,6 +80,13 @@ pub async fn alarms(reader: &Reader, inventory: &mut Inventory, names: &[String]
     Ok(())
 }
 
+/// Asks AWS FIS of every Region which actions it has; where it does not answer, whatever the reason, there are none.
+pub async fn ask_fis(reader: &Reader, inventory: &mut Inventory) {
+    for (name, region) in &mut inventory.regions {
+        region.fis_actions = reader.fis_actions(name).await.ok();
+    }
+}
+
 /// Whether a record set sends users to the load balancers of a Region.
 fn leads_to(set: &RecordSet, name: &str, region: &InventoryRegion) -> bool {
     let balancers: BTreeSet<String> = region.load_balancers.iter().map(|one| bare(one)).collect();
@@ -154,6 +161,7 @@ async fn group_into(
         in_service: member.in_service,
     });
     let entry = InventoryGroup {
+        arn: group.arn,
         min: group.min,
         max: group.max,
         desired: group.desired,

@@ -21,7 +21,7 @@ pub use clock_offset::{NoClock, clock_offset};
 pub use discover::{Found, FoundBalancer, Tagged, discover};
 pub use dns::{LookupError, entry_answer};
 pub use exchange::Access;
-pub use inventory::{alarms, edge, inventory};
+pub use inventory::{alarms, ask_fis, edge, inventory};
 pub use read_back::{read_back, unread};
 
 use self::control_plane::Sink;

@@ -42,7 +42,7 @@ pub fn describe_subnets(call: &Call<'_>) -> Result<Value, AwsError> {
                 ("cidrBlock", (&subnet.cidr).into()),
                 ("availableIpAddressCount", 251.into()),
                 ("availabilityZone", (&subnet.az).into()),
-                ("availabilityZoneId", super::regions::zone_id(region, subnet).into()),
+                ("availabilityZoneId", region.zone_id(subnet).into()),
                 ("defaultForAz", false.into()),
                 ("mapPublicIpOnLaunch", false.into()),
                 ("tagSet", tag_set(&subnet.tags)),

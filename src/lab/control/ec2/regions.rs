@@ -5,15 +5,7 @@ use super::super::value::{Value, fault, list, map};
 use super::filter::Filters;
 use super::in_region;
 use crate::lab::error::AwsError;
-use crate::lab::world::{Region, Subnet, Tags};
-
-/// `use1-az1` for `us-east-1a`: the first letters of the Region's parts and its number, as AWS shortens them.
-pub fn zone_id(region: &Region, subnet: &Subnet) -> String {
-    let mut parts = region.name.split('-');
-    let area = parts.next().unwrap_or_default();
-    let rest: String = parts.filter_map(|part| part.chars().next()).collect();
-    format!("{area}{rest}-az{}", subnet.az_index)
-}
+use crate::lab::world::{Subnet, Tags};
 
 pub fn describe_zones(call: &Call<'_>) -> Result<Value, AwsError> {
     let named = call.input.texts("ZoneName");
@@ -38,7 +30,7 @@ pub fn describe_zones(call: &Call<'_>) -> Result<Value, AwsError> {
             let known = |name: &str| {
                 Some(vec![match name {
                     "zone-name" => subnet.az.clone(),
-                    "zone-id" => zone_id(region, subnet),
+                    "zone-id" => region.zone_id(subnet),
                     "region-name" => region.name.clone(),
                     "state" => "available".to_owned(),
                     "zone-type" => "availability-zone".to_owned(),
@@ -49,7 +41,7 @@ pub fn describe_zones(call: &Call<'_>) -> Result<Value, AwsError> {
             if filters.pass(&Tags::new(), known)? {
                 zones.push(map([
                     ("zoneName", (&subnet.az).into()),
-                    ("zoneId", zone_id(region, subnet).into()),
+                    ("zoneId", region.zone_id(subnet).into()),
                     ("zoneState", "available".into()),
                     ("zoneType", "availability-zone".into()),
                     ("regionName", (&region.name).into()),

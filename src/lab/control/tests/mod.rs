@@ -2,6 +2,7 @@
 
 mod changes;
 mod ec2;
+mod fis;
 mod global;
 mod manners;
 mod regional;

@@ -27,6 +27,28 @@ pub fn terminating(
     begin(lab, group, instance, description, cause, status, now);
 }
 
+/// Records a launch that failed for want of capacity, in AWS's words.
+pub fn failed(lab: &Lab, group: &mut AutoScalingGroup, subnet: &str, az: &str, cause: String, now: CloudTime) {
+    let message = format!(
+        "We currently do not have sufficient m7i.large capacity in the Availability Zone you requested ({az}). Our \
+         system will be working on provisioning additional capacity. Launching EC2 instance failed."
+    );
+    let details = serde_json::json!({"Subnet ID": subnet, "Availability Zone": az}).to_string();
+    group.activities.push_front(ScalingActivity {
+        id: lab.uuid(),
+        description: format!("Launching a new EC2 instance.  Status Reason: {message}"),
+        cause,
+        start_time: now,
+        end_time: Some(now),
+        status_code: "Failed".to_owned(),
+        status_message: Some(message),
+        progress: 100,
+        details,
+        instance_id: None,
+    });
+    group.activities.truncate(REMEMBERED);
+}
+
 /// Ends the open activity of an instance.
 pub fn finish(group: &mut AutoScalingGroup, instance_id: &str, now: CloudTime, failure: Option<&str>) {
     let open = |a: &&mut ScalingActivity| a.end_time.is_none() && a.instance_id.as_deref() == Some(instance_id);

@@ -3,6 +3,7 @@
 
 mod activity;
 mod balance;
+mod capacity;
 pub(super) mod policy;
 mod reconcile;
 pub(super) mod targets;

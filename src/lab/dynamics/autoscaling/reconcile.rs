@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::activity::{self, Illness};
-use super::{balance, names, policy, targets};
+use super::{balance, capacity, names, policy, targets};
 use crate::lab::Lab;
 use crate::lab::dynamics::ec2;
 use crate::lab::world::{
@@ -15,6 +15,8 @@ use crate::lab::world::{
 struct Launch {
     subnet_id: String,
     cause: String,
+    /// Another AZ will do where this one has no capacity.
+    elsewhere: bool,
 }
 
 /// Reconciles every group of every Region once.
@@ -297,7 +299,11 @@ fn fill(region: &Region, name: &str, memory: &mut ScalingMemory, now: CloudTime)
         } else {
             activity::started(now, memory.cause.as_deref(), count, group.desired)
         };
-        launches.push(Launch { subnet_id, cause });
+        launches.push(Launch {
+            subnet_id,
+            cause,
+            elsewhere: true,
+        });
     }
     launches
 }
@@ -316,7 +322,11 @@ fn rebalance(
         return None;
     }
     let cause = activity::rebalanced(now, &group.azs.join(" "), count, count + 1);
-    balance::take_emptiest(subnets).map(|subnet_id| Launch { subnet_id, cause })
+    balance::take_emptiest(subnets).map(|subnet_id| Launch {
+        subnet_id,
+        cause,
+        elsewhere: false,
+    })
 }
 
 fn launch(lab: &Arc<Lab>, region: &str, group: &str, wanted: Launch) {
@@ -324,7 +334,15 @@ fn launch(lab: &Arc<Lab>, region: &str, group: &str, wanted: Launch) {
         Some(group) => group.tags.clone(),
         None => return,
     };
-    let Some(id) = ec2::launch(lab, region, &wanted.subnet_id, Some(group), tags) else {
+    let Launch {
+        subnet_id,
+        cause,
+        elsewhere,
+    } = wanted;
+    let Some(subnet_id) = capacity::place(lab, region, group, &subnet_id, &cause, elsewhere) else {
+        return;
+    };
+    let Some(id) = ec2::launch(lab, region, &subnet_id, Some(group), tags) else {
         return;
     };
     let now = lab.now();
@@ -345,5 +363,5 @@ fn launch(lab: &Arc<Lab>, region: &str, group: &str, wanted: Launch) {
         health_status: "Healthy".to_owned(),
         in_service_at: None,
     });
-    activity::launching(lab, group, &instance, wanted.cause, now);
+    activity::launching(lab, group, &instance, cause, now);
 }

@@ -35,10 +35,10 @@ pub enum Resolution {
 /// `draw` in 0..1 for weighted records.
 #[must_use]
 pub fn resolve(world: &World, name: &str, client: Option<&str>, alias_ttl_s: u32, draw: f64) -> Resolution {
-    if let Some(balancer) = load_balancer(world, name) {
+    if let Some((region, balancer)) = find_load_balancer(world, name) {
         return Resolution::Addresses(Answer {
             ttl_s: alias_ttl_s,
-            addresses: nodes(balancer),
+            addresses: nodes(region, balancer),
         });
     }
     if let Some(address) = database(world, name) {
@@ -193,17 +193,18 @@ fn weighted<'r>(records: &[&'r RecordSet], draw: f64) -> Option<&'r RecordSet> {
 
 fn values(world: &World, record: &RecordSet) -> Vec<Ipv4Addr> {
     match &record.alias {
-        Some(alias) => load_balancer(world, &alias.dns_name).map(nodes).unwrap_or_default(),
+        Some(alias) => find_load_balancer(world, &alias.dns_name)
+            .map(|(region, balancer)| nodes(region, balancer))
+            .unwrap_or_default(),
         None => record.values.iter().filter_map(|value| value.parse().ok()).collect(),
     }
 }
 
-fn nodes(balancer: &LoadBalancer) -> Vec<Ipv4Addr> {
-    balancer.nodes.iter().map(|node| node.address).collect()
-}
-
-fn load_balancer<'w>(world: &'w World, name: &str) -> Option<&'w LoadBalancer> {
-    find_load_balancer(world, name).map(|(_, balancer)| balancer)
+/// The nodes of a load balancer that its name answers: but for that in an AZ from which it is shifted away.
+fn nodes(region: &Region, balancer: &LoadBalancer) -> Vec<Ipv4Addr> {
+    let shifted = |az: &str| region.is_shifted(&balancer.arn, az);
+    let answered = balancer.nodes.iter().filter(|node| !shifted(&node.az));
+    answered.map(|node| node.address).collect()
 }
 
 fn find_load_balancer<'w>(world: &'w World, name: &str) -> Option<(&'w Region, &'w LoadBalancer)> {

@@ -1,0 +1,309 @@
+//! A fault by way of AWS FIS: a template with the exact resources, an experiment of it, and both gone afterwards.
+//! What the world was like is the same before-image as for the API, so that the revert can say whether FIS has put
+//! everything back, and does it itself where FIS has not.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::injection::{Context, Pass};
+use super::journal::{Before, FisBefore, timestamp};
+use super::network::{self, TAG_BEFORE, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
+use super::runner::{Hand, Sight};
+use super::{ChaosError, ec2, rds};
+use crate::aws::{ErrorKind, FisExperiment, NewAction, NewTemplate, Tags};
+use crate::plan::{FaultPlan, FisFor, FisTemplate, leased, step_name};
+
+/// How long an experiment may take until it runs: cloud time, and at least this in real time.
+const START_PATIENCE: Duration = Duration::from_secs(180);
+const START_PATIENCE_FLOOR: Duration = Duration::from_secs(20);
+/// Pause between two looks at its state, cloud time.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often a running experiment is looked at, cloud time.
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(10);
+/// What the ids of templates and of experiments begin with.
+const TEMPLATE: &str = "EXT";
+const EXPERIMENT: &str = "EXP";
+/// Before-images that a template carries; AWS takes 50 tags.
+const WAS_MAX: usize = 40;
+
+/// Asks whether FIS would do it, and makes the template of what was chosen.
+pub(super) async fn prepare(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    fault: &FaultPlan,
+    planned: &FisTemplate,
+    world: Before,
+) -> Result<Before, ChaosError> {
+    let (reader, region) = (sight.reader, sight.region);
+    let mut template = FisTemplate {
+        targets: BTreeMap::new(),
+        actions: BTreeMap::new(),
+        ..planned.clone()
+    };
+    let of = FisFor {
+        fault: &fault.fault,
+        region,
+        lasts: fault.revert_at.map(|end| leased(end.saturating_sub(fault.at))),
+        account: context.target.account.as_deref().unwrap_or_default(),
+    };
+    template.add(&of, &step_name(&fault.fault), &world.resources(), &[]);
+    if let Before::RdsFailover { failover: false, .. } = world {
+        for step in template.actions.values_mut() {
+            step.parameters.insert("forceFailover".to_owned(), "false".to_owned());
+        }
+    }
+    let known = reader.fis_actions(region).await?;
+    if let Some(step) = template.actions.values().find(|step| !known.contains(&step.action_id)) {
+        let why = format!("AWS FIS in {region} has no action {}", step.action_id);
+        return Err(ChaosError::Refused(why));
+    }
+    if let Some(reason) = reader.safety_lever_engaged(region).await? {
+        let why = format!("the safety lever of AWS FIS is engaged in {region}: {reason}");
+        return Err(ChaosError::Refused(why));
+    }
+    Ok(Before::Fis(FisBefore {
+        run: context.run.to_owned(),
+        template,
+        world: Box::new(world),
+    }))
+}
+
+/// Creates the template, starts an experiment of it and waits until it runs; both are tagged as expiring at `expires`,
+/// cloud time.
+pub(super) async fn inject(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<(), ChaosError> {
+    let tags = tags(hand, before, expires);
+    let token = network::token(&before.run, 0, &hand.fault.to_string());
+    let new = new_template(&before.template, &tags);
+    let steps = new
+        .actions
+        .iter()
+        .map(|(name, action)| format!("{name}: {}", action.id));
+    let detail = steps.collect::<Vec<_>>().join(", ");
+    let answer = hand.cloud.create_experiment_template(hand.region, &new, &token).await;
+    let template = hand.called("fis:CreateExperimentTemplate", &detail, answer)?;
+    hand.created(&template)?;
+    if hand.is_ending() {
+        return Err(ChaosError::Ending);
+    }
+    let answer = hand.cloud.start_experiment(hand.region, &template, &tags, &token).await;
+    let experiment = hand.called("fis:StartExperiment", &template, answer)?;
+    hand.created(&experiment)?;
+    runs(hand, &experiment).await
+}
+
+fn tags(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Tags {
+    let mut tags = Tags::from([
+        ("Name".to_owned(), format!("tenfold {}", hand.fault)),
+        (TAG_RUN.to_owned(), before.run.clone()),
+        (TAG_FAULT.to_owned(), hand.fault.to_string()),
+        (TAG_EXPIRES.to_owned(), timestamp(expires)),
+    ]);
+    if let Before::NetworkDenyAz(network) | Before::NetworkDenyRegion(network) = before.world.as_ref() {
+        let was = network.subnets.iter().take(WAS_MAX);
+        tags.extend(was.map(|one| (format!("{TAG_BEFORE}{}", one.subnet), one.network_acl.clone())));
+    }
+    tags
+}
+
+fn new_template(template: &FisTemplate, tags: &Tags) -> NewTemplate {
+    let targets = template.targets.iter();
+    let actions = template.actions.iter();
+    NewTemplate {
+        description: template.description.clone(),
+        role_arn: template.role_arn.clone(),
+        targets: targets
+            .map(|(name, one)| (name.clone(), (one.resource_type.clone(), one.resource_arns.clone())))
+            .collect(),
+        actions: actions
+            .map(|(name, step)| {
+                let action = NewAction {
+                    id: step.action_id.clone(),
+                    parameters: step.parameters.clone(),
+                    targets: step.targets.clone(),
+                };
+                (name.clone(), action)
+            })
+            .collect(),
+        stop_alarms: template
+            .stop_conditions
+            .iter()
+            .filter_map(|stop| stop.value.clone())
+            .collect(),
+        tags: tags.clone(),
+    }
+}
+
+/// Waits until an experiment runs, or has already done what it was to do.
+async fn runs(hand: &Hand<'_>, id: &str) -> Result<(), ChaosError> {
+    let deadline = Instant::now() + hand.pace.patience(START_PATIENCE).max(START_PATIENCE_FLOOR);
+    loop {
+        let state = match hand.cloud.reader().experiment(hand.region, id).await {
+            Ok(Some(experiment)) if experiment.status == "running" || experiment.status == "completed" => return Ok(()),
+            Ok(Some(experiment)) if experiment.has_ended() || experiment.status == "stopping" => {
+                return Err(ChaosError::Refused(told(&experiment)));
+            }
+            Ok(Some(experiment)) => told(&experiment),
+            Ok(None) => format!("AWS FIS does not know experiment {id} yet"),
+            Err(error) if error.is_transient() => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        if Instant::now() >= deadline {
+            return Err(ChaosError::Refused(state));
+        }
+        tokio::time::sleep(hand.pace.patience(LOOK_EVERY)).await;
+    }
+}
+
+fn told(experiment: &FisExperiment) -> String {
+    let FisExperiment { id, status, reason, .. } = experiment;
+    format!("experiment {id} of AWS FIS is {status}: {reason}")
+}
+
+/// The experiment that the fault started.
+async fn experiment(hand: &Hand<'_>) -> Result<Option<FisExperiment>, ChaosError> {
+    let created = hand.created_ids();
+    match created.iter().find(|id| id.starts_with(EXPERIMENT)) {
+        Some(id) => Ok(hand.cloud.reader().experiment(hand.region, id).await?),
+        None => Ok(None),
+    }
+}
+
+/// Evidence of the effect: the states of the experiment and of its actions, and what the world itself shows.
+pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> Result<Option<String>, ChaosError> {
+    let Some(experiment) = experiment(hand).await? else {
+        return Ok(None);
+    };
+    let seen = match before.world.as_ref() {
+        Before::Ec2Stop { instances, .. } => ec2::observe_stopped(hand, instances).await?,
+        Before::Ec2Terminate { instances, .. } => ec2::observe_gone(hand, instances).await?,
+        Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await?,
+        Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+            network::observe_by_fis(hand, before).await?
+        }
+        Before::RdsFailover {
+            database, failover, az, ..
+        } => rds::observe(hand, database, *failover, az, since).await?,
+        Before::AutoScalingInsufficientCapacity { az, .. } => {
+            let running = experiment.actions.values().any(|(_, status)| status == "running");
+            running.then(|| format!("launches in {az} fail from now on"))
+        }
+        Before::RdsReboot { database } => rds::observe_restart(hand, database, since).await?,
+        _ => None,
+    };
+    let actions = experiment
+        .actions
+        .values()
+        .map(|(id, status)| format!("{id} is {status}"));
+    let actions = actions.collect::<Vec<_>>().join(", ");
+    Ok(seen.map(|seen| {
+        let FisExperiment { id, status, .. } = &experiment;
+        format!("experiment {id} of AWS FIS is {status} ({actions}); {seen}")
+    }))
+}
+
+/// Why the fault is over before its time, if it is: an alarm or the safety lever has stopped the experiment, say.
+pub(super) async fn over(hand: &Hand<'_>) -> Result<Option<String>, ChaosError> {
+    let found = experiment(hand).await?;
+    let over = found.filter(|one| one.has_ended() || one.status == "stopping");
+    Ok(over.map(|one| told(&one)))
+}
+
+/// Stops what still runs, deletes the templates, and sees that the world is as it was. `deleted` holds the templates of
+/// earlier passes.
+pub(super) async fn undo(
+    hand: &Hand<'_>,
+    before: &FisBefore,
+    deleted: &mut BTreeSet<String>,
+) -> Result<Pass, ChaosError> {
+    let mut pass = Pass::default();
+    let templates = templates(hand, before).await?;
+    let found = experiments(hand, &templates).await?;
+    for experiment in &found {
+        if experiment.has_ended() {
+            continue;
+        }
+        if experiment.status != "stopping" {
+            let answer = hand.cloud.stop_experiment(hand.region, &experiment.id).await;
+            match hand.called("fis:StopExperiment", &experiment.id, answer) {
+                // It may have ended just now; the next look tells.
+                Ok(()) | Err(ChaosError::Aws(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        pass.left.push(told(experiment));
+    }
+    if !pass.left.is_empty() {
+        return Ok(pass);
+    }
+    for template in &templates - &*deleted {
+        let answer = hand.cloud.delete_experiment_template(hand.region, &template).await;
+        match hand.called("fis:DeleteExperimentTemplate", &template, answer) {
+            Err(ChaosError::Aws(error)) if error.kind != ErrorKind::NotFound => {
+                pass.left.push(format!("{template}: {}", error.brief()));
+            }
+            Ok(()) | Err(ChaosError::Aws(_)) => {
+                deleted.insert(template);
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    let of_world = match before.world.as_ref() {
+        Before::Ec2Stop { instances, .. } => ec2::start_again(hand, instances).await?,
+        Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::put_back(hand, before).await?,
+        _ => Pass::default(),
+    };
+    pass.left.extend(of_world.left);
+    pass.foreign.extend(of_world.foreign);
+    // An experiment that has ended has put everything back, and there is none but the one that was noted.
+    let noted = hand.created_ids().into_iter().filter(|id| id.starts_with(EXPERIMENT));
+    pass.proven = noted.into_iter().any(|id| found.iter().any(|one| one.id == id));
+    Ok(pass)
+}
+
+/// Templates of this fault: those that were noted, and those that carry its tags although nobody noted them.
+async fn templates(hand: &Hand<'_>, before: &FisBefore) -> Result<BTreeSet<String>, ChaosError> {
+    let ours =
+        |tags: &Tags| tags.get(TAG_RUN) == Some(&before.run) && tags.get(TAG_FAULT) == Some(&hand.fault.to_string());
+    let tagged = hand.cloud.reader().experiment_templates(hand.region).await?;
+    let tagged = tagged.into_iter().filter(|(_, tags)| ours(tags)).map(|(id, _)| id);
+    let noted = hand.created_ids().into_iter().filter(|id| id.starts_with(TEMPLATE));
+    Ok(tagged.chain(noted).collect())
+}
+
+/// Experiments of these templates, and those that were noted.
+async fn experiments(hand: &Hand<'_>, templates: &BTreeSet<String>) -> Result<Vec<FisExperiment>, ChaosError> {
+    let reader = hand.cloud.reader();
+    let mut found = Vec::new();
+    for template in templates {
+        found.extend(reader.experiments_of(hand.region, template).await?);
+    }
+    for id in hand.created_ids().into_iter().filter(|id| id.starts_with(EXPERIMENT)) {
+        if !found.iter().any(|one: &FisExperiment| one.id == id) {
+            found.extend(reader.experiment(hand.region, &id).await?);
+        }
+    }
+    Ok(found)
+}
+
+/// Waits until the experiment of an irreversible fault has ended by itself, for as long as a start may take.
+pub(super) async fn ended(hand: &Hand<'_>) {
+    let deadline = Instant::now() + hand.pace.patience(START_PATIENCE).max(START_PATIENCE_FLOOR);
+    while Instant::now() < deadline && !hand.is_ending() {
+        if matches!(experiment(hand).await, Ok(Some(one)) if one.has_ended()) {
+            return;
+        }
+        tokio::time::sleep(hand.pace.patience(LOOK_EVERY)).await;
+    }
+}
+
+/// The commands that undo it without us.
+pub(super) fn by_hand(before: &FisBefore) -> String {
+    format!(
+        "`aws fis list-experiments` shows those tagged {TAG_RUN}={}; stop each with `aws fis stop-experiment --id ID`, \
+         which puts back what it did, and delete its template with `aws fis delete-experiment-template --id ID`",
+        before.run
+    )
+}

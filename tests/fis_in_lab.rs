@@ -1,0 +1,737 @@
+//! Faults by way of AWS FIS against the lab: the same effect as by the API, undone by FIS, and nothing left behind.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tenfold::aws::{Clients, ConnectOptions, Reader, Writer};
+use tenfold::clock::{Clock, RunClock, from_unix};
+use tenfold::config::{self, Sources};
+use tenfold::event::{Event, FaultId, Stamped};
+use tenfold::lab::{self, Lab, LabConfig, LabOptions};
+use tenfold::plan::{self, Plan, PlanOptions, TargetPlan};
+use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
+use tenfold::run::observe;
+use tenfold::units::Pace;
+use tokio::sync::mpsc;
+
+use crate::support::{LabProcess, machine, tenfold, venv};
+
+const REGION: &str = "us-east-1";
+/// How often what depends on a machine's time is tried.
+const ATTEMPTS_MAX: usize = 3;
+
+/// A lab, and a plan with one fault against it.
+struct Bench {
+    lab: Arc<Lab>,
+    plan: Arc<Plan>,
+    clock: RunClock,
+    reader: Reader,
+    writer: Writer,
+    folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// `fault` is an entry of `faults`, without `at`; `more` further keys of the experiment.
+    async fn start(fault: &str, more: &str, lab_config: serde_json::Value) -> Self {
+        let pace = Pace::new(60.0).expect("a pace");
+        let lab_config = LabConfig::from_json(lab_config).expect("a lab configuration");
+        let (lab, announcement) = lab::start(lab_config, LabOptions::at_pace(pace)).await.expect("a lab");
+        let clients = Clients::connect(&ConnectOptions {
+            endpoint: Some(announcement.endpoint.clone()),
+            regions: announcement.regions.clone(),
+            pace,
+            assume: Vec::new(),
+            credentials: Some(("test".to_owned(), "test".to_owned())),
+        })
+        .await;
+        let (reader, writer) = (clients.reader(), clients.writer());
+        let json = serde_json::to_string(&announcement).expect("serialises");
+        let file = config::load_target("announcement", &json).expect("a target");
+        let bare = TargetPlan::new(&file, BTreeMap::new(), plan::Inventory::default());
+        let inventory = observe::inventory(&reader, &bare.regions, &bare.roles, None, pace).await;
+        let mut inventory = inventory.expect("an inventory");
+        observe::ask_fis(&reader, &mut inventory).await;
+        let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [e.yaml], \
+                       stages: [{tier: 1, users: 1, hold: 2h}]}";
+        let experiment =
+            format!("{{name: e, hypothesis: h, settle: 1m, {more} faults: [{{ at: hold + 1m, {fault} }}]}}");
+        let sources = Sources {
+            profile: ("p.yaml".to_owned(), profile.to_owned()),
+            experiments: vec![("e.yaml".to_owned(), experiment)],
+            ..Sources::default()
+        };
+        let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let alarms = observe::alarms(&reader, &mut inventory, &config.alarms()).await;
+        alarms.expect("alarms");
+        let target = TargetPlan::new(&file, BTreeMap::new(), inventory);
+        let plan = plan::build(&config, target, &PlanOptions { seed: 7, pace });
+        Self {
+            lab,
+            plan: Arc::new(plan.unwrap_or_else(|errors| panic!("{errors}"))),
+            clock: RunClock::new(Clock::new(from_unix(announcement.clock.epoch), pace), Instant::now()),
+            reader,
+            writer,
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
+    fn journal(&self) -> std::path::PathBuf {
+        self.folder.path().join("journal.jsonl")
+    }
+
+    fn runner(&self) -> (Runner, mpsc::Receiver<Stamped>) {
+        let (events, seen) = mpsc::channel(1000);
+        let journal = Journal::create(&self.journal(), RunHeader::new(&self.plan)).expect("a journal");
+        let runner = Runner::new(Arc::clone(&self.plan), self.writer.clone(), self.clock, journal, events);
+        (runner, seen)
+    }
+
+    /// What there is of FIS and of the network, as the account shows it.
+    async fn world(&self) -> (usize, Vec<String>, BTreeMap<String, String>, usize) {
+        let templates = self.reader.experiment_templates(REGION).await.expect("templates").len();
+        let vpc = self.plan.target.inventory.regions[REGION].subnets[0].vpc.clone();
+        let acls = self.reader.network_acls(REGION, &vpc).await.expect("ACLs");
+        let under = acls
+            .iter()
+            .flat_map(|acl| acl.associations.iter().map(|one| (one.subnet.clone(), acl.id.clone())));
+        let world = self.lab.world();
+        let experiments = world.regions[REGION].fis.experiments.values();
+        let states = experiments.map(|one| one.status.name().to_owned()).collect();
+        (templates, states, under.collect(), acls.len())
+    }
+}
+
+fn fault() -> FaultId {
+    FaultId {
+        experiment: "e".to_owned(),
+        index: 0,
+    }
+}
+
+fn drained(seen: &mut mpsc::Receiver<Stamped>) -> Vec<Event> {
+    std::iter::from_fn(|| seen.try_recv().ok())
+        .map(|stamped| stamped.event)
+        .collect()
+}
+
+fn evidence(events: &[Event]) -> String {
+    let found = events.iter().find_map(|event| match event {
+        Event::FaultObserved { evidence, .. } => Some(evidence.clone()),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("it was not observed: {events:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fis_cuts_a_region_off_and_puts_it_back() {
+    let bench = Bench::start(
+        "fault: network.deny_region, role: web, lasts: 6m, via: fis",
+        "",
+        serde_json::json!({}),
+    )
+    .await;
+    let before = bench.world().await;
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(
+        said.contains("of AWS FIS is running") && said.contains("3 of 3 subnets"),
+        "{said}"
+    );
+    let during = bench.world().await;
+    assert_eq!((during.0, during.3), (1, before.3 + 3));
+    runner.revert(fault()).await.expect("is reverted");
+    let after = bench.world().await;
+    assert_eq!((after.0, &after.2, after.3), (0, &before.2, before.3));
+    assert_eq!(after.1, ["stopped"]);
+    runner.revert(fault()).await.expect("nothing is left to revert");
+    assert!(runner.in_world().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fis_cannot_undo_leaves_no_template() {
+    for entry in [
+        "fault: ec2.terminate, role: web, share: 34%, irreversible: true, via: fis",
+        "fault: ec2.reboot, role: web, share: 34%, irreversible: true, via: auto",
+        "fault: rds.failover, role: database, irreversible: true, via: fis",
+        "fault: rds.reboot, role: database, irreversible: true, via: fis",
+    ] {
+        let bench = Bench::start(entry, "", serde_json::json!({})).await;
+        let (runner, mut seen) = bench.runner();
+        runner
+            .inject(fault())
+            .await
+            .unwrap_or_else(|error| panic!("{entry}: {error}"));
+        let events = drained(&mut seen);
+        assert!(evidence(&events).contains("of AWS FIS"), "{entry}");
+        let reverts = |event: &Event| matches!(event, Event::FaultRevertStarted { .. });
+        assert!(!events.iter().any(reverts), "{entry}: nothing of it is undone");
+        let (templates, experiments, ..) = bench.world().await;
+        assert_eq!((templates, experiments), (0, vec!["completed".to_owned()]), "{entry}");
+        assert!(runner.in_world().is_empty(), "{entry}");
+        let again = revert_journal(&bench.journal(), &bench.writer)
+            .await
+            .expect("is readable");
+        assert_eq!(again, Default::default(), "{entry}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_runs_experiment_is_stopped_and_its_template_deleted() {
+    for entry in [
+        "fault: network.deny_az, role: web, az: us-east-1b, lasts: 6m, via: fis",
+        "fault: ec2.stop, role: web, share: 34%, lasts: 6m, via: fis",
+    ] {
+        let bench = Bench::start(entry, "", serde_json::json!({})).await;
+        let before = bench.world().await;
+        let (runner, _seen) = bench.runner();
+        runner
+            .inject(fault())
+            .await
+            .unwrap_or_else(|error| panic!("{entry}: {error}"));
+        drop(runner);
+        let summary = revert_journal(&bench.journal(), &bench.writer)
+            .await
+            .expect("is readable");
+        assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
+        let after = bench.world().await;
+        assert_eq!(
+            (after.0, after.1, after.2),
+            (0, vec!["stopped".to_owned()], before.2),
+            "{entry}"
+        );
+        let again = revert_journal(&bench.journal(), &bench.writer)
+            .await
+            .expect("is readable");
+        assert_eq!(again, Default::default());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_template_that_nobody_noted_is_found_by_its_tags() {
+    let bench = Bench::start(
+        "fault: network.deny_region, role: web, lasts: 6m, via: fis",
+        "",
+        serde_json::json!({}),
+    )
+    .await;
+    let before = bench.world().await;
+    let (runner, _seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    drop(runner);
+    // As if the run had died before the first answer reached the journal: only the intent is there.
+    let text = std::fs::read_to_string(bench.journal()).expect("a journal");
+    let intent: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
+    std::fs::write(bench.journal(), intent).expect("written");
+    let summary = revert_journal(&bench.journal(), &bench.writer)
+        .await
+        .expect("is readable");
+    assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
+    let after = bench.world().await;
+    assert_eq!((after.0, after.1, after.2), (0, vec!["stopped".to_owned()], before.2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engaged_safety_lever_is_obeyed_before_and_during() {
+    let entry = "fault: network.deny_region, role: web, lasts: 6m, via: fis";
+    let bench = Bench::start(entry, "", serde_json::json!({})).await;
+    let lever = |engaged| {
+        tenfold::lab::dynamics::fis::move_lever(&bench.lab, REGION, engaged, "not today".to_owned()).expect("moved");
+    };
+    lever(true);
+    let (runner, mut seen) = bench.runner();
+    let refused = runner.inject(fault()).await.expect_err("it is refused");
+    assert!(refused.to_string().contains("not today"), "{refused}");
+    assert_eq!(bench.world().await.0, 0, "nothing was created");
+    lever(false);
+    runner.inject(fault()).await.expect("is injected");
+    drained(&mut seen);
+    lever(true);
+    runner.tend(fault()).await;
+    let events = drained(&mut seen);
+    let stopped =
+        |event: &Event| matches!(event, Event::StopConditionMet { condition, .. } if condition.contains("lever"));
+    assert!(events.iter().any(stopped), "{events:#?}");
+    assert_eq!(runner.revert_all().await.failed, vec![]);
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alarm_of_the_experiment_ends_it() {
+    let entry = "fault: network.deny_az, role: web, az: us-east-1a, lasts: 6m, via: fis";
+    // Its name is drawn by the seed, so a lab of the same seed tells it.
+    let other = Bench::start(entry, "", serde_json::json!({})).await;
+    let name = other.lab.world().regions[REGION]
+        .alarms
+        .keys()
+        .next()
+        .expect("an alarm")
+        .clone();
+    let bench = Bench::start(entry, &format!("stop_when: [ alarm {name} ],"), serde_json::json!({})).await;
+    assert!(plan::print(&bench.plan).contains(&format!("alarm:{name} is in ALARM")));
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let arn = {
+        let mut world = bench.lab.world();
+        let alarm = world
+            .regions
+            .get_mut(REGION)
+            .and_then(|region| region.alarms.get_mut(&name));
+        let alarm = alarm.expect("the alarm");
+        alarm.state = "ALARM".to_owned();
+        alarm.arn.clone()
+    };
+    let template = bench.plan.experiments[0].faults[0].fis.as_ref().expect("by FIS");
+    assert_eq!(template.stop_conditions[0].value.as_ref(), Some(&arn));
+    runner.tend(fault()).await;
+    let events = drained(&mut seen);
+    let stopped = |event: &Event| matches!(event, Event::StopConditionMet { condition, .. } if condition.contains("stop condition"));
+    assert!(events.iter().any(stopped), "{events:#?}");
+    assert_eq!(runner.revert_all().await.failed, vec![]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn auto_takes_the_api_where_there_is_no_fis() {
+    let without = serde_json::json!({ "fis": { "enabled": false } });
+    let entry = "fault: network.deny_az, role: web, az: us-east-1a, lasts: 6m, via: auto";
+    let bench = Bench::start(entry, "", without).await;
+    let printed = plan::print(&bench.plan);
+    assert!(
+        printed.contains("by     the service's own API (chosen by auto)"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("call   ec2:CreateNetworkAcl") && !printed.contains("fis:"),
+        "{printed}"
+    );
+    let with = Bench::start(entry, "", serde_json::json!({})).await;
+    let printed = plan::print(&with.plan);
+    assert!(printed.contains("by     AWS FIS (chosen by auto)"), "{printed}");
+    assert!(
+        printed.contains("call   fis:CreateExperimentTemplate aws:network:disrupt-connectivity"),
+        "{printed}"
+    );
+    assert!(printed.contains("1 of 5 targets an action"), "{printed}");
+    assert!(printed.contains("revert fis:StopExperiment"), "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_capacity_in_an_az_launches_fail_there_and_succeed_elsewhere() {
+    let entry = "fault: autoscaling.insufficient_capacity, role: web, az: us-east-1b, lasts: 10m";
+    let bench = Bench::start(entry, "", serde_json::json!({})).await;
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    assert!(evidence(&drained(&mut seen)).contains("launches in us-east-1b fail"));
+    let group = bench
+        .reader
+        .group(REGION, "shop-web")
+        .await
+        .expect("answers")
+        .expect("a group");
+    let of_az = |az: &str| {
+        group
+            .members
+            .iter()
+            .find(|member| member.az == az)
+            .expect("a member")
+            .id
+            .clone()
+    };
+    let victim = of_az("us-east-1b");
+    bench
+        .writer
+        .terminate_instances(REGION, &[victim])
+        .await
+        .expect("terminated");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    let replaced = loop {
+        let now = bench
+            .reader
+            .group(REGION, "shop-web")
+            .await
+            .expect("answers")
+            .expect("a group");
+        let new = now
+            .members
+            .iter()
+            .find(|one| !group.members.iter().any(|old| old.id == one.id));
+        if let Some(new) = new {
+            break new.clone();
+        }
+        assert!(Instant::now() < deadline, "{:?}", now.members);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_ne!(replaced.az, "us-east-1b");
+    let activities = bench
+        .reader
+        .scaling_activities(REGION, "shop-web")
+        .await
+        .expect("activities");
+    let failed = activities
+        .iter()
+        .find(|one| one.status == "Failed")
+        .expect("a launch failed");
+    assert!(
+        failed.description.contains("sufficient m7i.large capacity"),
+        "{}",
+        failed.description
+    );
+    runner.revert(fault()).await.expect("is reverted");
+    assert!(bench.lab.world().regions[REGION].fis.shortages.is_empty());
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zonal_shift_empties_an_az_and_is_renewed_until_it_is_cancelled() {
+    let entry = "fault: elb.zonal_shift, role: web, az: us-east-1b, lasts: 10m";
+    let bench = Bench::start(entry, "", serde_json::json!({})).await;
+    let answer = || {
+        let world = bench.lab.world();
+        let balancer = world.regions[REGION]
+            .load_balancers
+            .values()
+            .next()
+            .expect("a load balancer");
+        let found = tenfold::lab::dynamics::dns::addresses_of(&world, &balancer.dns_name);
+        found.into_iter().map(|address| address.octets()[2]).collect::<Vec<_>>()
+    };
+    assert_eq!(answer(), [1, 2, 3]);
+    let (runner, mut seen) = bench.runner();
+    let runner = Arc::new(runner);
+    runner.inject(fault()).await.expect("is injected");
+    assert!(evidence(&drained(&mut seen)).contains("away from use1-az2 is active"));
+    assert_eq!(answer(), [1, 3]);
+    let tending = tokio::spawn({
+        let runner = Arc::clone(&runner);
+        async move { runner.tend(fault()).await }
+    });
+    // A shift of three minutes is still there after eight, since somebody renews it.
+    bench.clock.clock().sleep_cloud(Duration::from_secs(480)).await;
+    assert_eq!(answer(), [1, 3]);
+    runner.revert(fault()).await.expect("is reverted");
+    assert_eq!(answer(), [1, 2, 3]);
+    tending.await.expect("it ends with the fault");
+    assert!(
+        !drained(&mut seen)
+            .iter()
+            .any(|event| matches!(event, Event::StopConditionMet { .. }))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zonal_shift_of_a_dead_run_is_cancelled_or_expires() {
+    let entry = "fault: elb.zonal_shift, role: web, az: us-east-1b, lasts: 10m";
+    let bench = Bench::start(entry, "", serde_json::json!({})).await;
+    let statuses = || {
+        let world = bench.lab.world();
+        let shifts = world.regions[REGION].zonal_shifts.values();
+        let mut all: Vec<&str> = shifts.map(|shift| shift.status.name()).collect();
+        all.sort_unstable();
+        all.join(" ")
+    };
+    let (runner, _seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    drop(runner);
+    assert_eq!(statuses(), "ACTIVE");
+    let summary = revert_journal(&bench.journal(), &bench.writer)
+        .await
+        .expect("is readable");
+    assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
+    assert_eq!(statuses(), "CANCELED");
+    std::fs::remove_file(bench.journal()).expect("another run");
+    let (runner, _seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected again");
+    bench.clock.clock().sleep_cloud(Duration::from_secs(200)).await;
+    assert_eq!(statuses(), "CANCELED EXPIRED", "nobody renewed it");
+    let summary = revert_journal(&bench.journal(), &bench.writer)
+        .await
+        .expect("is readable");
+    assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
+}
+
+/// From the beginning to the injection and, after two seconds, to the end of the revert where there is one; real time.
+async fn window(entry: &str, via: &str) -> (Duration, Option<Duration>) {
+    let bench = Bench::start(&format!("{entry}, via: {via}"), "", serde_json::json!({})).await;
+    let (runner, mut seen) = bench.runner();
+    let began = bench.clock.elapsed();
+    runner
+        .inject(fault())
+        .await
+        .unwrap_or_else(|error| panic!("{entry} {via}: {error}"));
+    bench.clock.sleep_until(began + Duration::from_secs(2)).await;
+    runner
+        .revert(fault())
+        .await
+        .unwrap_or_else(|error| panic!("{entry} {via}: {error}"));
+    let events: Vec<Stamped> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
+    let at = |wanted: fn(&Event) -> bool| {
+        let found = events.iter().find(|stamped| wanted(&stamped.event));
+        found.map(|stamped| stamped.at.saturating_sub(began))
+    };
+    let injected = at(|event| matches!(event, Event::FaultInjected { .. }));
+    assert!(
+        at(|event| matches!(event, Event::FaultObserved { .. })).is_some(),
+        "{entry} {via}"
+    );
+    (
+        injected.unwrap_or_else(|| panic!("{entry} {via}: {events:#?}")),
+        at(|event| matches!(event, Event::FaultReverted { .. })),
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_fault_that_goes_either_way_has_the_same_window_within_a_second() {
+    let entries = [
+        ("ec2.stop", "role: web, share: 34%, lasts: 2m"),
+        ("ec2.terminate", "role: web, share: 34%, irreversible: true"),
+        ("ec2.reboot", "role: web, share: 34%, irreversible: true"),
+        ("network.deny_az", "role: web, az: us-east-1a, lasts: 2m"),
+        ("network.deny_region", "role: web, lasts: 2m"),
+        ("rds.failover", "role: database, irreversible: true"),
+        ("rds.reboot", "role: database, irreversible: true"),
+    ];
+    let either = |entry: &&plan::catalogue::Entry| entry.fis().is_some_and(|action| !action.only);
+    let all: Vec<&str> = plan::CATALOGUE.iter().filter(either).map(|entry| entry.name).collect();
+    assert_eq!(entries.map(|(name, _)| name).as_slice(), all);
+    for (name, rest) in entries {
+        let entry = format!("fault: {name}, {rest}");
+        // A machine that is busy with something else is slow now and then, but not each time.
+        let mut apart = Vec::new();
+        while apart.len() < ATTEMPTS_MAX
+            && apart
+                .last()
+                .is_none_or(|most: &Duration| *most >= Duration::from_secs(1))
+        {
+            let (api, fis) = (window(&entry, "api").await, window(&entry, "fis").await);
+            assert_eq!(api.1.is_some(), fis.1.is_some(), "{name}");
+            let (api_end, fis_end) = (api.1.unwrap_or_default(), fis.1.unwrap_or_default());
+            apart.push(api.0.abs_diff(fis.0).max(api_end.abs_diff(fis_end)));
+        }
+        let last = apart.last().expect("it was tried");
+        assert!(*last < Duration::from_secs(1), "{name}: {apart:?}");
+    }
+}
+
+#[test]
+fn the_catalogue_names_the_action_of_fis() {
+    for (name, says) in [
+        (
+            "ec2.stop",
+            "aws:ec2:stop-instances on aws:ec2:instance; FIS undoes: the instances are started again",
+        ),
+        ("network.deny_az", "aws:network:disrupt-connectivity on aws:ec2:subnet"),
+        ("autoscaling.insufficient_capacity", "(no API does it)"),
+        ("route53.zero_weight", "none; by the API only"),
+    ] {
+        let text = succeed(tenfold().args(["faults", name]));
+        assert!(text.contains(says), "{text}");
+    }
+}
+
+/// Runs a program to its end; what it said, where it ended well.
+fn succeed(command: &mut std::process::Command) -> String {
+    let output = command.output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
+}
+
+#[test]
+fn what_is_exported_is_a_template_that_fis_takes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = LabProcess::start("60");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let target = file("target.yaml", &lab.announcement.to_string());
+    let experiment = file(
+        "two.yaml",
+        "name: two\nhypothesis: both are borne\nfaults:\n  \
+         - { fault: network.deny_az, role: web, az: us-east-1c, at: hold + 4m, lasts: 3m }\n  \
+         - { fault: ec2.stop, role: web, share: 34%, at: hold + 10m, lasts: 90s }\n\
+         objectives: [ recovery(order) <= 120s ]\n",
+    );
+    let export = |experiment: &std::path::Path| {
+        let mut command = tenfold();
+        command
+            .args(["export", "fis"])
+            .arg(experiment)
+            .arg("--target")
+            .arg(&target);
+        command
+    };
+    let text = succeed(&mut export(&experiment));
+    let template: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        template["actions"]["2-ec2-stop-waits"]["parameters"]["duration"],
+        "PT6M"
+    );
+    assert_eq!(template["actions"]["2-ec2-stop"]["startAfter"][0], "2-ec2-stop-waits");
+    assert_eq!(
+        template["actions"]["2-ec2-stop"]["parameters"]["startInstancesAfterDuration"],
+        "PT2M"
+    );
+    let input = file("template.json", &text);
+    let made = succeed(
+        venv("aws")
+            .args([
+                "--endpoint-url",
+                &lab.endpoint,
+                "--output",
+                "json",
+                "fis",
+                "create-experiment-template",
+            ])
+            .arg("--cli-input-json")
+            .arg(format!("file://{}", input.display())),
+    );
+    let made: serde_json::Value = serde_json::from_str(&made).expect("JSON");
+    let made = &made["experimentTemplate"];
+    assert_eq!(
+        made["targets"]["2-ec2-stop"]["resourceArns"],
+        template["targets"]["2-ec2-stop"]["resourceArns"]
+    );
+    assert_eq!(made["actions"]["2-ec2-stop"], template["actions"]["2-ec2-stop"]);
+
+    let unable = file(
+        "dns.yaml",
+        "name: dns\nhypothesis: h\nfaults: [{ fault: route53.zero_weight, role: dns, at: 1m, lasts: 3m }]\n",
+    );
+    let refused = export(&unable).output().expect("it runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("has no action that does what route53.zero_weight does"),
+        "{said}"
+    );
+}
+
+/// A run of one fault in a lab of its own, by the real binary: what it measured, and when the fault was there.
+fn both_ways(via: &str) -> (i32, Vec<(String, String)>, f64, f64) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    file(
+        "e.yaml",
+        "name: e\nhypothesis: two AZs bear the load\nfaults:\n  \
+         - { fault: network.deny_az, role: web, az: us-east-1b, at: hold + 2m, lasts: 3m }\n\
+         settle: 5m\nobjectives: [ outage <= 6m, errors < 60% ]\n",
+    );
+    file(
+        "p.yaml",
+        "name: p\npace: 60\njourneys: { browse: { think: 200ms..400ms, steps: [ get: /products/1 ] } }\n\
+         stages: [ { tier: 1, users: 40, ramp: 30s, hold: 11m } ]\nchaos: [ e.yaml ]\n\
+         objectives: [ errors < 1% during steady ]\n",
+    );
+    let out = folder.path().join("run");
+    let mut command = tenfold();
+    command
+        .arg("run")
+        .arg(folder.path().join("p.yaml"))
+        .arg("--quiet")
+        .arg("--out")
+        .arg(&out);
+    let output = command
+        .args(["--set", &format!("experiments.e.faults.0.via={via}")])
+        .output()
+        .expect("tenfold runs");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let read =
+        |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{said}"));
+    let plan: Plan = serde_json::from_str(&read("plan.json")).expect("a plan");
+    assert_eq!(plan.experiments[0].faults[0].fis.is_some(), via == "fis");
+    let recording = serde_json::from_str(&read("recording.json")).expect("a recording");
+    let verdict = tenfold::judge::judge(&plan, &recording);
+    let outcomes = verdict
+        .objectives
+        .iter()
+        .map(|one| (one.objective.clone(), one.outcome.to_string()));
+    let fault = &verdict.faults[0];
+    let at = |time: Option<Duration>| plan.wall(time.unwrap_or_else(|| panic!("{said}"))).as_secs_f64();
+    assert!(fault.observed, "{said}");
+    let window = (at(fault.injected_at), at(fault.reverted_at));
+    (
+        output.status.code().unwrap_or(-1),
+        outcomes.collect(),
+        window.0,
+        window.1,
+    )
+}
+
+#[test]
+fn a_run_has_the_same_window_and_verdict_whoever_injects_the_fault() {
+    let _turn = machine();
+    // A generator that was kept from its work says so and is asked again.
+    let conclusive = |via| {
+        let mut runs = std::iter::repeat_with(|| both_ways(via)).take(ATTEMPTS_MAX);
+        runs.find(|run| run.0 != 3)
+            .expect("the machine has time for one of them")
+    };
+    let (api, fis) = (conclusive("api"), conclusive("fis"));
+    assert_eq!((api.0, &api.1), (fis.0, &fis.1));
+    assert_eq!(api.0, 0, "{api:?}");
+    assert!(
+        (api.2 - fis.2).abs() < 1.0 && (api.3 - fis.3).abs() < 1.0,
+        "{api:?} {fis:?}"
+    );
+}
+
+#[test]
+fn the_experiment_of_a_run_that_was_killed_is_stopped_by_revert() {
+    let _turn = machine();
+    let folder = tempfile::tempdir().expect("a folder");
+    let lab = LabProcess::start("60");
+    let path = |name: &str| folder.path().join(name);
+    let file = |name: &str, text: &str| std::fs::write(path(name), text).expect("written");
+    file("target.yaml", &lab.announcement.to_string());
+    file(
+        "e.yaml",
+        "name: e\nhypothesis: h\nfaults:\n  \
+         - { fault: network.deny_region, role: web, at: 10s, lasts: 30m, via: fis }\n",
+    );
+    file(
+        "p.yaml",
+        "name: p\njourneys: { browse: { think: 1s, steps: [ get: /products/1 ] } }\n\
+         stages: [ { tier: 1, users: 5, hold: 1h } ]\nchaos: [ e.yaml ]\n",
+    );
+    let fis = |operation: &[&str]| -> serde_json::Value {
+        let mut command = venv("aws");
+        command.args(["--endpoint-url", &lab.endpoint, "--output", "json", "fis"]);
+        serde_json::from_str(&succeed(command.args(operation))).expect("JSON")
+    };
+    let mut run = tenfold()
+        .arg("run")
+        .arg(path("p.yaml"))
+        .arg("--target")
+        .arg(path("target.yaml"))
+        .arg("--quiet")
+        .arg("--out")
+        .arg(path("run"))
+        .spawn()
+        .expect("tenfold starts");
+    let state = || fis(&["list-experiments"])["experiments"][0]["state"]["status"].clone();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while state() != "running" {
+        assert!(Instant::now() < deadline, "the experiment never ran");
+    }
+    run.kill().expect("it lives");
+    run.wait().expect("it is dead");
+    let said = succeed(tenfold().arg("revert").arg(path("run")));
+    assert!(said.contains("nothing of this run is in the world"), "{said}");
+    assert_eq!(state(), "stopped");
+    assert_eq!(
+        fis(&["list-experiment-templates"])["experimentTemplates"],
+        serde_json::json!([])
+    );
+    succeed(tenfold().arg("revert").arg(path("run")));
+}
