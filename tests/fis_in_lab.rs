@@ -272,19 +272,26 @@ async fn an_alarm_of_the_experiment_ends_it() {
     assert!(plan::print(&bench.plan).contains(&format!("alarm:{name} is in ALARM")));
     let (runner, mut seen) = bench.runner();
     runner.inject(fault()).await.expect("is injected");
-    let arn = {
-        let mut world = bench.lab.world();
-        let alarm = world
-            .regions
-            .get_mut(REGION)
-            .and_then(|region| region.alarms.get_mut(&name));
-        let alarm = alarm.expect("the alarm");
-        alarm.state = "ALARM".to_owned();
-        alarm.arn.clone()
-    };
+    let arn = bench.lab.world().regions[REGION].alarms[&name].arn.clone();
     let template = bench.plan.experiments[0].faults[0].fis.as_ref().expect("by FIS");
     assert_eq!(template.stop_conditions[0].value.as_ref(), Some(&arn));
+    // CloudWatch's own look at the metric, once a minute, puts the state back.
+    let ringing = tokio::spawn({
+        let lab = Arc::clone(&bench.lab);
+        async move {
+            loop {
+                if let Some(region) = lab.world().regions.get_mut(REGION) {
+                    region
+                        .alarms
+                        .entry(name.clone())
+                        .and_modify(|one| one.state = "ALARM".to_owned());
+                }
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        }
+    });
     runner.tend(fault()).await;
+    ringing.abort();
     let events = drained(&mut seen);
     let stopped = |event: &Event| matches!(event, Event::StopConditionMet { condition, .. } if condition.contains("stop condition"));
     assert!(events.iter().any(stopped), "{events:#?}");
