@@ -123,7 +123,6 @@ impl Account {
             regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
             assume: Vec::new(),
             pace: PACE.parse::<Pace>().expect("a pace"),
-            assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         })
         .await;
