@@ -76,9 +76,11 @@ impl Run {
             .collect()
     }
 
-    /// Nothing is saved of a run that never began.
+    /// Nothing is saved of a run that never began, and nothing whole of one that could not save it.
     fn stood_still(&self) -> bool {
-        self.path().join("recording.json").exists() && self.verdict().honesty.stood_still > 0
+        let saved = std::fs::read(self.path().join("recording.json")).unwrap_or_default();
+        let whole = serde_json::from_slice::<Recording>(&saved).is_ok();
+        whole && self.verdict().honesty.stood_still > 0
     }
 
     /// What to print when an expectation fails.
