@@ -37,7 +37,7 @@ type Network = (BTreeMap<String, String>, usize);
 
 impl Scene {
     fn new() -> Self {
-        let lab = LabProcess::start(PACE);
+        let lab = LabProcess::start_with(PACE, &["--set", "control_plane.lag=2s"]);
         let dir = TempDir::new().expect("a temporary directory");
         let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("is written");
         write("target.yaml", lab.announcement.to_string());
@@ -75,14 +75,23 @@ impl Scene {
 
     /// Starts a run and waits until its blackout is in the world.
     fn run_until_it_is_dark(&self, environment: &[(&str, &str)]) -> Child {
-        let run = tenfold()
-            .arg("run")
-            .arg(self.path("profile.yaml"))
-            .arg("--target")
-            .arg(self.path("target.yaml"))
+        let with = |command: &str| {
+            let mut with = tenfold();
+            with.arg(command)
+                .arg(self.path("profile.yaml"))
+                .arg("--target")
+                .arg(self.path("target.yaml"))
+                .env("XDG_STATE_HOME", self.path("state"))
+                .envs(environment.iter().copied());
+            with
+        };
+        let planned = with("plan").output().expect("tenfold runs");
+        let planned = String::from_utf8_lossy(&planned.stdout).into_owned();
+        let hash = planned.lines().last().and_then(|line| line.strip_prefix("hash "));
+        let run = with("run")
             .arg("--out")
             .arg(self.path("run"))
-            .envs(environment.iter().copied())
+            .args(["--approve", hash.unwrap_or_else(|| panic!("no hash in {planned}"))])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -236,6 +245,7 @@ fn a_run_that_is_killed_takes_its_own_lab_with_it_and_needs_no_watchdog() {
     let mut run = tenfold()
         .arg("run")
         .arg(scene.path("profile.yaml"))
+        .env("XDG_STATE_HOME", scene.path("state"))
         .args(["--pace", PACE, "--out"])
         .arg(&dir)
         .stdout(Stdio::null())

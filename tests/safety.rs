@@ -121,7 +121,6 @@ impl Account {
         let clients = Clients::connect(&ConnectOptions {
             endpoint: Some(self.lab.endpoint.clone()),
             regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
-            assume: Vec::new(),
             pace: PACE.parse::<Pace>().expect("a pace"),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         })
