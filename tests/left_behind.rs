@@ -17,7 +17,7 @@ use tenfold::units::Pace;
 use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION, fault};
-use crate::support::{LabProcess, machine, nowhere_in, tenfold};
+use crate::support::{LabProcess, approval, machine, nowhere_in, tenfold};
 
 const PACE: &str = "75";
 const BLACKOUT: &str = "name: blackout\nhypothesis: users move\n\
@@ -75,11 +75,11 @@ impl Scene {
 
     /// Starts a run and waits until its blackout is in the world.
     fn run_until_it_is_dark(&self, environment: &[(&str, &str)]) -> Child {
+        let (profile, target) = (self.path("profile.yaml"), self.path("target.yaml"));
+        let (profile, target) = (profile.display().to_string(), target.display().to_string());
+        let hash = approval(&[&profile, "--target", &target]);
         let run = tenfold()
-            .arg("run")
-            .arg(self.path("profile.yaml"))
-            .arg("--target")
-            .arg(self.path("target.yaml"))
+            .args(["run", &profile, "--target", &target, "--approve", &hash])
             .arg("--out")
             .arg(self.path("run"))
             .envs(environment.iter().copied())
@@ -134,7 +134,7 @@ fn holds(path: &Path, text: &str) -> bool {
 }
 
 /// The process that watches this run.
-fn watchdog_of(run: &Path) -> Option<Pid> {
+pub fn watchdog_of(run: &Path) -> Option<Pid> {
     let run = run.display().to_string();
     let processes = std::fs::read_dir("/proc").expect("/proc is readable").flatten();
     processes
