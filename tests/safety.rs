@@ -18,6 +18,7 @@ use tenfold::run::director::{self, Keep, RunError, Setup};
 use tenfold::units::Pace;
 use tokio::sync::mpsc;
 
+use crate::left_behind::watchdog_of;
 use crate::support::{LabProcess, tenfold};
 
 const REGION: &str = "us-east-1";
@@ -460,6 +461,7 @@ const BLACKOUT: &str = "{ fault: network.deny_region, role: web, at: 30s, lasts:
 /// A run of hours, with a blackout that is in the world when this returns.
 fn blackout(account: &Account, out: &str) -> std::process::Child {
     let hash = account.hash_of(&["--set", "stages.0.hold=2h"]);
+    let path = account.path(out);
     let run = account
         .tenfold(&[
             "run",
@@ -467,13 +469,13 @@ fn blackout(account: &Account, out: &str) -> std::process::Child {
             "--set",
             "stages.0.hold=2h",
             "--out",
-            out,
+            &path.display().to_string(),
             "--approve",
             &hash,
         ])
         .spawn()
         .expect("tenfold starts");
-    let journal = account.path(out).join("journal.jsonl");
+    let journal = path.join("journal.jsonl");
     wait_for("the fault", || has(&journal, "observed"));
     run
 }
@@ -501,6 +503,9 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
             "hint: two runs would measure each other's faults",
         ],
     );
+    // Nobody is left who would undo it.
+    let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
+    kill(watchdog, Signal::SIGKILL).expect("it watches");
     signal(&first, Signal::SIGKILL);
     first.wait().expect("it ends");
     let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &hash]);

@@ -60,14 +60,16 @@ pub fn tagged(allow: Option<&Allow>, what: &str, tags: &Tags) -> Result<(), Refu
 /// How many of `members` instances a fault with this share takes: rounded to the nearest, at least one, never more
 /// than the target allows (but for the one), never the last.
 pub fn victims(allow: Option<&Allow>, share: f64, members: usize) -> Result<usize, Refusal> {
-    let limit = allow.map_or(0.0, |allow| allow.share);
-    let Some(allow) = allow.filter(|_| share <= limit + 1e-9) else {
+    let Some(allow) = allow else {
+        return Err("the target allows nothing to be touched".to_owned());
+    };
+    if share > allow.share + 1e-9 {
         return Err(format!(
             "a share of {:.1}% is more than the {:.1}% that the target allows",
             share * 100.0,
-            limit * 100.0
+            allow.share * 100.0
         ));
-    };
+    }
     let count = how_many(allow, share, members);
     if count < members {
         Ok(count)
