@@ -75,11 +75,20 @@ impl Scene {
 
     /// Starts a run and waits until its blackout is in the world.
     fn run_until_it_is_dark(&self, environment: &[(&str, &str)]) -> Child {
-        let (profile, target) = (self.path("profile.yaml"), self.path("target.yaml"));
-        let (profile, target) = (profile.display().to_string(), target.display().to_string());
-        let hash = approval(&[&profile, "--target", &target]);
-        let run = tenfold()
-            .args(["run", &profile, "--target", &target, "--approve", &hash])
+        let with = |command: &str| {
+            let mut with = tenfold();
+            with.arg(command)
+                .arg(self.path("profile.yaml"))
+                .arg("--target")
+                .arg(self.path("target.yaml"))
+                .env("XDG_STATE_HOME", self.path("state"))
+                .envs(environment.iter().copied());
+            with
+        };
+        let planned = with("plan").output().expect("tenfold runs");
+        let planned = String::from_utf8_lossy(&planned.stdout).into_owned();
+        let hash = planned.lines().last().and_then(|line| line.strip_prefix("hash "));
+        let run = with("run")
             .arg("--out")
             .arg(self.path("run"))
             .args(["--approve", hash.unwrap_or_else(|| panic!("no hash in {planned}"))])
