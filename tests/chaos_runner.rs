@@ -179,9 +179,7 @@ async fn what_matches_nothing_or_may_not_be_touched_is_never_started() {
             plan.target.account = Some("999999999999".to_owned())
         }),
         ("instance-loss", "account", |plan, _| plan.target.account = None),
-        ("instance-loss", "more than the 0.0%", |plan, _| {
-            plan.target.allow = None
-        }),
+        ("instance-loss", "allows nothing", |plan, _| plan.target.allow = None),
         ("database-failover", "no RDS instance", |plan, _| {
             plan.target
                 .roles
