@@ -716,11 +716,19 @@ fn the_experiment_of_a_run_that_was_killed_is_stopped_by_revert() {
         command.args(["--endpoint-url", &lab.endpoint, "--output", "json", "fis"]);
         serde_json::from_str(&succeed(command.args(operation))).expect("JSON")
     };
-    let mut run = tenfold()
-        .arg("run")
-        .arg(path("p.yaml"))
-        .arg("--target")
-        .arg(path("target.yaml"))
+    let told = |command: &str| {
+        let mut told = tenfold();
+        told.arg(command)
+            .arg(path("p.yaml"))
+            .arg("--target")
+            .arg(path("target.yaml"));
+        told
+    };
+    let planned = succeed(&mut told("plan"));
+    let hash = planned.lines().last().and_then(|line| line.strip_prefix("hash "));
+    let mut run = told("run")
+        .arg("--approve")
+        .arg(hash.unwrap_or_else(|| panic!("no hash in\n{planned}")))
         .arg("--quiet")
         .arg("--out")
         .arg(path("run"))
