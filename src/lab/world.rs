@@ -319,6 +319,8 @@ pub struct LoadBalancerNode {
     pub subnet_id: String,
     /// Where it listens.
     pub address: Ipv4Addr,
+    /// Whether the load balancer's name has its address; not while its AZ alone cannot be reached.
+    pub in_dns: bool,
 }
 
 /// A zonal shift of a load balancer.

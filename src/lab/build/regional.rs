@@ -126,6 +126,7 @@ fn add_balancer(lab: &Lab, region: &mut Region, born: CloudTime) {
         az: subnet.az,
         subnet_id: subnet.id,
         address: address(region, subnet.az_index, BALANCER_HOST),
+        in_dns: true,
     };
     let balancer = LoadBalancer {
         arn: balancer_arn.clone(),

@@ -1,13 +1,56 @@
-//! Elastic Load Balancing: targets that are registered and deregistered on request, and health checks that change.
-//! Where requests go then, and what the checks find, is `data`'s; what a group does about it is `autoscaling`'s.
+//! Elastic Load Balancing: targets that are registered and deregistered on request, health checks that change, and nodes
+//! whose addresses leave the load balancer's name while their AZ cannot be reached. Where requests go then, and what the checks find, is `data`'s; what a group does about it is `autoscaling`'s.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::autoscaling::targets;
-use super::region_mut;
+use super::{poll, region_mut};
 use crate::lab::Lab;
 use crate::lab::error::AwsError;
-use crate::lab::world::{Instance, InstanceState, Region, TargetGroup};
+use crate::lab::world::{Instance, InstanceState, LoadBalancerNode, Region, TargetGroup};
+
+/// How often nodes are looked at, cloud seconds, and how many looks in a row change what is believed of one [as of
+/// Route 53's fast health checks; AWS documents that it watches nodes, and not how often].
+const WATCH_S: f64 = 10.0;
+const LOOKS: u32 = 3;
+
+/// Starts the watch on the nodes of every load balancer.
+pub(super) fn spawn(lab: &Arc<Lab>) {
+    let lab = lab.clone();
+    tokio::spawn(async move {
+        let mut against = BTreeMap::new();
+        loop {
+            poll(&lab, WATCH_S).await;
+            for region in lab.world().regions.values_mut() {
+                look(region, &mut against);
+            }
+        }
+    });
+}
+
+/// One look at the nodes of a Region; `against` counts, by address, the looks in a row that speak against what is
+/// believed of a node. Where none of a load balancer's nodes can be reached, no answer would be better than another.
+fn look(region: &mut Region, against: &mut BTreeMap<Ipv4Addr, u32>) {
+    let subnets = &region.subnets;
+    let reachable = |node: &LoadBalancerNode| subnets.get(&node.subnet_id).is_some_and(|subnet| !subnet.silent);
+    for balancer in region.load_balancers.values_mut() {
+        let some = balancer.nodes.iter().any(reachable);
+        for node in &mut balancer.nodes {
+            let looks = against.entry(node.address).or_default();
+            if !some || reachable(node) == node.in_dns {
+                *looks = 0;
+                continue;
+            }
+            *looks += 1;
+            if *looks >= LOOKS {
+                node.in_dns = !node.in_dns;
+                *looks = 0;
+            }
+        }
+    }
+}
 
 /// What ModifyTargetGroup changes; none leaves as it is.
 #[derive(Clone, Debug, Default)]
@@ -97,4 +140,74 @@ fn not_valid(id: &str) -> AwsError {
         "InvalidTarget",
         format!("The following targets are not valid instances: '{id}'"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::world::{LoadBalancer, Subnet, Tags};
+
+    fn region(zones: usize) -> Region {
+        let mut region = Region::default();
+        let mut nodes = Vec::new();
+        for zone in (1..).take(zones) {
+            let subnet = Subnet {
+                id: format!("subnet-{zone}"),
+                az: format!("us-east-1{zone}"),
+                az_index: zone,
+                cidr: String::new(),
+                acl_association_id: String::new(),
+                network_acl_id: String::new(),
+                silent: false,
+                tags: Tags::new(),
+            };
+            nodes.push(LoadBalancerNode {
+                az: subnet.az.clone(),
+                subnet_id: subnet.id.clone(),
+                address: Ipv4Addr::new(127, 10, zone, 5),
+                in_dns: true,
+            });
+            region.subnets.insert(subnet.id.clone(), subnet);
+        }
+        let balancer = LoadBalancer {
+            arn: "lb".into(),
+            name: "web".into(),
+            dns_name: "web".into(),
+            hosted_zone_id: "Z1".into(),
+            nodes,
+            target_group_arn: "tg".into(),
+            port: 80,
+            created_at: 0.0,
+            tags: Tags::new(),
+        };
+        region.load_balancers.insert("lb".into(), balancer);
+        region
+    }
+
+    fn silence(region: &mut Region, silent: [bool; 3]) {
+        for (subnet, silent) in region.subnets.values_mut().zip(silent) {
+            subnet.silent = silent;
+        }
+    }
+
+    #[test]
+    fn three_looks_in_a_row_decide_about_a_node_and_none_does_when_all_are_silent() {
+        let mut region = region(3);
+        let mut against = BTreeMap::new();
+        let mut looks = |region: &mut Region, silent: [bool; 3], count: u32| {
+            silence(region, silent);
+            (0..count).for_each(|_| look(region, &mut against));
+            let nodes = &region.load_balancers["lb"].nodes;
+            nodes.iter().map(|node| node.in_dns).collect::<Vec<_>>()
+        };
+        let (one, all, none) = ([true, false, false], [true; 3], [false; 3]);
+        assert_eq!(looks(&mut region, one, 2), [true; 3]);
+        assert_eq!(looks(&mut region, none, 1), [true; 3]);
+        assert_eq!(looks(&mut region, one, 2), [true; 3], "they were not in a row");
+        assert_eq!(looks(&mut region, all, 9), [true; 3], "nothing would be better");
+        assert_eq!(looks(&mut region, one, 3), [false, true, true]);
+        assert_eq!(looks(&mut region, all, 9), [false, true, true]);
+        assert_eq!(looks(&mut region, none, 2), [false, true, true]);
+        assert_eq!(looks(&mut region, none, 1), [true; 3]);
+    }
 }

@@ -26,10 +26,12 @@ use super::world::{CloudTime, Region, World};
 /// No loop polls faster than this in real time, whatever the pace.
 const POLL_FLOOR: Duration = Duration::from_millis(5);
 
-/// Starts every loop: Auto Scaling, CloudWatch, RDS's watch, Route 53's checkers and the watch on DNS answers.
+/// Starts every loop: Auto Scaling, CloudWatch, the watch on load balancers' nodes, RDS's watch, Route 53's checkers and
+/// the watch on DNS answers.
 pub fn spawn_all(lab: &Arc<Lab>) {
     autoscaling::spawn(lab);
     cloudwatch::spawn(lab);
+    elasticloadbalancingv2::spawn(lab);
     rds::spawn(lab);
     route53::spawn(lab);
     dns::spawn_watch(lab);

@@ -301,8 +301,53 @@ async fn a_silent_region_loses_its_users_to_the_secondary_and_gets_them_back() {
     assert_eq!(answers[0].detail["addresses"][0], "127.11.1.5");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_zone_leaves_the_name_of_its_load_balancer_and_comes_back() {
+    let (lab, announced) = lab(120.0, serde_json::json!({})).await;
+    let resolver: SocketAddr = announced.resolver.parse().expect("an address");
+    let before = addresses_answered(resolver).await;
+    assert_eq!(before.len(), 3);
+    let (vpc, association, acl, zone) = home(&lab, |region| {
+        let subnet = region
+            .subnets
+            .values()
+            .find(|subnet| subnet.az_index == 2)
+            .expect("it is there");
+        let (association, acl) = (subnet.acl_association_id.clone(), subnet.network_acl_id.clone());
+        (region.vpc_id.clone(), association, acl, subnet.az_index)
+    });
+    let denying = network::create_acl(&lab, HOME, &vpc, Default::default())
+        .expect("an ACL")
+        .id;
+    let new = network::replace_association(&lab, HOME, &association, &denying).expect("a new association");
+    let of_zone = |address: &Ipv4Addr| address.octets()[2] == zone;
+    let began = lab.now();
+    while addresses_answered(resolver).await.iter().any(of_zone) {
+        assert!(lab.now() - began < 120.0, "its address stays in the answer");
+    }
+    let took = lab.now() - began;
+    assert!(
+        (20.0..=70.0).contains(&took),
+        "three looks, 10 s apart, not {took:.0} s"
+    );
+    assert_eq!(addresses_answered(resolver).await.len(), 2);
+    network::replace_association(&lab, HOME, &new, &acl).expect("back");
+    let began = lab.now();
+    while addresses_answered(resolver).await != before {
+        assert!(lab.now() - began < 120.0, "its address does not come back");
+    }
+}
+
 /// The Regions (second octets) of the addresses that the lab's DNS server answers for the users' name.
 async fn regions_answered(resolver: SocketAddr) -> Vec<u8> {
+    let addresses = addresses_answered(resolver).await;
+    assert_eq!(addresses.len(), 3, "one address per AZ");
+    let mut regions: Vec<u8> = addresses.iter().map(|address| address.octets()[1]).collect();
+    regions.dedup();
+    regions
+}
+
+async fn addresses_answered(resolver: SocketAddr) -> Vec<Ipv4Addr> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a socket");
     let mut message = Message::new(7, MessageType::Query, OpCode::Query);
     message.add_query(Query::query(
@@ -318,20 +363,19 @@ async fn regions_answered(resolver: SocketAddr) -> Vec<u8> {
     let length = received.expect("an answer in time").expect("an answer");
     let answer = Message::from_vec(&buffer[..length]).expect("DNS");
     assert!(answer.metadata.authoritative);
-    let mut regions: Vec<u8> = answer
+    let mut addresses: Vec<Ipv4Addr> = answer
         .answers
         .iter()
         .filter_map(|record| match &record.data {
             RData::A(address) => {
                 assert_eq!(record.ttl, 60);
-                Some(address.0.octets()[1])
+                Some(address.0)
             }
             _ => None,
         })
         .collect();
-    assert_eq!(regions.len(), 3, "one address per AZ");
-    regions.dedup();
-    regions
+    addresses.sort();
+    addresses
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -200,10 +200,11 @@ fn values(world: &World, record: &RecordSet) -> Vec<Ipv4Addr> {
     }
 }
 
-/// The nodes of a load balancer that its name answers: but for that in an AZ from which it is shifted away.
+/// The nodes of a load balancer that its name answers: but for that in an AZ from which it is shifted away, or that
+/// cannot be reached.
 fn nodes(region: &Region, balancer: &LoadBalancer) -> Vec<Ipv4Addr> {
     let shifted = |az: &str| region.is_shifted(&balancer.arn, az);
-    let answered = balancer.nodes.iter().filter(|node| !shifted(&node.az));
+    let answered = balancer.nodes.iter().filter(|node| node.in_dns && !shifted(&node.az));
     answered.map(|node| node.address).collect()
 }
 
@@ -301,6 +302,7 @@ mod tests {
                 az: format!("{name}a"),
                 subnet_id: "s".into(),
                 address: Ipv4Addr::new(127, 10 + index, 1, 5),
+                in_dns: true,
             }],
             target_group_arn: "tg".into(),
             port: 80,
