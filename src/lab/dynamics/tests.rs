@@ -316,7 +316,7 @@ async fn a_silent_zone_leaves_the_name_of_its_load_balancer_and_comes_back() {
         let (association, acl) = (subnet.acl_association_id.clone(), subnet.network_acl_id.clone());
         (region.vpc_id.clone(), association, acl, subnet.az_index)
     });
-    let denying = network::create_acl(&lab, HOME, &vpc, Default::default())
+    let denying = network::create_acl(&lab, HOME, &vpc, Default::default(), None)
         .expect("an ACL")
         .id;
     let new = network::replace_association(&lab, HOME, &association, &denying).expect("a new association");
