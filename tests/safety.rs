@@ -123,6 +123,7 @@ impl Account {
             endpoint: Some(self.lab.endpoint.clone()),
             regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
             pace: PACE.parse::<Pace>().expect("a pace"),
+            assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         })
         .await;
