@@ -34,19 +34,6 @@ pub fn tenfold() -> Command {
     command
 }
 
-/// The hash that `tenfold plan` gives with these arguments, which a run outside its own lab must be given.
-pub fn approval(arguments: &[&str]) -> String {
-    let output = tenfold()
-        .arg("plan")
-        .args(arguments)
-        .arg("--json")
-        .output()
-        .expect("tenfold runs");
-    let plan: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-    plan["hash"].as_str().expect("it has a hash").to_owned()
-}
-
 /// A finished run.
 pub struct Run {
     pub code: i32,
