@@ -294,6 +294,11 @@ pub fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, St
     text
 }
 
+/// Runs that nobody kills.
+const WHOLE_RUNS: usize = 4;
+/// Runs of which one at least should come as far as the record at which it is to die.
+const ATTEMPTS_MAX: usize = 12;
+
 /// A lab that recovers quickly, so that much can be broken in little time; its answers lag as AWS's do.
 pub fn quick() -> Value {
     json!({
@@ -403,30 +408,38 @@ impl Matrix {
         command.arg("revert").arg(dir).output().await.expect("tenfold runs")
     }
 
-    /// The records of a run that nobody kills.
+    /// The records of a run that nobody kills. Answers lag by chance, which costs some runs a call more: the shortest
+    /// of a few has what every run has.
     async fn records(&self) -> Vec<String> {
-        let dir = self.folder.path().join("whole");
-        let output = self.runner(&dir, None).await;
-        assert!(output.status.success(), "{}: {output:?}", self.name);
-        let left = difference(&state(&self.bench.lab.world(), false), &only_configured(&self.before));
-        assert!(left.is_empty(), "{}: {left}", self.name);
-        self.settled().await.expect("it reverts what it injected");
-        let records = read_journal(&dir.join("journal.jsonl")).expect("a journal").records;
-        records.iter().map(name_of).collect()
+        let mut shortest: Option<Vec<String>> = None;
+        for run in 0..WHOLE_RUNS {
+            let dir = self.folder.path().join(format!("whole-{run}"));
+            let output = self.runner(&dir, None).await;
+            assert!(output.status.success(), "{}: {output:?}", self.name);
+            let left = difference(&state(&self.bench.lab.world(), false), &only_configured(&self.before));
+            assert!(left.is_empty(), "{}: {left}", self.name);
+            self.settled().await.expect("it reverts what it injected");
+            let records = read_journal(&dir.join("journal.jsonl")).expect("a journal").records;
+            if shortest.as_ref().is_none_or(|shortest| records.len() < shortest.len()) {
+                shortest = Some(records.iter().map(name_of).collect());
+            }
+        }
+        shortest.expect("it has run")
     }
 
     /// Runs the fault until it is killed; answers the run's directory.
     async fn killed(&self, death: Death) -> Result<PathBuf, String> {
-        for attempt in 0..3 {
+        for attempt in 1..=ATTEMPTS_MAX {
             let name = format!("{}-{}-{attempt}", death.record, death.how.name());
             let dir = self.folder.path().join(name);
             let output = self.runner(&dir, Some(death)).await;
             if output.status.signal() == Some(Signal::SIGKILL as i32) {
                 return Ok(dir);
             }
-            // In the lab of a machine that stands still a target may be unhealthy for a moment, so that nothing is begun.
-            let contents = read_journal(&dir.join("journal.jsonl"));
-            if attempt == 2 || contents.is_ok_and(|contents| contents.records.len() > 1) {
+            // Answers lag by chance, so that a run may need a call less than the one whose records were counted; and in
+            // the lab of a machine that stands still a target may be unhealthy for a moment, so that nothing is begun.
+            let written = read_journal(&dir.join("journal.jsonl")).map_or(0, |contents| contents.records.len());
+            if attempt == ATTEMPTS_MAX || written > death.record {
                 return Err(format!("was not killed: {output:?}"));
             }
             self.settled().await?;
