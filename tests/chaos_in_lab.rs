@@ -99,6 +99,29 @@ fn text(parts: &[Part]) -> Template {
     Template { parts: parts.to_vec() }
 }
 
+/// An experiment of one fault.
+pub fn experiment(name: &str, role: &str, fault: Fault) -> ExperimentPlan {
+    ExperimentPlan {
+        name: name.to_owned(),
+        hypothesis: String::new(),
+        faults: vec![FaultPlan {
+            fault,
+            role: role.to_owned(),
+            region: REGION.to_owned(),
+            at: Duration::ZERO,
+            revert_at: None,
+            via: Default::default(),
+            fis: None,
+            calls: Vec::new(),
+            reverts: Vec::new(),
+            resources: Vec::new(),
+            fidelity: String::new(),
+        }],
+        stop_when: Vec::new(),
+        settle: Duration::ZERO,
+    }
+}
+
 fn plan(target: TargetPlan, pace: Pace) -> Plan {
     let literal = |text: &str| Part::Text(text.to_owned());
     let faults = [
@@ -130,25 +153,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         ("health-check-inversion", "dns", Fault::Route53InvertHealthCheck),
         ("weight-zero", "dns", Fault::Route53ZeroWeight),
     ];
-    let experiments = faults.map(|(name, role, fault)| ExperimentPlan {
-        name: name.to_owned(),
-        hypothesis: String::new(),
-        faults: vec![FaultPlan {
-            fault,
-            role: role.to_owned(),
-            region: REGION.to_owned(),
-            at: Duration::ZERO,
-            revert_at: None,
-            via: Default::default(),
-            fis: None,
-            calls: Vec::new(),
-            reverts: Vec::new(),
-            resources: Vec::new(),
-            fidelity: String::new(),
-        }],
-        stop_when: Vec::new(),
-        settle: Duration::ZERO,
-    });
+    let experiments = faults.map(|(name, role, fault)| experiment(name, role, fault));
     Plan {
         rerun: String::new(),
         name: "chaos-in-lab".to_owned(),

@@ -4,18 +4,17 @@ use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenfold::event::{Event, Stamped};
 use tenfold::lab::world::World;
-use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, Plan, Role};
+use tenfold::plan::{Fault, Plan, Role};
 use tenfold::run::chaos::{
     self, ChaosError, Journal, Moment, Observer, Record, RunHeader, Runner, read_journal, revert_journal,
 };
 use tokio::sync::mpsc;
 
-use crate::chaos_in_lab::{Bench, REGION, fault};
+use crate::chaos_in_lab::{self, Bench, REGION, fault};
 use crate::kill_matrix::{alone, difference, quick, state};
 use crate::support::machine;
 
@@ -59,25 +58,7 @@ fn network(bench: &Bench) -> (BTreeMap<String, String>, usize) {
 
 /// Adds an experiment of one fault that is named after it.
 pub fn add(bench: &mut Bench, role: &str, fault: Fault) {
-    let experiment = ExperimentPlan {
-        name: fault.name().to_owned(),
-        hypothesis: String::new(),
-        faults: vec![FaultPlan {
-            fault,
-            role: role.to_owned(),
-            region: REGION.to_owned(),
-            at: Duration::ZERO,
-            revert_at: None,
-            via: Default::default(),
-            fis: None,
-            calls: Vec::new(),
-            reverts: Vec::new(),
-            resources: Vec::new(),
-            fidelity: String::new(),
-        }],
-        stop_when: Vec::new(),
-        settle: Duration::ZERO,
-    };
+    let experiment = chaos_in_lab::experiment(fault.name(), role, fault);
     Arc::make_mut(&mut bench.plan).experiments.push(experiment);
 }
 

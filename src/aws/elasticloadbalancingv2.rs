@@ -132,9 +132,7 @@ impl Reader {
             })
             .collect())
     }
-}
 
-impl Reader {
     /// Tags of target groups or load balancers, by ARN; 20 of them at most.
     pub async fn elb_tags(&self, region: &str, arns: &[String]) -> Result<BTreeMap<String, Tags>, AwsError> {
         const ACTION: &str = "elasticloadbalancing:DescribeTags";

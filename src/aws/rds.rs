@@ -103,9 +103,7 @@ impl Writer {
         })
         .await
     }
-}
 
-impl Writer {
     /// Stops an instance.
     pub async fn stop_db_instance(&self, region: &str, id: &str) -> Result<Called<()>, AwsError> {
         const ACTION: &str = "rds:StopDBInstance";
