@@ -113,8 +113,9 @@ fn compare(seed: u64, run: &Run) -> Vec<Difference> {
 fn as_probed(probes: &[ProbeSample], direct: bool, recovered: f64, interval_ms: f64) -> f64 {
     let since = |at: Duration| (recovered - at.as_secs_f64()) * 1e3;
     let mut same: Vec<&ProbeSample> = probes.iter().filter(|probe| probe.direct == direct).collect();
-    same.sort_by_key(|probe| probe.started);
+    same.sort_by_key(|probe| (probe.step, probe.started));
     same.windows(2)
+        .filter(|pair| pair[0].step == pair[1].step)
         .find(|pair| pair[1].failure.is_none() && since(pair[1].finished).abs() < 0.1)
         .map_or(interval_ms, |pair| {
             since(pair[0].started).clamp(interval_ms, 1.5 * interval_ms)
@@ -123,18 +124,26 @@ fn as_probed(probes: &[ProbeSample], direct: bool, recovered: f64, interval_ms: 
 
 #[test]
 fn truth_allows_a_probe_its_answer_and_no_more() {
-    let probe = |started_ms: u64, finished_ms: u64, ok: bool| ProbeSample {
-        step: 0,
+    let probe_of = |step: usize, started_ms: u64, finished_ms: u64, ok: bool| ProbeSample {
+        step,
         started: Duration::from_millis(started_ms),
         finished: Duration::from_millis(finished_ms),
         failure: (!ok).then_some(FailureKind::Refused),
         sent_to: String::new(),
         direct: false,
     };
+    let probe = |started_ms: u64, finished_ms: u64, ok: bool| probe_of(0, started_ms, finished_ms, ok);
     for (probes, recovered, bound) in [
         (vec![probe(0, 1, false), probe(51, 54, true)], 0.054, 54.0),
         (vec![probe(0, 1, false), probe(500, 504, true)], 0.504, 75.0),
         (vec![probe(0, 1, false), probe(51, 54, true)], 0.030, 50.0),
+        // Another step's probe is none of its interval.
+        (
+            vec![probe(0, 1, false), probe_of(1, 30, 31, true), probe(51, 54, true)],
+            0.054,
+            54.0,
+        ),
+        (vec![probe_of(1, 0, 1, true), probe(51, 54, true)], 0.054, 50.0),
         (vec![], 0.030, 50.0),
     ] {
         let allowed = as_probed(&probes, false, recovered, 50.0);
@@ -173,11 +182,14 @@ fn instance_loss(seed: u64, run: &Run, bound_ms: f64) -> Vec<Difference> {
         ("instance recovery", findings.recovery, last),
     ]
     .into_iter()
-    .map(|(what, measured, happened)| Difference {
-        seed,
-        what,
-        ms: (injected + real(measured.unwrap_or_else(|| panic!("seed {seed}: nobody felt it"))) - happened) * 1e3,
-        bound_ms,
+    .map(|(what, measured, happened)| {
+        let felt = injected + real(measured.unwrap_or_else(|| panic!("seed {seed}: nobody felt it")));
+        Difference {
+            seed,
+            what,
+            ms: (felt - happened) * 1e3,
+            bound_ms: as_probed(&recording.probes, false, felt, bound_ms),
+        }
     })
     .collect()
 }

@@ -334,18 +334,23 @@ def test_elbv2_targets_leave_and_return():
         described = elbv2.describe_target_health(TargetGroupArn=arn, **arguments)["TargetHealthDescriptions"]
         return {one["Target"]["Id"]: one["TargetHealth"] for one in described}
 
-    # Of the group as it is now: other tests leave instances that drain.
-    victim = in_service()[0]
-    eventually("it is healthy", lambda: health().get(victim, {}).get("State") == "healthy", 15)
-    elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
-    drains = {"State": "draining", "Reason": "Target.DeregistrationInProgress"}
-    eventually("it drains", lambda: drains.items() <= health()[victim].items())
-    eventually("the deregistration delay is over", lambda: victim not in health())
-    assert health(victim)[victim]["Reason"] == "Target.NotRegistered"
-    # As documented, what is not registered is no error.
-    elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
-    elbv2.register_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
-    eventually("it is healthy again", lambda: health()[victim]["State"] == "healthy")
+    # The group shrinks and replaces as it likes, and would take the very instance: what does not run cannot be registered.
+    autoscaling.suspend_processes(AutoScalingGroupName="shop-web", ScalingProcesses=["Terminate", "HealthCheck"])
+    try:
+        # Of the group as it is now: other tests leave instances that drain.
+        victim = in_service()[0]
+        eventually("it is healthy", lambda: health().get(victim, {}).get("State") == "healthy", 15)
+        elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
+        drains = {"State": "draining", "Reason": "Target.DeregistrationInProgress"}
+        eventually("it drains", lambda: drains.items() <= health()[victim].items())
+        eventually("the deregistration delay is over", lambda: victim not in health())
+        assert health(victim)[victim]["Reason"] == "Target.NotRegistered"
+        # As documented, what is not registered is no error.
+        elbv2.deregister_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
+        elbv2.register_targets(TargetGroupArn=arn, Targets=[{"Id": victim}])
+        eventually("it is healthy again", lambda: health()[victim]["State"] == "healthy")
+    finally:
+        autoscaling.resume_processes(AutoScalingGroupName="shop-web", ScalingProcesses=["Terminate", "HealthCheck"])
     refuses("InvalidTarget", elbv2.register_targets, TargetGroupArn=arn, Targets=[{"Id": "i-0"}])
     refuses("TargetGroupNotFound", elbv2.deregister_targets, TargetGroupArn="arn:none", Targets=[{"Id": victim}])
 
