@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{self, Bench, REGION, fault};
 use crate::kill_matrix::{alone, difference, quick, state};
-use crate::support::machine;
+use crate::support::share_of_the_machine;
 
 /// A bench whose endpoint gets these calls wrong: action, calls before, how many, how.
 async fn bad(pace: f64, misbehave: &[(&str, u32, u32, &str)]) -> Bench {
@@ -525,7 +525,7 @@ async fn calls_of(role: &'static str, planned: Fault) -> Vec<(String, usize)> {
 
 #[test]
 fn whatever_call_goes_wrong_in_whatever_way_the_fault_is_undone() {
-    let _turn = machine();
+    let _share = share_of_the_machine();
     let az = format!("{REGION}a");
     let processes = vec!["Launch".to_owned()];
     let faults = [

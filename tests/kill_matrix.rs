@@ -28,7 +28,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION};
-use crate::support::{machine, tenfold};
+use crate::support::{share_of_the_machine, tenfold};
 
 /// How the runner's process is told what to do.
 const ORDERS: &str = "TENFOLD_KILL_MATRIX_ORDERS";
@@ -129,7 +129,7 @@ pub fn alone<T>(future: impl Future<Output = T>) -> T {
 
 /// So much work would spoil what others measure.
 fn in_turn(future: impl Future<Output = ()>) {
-    let _turn = machine();
+    let _share = share_of_the_machine();
     alone(future);
 }
 
@@ -611,32 +611,32 @@ fn kill_matrix_rds_stop() {
     in_turn(matrix("database", Fault::RdsStop));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_elb_zonal_shift() {
+#[test]
+fn kill_matrix_elb_zonal_shift() {
     let az = format!("{REGION}b");
-    matrix("web", Fault::ElbZonalShift { az }).await;
+    in_turn(matrix("web", Fault::ElbZonalShift { az }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_autoscaling_insufficient_capacity() {
+#[test]
+fn kill_matrix_autoscaling_insufficient_capacity() {
     let az = format!("{REGION}b");
-    matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }).await;
+    in_turn(matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_ec2_stop_by_fis() {
-    matrix_by_fis("web", Fault::Ec2Stop { share: 0.34 }).await;
+#[test]
+fn kill_matrix_ec2_stop_by_fis() {
+    in_turn(matrix_by_fis("web", Fault::Ec2Stop { share: 0.34 }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_network_deny_az_by_fis() {
+#[test]
+fn kill_matrix_network_deny_az_by_fis() {
     let az = format!("{REGION}a");
-    matrix_by_fis("web", Fault::NetworkDenyAz { az }).await;
+    in_turn(matrix_by_fis("web", Fault::NetworkDenyAz { az }));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_network_deny_region_by_fis() {
-    matrix_by_fis("web", Fault::NetworkDenyRegion).await;
+#[test]
+fn kill_matrix_network_deny_region_by_fis() {
+    in_turn(matrix_by_fis("web", Fault::NetworkDenyRegion));
 }
 
 /// Nothing brings the instances back but their group; the template must go all the same.
