@@ -50,7 +50,7 @@ const RATES: &[Case] = &[
         14,
         "more than client.rate_limit of 1/s allows",
     ),
-    ("{}", "{ rate_limit: 0/s }", 14, "0/s"),
+    ("{}", "{ rate_limit: 0/s }", 15, "a rate_limit of zero sends nothing"),
     ("hold: 1s", "hold: 0s", 14, "takes no time"),
 ];
 

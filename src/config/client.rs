@@ -101,7 +101,7 @@ pub(super) fn client(node: Option<&Node>, files: &Files, sink: &mut Sink) -> Cli
     client.connect_timeout = timeout(&mut fields, "connect_timeout", client.connect_timeout, sink);
     client.request_timeout = timeout(&mut fields, "request_timeout", client.request_timeout, sink);
     client.connections = connections::connections(&mut fields, sink);
-    client.rate_limit = fields.take("rate_limit").and_then(|node| decode::rate(node, sink));
+    client.rate_limit = fields.take("rate_limit").and_then(|node| rate_limit(node, sink));
     if let Some(node) = fields.take("tls") {
         client.tls = tls::tls(node, files, sink);
     }
@@ -125,6 +125,16 @@ pub(super) fn timeout(fields: &mut Fields<'_>, key: &'static str, default: Durat
         sink.push(Mistake::at(&node.place, format!("a {key} of zero fails every request")));
     }
     timeout
+}
+
+fn rate_limit(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let limit = decode::rate(node, sink)?;
+    if limit <= 0.0 {
+        let hint = "leave rate_limit out where there is none";
+        sink.push(Mistake::at(&node.place, "a rate_limit of zero sends nothing").hint(hint));
+        return None;
+    }
+    Some(limit)
 }
 
 fn shards(node: &Node, sink: &mut Sink) -> Option<usize> {

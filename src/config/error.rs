@@ -115,9 +115,9 @@ impl ConfigErrors {
     #[must_use]
     pub fn unreadable(place: &Place, path: &str, reason: &str) -> Self {
         let mistake = Mistake::at(place, format!("cannot read {path:?}: {reason}"));
-        Self::new(vec![
-            mistake.hint("paths are relative to the directory tenfold is started in"),
-        ])
+        Self::new(vec![mistake.hint(
+            "a path is looked up in the directory tenfold is started in, then beside and above the profile",
+        )])
     }
 
     /// A file that a profile refers to is longer than it may be.

@@ -97,18 +97,20 @@ impl Table {
     /// A table with a head line.
     pub(crate) fn from_csv(bytes: &[u8]) -> Result<Self, String> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
-        let mut table = Self {
-            columns: reader
-                .headers()
-                .map_err(|error| error.to_string())?
-                .iter()
-                .map(str::to_owned)
-                .collect(),
-            ..Self::default()
-        };
+        let mut table = Self::default();
+        for column in reader.headers().map_err(|error| error.to_string())? {
+            if table.columns.iter().any(|known| known == column) {
+                return Err(format!("two columns are named {column:?}"));
+            }
+            table.columns.push(column.to_owned());
+        }
+        let mut last = csv::StringRecord::new();
         for record in reader.records() {
-            let record = record.map_err(|error| error.to_string())?;
-            record.iter().for_each(|cell| table.push(cell));
+            last = record.map_err(|error| error.to_string())?;
+            last.iter().for_each(|cell| table.push(cell));
+        }
+        if let Some(line) = unclosed(bytes, &last) {
+            return Err(format!("a quote in line {line} is never closed"));
         }
         Ok(table)
     }
@@ -144,6 +146,16 @@ impl Table {
         }
         Ok(table)
     }
+}
+
+/// The line in which the last record begins, where a quote in it lasts to the end of the file, which the reader takes for
+/// a cell: a quote that opened is in no cell, and one that stands for itself is.
+fn unclosed(bytes: &[u8], last: &csv::StringRecord) -> Option<u64> {
+    let from = last.position()?;
+    let text = bytes.get(usize::try_from(from.byte()).ok()?..)?;
+    let quotes = text.iter().filter(|byte| **byte == b'"').count();
+    let open = quotes % 2 == 1 && !last.iter().next_back()?.contains('"');
+    open.then(|| from.line())
 }
 
 /// The feeders of a profile; `files` holds what stands in the files they name.
@@ -267,8 +279,25 @@ mod tests {
     }
 
     #[test]
+    fn quotes_that_stand_for_themselves_close_nothing() {
+        for (bytes, cell) in [
+            (&b"a\n5\" disk\n"[..], "5\" disk"),
+            (b"a\n\"two\nlines \"\"x\"\"\"", "two\nlines \"x\""),
+        ] {
+            let table = Table::from_csv(bytes).expect("it is CSV");
+            assert_eq!(rows(&table), [[cell]]);
+        }
+    }
+
+    #[test]
     fn tables_that_are_none_are_refused() {
-        let csv = [(&b"a,b\n1\n"[..], "record"), (b"a\n\xff\n", "utf-8")];
+        let csv = [
+            (&b"a,b\n1\n"[..], "record"),
+            (b"a\n\xff\n", "utf-8"),
+            (b"id, id\n1,2\n", "two columns are named \"id\""),
+            (b"id,b\n1,x\n2,\"y\n", "a quote in line 3 is never closed"),
+            (b"id,b\n1,\"x\n2,y\n", "a quote in line 2 is never closed"),
+        ];
         for (bytes, problem) in csv {
             let error = Table::from_csv(bytes).expect_err("it is no table").to_lowercase();
             assert!(error.contains(problem), "{error}");
