@@ -206,6 +206,9 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
     for experiment in under_way {
         put(experiment.id.clone(), experiment.status.name().to_owned());
     }
+    for fault in &region.fis.volume_faults {
+        put(fault.volume.clone(), format!("{fault:?}"));
+    }
     for shortage in &region.fis.shortages {
         put(shortage.id.clone(), format!("{shortage:?}"));
     }
@@ -621,6 +624,17 @@ async fn kill_matrix_elb_zonal_shift() {
 async fn kill_matrix_autoscaling_insufficient_capacity() {
     let az = format!("{REGION}b");
     matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_ebs_pause_io() {
+    matrix_by_fis("web", Fault::EbsPauseIo { share: 0.34 }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_ebs_latency() {
+    let latency = Duration::from_millis(50);
+    matrix_by_fis("web", Fault::EbsLatency { share: 0.34, latency }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@
 //! - AWS FIS: templates are created, deleted and tagged, and nothing else is answered: no actions, no lists, no
 //!   experiments, no safety lever.
 //! - ARC zonal shift is not there at all.
+//! - DescribeVolumeStatus is not there.
 //! - UpdateHealthCheck does not look at HealthCheckVersion, and HealthCheckVersion does not rise.
 
 use std::net::TcpListener;
@@ -83,6 +84,8 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
     let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
     let instances = reader.instances(REGION, &ids).await.expect("ec2 answers");
     let subnets = reader.subnets(REGION, &group.subnets).await.expect("ec2 answers");
+    let disks: Vec<String> = instances.iter().flat_map(|one| one.volumes.clone()).collect();
+    let volumes = reader.volumes(REGION, &disks).await.expect("ec2 answers");
     let vpc = subnets[0].vpc.clone();
     let acls = reader.network_acls(REGION, &vpc).await.expect("ec2 answers");
     let targets = reader
@@ -140,6 +143,22 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
                 .map(|instance| instance.state.clone())
                 .collect::<Vec<_>>()
                 .join(" "),
+        ),
+        (
+            "spot instances",
+            instances.iter().filter(|one| one.spot).count().to_string(),
+        ),
+        (
+            "volumes of instances",
+            instances.iter().map(|one| one.volumes.len()).sum::<usize>().to_string(),
+        ),
+        (
+            "their AZs",
+            instances
+                .iter()
+                .flat_map(|one| one.volumes.iter().map(|id| (id, &one.az)))
+                .all(|(id, az)| volumes.iter().any(|volume| volume.id == *id && volume.az == *az))
+                .to_string(),
         ),
         ("subnets", subnets.len().to_string()),
         (

@@ -19,7 +19,7 @@ pub use arczonalshift::ZonalShift;
 pub use autoscaling::{Activity, Group, Member};
 pub use cloudwatch::{Alarm, AlarmMetric, Point};
 pub use connect::{Clients, ConnectOptions, Reader, Writer};
-pub use ec2::{Association, Instance, NetworkAcl, NetworkInterface, Subnet};
+pub use ec2::{Association, Instance, NetworkAcl, NetworkInterface, Subnet, Volume};
 pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
 pub use fis::{FisExperiment, NewAction, NewTemplate};

@@ -46,6 +46,9 @@ pub struct FisAction {
     pub lasts: Lasts,
     /// Parameters that are the same whatever it hits.
     pub parameters: &'static [(&'static str, &'static str)],
+    /// Each resource needs an action of its own: of several an action asks what is not known here, that all are in one
+    /// AZ.
+    pub apart: bool,
     /// No API does the same.
     pub only: bool,
     /// What FIS undoes by itself, when the time is over or the experiment is stopped.
@@ -67,8 +70,19 @@ const INSTANCES: FisAction = FisAction {
     target: "Instances",
     lasts: Lasts::AtOnce,
     parameters: &[],
+    apart: false,
     only: false,
     undone: "nothing",
+};
+const VOLUMES: FisAction = FisAction {
+    id: "",
+    resource_type: "aws:ec2:ebs-volume",
+    target: "Volumes",
+    lasts: Lasts::Parameter("duration"),
+    parameters: &[],
+    apart: true,
+    only: true,
+    undone: "I/O goes on as before",
 };
 const CONNECTIVITY: FisAction = FisAction {
     id: "aws:network:disrupt-connectivity",
@@ -76,6 +90,7 @@ const CONNECTIVITY: FisAction = FisAction {
     target: "Subnets",
     lasts: Lasts::Parameter("duration"),
     parameters: &[("scope", "all")],
+    apart: false,
     only: false,
     undone: "each subnet is put back under its network ACL, and the copy deleted",
 };
@@ -85,12 +100,13 @@ const REBOOT_DB: FisAction = FisAction {
     target: "DBInstances",
     lasts: Lasts::AtOnce,
     parameters: &[],
+    apart: false,
     only: false,
     undone: "nothing",
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 8] = [
+const ACTIONS: [(&str, FisAction); 11] = [
     (
         "autoscaling.insufficient_capacity",
         FisAction {
@@ -99,8 +115,35 @@ const ACTIONS: [(&str, FisAction); 8] = [
             target: "AutoScalingGroups",
             lasts: Lasts::Parameter("duration"),
             parameters: &[],
+            apart: false,
             only: true,
             undone: "launches succeed again",
+        },
+    ),
+    (
+        "ebs.latency",
+        FisAction {
+            id: "aws:ebs:volume-io-latency",
+            parameters: &[("readIOPercentage", "100"), ("writeIOPercentage", "100")],
+            ..VOLUMES
+        },
+    ),
+    (
+        "ebs.pause_io",
+        FisAction {
+            id: "aws:ebs:pause-volume-io",
+            ..VOLUMES
+        },
+    ),
+    (
+        "ec2.spot_interruption",
+        FisAction {
+            id: "aws:ec2:send-spot-instance-interruptions",
+            resource_type: "aws:ec2:spot-instance",
+            target: "SpotInstances",
+            parameters: &[("durationBeforeInterruption", "PT2M")],
+            only: true,
+            ..INSTANCES
         },
     ),
     (
@@ -145,6 +188,14 @@ const ACTIONS: [(&str, FisAction); 8] = [
         },
     ),
 ];
+
+impl FisAction {
+    /// How many resources one action takes.
+    #[must_use]
+    pub fn targets_max(&self) -> usize {
+        if self.apart { 1 } else { TARGETS_MAX }
+    }
+}
 
 impl Entry {
     /// The action of FIS that does the same, where there is one.

@@ -91,6 +91,12 @@ pub struct InventoryInstance {
     pub az: String,
     /// In service.
     pub in_service: bool,
+    /// Whether it is a Spot Instance.
+    #[serde(default)]
+    pub spot: bool,
+    /// Ids of its EBS volumes.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

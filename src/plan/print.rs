@@ -366,10 +366,19 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             let total = group.map_or(0, |group| {
                 group.instances.iter().filter(|instance| instance.in_service).count()
             });
-            format!(
-                "{count} of {total} instances now ({listed}); {} of those in service then, these first",
-                percent(fault.fault.share().unwrap_or_default())
-            )
+            let share = percent(fault.fault.share().unwrap_or_default());
+            if matches!(fault.fault, Fault::EbsPauseIo { .. } | Fault::EbsLatency { .. }) {
+                let hit = group.map_or(0, |group| {
+                    let volumes =
+                        |one: &&super::InventoryInstance| one.volumes.iter().any(|id| fault.resources.contains(id));
+                    group.instances.iter().filter(volumes).count()
+                });
+                return format!(
+                    "the volumes of {hit} of {total} instances now ({listed}); those of {share} of those in service then, \
+                     these first"
+                );
+            }
+            format!("{count} of {total} instances now ({listed}); {share} of those in service then, these first")
         }
         (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingSuspend { .. }) => {
             format!("the group {listed}, which goes on with what it has")

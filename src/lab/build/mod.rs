@@ -33,7 +33,8 @@ pub fn world(lab: &Lab) -> World {
 fn untag(world: &mut World) {
     for region in world.regions.values_mut() {
         let groups = region.groups.values_mut().map(|group| &mut group.tags);
-        let instances = region.instances.values_mut().map(|instance| &mut instance.tags);
+        let instances = region.instances.values_mut();
+        let instances = instances.flat_map(|instance| [&mut instance.tags, &mut instance.volume.tags]);
         let subnets = region.subnets.values_mut().map(|subnet| &mut subnet.tags);
         let databases = region.db_instances.values_mut().map(|database| &mut database.tags);
         let targets = region.target_groups.values_mut().map(|group| &mut group.tags);
@@ -174,7 +175,7 @@ mod tests {
             let mut tags: Vec<&Tags> = Vec::new();
             for region in world.regions.values() {
                 tags.extend(region.groups.values().map(|one| &one.tags));
-                tags.extend(region.instances.values().map(|one| &one.tags));
+                tags.extend(region.instances.values().flat_map(|one| [&one.tags, &one.volume.tags]));
                 tags.extend(region.subnets.values().map(|one| &one.tags));
                 tags.extend(region.db_instances.values().map(|one| &one.tags));
                 tags.extend(region.target_groups.values().map(|one| &one.tags));

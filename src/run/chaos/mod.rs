@@ -3,6 +3,7 @@
 
 mod arczonalshift;
 mod autoscaling;
+mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
 mod fis;

@@ -142,7 +142,7 @@ async fn group_into(
     };
     let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
     let described = reader.instances(region, &ids).await?;
-    let tags_of = |id: &str| described.iter().find(|one| one.id == id).map(|one| one.tags.clone());
+    let facts_of = |id: &str| described.iter().find(|one| one.id == id).cloned().unwrap_or_default();
     let found = reader.subnets(region, &group.subnets).await?;
     vpcs.extend(found.into_iter().map(|subnet| subnet.vpc));
     let target_groups = reader.target_groups(region, &group.target_groups).await?;
@@ -154,11 +154,16 @@ async fn group_into(
         }
     }
     let cpu_target = reader.cpu_target(region, name).await?;
-    let instances = group.members.into_iter().map(|member| InventoryInstance {
-        tags: tags_of(&member.id).unwrap_or_default(),
-        id: member.id,
-        az: member.az,
-        in_service: member.in_service,
+    let instances = group.members.into_iter().map(|member| {
+        let facts = facts_of(&member.id);
+        InventoryInstance {
+            spot: facts.spot,
+            volumes: facts.volumes,
+            tags: facts.tags,
+            id: member.id,
+            az: member.az,
+            in_service: member.in_service,
+        }
     });
     let entry = InventoryGroup {
         arn: group.arn,
