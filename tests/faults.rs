@@ -345,6 +345,15 @@ fn faults_ec2_spot_interruption() {
 }
 
 #[test]
+fn faults_api_errors() {
+    let fault = run("api-errors", &[]);
+    assert!(
+        is_unfelt(&fault) && fault.evidence.contains("calls of arn:aws:iam::"),
+        "{fault:?}"
+    );
+}
+
+#[test]
 fn faults_ebs_pause_io() {
     let fault = run("disk-stall", &[]);
     assert!(!is_unfelt(&fault), "{fault:?}");

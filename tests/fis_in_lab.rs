@@ -564,6 +564,71 @@ async fn a_volume_without_the_tag_is_left_alone() {
     assert_eq!(bench.world().await.0, 0);
 }
 
+/// The account as somebody sees it who acts as a role of that name.
+async fn acting_as(bench: &Bench, role: &str) -> Clients {
+    let account = bench.lab.world().account.clone();
+    Clients::connect(&ConnectOptions {
+        endpoint: bench.plan.target.endpoint.clone(),
+        regions: bench.plan.target.regions.clone(),
+        pace: bench.plan.pace,
+        assume: vec![format!("arn:aws:iam::{account}:role/{role}")],
+        credentials: Some(("test".to_owned(), "test".to_owned())),
+    })
+    .await
+}
+
+const API_ERRORS: &str =
+    "fault: api.errors, role: app, error: unavailable, operations: [DescribeSubnets], calls: 100%, lasts: 10m";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_a_role_fail_while_those_of_others_and_other_calls_of_its_own_do_not() {
+    let bench = Bench::start(API_ERRORS, "", serde_json::json!({})).await;
+    let (app, other) = (
+        acting_as(&bench, "shop-app").await.reader(),
+        acting_as(&bench, "operations").await.reader(),
+    );
+    let vpc = bench.plan.target.inventory.regions[REGION].subnets[0].vpc.clone();
+    assert!(app.subnets_of(REGION, &vpc).await.is_ok());
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(said.contains(":role/shop-app fail from now on"), "{said}");
+    let failed = app.subnets_of(REGION, &vpc).await.expect_err("it fails");
+    assert_eq!(failed.code, "Unavailable");
+    assert!(app.network_acls(REGION, &vpc).await.is_ok());
+    assert!(other.subnets_of(REGION, &vpc).await.is_ok());
+    assert!(bench.reader.subnets_of(REGION, &vpc).await.is_ok());
+    runner.revert(fault()).await.expect("is reverted");
+    assert!(app.subnets_of(REGION, &vpc).await.is_ok());
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_the_runs_own_role_nor_one_without_the_tag_is_hit() {
+    let bench = Bench::start(API_ERRORS, "", serde_json::json!({})).await;
+    let own = acting_as(&bench, "shop-app").await.writer();
+    let journal =
+        |name: &str| Journal::create(&bench.folder.path().join(name), RunHeader::new(&bench.plan)).expect("a journal");
+    let (events, _seen) = mpsc::channel(1000);
+    let run = |writer: Writer, name: &str| {
+        let plan = Arc::clone(&bench.plan);
+        Runner::new(plan, writer, bench.clock, journal(name), events.clone())
+    };
+    let said = run(own, "own.jsonl")
+        .inject(fault())
+        .await
+        .expect_err("its own")
+        .to_string();
+    assert!(said.contains("this run itself acts as shop-app"), "{said}");
+    if let Some(role) = bench.lab.world().iam_roles.get_mut("shop-app") {
+        role.tags.remove("chaos");
+    }
+    let refused = run(bench.writer.clone(), "other.jsonl").inject(fault()).await;
+    let said = refused.expect_err("it has no tag").to_string();
+    assert!(said.contains("shop-app is not tagged chaos=allowed"), "{said}");
+    assert_eq!(bench.world().await.0, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zonal_shift_empties_an_az_and_is_renewed_until_it_is_cancelled() {
     let entry = "fault: elb.zonal_shift, role: web, az: us-east-1b, lasts: 10m";

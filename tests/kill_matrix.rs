@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tenfold::aws::{Clients, ConnectOptions};
 use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::lab::world::{Region, ShiftStatus, World};
-use tenfold::plan::catalogue::CATALOGUE;
+use tenfold::plan::catalogue::{ApiError, CATALOGUE};
 use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, FisTemplate, Plan};
 use tenfold::run::chaos::{Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
 use tokio::process::Command;
@@ -205,6 +205,9 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
     let under_way = region.fis.experiments.values().filter(|one| !one.status.has_ended());
     for experiment in under_way {
         put(experiment.id.clone(), experiment.status.name().to_owned());
+    }
+    for fault in &region.fis.api_faults {
+        put(fault.role.clone(), format!("{fault:?}"));
     }
     for fault in &region.fis.volume_faults {
         put(fault.volume.clone(), format!("{fault:?}"));
@@ -624,6 +627,16 @@ async fn kill_matrix_elb_zonal_shift() {
 async fn kill_matrix_autoscaling_insufficient_capacity() {
     let az = format!("{REGION}b");
     matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kill_matrix_api_errors() {
+    let fault = Fault::ApiErrors {
+        error: ApiError::Unavailable,
+        operations: vec!["DescribeInstances".to_owned()],
+        calls: 1.0,
+    };
+    matrix_by_fis("app", fault).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -109,6 +109,8 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
         .db_instance(REGION, "no-such-db")
         .await
         .expect("an absent database is not an error");
+    let role = reader.iam_role("shop-app").await.expect("iam answers");
+    let nobody = reader.iam_role("nobody").await.expect("an absent role is not an error");
     let checks = reader
         .record_health_checks(zone, "shop.example.com")
         .await
@@ -160,6 +162,14 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
                 .all(|(id, az)| volumes.iter().any(|volume| volume.id == *id && volume.az == *az))
                 .to_string(),
         ),
+        (
+            "role",
+            format!(
+                "{:?}",
+                role.map(|role| (role.arn.ends_with(":role/shop-app"), role.tags.get("chaos").cloned()))
+            ),
+        ),
+        ("no role", nobody.is_none().to_string()),
         ("subnets", subnets.len().to_string()),
         (
             "subnet ids",

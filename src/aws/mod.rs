@@ -23,6 +23,7 @@ pub use ec2::{Association, Instance, NetworkAcl, NetworkInterface, Subnet, Volum
 pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
 pub use fis::{FisExperiment, NewAction, NewTemplate};
+pub use iam::IamRole;
 pub use imds::{OwnInstance, own_instance};
 pub use rds::{DbEvent, DbInstance};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};

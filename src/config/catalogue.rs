@@ -35,6 +35,16 @@ pub enum Fault {
         /// As for `ec2.stop`.
         share: f64,
     },
+    /// EC2 answers calls of an IAM role with errors; AWS FIS alone can do this.
+    #[serde(rename = "api.errors")]
+    ApiErrors {
+        /// With which.
+        error: ApiError,
+        /// Names of EC2's operations.
+        operations: Vec<String>,
+        /// Share of the calls, 0 to 1.
+        calls: f64,
+    },
     /// I/O of the volumes of a share of a group's instances is paused; AWS FIS alone can do this.
     #[serde(rename = "ebs.pause_io")]
     EbsPauseIo {
@@ -109,6 +119,27 @@ pub enum Fault {
     Route53ZeroWeight,
 }
 
+/// An error that AWS FIS injects into calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiError {
+    /// An internal error of the service.
+    Internal,
+    /// Too many calls.
+    Throttle,
+    /// The service is not there.
+    Unavailable,
+}
+
+impl ApiError {
+    /// As it is written.
+    pub const WORDS: [(&'static str, ApiError); 3] = [
+        ("internal", ApiError::Internal),
+        ("throttle", ApiError::Throttle),
+        ("unavailable", ApiError::Unavailable),
+    ];
+}
+
 /// What kind of role a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hits {
@@ -118,6 +149,8 @@ pub enum Hits {
     Database,
     /// A record of a hosted zone.
     Dns,
+    /// An IAM role.
+    IamRole,
     /// The subnets of any role's Region.
     Network,
 }
@@ -130,6 +163,7 @@ impl Hits {
             Hits::Group => "an Auto Scaling group",
             Hits::Database => "an RDS instance",
             Hits::Dns => "a DNS record",
+            Hits::IamRole => "an IAM role",
             Hits::Network => "any role; the subnets of its Region",
         }
     }
@@ -195,6 +229,21 @@ const AZ: Parameter = Parameter {
     form: "us-east-1a",
 };
 
+const ERROR: Parameter = Parameter {
+    key: "error",
+    says: "with which error: `internal`, `throttle` or `unavailable`",
+    form: "throttle",
+};
+const OPERATIONS: Parameter = Parameter {
+    key: "operations",
+    says: "to which operations of EC2, by AWS's names",
+    form: "[DescribeInstances]",
+};
+const CALLS: Parameter = Parameter {
+    key: "calls",
+    says: "how many of the calls, in whole percent",
+    form: "100%",
+};
 const LATENCY: Parameter = Parameter {
     key: "latency",
     says: "by how much each I/O takes longer",
@@ -218,7 +267,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 19] = [
+pub const CATALOGUE: [Entry; 20] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -289,6 +338,27 @@ pub const CATALOGUE: [Entry; 19] = [
         inject: &["ec2:DescribeInstances", "ec2:SendSpotInstanceInterruptions"],
         revert: &[],
         reads: &[],
+    },
+    Entry {
+        name: "api.errors",
+        does: "answers calls that an IAM role makes of EC2's API with errors",
+        hits: Hits::IamRole,
+        parameters: &[ERROR, OPERATIONS, CALLS],
+        precondition: "the role is there, and neither AWS FIS nor this run acts as it",
+        observed: "GetExperiment shows the action running; no other call tells, but who acts as the role may",
+        reversible: true,
+        undo: "StopExperiment, after which calls are answered as before",
+        fidelity: "of all services AWS FIS does it for EC2 and Kinesis, and this fault for EC2; other callers are served, \
+                   while a control plane that is ill fails everybody",
+        cost: "AWS FIS bills each minute of an action",
+        quota: Some("one of five experiments of AWS FIS at the same time"),
+        inject: &[
+            "fis:InjectApiInternalError",
+            "fis:InjectApiThrottleError",
+            "fis:InjectApiUnavailableError",
+        ],
+        revert: &["fis:StopExperiment"],
+        reads: &["iam:GetRole", "sts:GetCallerIdentity"],
     },
     Entry {
         name: "ebs.pause_io",
@@ -574,6 +644,7 @@ impl Fault {
             Fault::Ec2Terminate { .. } => "ec2.terminate",
             Fault::Ec2Reboot { .. } => "ec2.reboot",
             Fault::Ec2SpotInterruption { .. } => "ec2.spot_interruption",
+            Fault::ApiErrors { .. } => "api.errors",
             Fault::EbsPauseIo { .. } => "ebs.pause_io",
             Fault::EbsLatency { .. } => "ebs.latency",
             Fault::AutoScalingSuspend { .. } => "autoscaling.suspend",
@@ -647,6 +718,11 @@ mod tests {
             Fault::Ec2Terminate { share: 0.5 },
             Fault::Ec2Reboot { share: 0.5 },
             Fault::Ec2SpotInterruption { share: 0.5 },
+            Fault::ApiErrors {
+                error: ApiError::Throttle,
+                operations: vec!["DescribeInstances".to_owned()],
+                calls: 1.0,
+            },
             Fault::EbsPauseIo { share: 0.5 },
             Fault::EbsLatency {
                 share: 0.5,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{self, CATALOGUE, Entry, Fault, LATENCY_RANGE, PROCESS_NAMES};
+use super::catalogue::{self, ApiError, CATALOGUE, Entry, Fault, LATENCY_RANGE, PROCESS_NAMES};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::fis::Via;
@@ -147,7 +147,7 @@ impl FaultEntry {
 }
 
 /// Every key that is a parameter of some fault.
-const PARAMETERS: [&str; 4] = ["share", "latency", "processes", "az"];
+const PARAMETERS: [&str; 7] = ["share", "latency", "error", "operations", "calls", "processes", "az"];
 
 /// Reads what stands in an experiment's tree.
 pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Option<Experiment> {
@@ -294,6 +294,11 @@ fn parameters(
     }
     let share = given.get("share").and_then(|node| share(node, sink));
     let latency = given.get("latency").and_then(|node| latency(node, sink));
+    let error = given
+        .get("error")
+        .and_then(|node| decode::choice(node, "error", &ApiError::WORDS, sink));
+    let operations = given.get("operations").and_then(|node| operations(node, sink));
+    let calls = given.get("calls").and_then(|node| calls(node, sink));
     let processes = given.get("processes").and_then(|node| processes(node, sink));
     let az = given.get("az").and_then(|node| decode::text(node, sink));
     Some(match name {
@@ -301,6 +306,11 @@ fn parameters(
         "ec2.terminate" => Fault::Ec2Terminate { share: share? },
         "ec2.reboot" => Fault::Ec2Reboot { share: share? },
         "ec2.spot_interruption" => Fault::Ec2SpotInterruption { share: share? },
+        "api.errors" => Fault::ApiErrors {
+            error: error?,
+            operations: operations?,
+            calls: calls?,
+        },
         "ebs.pause_io" => Fault::EbsPauseIo { share: share? },
         "ebs.latency" => Fault::EbsLatency {
             share: share?,
@@ -337,6 +347,38 @@ fn share(node: &Node, sink: &mut Sink) -> Option<f64> {
         sink.push(Mistake::at(&node.place, "a share of 0% breaks nothing"));
     }
     Some(share)
+}
+
+fn operations(node: &Node, sink: &mut Sink) -> Option<Vec<String>> {
+    let items = decode::list(node, "operations", sink);
+    if items.is_empty() {
+        sink.push(Mistake::at(&node.place, "no operation fails").hint("write `operations: [DescribeInstances]`"));
+        return None;
+    }
+    let mut names = Vec::new();
+    for item in items {
+        let name = decode::text(item, sink)?;
+        let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_name {
+            let message = format!("{name:?} is no operation of EC2");
+            sink.push(
+                Mistake::at(&item.place, message).hint("write it as the EC2 API reference does: DescribeInstances"),
+            );
+        }
+        names.push(name);
+    }
+    Some(names)
+}
+
+fn calls(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let calls = decode::share(node, sink)?;
+    let percent = calls * 100.0;
+    if percent < 1.0 - 1e-9 || (percent - percent.round()).abs() > 1e-9 {
+        let message = "AWS FIS takes whole percent of the calls, from 1% to 100%";
+        sink.push(Mistake::at(&node.place, message).hint("write `calls: 50%`"));
+    }
+    Some(calls)
 }
 
 fn latency(node: &Node, sink: &mut Sink) -> Option<Duration> {
@@ -533,6 +575,32 @@ mod tests {
                 told.contains("a latency is 10ms to 1m") && told.contains("hint:"),
                 "{told}"
             );
+        }
+    }
+
+    #[test]
+    fn the_calls_that_fail_are_those_that_fis_lets_fail() {
+        let of = |rest: &str| {
+            let fault = format!("fault: api.errors, role: r, {rest}, at: 1m, lasts: 5m");
+            read(&format!("{{ name: n, hypothesis: h, faults: [{{ {fault} }}] }}"))
+        };
+        let read = of("error: throttle, operations: [RunInstances], calls: 50%").expect("it is right");
+        let id = read.faults[0].fault.fis().map(|action| action.id);
+        assert_eq!(id, Some("aws:fis:inject-api-throttle-error"));
+        for (bad, said) in [
+            ("error: timeout, operations: [RunInstances], calls: 50%", "timeout"),
+            (
+                "error: throttle, operations: [run-instances], calls: 50%",
+                "is no operation of EC2",
+            ),
+            ("error: throttle, operations: [], calls: 50%", "no operation fails"),
+            (
+                "error: throttle, operations: [RunInstances], calls: 0.5%",
+                "whole percent",
+            ),
+        ] {
+            let told = of(bad).expect_err(bad);
+            assert!(told.contains(said), "{told}");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Entry, Fault};
+use super::catalogue::{ApiError, Entry, Fault};
 
 /// Who injects a fault, as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +74,24 @@ const INSTANCES: FisAction = FisAction {
     only: false,
     undone: "nothing",
 };
+const INTERNAL_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-internal-error",
+    resource_type: "aws:iam:role",
+    target: "Roles",
+    lasts: Lasts::Parameter("duration"),
+    parameters: &[("service", "ec2")],
+    apart: false,
+    only: true,
+    undone: "calls are answered as before",
+};
+const THROTTLE_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-throttle-error",
+    ..INTERNAL_ERROR
+};
+const UNAVAILABLE_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-unavailable-error",
+    ..INTERNAL_ERROR
+};
 const VOLUMES: FisAction = FisAction {
     id: "",
     resource_type: "aws:ec2:ebs-volume",
@@ -106,7 +124,8 @@ const REBOOT_DB: FisAction = FisAction {
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 11] = [
+const ACTIONS: [(&str, FisAction); 12] = [
+    ("api.errors", INTERNAL_ERROR),
     (
         "autoscaling.insufficient_capacity",
         FisAction {
@@ -210,7 +229,14 @@ impl Fault {
     /// The action of FIS that does the same, where there is one.
     #[must_use]
     pub fn fis(&self) -> Option<&'static FisAction> {
-        self.entry().fis()
+        match self {
+            Fault::ApiErrors { error, .. } => Some(match error {
+                ApiError::Internal => &INTERNAL_ERROR,
+                ApiError::Throttle => &THROTTLE_ERROR,
+                ApiError::Unavailable => &UNAVAILABLE_ERROR,
+            }),
+            _ => self.entry().fis(),
+        }
     }
 }
 

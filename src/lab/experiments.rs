@@ -21,6 +21,36 @@ pub struct Fis {
     pub shortages: Vec<Shortage>,
     /// Volumes whose I/O is disturbed.
     pub volume_faults: Vec<VolumeFault>,
+    /// Roles whose calls fail.
+    pub api_faults: Vec<ApiFault>,
+}
+
+/// A role whose calls fail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiFault {
+    /// UUID of the action that did it.
+    pub id: String,
+    /// Name of the role.
+    pub role: String,
+    /// Whose calls: `ec2`.
+    pub service: String,
+    /// Which of them.
+    pub operations: Vec<String>,
+    /// How many in a hundred.
+    pub percent: f64,
+    /// How they fail.
+    pub error: ApiError,
+}
+
+/// How a call of a role fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiError {
+    /// An internal error of the service.
+    Internal,
+    /// Too many calls.
+    Throttled,
+    /// The service is not there.
+    Unavailable,
 }
 
 /// A volume whose I/O is disturbed.

@@ -22,8 +22,24 @@ pub struct World {
     pub regions: BTreeMap<String, Region>,
     /// Route 53 is global.
     pub route53: Route53,
+    /// IAM roles by name; IAM is global too.
+    pub iam_roles: BTreeMap<String, IamRole>,
     /// What each Auto Scaling group remembers between reconciliations, by Region and group name.
     pub scaling: BTreeMap<(String, String), ScalingMemory>,
+}
+
+/// Name of the role that the lab's application would act as, if it asked AWS for anything.
+pub const APP_ROLE: &str = "shop-app";
+
+/// An IAM role.
+#[derive(Debug, Clone)]
+pub struct IamRole {
+    /// ARN.
+    pub arn: String,
+    /// CreateDate.
+    pub created_at: CloudTime,
+    /// Tags.
+    pub tags: Tags,
 }
 
 /// What Auto Scaling remembers of a group and no call describes.

@@ -168,6 +168,10 @@ fn parameters(action: &FisAction, of: &FisFor<'_>) -> BTreeMap<String, String> {
     if let Fault::AutoScalingInsufficientCapacity { az } = of.fault {
         parameters.insert("availabilityZoneIdentifiers".to_owned(), az.clone());
     }
+    if let Fault::ApiErrors { operations, calls, .. } = of.fault {
+        parameters.insert("operations".to_owned(), operations.join(","));
+        parameters.insert("percentage".to_owned(), format!("{:.0}", calls * 100.0));
+    }
     if let Fault::EbsLatency { latency, .. } = of.fault {
         for key in ["readIOLatencyMilliseconds", "writeIOLatencyMilliseconds"] {
             parameters.insert(key.to_owned(), latency.as_millis().to_string());

@@ -12,6 +12,9 @@ pub struct Inventory {
     pub account: Option<String>,
     /// Regions by name.
     pub regions: BTreeMap<String, InventoryRegion>,
+    /// ARNs of IAM roles by name.
+    #[serde(default)]
+    pub iam_roles: BTreeMap<String, String>,
 }
 
 /// One Region.

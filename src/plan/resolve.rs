@@ -40,6 +40,10 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPl
             Some(database) => calls.on_database(fault, name, database),
             None => Effect::default(),
         },
+        Role::IamRole(name) if fault.entry().hits == Hits::IamRole => Effect {
+            resources: target.inventory.iam_roles.get(name).cloned().into_iter().collect(),
+            ..Effect::default()
+        },
         Role::Dns { hosted_zone, record } if fault.entry().hits == Hits::Dns => {
             let of_role = |one: &&InventoryRecord| one.hosted_zone == *hosted_zone && one.is_named(record);
             calls.on_records(fault, found.records.iter().filter(of_role))

@@ -642,6 +642,68 @@ def test_fis_experiment():
     fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "over"})
 
 
+def test_fis_api_errors():
+    role = client("iam").get_role(RoleName="shop-app")["Role"]
+    assert role["Arn"].endswith(":role/shop-app") and {"Key": "chaos", "Value": "allowed"} in role["Tags"]
+    refuses("NoSuchEntity", client("iam").get_role, RoleName="nobody")
+
+    def ec2_as(name):
+        arn = f"arn:aws:iam::111122223333:role/{name}"
+        keys = sts.assume_role(RoleArn=arn, RoleSessionName="boto3")["Credentials"]
+        return boto3.client(
+            "ec2",
+            endpoint_url=ENDPOINT,
+            region_name=REGION,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+            config=Config(retries={"max_attempts": 0}),
+        )
+
+    app = ec2_as("shop-app")
+    for kind, code in [("internal", "InternalError"), ("throttle", "RequestLimitExceeded"), ("unavailable", "Unavailable")]:
+        made = fis.create_experiment_template(
+            description="a test",
+            roleArn="arn:aws:iam::111122223333:role/fis",
+            stopConditions=[{"source": "none"}],
+            targets={"app": {"resourceType": "aws:iam:role", "resourceArns": [role["Arn"]], "selectionMode": "ALL"}},
+            actions={
+                "fail": {
+                    "actionId": f"aws:fis:inject-api-{kind}-error",
+                    "parameters": {
+                        "duration": "PT10M",
+                        "service": "ec2",
+                        "operations": "DescribeInstances,DescribeVolumes",
+                        "percentage": "100",
+                    },
+                    "targets": {"Roles": "app"},
+                }
+            },
+        )["experimentTemplate"]
+        app.describe_instances()
+        started = fis.start_experiment(experimentTemplateId=made["id"])["experiment"]
+
+        def status():
+            return fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]
+
+        def fails():
+            try:
+                app.describe_instances()
+            except ClientError as error:
+                return error.response["Error"]["Code"] == code
+            return False
+
+        eventually(f"it fails with {code}", fails)
+        refuses(code, app.describe_volumes)
+        app.describe_subnets()
+        ec2.describe_instances()
+        ec2_as("somebody-else").describe_instances()
+        fis.stop_experiment(id=started["id"])
+        eventually("it is stopped", lambda: status() == "stopped")
+        app.describe_instances()
+        fis.delete_experiment_template(id=made["id"])
+
+
 def test_fis_volumes():
     instance = running()[0]
     id = instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]

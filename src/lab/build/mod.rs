@@ -5,7 +5,7 @@ mod regional;
 mod routing;
 
 use super::Lab;
-use super::world::{Tags, World};
+use super::world::{APP_ROLE, IamRole, Tags, World};
 
 /// How long, in cloud seconds, everything has existed when the lab starts.
 const AGE: f64 = 3600.0;
@@ -23,6 +23,12 @@ pub fn world(lab: &Lab) -> World {
         world.regions.insert(name.clone(), regional::region(lab, name, index));
     }
     world.route53 = routing::route53(lab, &world);
+    let role = IamRole {
+        arn: format!("arn:aws:iam::{}:role/{APP_ROLE}", world.account),
+        created_at: lab.now() - AGE,
+        tags: tags(&[("Name", APP_ROLE)]),
+    };
+    world.iam_roles.insert(APP_ROLE.to_owned(), role);
     if !lab.config.tagged {
         untag(&mut world);
     }
@@ -51,7 +57,8 @@ fn untag(world: &mut World) {
     }
     let checks = world.route53.health_checks.values_mut().map(|check| &mut check.tags);
     let zones = world.route53.zones.values_mut().map(|zone| &mut zone.tags);
-    for tags in checks.chain(zones) {
+    let roles = world.iam_roles.values_mut().map(|role| &mut role.tags);
+    for tags in checks.chain(zones).chain(roles) {
         tags.remove("chaos");
     }
 }
@@ -183,6 +190,7 @@ mod tests {
             }
             tags.extend(world.route53.health_checks.values().map(|one| &one.tags));
             tags.extend(world.route53.zones.values().map(|one| &one.tags));
+            tags.extend(world.iam_roles.values().map(|one| &one.tags));
             assert!(tags.iter().all(|tags| tags.contains_key("chaos") == tagged), "{tags:?}");
         }
     }

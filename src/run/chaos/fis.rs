@@ -183,10 +183,9 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
         }
         Before::EbsPauseIo(disks) => ebs::observe_paused(hand, disks).await?,
         Before::EbsLatency(disks) => {
-            let mut actions = experiment.actions.values();
-            let running = !experiment.actions.is_empty() && actions.all(|(_, status)| status == "running");
-            running.then(|| format!("I/O of {} takes longer from now on", disks.volumes.join(", ")))
+            all_run(&experiment).then(|| format!("I/O of {} takes longer from now on", disks.volumes.join(", ")))
         }
+        Before::ApiErrors { role } => all_run(&experiment).then(|| format!("calls of {role} fail from now on")),
         Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await?,
         Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
             network::observe_by_fis(hand, before).await?
@@ -210,6 +209,11 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
         let FisExperiment { id, status, .. } = &experiment;
         format!("experiment {id} of AWS FIS is {status} ({actions}); {seen}")
     }))
+}
+
+fn all_run(experiment: &FisExperiment) -> bool {
+    let mut actions = experiment.actions.values();
+    !experiment.actions.is_empty() && actions.all(|(_, status)| status == "running")
 }
 
 /// Why the fault is over before its time, if it is: an alarm or the safety lever has stopped the experiment, say.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::journal::Before;
 use super::runner::{Hand, Sight};
-use super::{ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, network, rds, route53};
+use super::{
+    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, network, rds, route53,
+};
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// What a fault is prepared with.
@@ -58,6 +60,7 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
             let (group, instances) = ec2::spot_victims(sight, context, role, *share).await?;
             Ok(Before::Ec2SpotInterruption { group, instances })
         }
+        Fault::ApiErrors { .. } => iam::prepare(sight, context, role).await,
         Fault::EbsPauseIo { share } => {
             let disks = ebs::prepare(sight, context, role, *share).await?;
             Ok(Before::EbsPauseIo(disks))
@@ -100,6 +103,7 @@ impl Before {
             Before::AutoScalingSuspend { group, processes } => autoscaling::suspend(hand, group, processes).await,
             Before::AutoScalingInsufficientCapacity { .. }
             | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_) => Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned())),
             Before::AutoScalingSetUnhealthy { instances, .. } => autoscaling::set_unhealthy(hand, instances).await,
@@ -128,6 +132,7 @@ impl Before {
             // FIS alone brings it about, and alone knows that it is there.
             Before::AutoScalingInsufficientCapacity { .. }
             | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_) => Ok(None),
             Before::AutoScalingSetUnhealthy { group, instances } => {
@@ -194,6 +199,7 @@ impl Before {
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
             | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
             | Before::AutoScalingInsufficientCapacity { .. }
@@ -229,6 +235,7 @@ impl Before {
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
             | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
             | Before::AutoScalingInsufficientCapacity { .. }

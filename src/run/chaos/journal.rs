@@ -143,6 +143,11 @@ pub enum Before {
         /// Instances.
         instances: Vec<String>,
     },
+    /// An IAM role whose calls will fail.
+    ApiErrors {
+        /// ARN.
+        role: String,
+    },
     /// Volumes whose I/O will be paused.
     EbsPauseIo(DisksBefore),
     /// Volumes whose I/O will take longer.
@@ -322,6 +327,7 @@ impl Before {
     pub fn is_reversible(&self) -> bool {
         match self {
             Before::Ec2Stop { .. }
+            | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
             | Before::AutoScalingSuspend { .. }
@@ -353,6 +359,7 @@ impl Before {
             | Before::Ec2Reboot { instances, .. }
             | Before::Ec2SpotInterruption { instances, .. }
             | Before::AutoScalingSetUnhealthy { instances, .. } => instances.clone(),
+            Before::ApiErrors { role } => vec![role.clone()],
             Before::EbsPauseIo(disks) | Before::EbsLatency(disks) => disks.volumes.clone(),
             Before::AutoScalingSuspend { group, .. } | Before::AutoScalingInsufficientCapacity { group, .. } => {
                 vec![group.clone()]

@@ -8,6 +8,7 @@ mod ec2;
 mod elasticloadbalancingv2;
 mod fis;
 mod guard;
+mod iam;
 mod injection;
 mod journal;
 mod network;

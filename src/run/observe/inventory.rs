@@ -31,8 +31,8 @@ pub async fn inventory(
             match role {
                 Role::AutoScalingGroup(group) => group_into(&mut region, &mut vpcs, reader, name, group).await?,
                 Role::DbInstance(id) => database_into(&mut region, reader, name, id).await?,
-                // Which load balancers there are is known only when all roles were seen.
-                Role::Dns { .. } => {}
+                // Which load balancers there are is known only when all roles were seen, and IAM is in no Region.
+                Role::Dns { .. } | Role::IamRole(_) => {}
             }
         }
         for vpc in vpcs {
@@ -56,6 +56,13 @@ pub async fn inventory(
             }
         }
         inventory.regions.insert(name.clone(), region);
+    }
+    for role in roles.values() {
+        if let Role::IamRole(name) = role
+            && let Some(found) = reader.iam_role(name).await?
+        {
+            inventory.iam_roles.insert(name.clone(), found.arn);
+        }
     }
     Ok(inventory)
 }

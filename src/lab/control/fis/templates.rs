@@ -172,6 +172,12 @@ fn check(template: &Template) -> Result<(), AwsError> {
         {
             return Err(invalid(format!("Action {name}: {} needs {key}.", offer.id)));
         }
+        if action.parameters.get("service").is_some_and(|service| service != "ec2") {
+            // FIS knows kinesis too, which the lab does not have.
+            return Err(invalid(format!(
+                "Action {name}: the lab knows the service \"ec2\" only."
+            )));
+        }
         if action.parameters.get("scope").is_some_and(|scope| scope != "all") {
             return Err(invalid(format!("Action {name}: the lab knows the scope \"all\" only.")));
         }

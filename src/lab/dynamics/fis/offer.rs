@@ -29,8 +29,24 @@ pub const SUBNET: &str = "aws:ec2:subnet";
 /// RDS instances.
 pub const DATABASE: &str = "aws:rds:db";
 
+/// IAM roles.
+pub const ROLE: &str = "aws:iam:role";
+
+const API_ERROR: Offer = Offer {
+    id: "",
+    description: "",
+    parameters: &[
+        ("duration", true),
+        ("service", true),
+        ("percentage", true),
+        ("operations", true),
+    ],
+    lasts: Some("duration"),
+    target: Some(("Roles", ROLE)),
+};
+
 /// Every action, by id.
-pub const OFFERS: [Offer; 10] = [
+pub const OFFERS: [Offer; 13] = [
     Offer {
         id: "aws:ebs:pause-volume-io",
         description: "Pause I/O of the specified EBS volumes.",
@@ -92,6 +108,21 @@ pub const OFFERS: [Offer; 10] = [
         parameters: &[],
         lasts: None,
         target: Some(("Instances", INSTANCE)),
+    },
+    Offer {
+        id: "aws:fis:inject-api-internal-error",
+        description: "Inject internal errors into requests of the specified IAM roles.",
+        ..API_ERROR
+    },
+    Offer {
+        id: "aws:fis:inject-api-throttle-error",
+        description: "Inject throttling errors into requests of the specified IAM roles.",
+        ..API_ERROR
+    },
+    Offer {
+        id: "aws:fis:inject-api-unavailable-error",
+        description: "Inject unavailable errors into requests of the specified IAM roles.",
+        ..API_ERROR
     },
     Offer {
         id: "aws:fis:wait",
