@@ -332,6 +332,41 @@ fn faults_autoscaling_insufficient_capacity() {
     assert!(is_unfelt(&fault) && fault.evidence.contains("AWS FIS"), "{fault:?}");
 }
 
+#[test]
+fn faults_ec2_spot_interruption() {
+    let fault = run("spot-interruption", &[]);
+    assert!(fault.self_heal.is_some(), "{fault:?}");
+    // Nothing is felt while the notice lasts.
+    assert!(
+        fault.onset.is_none_or(|onset| onset >= Duration::from_secs(120)),
+        "{fault:?}"
+    );
+    assert!(fault.evidence.contains("AWS FIS"), "{fault:?}");
+}
+
+#[test]
+fn faults_api_errors() {
+    let fault = run("api-errors", &[]);
+    assert!(
+        is_unfelt(&fault) && fault.evidence.contains("calls of arn:aws:iam::"),
+        "{fault:?}"
+    );
+}
+
+#[test]
+fn faults_ebs_pause_io() {
+    let fault = run("disk-stall", &[]);
+    assert!(!is_unfelt(&fault), "{fault:?}");
+    let seen = ["is impaired", "is unhealthy", "is draining"];
+    assert!(seen.iter().any(|seen| fault.evidence.contains(seen)), "{fault:?}");
+}
+
+#[test]
+fn faults_ebs_latency() {
+    let fault = run("disk-latency", &[]);
+    assert!(fault.evidence.contains("takes longer"), "{fault:?}");
+}
+
 /// The same experiment with its fault by AWS FIS: what was met by the API is met again.
 fn by_fis(name: &str, changes: &[&str]) {
     let via = format!("experiments.{name}.faults.0.via=fis");

@@ -390,6 +390,246 @@ async fn without_capacity_in_an_az_launches_fail_there_and_succeed_elsewhere() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_spot_instance_goes_after_its_notice_and_is_replaced_by_another() {
+    let spot = serde_json::json!({ "web": { "on_demand_percentage": 0 } });
+    let entry = "fault: ec2.spot_interruption, role: web, share: 34%, irreversible: true";
+    let bench = Bench::start(entry, "", spot).await;
+    let victim = bench.plan.experiments[0].faults[0].resources[0].clone();
+    let (runner, mut seen) = bench.runner();
+    let began = bench.lab.clock.cloud_unix();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(said.contains(&victim) && said.contains("of AWS FIS"), "{said}");
+    assert!(
+        bench.lab.clock.cloud_unix() - began >= 120.0,
+        "not before its notice is over"
+    );
+    let ended = bench.lab.world().regions[REGION].instances[&victim].clone();
+    assert!(ended.state_reason.starts_with("Service initiated"), "{ended:?}");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let replaced = || {
+        let world = bench.lab.world();
+        let region = &world.regions[REGION];
+        let members = &region.groups["shop-web"].members;
+        let serves =
+            |id: &String| *id != victim && region.instances[id].spot && region.instances[id].ready_at.is_some();
+        members.iter().filter(|member| serves(&member.instance_id)).count() == 3
+    };
+    while !replaced() {
+        assert!(
+            Instant::now() < deadline,
+            "{:?}",
+            bench.lab.world().regions[REGION].groups
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(bench.world().await.0, 0, "no template is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_demand_instances_are_not_interrupted() {
+    let mixed = serde_json::json!({ "web": { "on_demand_percentage": 66 } });
+    let entry = "fault: ec2.spot_interruption, role: web, share: 34%, irreversible: true";
+    for (lab, refused) in [(serde_json::json!({}), true), (mixed, false)] {
+        let bench = Bench::start(entry, "", lab).await;
+        let planned = &bench.plan.experiments[0].faults[0].resources;
+        let (runner, _seen) = bench.runner();
+        let injected = runner.inject(fault()).await;
+        if refused {
+            let said = injected.expect_err("there is none").to_string();
+            assert!(planned.is_empty() && said.contains("is no Spot Instance"), "{said}");
+            continue;
+        }
+        injected.expect("one of three is a Spot Instance");
+        assert!(bench.lab.world().regions[REGION].instances[&planned[0]].spot);
+    }
+}
+
+/// A lab whose group does not replace what fails its health checks, and the first volume of a plan against it.
+async fn with_disks(entry: &str) -> (Bench, String, std::net::SocketAddr) {
+    let keeps = serde_json::json!({ "web": { "health_check_type": "EC2" } });
+    let bench = Bench::start(entry, "", keeps).await;
+    let volume = bench.plan.experiments[0].faults[0].resources[0].clone();
+    let world = bench.lab.world();
+    let mut instances = world.regions[REGION].instances.values();
+    let of = instances.find(|one| one.volume.id == volume).expect("it is attached");
+    let address = (of.address, bench.lab.data.port()).into();
+    drop(world);
+    (bench, volume, address)
+}
+
+/// How long an instance takes to answer for its health; none within `limit`.
+async fn answers(address: std::net::SocketAddr, limit: Duration) -> Option<Duration> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let exchange = async {
+        let began = Instant::now();
+        let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+        let request = b"GET /health HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("read");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        began.elapsed()
+    };
+    tokio::time::timeout(limit, exchange).await.ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_whose_disk_stalls_answers_nobody_until_it_goes_on() {
+    let (bench, volume, address) = with_disks("fault: ebs.pause_io, role: web, share: 34%, lasts: 10m").await;
+    let soon = Duration::from_secs(5);
+    assert!(answers(address, soon).await.is_some());
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    let id = volume.replacen("vol-", "i-", 1);
+    let seen = [format!("{volume} is impaired"), format!("{id} is unhealthy")];
+    assert!(seen.iter().any(|seen| said.contains(seen)), "{said}");
+    assert_eq!(answers(address, Duration::from_millis(300)).await, None);
+    let group = bench
+        .reader
+        .group(REGION, "shop-web")
+        .await
+        .expect("answers")
+        .expect("a group");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    loop {
+        let health = bench
+            .reader
+            .target_health(REGION, &group.target_groups[0])
+            .await
+            .expect("answers");
+        if health.iter().any(|target| target.state == "unhealthy") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{health:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    runner.revert(fault()).await.expect("is reverted");
+    assert!(answers(address, soon).await.is_some());
+    assert!(bench.lab.world().regions[REGION].fis.volume_faults.is_empty());
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_disk_makes_the_answers_slower_and_a_reboot_does_not_mend_it() {
+    let entry = "fault: ebs.latency, role: web, share: 34%, latency: 400ms, lasts: 10m";
+    let (bench, volume, address) = with_disks(entry).await;
+    let (slow, soon) = (Duration::from_millis(400), Duration::from_secs(5));
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(said.contains(&format!("I/O of {volume} takes longer")), "{said}");
+    assert!(answers(address, soon).await.is_some_and(|took| took >= slow));
+    let id = volume.replacen("vol-", "i-", 1);
+    bench
+        .writer
+        .reboot_instances(REGION, std::slice::from_ref(&id))
+        .await
+        .expect("rebooted");
+    let deadline = Instant::now() + Duration::from_secs(15);
+    while bench.lab.data.is_open(&id) || bench.lab.world().regions[REGION].instances[&id].ready_at.is_some() {
+        assert!(Instant::now() < deadline, "it does not go down");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    while !bench.lab.data.is_open(&id) {
+        assert!(Instant::now() < deadline, "it does not come up");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(answers(address, soon).await.is_some_and(|took| took >= slow));
+    runner.revert(fault()).await.expect("is reverted");
+    assert!(answers(address, soon).await.is_some_and(|took| took < slow));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_volume_without_the_tag_is_left_alone() {
+    let (bench, volume, _) = with_disks("fault: ebs.pause_io, role: web, share: 34%, lasts: 10m").await;
+    for instance in bench
+        .lab
+        .world()
+        .regions
+        .get_mut(REGION)
+        .expect("it is there")
+        .instances
+        .values_mut()
+    {
+        instance.volume.tags.remove("chaos");
+    }
+    let (runner, _seen) = bench.runner();
+    let said = runner.inject(fault()).await.expect_err("it is refused").to_string();
+    assert!(
+        said.contains(&format!("{volume} is not tagged chaos=allowed")),
+        "{said}"
+    );
+    assert_eq!(bench.world().await.0, 0);
+}
+
+/// The account as somebody sees it who acts as a role of that name.
+async fn acting_as(bench: &Bench, role: &str) -> Clients {
+    let account = bench.lab.world().account.clone();
+    Clients::connect(&ConnectOptions {
+        endpoint: bench.plan.target.endpoint.clone(),
+        regions: bench.plan.target.regions.clone(),
+        pace: bench.plan.pace,
+        assume: vec![format!("arn:aws:iam::{account}:role/{role}")],
+        credentials: Some(("test".to_owned(), "test".to_owned())),
+    })
+    .await
+}
+
+const API_ERRORS: &str =
+    "fault: api.errors, role: app, error: unavailable, operations: [DescribeSubnets], calls: 100%, lasts: 10m";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_of_a_role_fail_while_those_of_others_and_other_calls_of_its_own_do_not() {
+    let bench = Bench::start(API_ERRORS, "", serde_json::json!({})).await;
+    let (app, other) = (
+        acting_as(&bench, "shop-app").await.reader(),
+        acting_as(&bench, "operations").await.reader(),
+    );
+    let vpc = bench.plan.target.inventory.regions[REGION].subnets[0].vpc.clone();
+    assert!(app.subnets_of(REGION, &vpc).await.is_ok());
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(said.contains(":role/shop-app fail from now on"), "{said}");
+    let failed = app.subnets_of(REGION, &vpc).await.expect_err("it fails");
+    assert_eq!(failed.code, "Unavailable");
+    assert!(app.network_acls(REGION, &vpc).await.is_ok());
+    assert!(other.subnets_of(REGION, &vpc).await.is_ok());
+    assert!(bench.reader.subnets_of(REGION, &vpc).await.is_ok());
+    runner.revert(fault()).await.expect("is reverted");
+    assert!(app.subnets_of(REGION, &vpc).await.is_ok());
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_the_runs_own_role_nor_one_without_the_tag_is_hit() {
+    let bench = Bench::start(API_ERRORS, "", serde_json::json!({})).await;
+    let own = acting_as(&bench, "shop-app").await.writer();
+    let journal =
+        |name: &str| Journal::create(&bench.folder.path().join(name), RunHeader::new(&bench.plan)).expect("a journal");
+    let (events, _seen) = mpsc::channel(1000);
+    let run = |writer: Writer, name: &str| {
+        let plan = Arc::clone(&bench.plan);
+        Runner::new(plan, writer, bench.clock, journal(name), events.clone())
+    };
+    let said = run(own, "own.jsonl")
+        .inject(fault())
+        .await
+        .expect_err("its own")
+        .to_string();
+    assert!(said.contains("this run itself acts as shop-app"), "{said}");
+    if let Some(role) = bench.lab.world().iam_roles.get_mut("shop-app") {
+        role.tags.remove("chaos");
+    }
+    let refused = run(bench.writer.clone(), "other.jsonl").inject(fault()).await;
+    let said = refused.expect_err("it has no tag").to_string();
+    assert!(said.contains("shop-app is not tagged chaos=allowed"), "{said}");
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_zonal_shift_empties_an_az_and_is_renewed_until_it_is_cancelled() {
     let entry = "fault: elb.zonal_shift, role: web, az: us-east-1b, lasts: 10m";
     let bench = Bench::start(entry, "", serde_json::json!({})).await;
@@ -529,6 +769,10 @@ fn the_catalogue_names_the_action_of_fis() {
         ),
         ("network.deny_az", "aws:network:disrupt-connectivity on aws:ec2:subnet"),
         ("autoscaling.insufficient_capacity", "(no API does it)"),
+        (
+            "ebs.pause_io",
+            "aws:ebs:pause-volume-io on aws:ec2:ebs-volume (no API does it)",
+        ),
         ("route53.zero_weight", "none; by the API only"),
     ] {
         let text = succeed(tenfold().args(["faults", name]));

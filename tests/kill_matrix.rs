@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 use tenfold::aws::{Clients, ConnectOptions};
 use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::lab::world::{Region, ShiftStatus, World};
-use tenfold::plan::catalogue::CATALOGUE;
+use tenfold::plan::catalogue::{ApiError, CATALOGUE};
 use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, FisTemplate, Plan};
 use tenfold::run::chaos::{Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
 use tokio::process::Command;
@@ -205,6 +205,12 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
     let under_way = region.fis.experiments.values().filter(|one| !one.status.has_ended());
     for experiment in under_way {
         put(experiment.id.clone(), experiment.status.name().to_owned());
+    }
+    for fault in &region.fis.api_faults {
+        put(fault.role.clone(), format!("{fault:?}"));
+    }
+    for fault in &region.fis.volume_faults {
+        put(fault.volume.clone(), format!("{fault:?}"));
     }
     for shortage in &region.fis.shortages {
         put(shortage.id.clone(), format!("{shortage:?}"));
@@ -624,6 +630,27 @@ fn kill_matrix_autoscaling_insufficient_capacity() {
 }
 
 #[test]
+fn kill_matrix_api_errors() {
+    let fault = Fault::ApiErrors {
+        error: ApiError::Unavailable,
+        operations: vec!["DescribeInstances".to_owned()],
+        calls: 1.0,
+    };
+    in_turn(matrix_by_fis("app", fault));
+}
+
+#[test]
+fn kill_matrix_ebs_pause_io() {
+    in_turn(matrix_by_fis("web", Fault::EbsPauseIo { share: 0.34 }));
+}
+
+#[test]
+fn kill_matrix_ebs_latency() {
+    let latency = Duration::from_millis(50);
+    in_turn(matrix_by_fis("web", Fault::EbsLatency { share: 0.34, latency }));
+}
+
+#[test]
 fn kill_matrix_ec2_stop_by_fis() {
     in_turn(matrix_by_fis("web", Fault::Ec2Stop { share: 0.34 }));
 }
@@ -640,9 +667,9 @@ fn kill_matrix_network_deny_region_by_fis() {
 }
 
 /// Nothing brings the instances back but their group; the template must go all the same.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_matrix_ec2_terminate_by_fis() {
-    matrix_by_fis("web", Fault::Ec2Terminate { share: 0.34 }).await;
+#[test]
+fn kill_matrix_ec2_terminate_by_fis() {
+    in_turn(matrix_by_fis("web", Fault::Ec2Terminate { share: 0.34 }));
 }
 
 #[test]

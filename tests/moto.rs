@@ -10,6 +10,7 @@
 //! - AWS FIS: templates are created, deleted and tagged, and nothing else is answered: no actions, no lists, no
 //!   experiments, no safety lever.
 //! - ARC zonal shift is not there at all.
+//! - DescribeVolumeStatus is not there.
 //! - UpdateHealthCheck does not look at HealthCheckVersion, and HealthCheckVersion does not rise.
 
 use std::net::TcpListener;
@@ -83,6 +84,8 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
     let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
     let instances = reader.instances(REGION, &ids).await.expect("ec2 answers");
     let subnets = reader.subnets(REGION, &group.subnets).await.expect("ec2 answers");
+    let disks: Vec<String> = instances.iter().flat_map(|one| one.volumes.clone()).collect();
+    let volumes = reader.volumes(REGION, &disks).await.expect("ec2 answers");
     let vpc = subnets[0].vpc.clone();
     let acls = reader.network_acls(REGION, &vpc).await.expect("ec2 answers");
     let targets = reader
@@ -106,6 +109,8 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
         .db_instance(REGION, "no-such-db")
         .await
         .expect("an absent database is not an error");
+    let role = reader.iam_role("shop-app").await.expect("iam answers");
+    let nobody = reader.iam_role("nobody").await.expect("an absent role is not an error");
     let checks = reader
         .record_health_checks(zone, "shop.example.com")
         .await
@@ -141,6 +146,30 @@ async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
                 .collect::<Vec<_>>()
                 .join(" "),
         ),
+        (
+            "spot instances",
+            instances.iter().filter(|one| one.spot).count().to_string(),
+        ),
+        (
+            "volumes of instances",
+            instances.iter().map(|one| one.volumes.len()).sum::<usize>().to_string(),
+        ),
+        (
+            "their AZs",
+            instances
+                .iter()
+                .flat_map(|one| one.volumes.iter().map(|id| (id, &one.az)))
+                .all(|(id, az)| volumes.iter().any(|volume| volume.id == *id && volume.az == *az))
+                .to_string(),
+        ),
+        (
+            "role",
+            format!(
+                "{:?}",
+                role.map(|role| (role.arn.ends_with(":role/shop-app"), role.tags.get("chaos").cloned()))
+            ),
+        ),
+        ("no role", nobody.is_none().to_string()),
         ("subnets", subnets.len().to_string()),
         (
             "subnet ids",

@@ -1,4 +1,4 @@
-//! EC2: instances, subnets, network ACLs, and the network interfaces of load balancers.
+//! EC2: instances and their volumes, subnets, network ACLs, and the network interfaces of load balancers.
 
 use std::net::IpAddr;
 
@@ -17,6 +17,21 @@ pub struct Instance {
     pub az: String,
     /// Subnet; none once it is terminated.
     pub subnet: Option<String>,
+    /// Whether it is a Spot Instance.
+    pub spot: bool,
+    /// Ids of the EBS volumes attached to it.
+    pub volumes: Vec<String>,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// An EBS volume.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Id.
+    pub id: String,
+    /// AZ.
+    pub az: String,
     /// Tags.
     pub tags: Tags,
 }
@@ -108,6 +123,13 @@ impl Reader {
                     .and_then(|placement| placement.availability_zone)
                     .unwrap_or_default(),
                 subnet: instance.subnet_id,
+                spot: instance.instance_lifecycle.is_some_and(|kind| kind.as_str() == "spot"),
+                volumes: instance
+                    .block_device_mappings
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|mapping| mapping.ebs?.volume_id)
+                    .collect(),
                 tags: tags(instance.tags),
                 id: instance.instance_id.unwrap_or_default(),
             })
@@ -135,6 +157,44 @@ impl Reader {
             })
             .filter_map(|one| one.instance_id)
             .collect())
+    }
+
+    /// The given volumes.
+    pub async fn volumes(&self, region: &str, ids: &[String]) -> Result<Vec<Volume>, AwsError> {
+        const ACTION: &str = "ec2:DescribeVolumes";
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_volumes().set_volume_ids(Some(ids.to_vec()));
+        let answer = clients.gate.call(ACTION, request.send()).await?;
+        let volumes = answer.volumes.unwrap_or_default().into_iter();
+        Ok(volumes
+            .map(|volume| Volume {
+                id: volume.volume_id.unwrap_or_default(),
+                az: volume.availability_zone.unwrap_or_default(),
+                tags: tags(volume.tags),
+            })
+            .collect())
+    }
+
+    /// Those of the given volumes whose status checks fail. One that went with its instance is none of them.
+    pub async fn impaired_volumes(&self, region: &str, ids: &[String]) -> Result<Vec<String>, AwsError> {
+        const ACTION: &str = "ec2:DescribeVolumeStatus";
+        let clients = self.region(ACTION, region)?;
+        // By a filter, not by their ids: one id that is gone would spoil the whole call.
+        let wanted = Filter::builder()
+            .name("volume-id")
+            .set_values(Some(ids.to_vec()))
+            .build();
+        let request = clients.ec2.describe_volume_status().filters(wanted);
+        let pages = request.into_paginator().items().send();
+        let statuses: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        let impaired = statuses.into_iter().filter(|one| {
+            let status = one.volume_status.as_ref().and_then(|status| status.status.as_ref());
+            status.is_some_and(|status| status.as_str() == "impaired")
+        });
+        Ok(impaired.filter_map(|one| one.volume_id).collect())
     }
 
     /// The given subnets.

@@ -1,13 +1,41 @@
-//! IAM: which actions a principal may use, by simulation. Changes nothing.
+//! IAM: roles, and which actions a principal may use, by simulation. Changes nothing.
 
 use std::collections::BTreeMap;
 
-use super::{AwsError, Reader};
+use super::{AwsError, ErrorKind, Reader, Tags};
 
 /// Actions of one simulation; the service takes 2,000 characters of them in all for some principals, so few at a time.
 const ACTIONS_AT_ONCE: usize = 25;
 
+/// An IAM role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IamRole {
+    /// ARN.
+    pub arn: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
 impl Reader {
+    /// The role of this name; none where there is none.
+    pub async fn iam_role(&self, name: &str) -> Result<Option<IamRole>, AwsError> {
+        const ACTION: &str = "iam:GetRole";
+        let request = self.shared.iam.get_role().role_name(name);
+        let answer = match self.global().call(ACTION, request.send()).await {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        Ok(answer.role.map(|role| IamRole {
+            arn: role.arn,
+            tags: role
+                .tags
+                .unwrap_or_default()
+                .into_iter()
+                .map(|tag| (tag.key, tag.value))
+                .collect(),
+        }))
+    }
+
     /// What SimulatePrincipalPolicy says of each action: `allowed`, `explicitDeny` or `implicitDeny`. It knows the
     /// principal's policies, its boundary and the organization's, but not conditions on what is not given here.
     pub async fn simulate(&self, principal: &str, actions: &[&str]) -> Result<BTreeMap<String, String>, AwsError> {

@@ -101,5 +101,6 @@ fn role(entry: &Entry) -> &'static str {
         catalogue::Hits::Group | catalogue::Hits::Network => "web",
         catalogue::Hits::Database => "database",
         catalogue::Hits::Dns => "dns",
+        catalogue::Hits::IamRole => "app",
     }
 }

@@ -59,9 +59,15 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     let lasts = config.experiments.iter().map(|experiment| ends_at(experiment, ramp));
     let hold = lasts.max().unwrap_or_default().saturating_add(AFTER);
     let mut needed = vec![("stages.0.hold".to_owned(), format!("{}s", hold.as_secs() + 1))];
-    let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
-    if faults.any(|entry| entry.fault == Fault::Route53ZeroWeight) {
+    let has = |is: fn(&Fault) -> bool| {
+        let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
+        faults.any(|entry| is(&entry.fault))
+    };
+    if has(|fault| *fault == Fault::Route53ZeroWeight) {
         needed.push(("lab.routing".to_owned(), "weighted".to_owned()));
+    }
+    if has(|fault| matches!(fault, Fault::Ec2SpotInterruption { .. })) {
+        needed.push(("lab.web.on_demand_percentage".to_owned(), "0".to_owned()));
     }
     needed
 }
@@ -169,6 +175,13 @@ mod tests {
         let routing = |set: &[&str]| load(zero, set).expect("it is right").lab["routing"].clone();
         assert_eq!(routing(&[]), "weighted");
         assert_eq!(routing(&["lab.routing=latency"]), "latency");
+    }
+
+    #[test]
+    fn there_are_spot_instances_for_an_interruption() {
+        let spot = "{fault: ec2.spot_interruption, role: web, share: 34%, at: hold + 2m, irreversible: true}";
+        let config = load(spot, &[]).expect("it is right");
+        assert_eq!(config.lab["web"]["on_demand_percentage"], 0);
     }
 
     #[test]

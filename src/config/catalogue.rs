@@ -1,7 +1,11 @@
 //! The fault catalogue: what each fault does, what it hits, how its effect is seen and undone, and what it does not
 //! reproduce. Data only; how a fault is injected stands in `run/chaos`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::units::seconds;
 
 /// A fault with its parameters.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,37 @@ pub enum Fault {
     Ec2Reboot {
         /// As for `ec2.stop`.
         share: f64,
+    },
+    /// A Spot interruption on a share of a group's instances; AWS FIS alone can do this.
+    #[serde(rename = "ec2.spot_interruption")]
+    Ec2SpotInterruption {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// EC2 answers calls of an IAM role with errors; AWS FIS alone can do this.
+    #[serde(rename = "api.errors")]
+    ApiErrors {
+        /// With which.
+        error: ApiError,
+        /// Names of EC2's operations.
+        operations: Vec<String>,
+        /// Share of the calls, 0 to 1.
+        calls: f64,
+    },
+    /// I/O of the volumes of a share of a group's instances is paused; AWS FIS alone can do this.
+    #[serde(rename = "ebs.pause_io")]
+    EbsPauseIo {
+        /// As for `ec2.stop`.
+        share: f64,
+    },
+    /// I/O of the volumes of a share of a group's instances takes longer; AWS FIS alone can do this.
+    #[serde(rename = "ebs.latency")]
+    EbsLatency {
+        /// As for `ec2.stop`.
+        share: f64,
+        /// By how much each I/O takes longer; real time.
+        #[serde(with = "seconds")]
+        latency: Duration,
     },
     /// Auto Scaling SuspendProcesses.
     #[serde(rename = "autoscaling.suspend")]
@@ -84,6 +119,27 @@ pub enum Fault {
     Route53ZeroWeight,
 }
 
+/// An error that AWS FIS injects into calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ApiError {
+    /// An internal error of the service.
+    Internal,
+    /// Too many calls.
+    Throttle,
+    /// The service is not there.
+    Unavailable,
+}
+
+impl ApiError {
+    /// As it is written.
+    pub const WORDS: [(&'static str, ApiError); 3] = [
+        ("internal", ApiError::Internal),
+        ("throttle", ApiError::Throttle),
+        ("unavailable", ApiError::Unavailable),
+    ];
+}
+
 /// What kind of role a fault hits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hits {
@@ -93,6 +149,8 @@ pub enum Hits {
     Database,
     /// A record of a hosted zone.
     Dns,
+    /// An IAM role.
+    IamRole,
     /// The subnets of any role's Region.
     Network,
 }
@@ -105,6 +163,7 @@ impl Hits {
             Hits::Group => "an Auto Scaling group",
             Hits::Database => "an RDS instance",
             Hits::Dns => "a DNS record",
+            Hits::IamRole => "an IAM role",
             Hits::Network => "any role; the subnets of its Region",
         }
     }
@@ -170,6 +229,30 @@ const AZ: Parameter = Parameter {
     form: "us-east-1a",
 };
 
+const ERROR: Parameter = Parameter {
+    key: "error",
+    says: "with which error: `internal`, `throttle` or `unavailable`",
+    form: "throttle",
+};
+const OPERATIONS: Parameter = Parameter {
+    key: "operations",
+    says: "to which operations of EC2, by AWS's names",
+    form: "[DescribeInstances]",
+};
+const CALLS: Parameter = Parameter {
+    key: "calls",
+    says: "how many of the calls, in whole percent",
+    form: "100%",
+};
+const LATENCY: Parameter = Parameter {
+    key: "latency",
+    says: "by how much each I/O takes longer",
+    form: "500ms",
+};
+
+/// What `latency` may be: the least of volumes that are not io2, and the most (EBS user guide).
+pub const LATENCY_RANGE: std::ops::RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+
 /// The processes that SuspendProcesses takes, by the API reference of SuspendProcesses.
 pub const PROCESS_NAMES: [&str; 9] = [
     "Launch",
@@ -184,7 +267,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 16] = [
+pub const CATALOGUE: [Entry; 20] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -236,6 +319,87 @@ pub const CATALOGUE: [Entry; 16] = [
             "ec2:DescribeInstanceStatus",
             "elasticloadbalancing:DescribeTargetHealth",
         ],
+    },
+    Entry {
+        name: "ec2.spot_interruption",
+        does: "interrupts Spot Instances, two minutes after their notice; their group replaces them",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are Spot Instances, running and in service",
+        observed: "after the two minutes of notice DescribeInstances shows each of them shutting-down or terminated",
+        reversible: false,
+        undo: "nothing calls a notice back; self_heal measures how long the group takes to replace them, the two minutes \
+               included",
+        fidelity: "rebalance recommendation and notice come together, as they may in a real interruption; Spot capacity has \
+                   not run out, so that the next Spot Instance is launched at once. The lab's application does not \
+                   listen to the notice, and its group does not rebalance, so that nothing is drained",
+        cost: "a replacement from the group for each instance, billed from its start",
+        quota: Some("one of five experiments of AWS FIS at the same time"),
+        inject: &["ec2:DescribeInstances", "ec2:SendSpotInstanceInterruptions"],
+        revert: &[],
+        reads: &[],
+    },
+    Entry {
+        name: "api.errors",
+        does: "answers calls that an IAM role makes of EC2's API with errors",
+        hits: Hits::IamRole,
+        parameters: &[ERROR, OPERATIONS, CALLS],
+        precondition: "the role is there, and neither AWS FIS nor this run acts as it",
+        observed: "GetExperiment shows the action running; no other call tells, but who acts as the role may",
+        reversible: true,
+        undo: "StopExperiment, after which calls are answered as before",
+        fidelity: "of all services AWS FIS does it for EC2 and Kinesis, and this fault for EC2; other callers are served, \
+                   while a control plane that is ill fails everybody",
+        cost: "AWS FIS bills each minute of an action",
+        quota: Some("one of five experiments of AWS FIS at the same time"),
+        inject: &[
+            "fis:InjectApiInternalError",
+            "fis:InjectApiThrottleError",
+            "fis:InjectApiUnavailableError",
+        ],
+        revert: &["fis:StopExperiment"],
+        reads: &["iam:GetRole", "sts:GetCallerIdentity"],
+    },
+    Entry {
+        name: "ebs.pause_io",
+        does: "pauses I/O between instances and all their EBS volumes",
+        hits: Hits::Group,
+        parameters: &[SHARE],
+        precondition: "enough instances of the group are running and in service; AWS FIS refuses those that are not built on Nitro",
+        observed: "DescribeVolumeStatus shows one of the volumes impaired, which EBS does within two minutes, or \
+                   DescribeTargetHealth one of the instances not healthy",
+        reversible: true,
+        undo: "StopExperiment, after which I/O goes on",
+        fidelity: "nothing is lost or torn: what waits is written when I/O goes on. How soon users feel it depends on \
+                   what the application keeps in memory; the lab's writes a line of its log for each answer",
+        cost: "AWS FIS bills each minute of an action, one for each volume; a replacement from a group whose health \
+               checks fail",
+        quota: Some("one of five experiments of AWS FIS at the same time, and an action of ten for each volume"),
+        inject: &["ec2:DescribeVolumes", "ec2:PauseVolumeIO"],
+        revert: &["fis:StopExperiment"],
+        reads: &[
+            "ec2:DescribeVolumeStatus",
+            "ec2:DescribeVolumes",
+            "elasticloadbalancing:DescribeTargetHealth",
+        ],
+    },
+    Entry {
+        name: "ebs.latency",
+        does: "lets each I/O between instances and all their EBS volumes take longer",
+        hits: Hits::Group,
+        parameters: &[SHARE, LATENCY],
+        precondition: "enough instances of the group are running and in service; AWS FIS refuses those that are not built on Nitro",
+        observed: "GetExperiment shows every action running; no other call tells, but users may",
+        reversible: true,
+        undo: "StopExperiment, after which I/O is as fast as before",
+        fidelity: "every read and every write takes as much longer, while a volume that is ill is slow now and then. How \
+                   much users feel depends on what the application keeps in memory; the lab's writes a line of its log \
+                   for each answer and reads nothing",
+        cost: "AWS FIS bills each minute of an action, one for each volume",
+        quota: Some("one of five experiments of AWS FIS at the same time, and an action of ten for each volume"),
+        inject: &["ec2:DescribeVolumes", "ec2:InjectVolumeIOLatency"],
+        revert: &["fis:StopExperiment"],
+        reads: &["ec2:DescribeVolumes"],
     },
     Entry {
         name: "autoscaling.suspend",
@@ -479,6 +643,10 @@ impl Fault {
             Fault::Ec2Stop { .. } => "ec2.stop",
             Fault::Ec2Terminate { .. } => "ec2.terminate",
             Fault::Ec2Reboot { .. } => "ec2.reboot",
+            Fault::Ec2SpotInterruption { .. } => "ec2.spot_interruption",
+            Fault::ApiErrors { .. } => "api.errors",
+            Fault::EbsPauseIo { .. } => "ebs.pause_io",
+            Fault::EbsLatency { .. } => "ebs.latency",
             Fault::AutoScalingSuspend { .. } => "autoscaling.suspend",
             Fault::AutoScalingInsufficientCapacity { .. } => "autoscaling.insufficient_capacity",
             Fault::AutoScalingSetUnhealthy { .. } => "autoscaling.set_unhealthy",
@@ -508,6 +676,9 @@ impl Fault {
             Fault::Ec2Stop { share }
             | Fault::Ec2Terminate { share }
             | Fault::Ec2Reboot { share }
+            | Fault::Ec2SpotInterruption { share }
+            | Fault::EbsPauseIo { share }
+            | Fault::EbsLatency { share, .. }
             | Fault::AutoScalingSetUnhealthy { share }
             | Fault::ElbDeregister { share } => Some(*share),
             _ => None,
@@ -528,7 +699,10 @@ impl Fault {
     pub fn costs_instances(&self) -> bool {
         matches!(
             self,
-            Fault::Ec2Stop { .. } | Fault::Ec2Terminate { .. } | Fault::AutoScalingSetUnhealthy { .. }
+            Fault::Ec2Stop { .. }
+                | Fault::Ec2Terminate { .. }
+                | Fault::Ec2SpotInterruption { .. }
+                | Fault::AutoScalingSetUnhealthy { .. }
         )
     }
 }
@@ -543,6 +717,17 @@ mod tests {
             Fault::Ec2Stop { share: 0.5 },
             Fault::Ec2Terminate { share: 0.5 },
             Fault::Ec2Reboot { share: 0.5 },
+            Fault::Ec2SpotInterruption { share: 0.5 },
+            Fault::ApiErrors {
+                error: ApiError::Throttle,
+                operations: vec!["DescribeInstances".to_owned()],
+                calls: 1.0,
+            },
+            Fault::EbsPauseIo { share: 0.5 },
+            Fault::EbsLatency {
+                share: 0.5,
+                latency: Duration::from_millis(500),
+            },
             Fault::AutoScalingSuspend {
                 processes: vec!["Launch".to_owned()],
             },

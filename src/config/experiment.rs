@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{self, CATALOGUE, Entry, Fault, PROCESS_NAMES};
+use super::catalogue::{self, ApiError, CATALOGUE, Entry, Fault, LATENCY_RANGE, PROCESS_NAMES};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::fis::Via;
@@ -14,7 +14,7 @@ use super::node::{Node, Value};
 use super::objective::{Comparison, Limit, Measure, Objective, Statistic};
 use super::objective_text;
 use super::source::{Place, Spanned};
-use crate::units::{parse_duration, seconds};
+use crate::units::{format_duration, parse_duration, seconds};
 
 /// What the experiment's author wrote, checked.
 #[derive(Clone, Debug)]
@@ -147,7 +147,7 @@ impl FaultEntry {
 }
 
 /// Every key that is a parameter of some fault.
-const PARAMETERS: [&str; 3] = ["share", "processes", "az"];
+const PARAMETERS: [&str; 7] = ["share", "latency", "error", "operations", "calls", "processes", "az"];
 
 /// Reads what stands in an experiment's tree.
 pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Option<Experiment> {
@@ -293,12 +293,29 @@ fn parameters(
         }
     }
     let share = given.get("share").and_then(|node| share(node, sink));
+    let latency = given.get("latency").and_then(|node| latency(node, sink));
+    let error = given
+        .get("error")
+        .and_then(|node| decode::choice(node, "error", &ApiError::WORDS, sink));
+    let operations = given.get("operations").and_then(|node| operations(node, sink));
+    let calls = given.get("calls").and_then(|node| calls(node, sink));
     let processes = given.get("processes").and_then(|node| processes(node, sink));
     let az = given.get("az").and_then(|node| decode::text(node, sink));
     Some(match name {
         "ec2.stop" => Fault::Ec2Stop { share: share? },
         "ec2.terminate" => Fault::Ec2Terminate { share: share? },
         "ec2.reboot" => Fault::Ec2Reboot { share: share? },
+        "ec2.spot_interruption" => Fault::Ec2SpotInterruption { share: share? },
+        "api.errors" => Fault::ApiErrors {
+            error: error?,
+            operations: operations?,
+            calls: calls?,
+        },
+        "ebs.pause_io" => Fault::EbsPauseIo { share: share? },
+        "ebs.latency" => Fault::EbsLatency {
+            share: share?,
+            latency: latency?,
+        },
         "autoscaling.suspend" => Fault::AutoScalingSuspend { processes: processes? },
         "autoscaling.insufficient_capacity" => Fault::AutoScalingInsufficientCapacity { az: az? },
         "autoscaling.set_unhealthy" => Fault::AutoScalingSetUnhealthy { share: share? },
@@ -330,6 +347,51 @@ fn share(node: &Node, sink: &mut Sink) -> Option<f64> {
         sink.push(Mistake::at(&node.place, "a share of 0% breaks nothing"));
     }
     Some(share)
+}
+
+fn operations(node: &Node, sink: &mut Sink) -> Option<Vec<String>> {
+    let items = decode::list(node, "operations", sink);
+    if items.is_empty() {
+        sink.push(Mistake::at(&node.place, "no operation fails").hint("write `operations: [DescribeInstances]`"));
+        return None;
+    }
+    let mut names = Vec::new();
+    for item in items {
+        let name = decode::text(item, sink)?;
+        let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        if !is_name {
+            let message = format!("{name:?} is no operation of EC2");
+            sink.push(
+                Mistake::at(&item.place, message).hint("write it as the EC2 API reference does: DescribeInstances"),
+            );
+        }
+        names.push(name);
+    }
+    Some(names)
+}
+
+fn calls(node: &Node, sink: &mut Sink) -> Option<f64> {
+    let calls = decode::share(node, sink)?;
+    let percent = calls * 100.0;
+    if percent < 1.0 - 1e-9 || (percent - percent.round()).abs() > 1e-9 {
+        let message = "AWS FIS takes whole percent of the calls, from 1% to 100%";
+        sink.push(Mistake::at(&node.place, message).hint("write `calls: 50%`"));
+    }
+    Some(calls)
+}
+
+fn latency(node: &Node, sink: &mut Sink) -> Option<Duration> {
+    let latency = decode::duration(node, sink)?;
+    if !LATENCY_RANGE.contains(&latency) {
+        let (least, most) = (
+            format_duration(*LATENCY_RANGE.start()),
+            format_duration(*LATENCY_RANGE.end()),
+        );
+        let message = format!("a latency is {least} to {most}, not {}", format_duration(latency));
+        sink.push(Mistake::at(&node.place, message).hint("write `latency: 500ms`"));
+    }
+    Some(latency)
 }
 
 fn processes(node: &Node, sink: &mut Sink) -> Option<Vec<String>> {
@@ -495,6 +557,50 @@ mod tests {
         ] {
             let errors = of(of_all, fault, of_one).expect_err(said);
             assert!(errors.contains(said), "{said} in\n{errors}");
+        }
+    }
+
+    #[test]
+    fn a_latency_is_one_that_fis_takes() {
+        let of = |latency: &str| {
+            let fault = format!("fault: ebs.latency, role: r, share: 34%, latency: {latency}, at: 1m, lasts: 5m");
+            read(&format!("{{ name: n, hypothesis: h, faults: [{{ {fault} }}] }}"))
+        };
+        let read = of("500ms").expect("it is right");
+        let latency = Duration::from_millis(500);
+        assert_eq!(read.faults[0].fault, Fault::EbsLatency { share: 0.34, latency });
+        for bad in ["9ms", "61s"] {
+            let told = of(bad).expect_err(bad);
+            assert!(
+                told.contains("a latency is 10ms to 1m") && told.contains("hint:"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_calls_that_fail_are_those_that_fis_lets_fail() {
+        let of = |rest: &str| {
+            let fault = format!("fault: api.errors, role: r, {rest}, at: 1m, lasts: 5m");
+            read(&format!("{{ name: n, hypothesis: h, faults: [{{ {fault} }}] }}"))
+        };
+        let read = of("error: throttle, operations: [RunInstances], calls: 50%").expect("it is right");
+        let id = read.faults[0].fault.fis().map(|action| action.id);
+        assert_eq!(id, Some("aws:fis:inject-api-throttle-error"));
+        for (bad, said) in [
+            ("error: timeout, operations: [RunInstances], calls: 50%", "timeout"),
+            (
+                "error: throttle, operations: [run-instances], calls: 50%",
+                "is no operation of EC2",
+            ),
+            ("error: throttle, operations: [], calls: 50%", "no operation fails"),
+            (
+                "error: throttle, operations: [RunInstances], calls: 0.5%",
+                "whole percent",
+            ),
+        ] {
+            let told = of(bad).expect_err(bad);
+            assert!(told.contains(said), "{told}");
         }
     }
 

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::catalogue::{Entry, Fault};
+use super::catalogue::{ApiError, Entry, Fault};
 
 /// Who injects a fault, as written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct FisAction {
     pub lasts: Lasts,
     /// Parameters that are the same whatever it hits.
     pub parameters: &'static [(&'static str, &'static str)],
+    /// Each resource needs an action of its own: of several an action asks what is not known here, that all are in one
+    /// AZ.
+    pub apart: bool,
     /// No API does the same.
     pub only: bool,
     /// What FIS undoes by itself, when the time is over or the experiment is stopped.
@@ -67,8 +70,37 @@ const INSTANCES: FisAction = FisAction {
     target: "Instances",
     lasts: Lasts::AtOnce,
     parameters: &[],
+    apart: false,
     only: false,
     undone: "nothing",
+};
+const INTERNAL_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-internal-error",
+    resource_type: "aws:iam:role",
+    target: "Roles",
+    lasts: Lasts::Parameter("duration"),
+    parameters: &[("service", "ec2")],
+    apart: false,
+    only: true,
+    undone: "calls are answered as before",
+};
+const THROTTLE_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-throttle-error",
+    ..INTERNAL_ERROR
+};
+const UNAVAILABLE_ERROR: FisAction = FisAction {
+    id: "aws:fis:inject-api-unavailable-error",
+    ..INTERNAL_ERROR
+};
+const VOLUMES: FisAction = FisAction {
+    id: "",
+    resource_type: "aws:ec2:ebs-volume",
+    target: "Volumes",
+    lasts: Lasts::Parameter("duration"),
+    parameters: &[],
+    apart: true,
+    only: true,
+    undone: "I/O goes on as before",
 };
 const CONNECTIVITY: FisAction = FisAction {
     id: "aws:network:disrupt-connectivity",
@@ -76,6 +108,7 @@ const CONNECTIVITY: FisAction = FisAction {
     target: "Subnets",
     lasts: Lasts::Parameter("duration"),
     parameters: &[("scope", "all")],
+    apart: false,
     only: false,
     undone: "each subnet is put back under its network ACL, and the copy deleted",
 };
@@ -85,12 +118,14 @@ const REBOOT_DB: FisAction = FisAction {
     target: "DBInstances",
     lasts: Lasts::AtOnce,
     parameters: &[],
+    apart: false,
     only: false,
     undone: "nothing",
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 8] = [
+const ACTIONS: [(&str, FisAction); 12] = [
+    ("api.errors", INTERNAL_ERROR),
     (
         "autoscaling.insufficient_capacity",
         FisAction {
@@ -99,8 +134,35 @@ const ACTIONS: [(&str, FisAction); 8] = [
             target: "AutoScalingGroups",
             lasts: Lasts::Parameter("duration"),
             parameters: &[],
+            apart: false,
             only: true,
             undone: "launches succeed again",
+        },
+    ),
+    (
+        "ebs.latency",
+        FisAction {
+            id: "aws:ebs:volume-io-latency",
+            parameters: &[("readIOPercentage", "100"), ("writeIOPercentage", "100")],
+            ..VOLUMES
+        },
+    ),
+    (
+        "ebs.pause_io",
+        FisAction {
+            id: "aws:ebs:pause-volume-io",
+            ..VOLUMES
+        },
+    ),
+    (
+        "ec2.spot_interruption",
+        FisAction {
+            id: "aws:ec2:send-spot-instance-interruptions",
+            resource_type: "aws:ec2:spot-instance",
+            target: "SpotInstances",
+            parameters: &[("durationBeforeInterruption", "PT2M")],
+            only: true,
+            ..INSTANCES
         },
     ),
     (
@@ -146,6 +208,14 @@ const ACTIONS: [(&str, FisAction); 8] = [
     ),
 ];
 
+impl FisAction {
+    /// How many resources one action takes.
+    #[must_use]
+    pub fn targets_max(&self) -> usize {
+        if self.apart { 1 } else { TARGETS_MAX }
+    }
+}
+
 impl Entry {
     /// The action of FIS that does the same, where there is one.
     #[must_use]
@@ -159,7 +229,14 @@ impl Fault {
     /// The action of FIS that does the same, where there is one.
     #[must_use]
     pub fn fis(&self) -> Option<&'static FisAction> {
-        self.entry().fis()
+        match self {
+            Fault::ApiErrors { error, .. } => Some(match error {
+                ApiError::Internal => &INTERNAL_ERROR,
+                ApiError::Throttle => &THROTTLE_ERROR,
+                ApiError::Unavailable => &UNAVAILABLE_ERROR,
+            }),
+            _ => self.entry().fis(),
+        }
     }
 }
 

@@ -131,6 +131,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             ]),
             zones: BTreeMap::new(),
             inventory: Inventory {
+                iam_roles: BTreeMap::new(),
                 account: None,
                 regions: BTreeMap::from([(EAST.to_owned(), region()), (WEST.to_owned(), region())]),
             },

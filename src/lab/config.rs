@@ -130,6 +130,8 @@ pub struct WebConfig {
     pub suspended: Vec<String>,
     /// `EC2` or `ELB`.
     pub health_check_type: String,
+    /// OnDemandPercentageAboveBaseCapacity of the group; the rest are Spot Instances.
+    pub on_demand_percentage: u32,
 }
 
 /// The Application Load Balancer and its target group.
@@ -446,6 +448,7 @@ impl Default for WebConfig {
             reconcile: Duration::from_secs(5),
             suspended: Vec::new(),
             health_check_type: "ELB".to_owned(),
+            on_demand_percentage: 100,
         }
     }
 }
@@ -630,6 +633,11 @@ impl LabConfig {
                 "health_check_type is EC2 or ELB",
             ),
             (
+                web.on_demand_percentage <= 100,
+                "lab.web.on_demand_percentage",
+                "a percentage is a whole number from 0 to 100",
+            ),
+            (
                 !self.load_balancer.health_check_interval.is_zero(),
                 "lab.load_balancer.health_check_interval",
                 "an interval must be longer than zero",
@@ -808,6 +816,11 @@ mod tests {
             (json!({"web": {"boot": ["90s", "30s"]}}), "lab.web.boot", "range"),
             (json!({"web": {"max": -1}}), "lab.web.max", "invalid value"),
             (json!({"web": {"max": 2}}), "lab.web.min", "max"),
+            (
+                json!({"web": {"on_demand_percentage": 101}}),
+                "lab.web.on_demand_percentage",
+                "0 to 100",
+            ),
             (json!({"web": {"suspended": ["Lunch"]}}), "lab.web.suspended", "Launch"),
             (json!({"account": "12"}), "lab.account", "twelve"),
             (json!({"routing": "random"}), "lab.routing", "failover"),

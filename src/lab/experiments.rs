@@ -2,6 +2,7 @@
 //! What they do to the rest of the world is `dynamics::fis`'s business.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::world::{CloudTime, Tags};
 
@@ -18,6 +19,65 @@ pub struct Fis {
     pub lever: Lever,
     /// AZs in which launches fail for want of capacity.
     pub shortages: Vec<Shortage>,
+    /// Volumes whose I/O is disturbed.
+    pub volume_faults: Vec<VolumeFault>,
+    /// Roles whose calls fail.
+    pub api_faults: Vec<ApiFault>,
+}
+
+/// A role whose calls fail.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiFault {
+    /// UUID of the action that did it.
+    pub id: String,
+    /// Name of the role.
+    pub role: String,
+    /// Whose calls: `ec2`.
+    pub service: String,
+    /// Which of them.
+    pub operations: Vec<String>,
+    /// How many in a hundred.
+    pub percent: f64,
+    /// How they fail.
+    pub error: ApiError,
+}
+
+/// How a call of a role fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiError {
+    /// An internal error of the service.
+    Internal,
+    /// Too many calls.
+    Throttled,
+    /// The service is not there.
+    Unavailable,
+}
+
+/// A volume whose I/O is disturbed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct VolumeFault {
+    /// UUID of the action that did it.
+    pub id: String,
+    /// Volume.
+    pub volume: String,
+    /// When it began.
+    pub since: CloudTime,
+    /// How.
+    pub io: VolumeIo,
+}
+
+/// What is wrong with a volume's I/O.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum VolumeIo {
+    /// It is paused.
+    Paused,
+    /// Writes take longer; what the lab's application reads is in memory.
+    SlowWrites {
+        /// How many in a hundred.
+        percent: f64,
+        /// By how much, real time.
+        by: Duration,
+    },
 }
 
 /// A group whose launches fail in some AZs.

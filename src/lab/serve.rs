@@ -13,6 +13,7 @@ use super::config::LabConfig;
 use super::data::DataPlane;
 use super::dynamics::{self, dns};
 use super::truth::Truth;
+use super::world::APP_ROLE;
 use super::{Lab, build, control};
 use crate::clock::Clock;
 use crate::units::Pace;
@@ -240,6 +241,7 @@ fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
         },
         roles: BTreeMap::from([
             ("web".to_owned(), one("auto_scaling_group", &config.web.name)),
+            ("app".to_owned(), one("iam_role", APP_ROLE)),
             ("database".to_owned(), one("db_instance", &config.database.name)),
             ("dns".to_owned(), dns),
         ]),

@@ -22,8 +22,24 @@ pub struct World {
     pub regions: BTreeMap<String, Region>,
     /// Route 53 is global.
     pub route53: Route53,
+    /// IAM roles by name; IAM is global too.
+    pub iam_roles: BTreeMap<String, IamRole>,
     /// What each Auto Scaling group remembers between reconciliations, by Region and group name.
     pub scaling: BTreeMap<(String, String), ScalingMemory>,
+}
+
+/// Name of the role that the lab's application would act as, if it asked AWS for anything.
+pub const APP_ROLE: &str = "shop-app";
+
+/// An IAM role.
+#[derive(Debug, Clone)]
+pub struct IamRole {
+    /// ARN.
+    pub arn: String,
+    /// CreateDate.
+    pub created_at: CloudTime,
+    /// Tags.
+    pub tags: Tags,
 }
 
 /// What Auto Scaling remembers of a group and no call describes.
@@ -193,8 +209,32 @@ pub struct Instance {
     pub state_reason: String,
     /// The Auto Scaling group that launched it.
     pub group: Option<String>,
+    /// Whether it is a Spot Instance.
+    pub spot: bool,
+    /// Its root volume, which is born with it and goes with it.
+    pub volume: Volume,
     /// Tags, with `aws:autoscaling:groupName` where a group launched it.
     pub tags: Tags,
+}
+
+/// An EBS volume.
+#[derive(Debug, Clone)]
+pub struct Volume {
+    /// `vol-…` with 17 hex digits.
+    pub id: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+impl Volume {
+    /// The root volume of an instance, with the tags that the launch template gives to both.
+    #[must_use]
+    pub fn root(instance_id: &str, tags: &Tags) -> Self {
+        Self {
+            id: instance_id.replacen("i-", "vol-", 1),
+            tags: tags.clone(),
+        }
+    }
 }
 
 /// An Auto Scaling group.
@@ -226,12 +266,21 @@ pub struct AutoScalingGroup {
     pub activities: VecDeque<ScalingActivity>,
     /// Target groups its instances register with.
     pub target_group_arns: Vec<String>,
+    /// OnDemandPercentageAboveBaseCapacity; the rest are Spot Instances.
+    pub on_demand_percentage: u32,
     /// Its target-tracking policy.
     pub policy: TargetTrackingPolicy,
     /// Creation time.
     pub created_at: CloudTime,
     /// Tags.
     pub tags: Tags,
+}
+
+/// Whether the next instance of a group that has `all`, `on_demand` of them On-Demand, is a Spot Instance.
+#[must_use]
+pub fn next_is_spot(on_demand: usize, all: usize, on_demand_percentage: u32) -> bool {
+    let wanted = ((all + 1) * on_demand_percentage as usize).div_ceil(100);
+    on_demand >= wanted
 }
 
 /// One member of a group.

@@ -93,7 +93,11 @@ fn changes(fault: &FaultPlan, role: &Role, found: &InventoryRegion, metric: &Inv
     };
     match (&fault.fault, role) {
         (
-            Fault::Ec2Stop { .. } | Fault::Ec2Terminate { .. } | Fault::AutoScalingSetUnhealthy { .. },
+            Fault::Ec2Stop { .. }
+            | Fault::Ec2Terminate { .. }
+            | Fault::Ec2SpotInterruption { .. }
+            | Fault::EbsPauseIo { .. }
+            | Fault::AutoScalingSetUnhealthy { .. },
             Role::AutoScalingGroup(group),
         ) => {
             let counts = metric.namespace == "AWS/AutoScaling" && name.starts_with("Group") && is_of(group);

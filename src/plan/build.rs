@@ -49,6 +49,7 @@ impl TargetPlan {
         let role = |entry: &RoleEntry| match entry {
             RoleEntry::AutoScalingGroup(name) => Role::AutoScalingGroup(name.clone()),
             RoleEntry::DbInstance(name) => Role::DbInstance(name.clone()),
+            RoleEntry::IamRole(name) => Role::IamRole(name.clone()),
             RoleEntry::Dns { hosted_zone, record } => Role::Dns {
                 hosted_zone: hosted_zone.clone(),
                 record: record.clone(),
@@ -447,6 +448,7 @@ fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mista
         Hits::Group => matches!(role, Role::AutoScalingGroup(_)),
         Hits::Database => matches!(role, Role::DbInstance(_)),
         Hits::Dns => matches!(role, Role::Dns { .. }),
+        Hits::IamRole => matches!(role, Role::IamRole(_)),
         Hits::Network => true,
     };
     if !fits {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::resolve::Effect;
 use super::{CallPlan, Fault, TargetPlan};
-use crate::config::fis::{ALARMS_MAX, FisAction, LONGEST, Lasts, PARALLEL_MAX, TARGETS_MAX, Via};
+use crate::config::fis::{ALARMS_MAX, FisAction, LONGEST, Lasts, PARALLEL_MAX, Via};
 use crate::config::{FaultEntry, Mistake};
 use crate::units::format_duration;
 
@@ -115,7 +115,7 @@ impl FisTemplate {
     /// Nothing is added for a fault that FIS cannot inject.
     pub fn add(&mut self, of: &FisFor<'_>, name: &str, resources: &[String], start_after: &[String]) {
         let Some(action) = of.fault.fis() else { return };
-        for (index, some) in resources.chunks(TARGETS_MAX).enumerate() {
+        for (index, some) in resources.chunks(action.targets_max()).enumerate() {
             let name = match index {
                 0 => name.to_owned(),
                 more => format!("{name}-{}", more + 1),
@@ -168,6 +168,15 @@ fn parameters(action: &FisAction, of: &FisFor<'_>) -> BTreeMap<String, String> {
     if let Fault::AutoScalingInsufficientCapacity { az } = of.fault {
         parameters.insert("availabilityZoneIdentifiers".to_owned(), az.clone());
     }
+    if let Fault::ApiErrors { operations, calls, .. } = of.fault {
+        parameters.insert("operations".to_owned(), operations.join(","));
+        parameters.insert("percentage".to_owned(), format!("{:.0}", calls * 100.0));
+    }
+    if let Fault::EbsLatency { latency, .. } = of.fault {
+        for key in ["readIOLatencyMilliseconds", "writeIOLatencyMilliseconds"] {
+            parameters.insert(key.to_owned(), latency.as_millis().to_string());
+        }
+    }
     parameters
 }
 
@@ -189,7 +198,7 @@ fn arn(action: &FisAction, of: &FisFor<'_>, id: &str) -> String {
         _ if id.starts_with("arn:") => id.to_owned(),
         "aws:rds:db" => format!("arn:{partition}:rds:{region}:{account}:db:{id}"),
         other => {
-            let kind = other.rsplit(':').next().unwrap_or_default();
+            let kind = other.rsplit([':', '-']).next().unwrap_or_default();
             format!("arn:{partition}:ec2:{region}:{account}:{kind}/{id}")
         }
     }
@@ -298,7 +307,7 @@ fn possible(
         }
         Some(Some(_)) => {}
     }
-    let most = PARALLEL_MAX * TARGETS_MAX;
+    let most = PARALLEL_MAX * action.targets_max();
     if resources.len() > most {
         let message = format!(
             "AWS FIS takes {most} resources at the same time, not {}",
@@ -407,6 +416,47 @@ mod tests {
         assert_eq!(written, expected);
         let read: FisTemplate = serde_json::from_value(written).expect("reads back");
         assert_eq!(read, template);
+    }
+
+    #[test]
+    fn volumes_have_an_action_each_since_one_action_takes_those_of_one_az() {
+        let fault = Fault::EbsLatency {
+            share: 0.5,
+            latency: Duration::from_millis(500),
+        };
+        let volumes = ["vol-1".to_owned(), "vol-2".to_owned()];
+        let mut template = FisTemplate::new(String::new(), String::new(), &[], "us-east-1", "111122223333");
+        template.add(&of(&fault, Some(360)), "slow", &volumes, &[]);
+        assert_eq!((template.largest(), template.actions.len()), (1, 2));
+        let arn = &template.targets["slow-2"].resource_arns[0];
+        assert_eq!(arn, "arn:aws:ec2:us-east-1:111122223333:volume/vol-2");
+        let expected = serde_json::json!({
+            "actionId": "aws:ebs:volume-io-latency",
+            "parameters": {
+                "duration": "PT6M",
+                "readIOLatencyMilliseconds": "500", "readIOPercentage": "100",
+                "writeIOLatencyMilliseconds": "500", "writeIOPercentage": "100",
+            },
+            "targets": { "Volumes": "slow" },
+        });
+        assert_eq!(serde_json::to_value(&template.actions["slow"]).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn a_spot_instance_is_an_instance_by_its_arn() {
+        let fault = Fault::Ec2SpotInterruption { share: 0.5 };
+        let mut template = FisTemplate::new(String::new(), String::new(), &[], "us-east-1", "111122223333");
+        template.add(&of(&fault, None), "spot", &["i-1".to_owned()], &[]);
+        let target = &template.targets["spot"];
+        assert_eq!(target.resource_type, "aws:ec2:spot-instance");
+        assert_eq!(
+            target.resource_arns,
+            ["arn:aws:ec2:us-east-1:111122223333:instance/i-1"]
+        );
+        assert_eq!(
+            template.actions["spot"].parameters["durationBeforeInterruption"],
+            "PT2M"
+        );
     }
 
     #[test]

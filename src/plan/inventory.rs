@@ -12,6 +12,9 @@ pub struct Inventory {
     pub account: Option<String>,
     /// Regions by name.
     pub regions: BTreeMap<String, InventoryRegion>,
+    /// ARNs of IAM roles by name.
+    #[serde(default)]
+    pub iam_roles: BTreeMap<String, String>,
 }
 
 /// One Region.
@@ -91,6 +94,12 @@ pub struct InventoryInstance {
     pub az: String,
     /// In service.
     pub in_service: bool,
+    /// Whether it is a Spot Instance.
+    #[serde(default)]
+    pub spot: bool,
+    /// Ids of its EBS volumes.
+    #[serde(default)]
+    pub volumes: Vec<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

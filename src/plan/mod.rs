@@ -214,6 +214,8 @@ pub enum Role {
     AutoScalingGroup(String),
     /// An RDS instance, of this identifier in each Region.
     DbInstance(String),
+    /// An IAM role, of this name.
+    IamRole(String),
     /// A record in a hosted zone.
     Dns {
         /// Zone id.

@@ -366,10 +366,19 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             let total = group.map_or(0, |group| {
                 group.instances.iter().filter(|instance| instance.in_service).count()
             });
-            format!(
-                "{count} of {total} instances now ({listed}); {} of those in service then, these first",
-                percent(fault.fault.share().unwrap_or_default())
-            )
+            let share = percent(fault.fault.share().unwrap_or_default());
+            if matches!(fault.fault, Fault::EbsPauseIo { .. } | Fault::EbsLatency { .. }) {
+                let hit = group.map_or(0, |group| {
+                    let volumes =
+                        |one: &&super::InventoryInstance| one.volumes.iter().any(|id| fault.resources.contains(id));
+                    group.instances.iter().filter(volumes).count()
+                });
+                return format!(
+                    "the volumes of {hit} of {total} instances now ({listed}); those of {share} of those in service then, \
+                     these first"
+                );
+            }
+            format!("{count} of {total} instances now ({listed}); {share} of those in service then, these first")
         }
         (Hits::Group, _) if matches!(fault.fault, Fault::AutoScalingSuspend { .. }) => {
             format!("the group {listed}, which goes on with what it has")
@@ -385,6 +394,7 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             format!("{listed}, and every write to it until the standby has taken over")
         }
         (Hits::Database, _) => format!("{listed}, and everything that reads or writes it until it is back"),
+        (Hits::IamRole, _) => format!("EC2's answers in {} to whoever acts as {listed}", fault.region),
         (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
         (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),
     }
@@ -445,7 +455,8 @@ impl Permissions {
         let of_role = by_fis().flat_map(every(|entry| entry.inject));
         let of_role = of_role.chain(by_fis().flat_map(every(|entry| entry.revert)));
         Self {
-            role: of_role.filter(|action| !action.starts_with("fis:")).collect(),
+            // What ends an experiment is the run's own to call.
+            role: of_role.filter(|action| !REVERT_FIS.contains(action)).collect(),
             observe,
             inject,
             revert,
@@ -461,6 +472,7 @@ fn observing(plan: &Plan) -> BTreeSet<&'static str> {
             Role::AutoScalingGroup(_) => reads.extend(READS_GROUP),
             Role::DbInstance(_) => reads.extend(READS_DATABASE),
             Role::Dns { .. } => reads.extend(READS_DNS),
+            Role::IamRole(_) => drop(reads.insert("iam:GetRole")),
         }
     }
     reads

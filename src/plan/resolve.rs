@@ -40,11 +40,27 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPl
             Some(database) => calls.on_database(fault, name, database),
             None => Effect::default(),
         },
+        Role::IamRole(name) if fault.entry().hits == Hits::IamRole => Effect {
+            resources: target.inventory.iam_roles.get(name).cloned().into_iter().collect(),
+            ..Effect::default()
+        },
         Role::Dns { hosted_zone, record } if fault.entry().hits == Hits::Dns => {
             let of_role = |one: &&InventoryRecord| one.hosted_zone == *hosted_zone && one.is_named(record);
             calls.on_records(fault, found.records.iter().filter(of_role))
         }
         _ => calls.on_network(fault, found),
+    }
+}
+
+/// What a fault hits with these instances that no API injects; none for any other.
+fn by_fis_alone(fault: &Fault, group: &InventoryGroup, instances: &[String]) -> Option<Vec<String>> {
+    match fault {
+        Fault::Ec2SpotInterruption { .. } => Some(instances.to_vec()),
+        Fault::EbsPauseIo { .. } | Fault::EbsLatency { .. } => {
+            let hit = group.instances.iter().filter(|one| instances.contains(&one.id));
+            Some(hit.flat_map(|one| one.volumes.clone()).collect())
+        }
+        _ => None,
     }
 }
 
@@ -118,9 +134,16 @@ impl Calls<'_> {
                 reverts: target_groups.iter().map(each("as it was")).collect(),
             };
         }
-        let resources = self.take(fault.share().unwrap_or_default(), group);
+        let spot = matches!(fault, Fault::Ec2SpotInterruption { .. });
+        let resources = self.take(fault.share().unwrap_or_default(), group, spot);
         if resources.is_empty() {
             return Effect::default();
+        }
+        if let Some(resources) = by_fis_alone(fault, group, &resources) {
+            return Effect {
+                resources,
+                ..Effect::default()
+            };
         }
         let ids = resources.join(",");
         let instances = format!("InstanceIds={ids}");
@@ -164,8 +187,8 @@ impl Calls<'_> {
         }
     }
 
-    /// The instances that a share of the group means now, of those that may be touched.
-    fn take(&self, share: f64, group: &InventoryGroup) -> Vec<String> {
+    /// The instances that a share of the group means now, of those that may be touched; only Spot Instances if `spot`.
+    fn take(&self, share: f64, group: &InventoryGroup, spot: bool) -> Vec<String> {
         let Some(allow) = &self.target.allow else {
             return Vec::new();
         };
@@ -173,7 +196,7 @@ impl Calls<'_> {
         let own = self.target.runner.instance.as_ref();
         let candidates: Vec<String> = in_service
             .iter()
-            .filter(|one| allow.covers(&one.tags) && Some(&one.id) != own)
+            .filter(|one| allow.covers(&one.tags) && Some(&one.id) != own && (one.spot || !spot))
             .map(|one| one.id.clone())
             .collect();
         let count = how_many(allow, share, in_service.len());

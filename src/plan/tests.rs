@@ -31,6 +31,8 @@ fn target() -> TargetPlan {
             id: format!("i-0{index}{n}"),
             az: az.clone(),
             in_service: true,
+            spot: false,
+            volumes: Vec::new(),
             tags: BTreeMap::from([("chaos".to_owned(), "allowed".to_owned())]),
         });
         let group = InventoryGroup {

@@ -112,12 +112,34 @@ def test_ec2_instances():
     refuses("InvalidInstanceID.NotFound", ec2.describe_instances, InstanceIds=["i-00000000000000000"])
     refuses("InvalidInstanceID.Malformed", ec2.describe_instances, InstanceIds=["web"])
     refuses("InvalidParameterValue", ec2.describe_instances, Filters=[{"Name": "colour", "Values": ["red"]}])
-    refuses("InvalidAction", ec2.describe_volumes)
+    refuses("InvalidAction", ec2.describe_images)
     status = ec2.describe_instance_status(InstanceIds=[one["InstanceId"]])["InstanceStatuses"]
     assert status[0]["InstanceState"]["Name"] == "running"
     assert status[0]["InstanceStatus"]["Status"] in ("ok", "initializing")
     pages = list(ec2.get_paginator("describe_instances").paginate(PaginationConfig={"PageSize": 5}))
     assert sum(len(page["Reservations"]) for page in pages) >= 3
+
+
+def test_ec2_volumes():
+    one = running()[0]
+    root = one["BlockDeviceMappings"][0]
+    assert root["DeviceName"] == one["RootDeviceName"] and root["Ebs"]["Status"] == "attached"
+    assert "InstanceLifecycle" not in one
+    id = root["Ebs"]["VolumeId"]
+    assert id.startswith("vol-") and len(id) == 21
+    volume = ec2.describe_volumes(VolumeIds=[id])["Volumes"][0]
+    assert volume["State"] == "in-use" and volume["VolumeType"] == "gp3" and is_time(volume["CreateTime"])
+    assert [one["InstanceId"]] == [attachment["InstanceId"] for attachment in volume["Attachments"]]
+    assert {"Key": "chaos", "Value": "allowed"} in volume["Tags"]
+    by_instance = [{"Name": "attachment.instance-id", "Values": [one["InstanceId"]]}]
+    assert [v["VolumeId"] for v in ec2.describe_volumes(Filters=by_instance)["Volumes"]] == [id]
+    status = ec2.describe_volume_status(VolumeIds=[id])["VolumeStatuses"]
+    assert [(s["VolumeId"], s["VolumeStatus"]["Status"]) for s in status] == [(id, "ok")]
+    ec2.create_tags(Resources=[id], Tags=[{"Key": "note", "Value": "a test"}])
+    assert ec2.describe_volumes(Filters=[{"Name": "tag:note", "Values": ["a test"]}])["Volumes"]
+    ec2.delete_tags(Resources=[id], Tags=[{"Key": "note"}])
+    refuses("InvalidVolume.NotFound", ec2.describe_volumes, VolumeIds=["vol-00000000000000000"])
+    refuses("InvalidParameterValue", ec2.describe_volumes, VolumeIds=["web"])
 
 
 def test_ec2_stop_start_reboot_terminate():
@@ -618,6 +640,122 @@ def test_fis_experiment():
     assert lever["state"] == {"status": "engaged", "reason": "a test"}
     assert fis.get_safety_lever(id="default")["safetyLever"] == lever
     fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "over"})
+
+
+def test_fis_api_errors():
+    role = client("iam").get_role(RoleName="shop-app")["Role"]
+    assert role["Arn"].endswith(":role/shop-app") and {"Key": "chaos", "Value": "allowed"} in role["Tags"]
+    refuses("NoSuchEntity", client("iam").get_role, RoleName="nobody")
+
+    def ec2_as(name):
+        arn = f"arn:aws:iam::111122223333:role/{name}"
+        keys = sts.assume_role(RoleArn=arn, RoleSessionName="boto3")["Credentials"]
+        return boto3.client(
+            "ec2",
+            endpoint_url=ENDPOINT,
+            region_name=REGION,
+            aws_access_key_id=keys["AccessKeyId"],
+            aws_secret_access_key=keys["SecretAccessKey"],
+            aws_session_token=keys["SessionToken"],
+            config=Config(retries={"max_attempts": 0}),
+        )
+
+    app = ec2_as("shop-app")
+    for kind, code in [("internal", "InternalError"), ("throttle", "RequestLimitExceeded"), ("unavailable", "Unavailable")]:
+        made = fis.create_experiment_template(
+            description="a test",
+            roleArn="arn:aws:iam::111122223333:role/fis",
+            stopConditions=[{"source": "none"}],
+            targets={"app": {"resourceType": "aws:iam:role", "resourceArns": [role["Arn"]], "selectionMode": "ALL"}},
+            actions={
+                "fail": {
+                    "actionId": f"aws:fis:inject-api-{kind}-error",
+                    "parameters": {
+                        "duration": "PT10M",
+                        "service": "ec2",
+                        "operations": "DescribeInstances,DescribeVolumes",
+                        "percentage": "100",
+                    },
+                    "targets": {"Roles": "app"},
+                }
+            },
+        )["experimentTemplate"]
+        app.describe_instances()
+        started = fis.start_experiment(experimentTemplateId=made["id"])["experiment"]
+
+        def status():
+            return fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]
+
+        def fails():
+            try:
+                app.describe_instances()
+            except ClientError as error:
+                return error.response["Error"]["Code"] == code
+            return False
+
+        eventually(f"it fails with {code}", fails)
+        refuses(code, app.describe_volumes)
+        app.describe_subnets()
+        ec2.describe_instances()
+        ec2_as("somebody-else").describe_instances()
+        fis.stop_experiment(id=started["id"])
+        eventually("it is stopped", lambda: status() == "stopped")
+        app.describe_instances()
+        fis.delete_experiment_template(id=made["id"])
+
+
+def test_fis_volumes():
+    instance = running()[0]
+    id = instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]
+    template = {
+        "description": "a test",
+        "roleArn": "arn:aws:iam::111122223333:role/fis",
+        "stopConditions": [{"source": "none"}],
+        "targets": {
+            "disk": {
+                "resourceType": "aws:ec2:ebs-volume",
+                "resourceArns": [f"arn:aws:ec2:{REGION}:111122223333:volume/{id}"],
+                "selectionMode": "ALL",
+            }
+        },
+        "actions": {
+            "pause": {
+                "actionId": "aws:ebs:pause-volume-io",
+                "parameters": {"duration": "PT10M"},
+                "targets": {"Volumes": "disk"},
+            }
+        },
+    }
+    made = fis.create_experiment_template(**template)["experimentTemplate"]
+    # The volume would go with its instance, which fails its health checks.
+    autoscaling.suspend_processes(AutoScalingGroupName="shop-web", ScalingProcesses=["ReplaceUnhealthy"])
+    started = fis.start_experiment(experimentTemplateId=made["id"])["experiment"]
+
+    def status():
+        return fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]
+
+    def volume_status():
+        statuses = ec2.describe_volume_status(Filters=[{"Name": "volume-id", "Values": [id]}])["VolumeStatuses"]
+        return statuses[0]["VolumeStatus"]["Status"]
+
+    eventually("the volume is impaired", lambda: volume_status() == "impaired")
+    fis.stop_experiment(id=started["id"])
+    eventually("it is stopped", lambda: status() == "stopped")
+    assert volume_status() == "ok"
+    autoscaling.resume_processes(AutoScalingGroupName="shop-web", ScalingProcesses=["ReplaceUnhealthy"])
+    fis.delete_experiment_template(id=made["id"])
+    slow = {"duration": "PT10M", "writeIOPercentage": "100", "writeIOLatencyMilliseconds": "5"}
+    action = {**template["actions"]["pause"], "actionId": "aws:ebs:volume-io-latency", "parameters": slow}
+    refuses("ValidationException", fis.create_experiment_template, **{**template, "actions": {"slow": action}})
+    spot = {"resourceType": "aws:ec2:spot-instance", "selectionMode": "ALL"}
+    spot["resourceArns"] = [f"arn:aws:ec2:{REGION}:111122223333:instance/{instance['InstanceId']}"]
+    action = {
+        "actionId": "aws:ec2:send-spot-instance-interruptions",
+        "parameters": {"durationBeforeInterruption": "PT1M"},
+        "targets": {"SpotInstances": "spot"},
+    }
+    wrong = {**template, "targets": {"spot": spot}, "actions": {"interrupt": action}}
+    refuses("ValidationException", fis.create_experiment_template, **wrong)
 
 
 def test_zonal_shift():

@@ -53,6 +53,11 @@ def main(endpoint: str) -> None:
         AllocatedStorage=20,
         MultiAZ=True,
     )
+    client("iam").create_role(
+        RoleName="shop-app",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}),
+        Tags=[{"Key": "chaos", "Value": "allowed"}],
+    )
     zone = route53.create_hosted_zone(Name="example.com", CallerReference="parity")["HostedZone"]["Id"]
     check = route53.create_health_check(
         CallerReference="parity",

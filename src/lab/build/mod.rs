@@ -5,7 +5,7 @@ mod regional;
 mod routing;
 
 use super::Lab;
-use super::world::{Tags, World};
+use super::world::{APP_ROLE, IamRole, Tags, World};
 
 /// How long, in cloud seconds, everything has existed when the lab starts.
 const AGE: f64 = 3600.0;
@@ -23,6 +23,12 @@ pub fn world(lab: &Lab) -> World {
         world.regions.insert(name.clone(), regional::region(lab, name, index));
     }
     world.route53 = routing::route53(lab, &world);
+    let role = IamRole {
+        arn: format!("arn:aws:iam::{}:role/{APP_ROLE}", world.account),
+        created_at: lab.now() - AGE,
+        tags: tags(&[("Name", APP_ROLE)]),
+    };
+    world.iam_roles.insert(APP_ROLE.to_owned(), role);
     if !lab.config.tagged {
         untag(&mut world);
     }
@@ -33,7 +39,8 @@ pub fn world(lab: &Lab) -> World {
 fn untag(world: &mut World) {
     for region in world.regions.values_mut() {
         let groups = region.groups.values_mut().map(|group| &mut group.tags);
-        let instances = region.instances.values_mut().map(|instance| &mut instance.tags);
+        let instances = region.instances.values_mut();
+        let instances = instances.flat_map(|instance| [&mut instance.tags, &mut instance.volume.tags]);
         let subnets = region.subnets.values_mut().map(|subnet| &mut subnet.tags);
         let databases = region.db_instances.values_mut().map(|database| &mut database.tags);
         let targets = region.target_groups.values_mut().map(|group| &mut group.tags);
@@ -50,7 +57,8 @@ fn untag(world: &mut World) {
     }
     let checks = world.route53.health_checks.values_mut().map(|check| &mut check.tags);
     let zones = world.route53.zones.values_mut().map(|zone| &mut zone.tags);
-    for tags in checks.chain(zones) {
+    let roles = world.iam_roles.values_mut().map(|role| &mut role.tags);
+    for tags in checks.chain(zones).chain(roles) {
         tags.remove("chaos");
     }
 }
@@ -174,7 +182,7 @@ mod tests {
             let mut tags: Vec<&Tags> = Vec::new();
             for region in world.regions.values() {
                 tags.extend(region.groups.values().map(|one| &one.tags));
-                tags.extend(region.instances.values().map(|one| &one.tags));
+                tags.extend(region.instances.values().flat_map(|one| [&one.tags, &one.volume.tags]));
                 tags.extend(region.subnets.values().map(|one| &one.tags));
                 tags.extend(region.db_instances.values().map(|one| &one.tags));
                 tags.extend(region.target_groups.values().map(|one| &one.tags));
@@ -182,6 +190,7 @@ mod tests {
             }
             tags.extend(world.route53.health_checks.values().map(|one| &one.tags));
             tags.extend(world.route53.zones.values().map(|one| &one.tags));
+            tags.extend(world.iam_roles.values().map(|one| &one.tags));
             assert!(tags.iter().all(|tags| tags.contains_key("chaos") == tagged), "{tags:?}");
         }
     }

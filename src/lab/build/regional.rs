@@ -8,7 +8,7 @@ use crate::lab::Lab;
 use crate::lab::world::{
     Alarm, AutoScalingGroup, CloudTime, DbInstance, GroupMember, Instance, InstanceState, LoadBalancer,
     LoadBalancerNode, MetricKey, NetworkAcl, NetworkAclEntry, Region, Subnet, TargetGroup, TargetState,
-    TargetTrackingPolicy,
+    TargetTrackingPolicy, Volume, next_is_spot,
 };
 
 /// Host octet of the load balancer's node in each AZ.
@@ -168,14 +168,17 @@ fn add_group(lab: &Lab, region: &mut Region, born: CloudTime) {
     let subnets = by_az(region);
     let group_tags = tags(&[("Name", &web.name), ("role", "web")]);
     let target_group_arns: Vec<String> = region.target_groups.keys().cloned().collect();
-    let mut members = Vec::new();
+    let (mut members, mut on_demand) = (Vec::new(), 0);
     for (number, subnet) in (0..web.desired).zip(subnets.iter().cycle()) {
         let round = number / u32::from(lab.config.azs);
         let host = FIRST_INSTANCE_HOST.saturating_add(u8::try_from(round).unwrap_or(u8::MAX));
         let mut instance_tags = group_tags.clone();
         instance_tags.insert("aws:autoscaling:groupName".to_owned(), web.name.clone());
+        let id = lab.new_id("i-");
         let instance = Instance {
-            id: lab.new_id("i-"),
+            volume: Volume::root(&id, &group_tags),
+            spot: next_is_spot(on_demand, members.len(), web.on_demand_percentage),
+            id,
             subnet_id: subnet.id.clone(),
             az: subnet.az.clone(),
             address: address(region, subnet.az_index, host),
@@ -188,6 +191,7 @@ fn add_group(lab: &Lab, region: &mut Region, born: CloudTime) {
             group: Some(web.name.clone()),
             tags: instance_tags,
         };
+        on_demand += usize::from(!instance.spot);
         members.push(GroupMember {
             instance_id: instance.id.clone(),
             az: instance.az.clone(),
@@ -233,6 +237,7 @@ fn add_group(lab: &Lab, region: &mut Region, born: CloudTime) {
         suspended: suspended.collect(),
         activities: VecDeque::new(),
         target_group_arns,
+        on_demand_percentage: web.on_demand_percentage,
         policy,
         created_at: born,
         tags: group_tags,

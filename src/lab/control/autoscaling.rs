@@ -81,6 +81,12 @@ fn passes(group: &AutoScalingGroup, filter: &Value) -> Result<bool, AwsError> {
 }
 
 fn shown(group: &AutoScalingGroup) -> Value {
+    // A group of On-Demand Instances alone is made without a mixed instances policy.
+    let launched_from = if group.on_demand_percentage < 100 {
+        ("MixedInstancesPolicy", mixed_instances(group))
+    } else {
+        ("LaunchTemplate", launch_template(group))
+    };
     let members = group.members.iter().map(|member| {
         map([
             ("InstanceId", (&member.instance_id).into()),
@@ -108,7 +114,7 @@ fn shown(group: &AutoScalingGroup) -> Value {
     map([
         ("AutoScalingGroupName", (&group.name).into()),
         ("AutoScalingGroupARN", (&group.arn).into()),
-        ("LaunchTemplate", launch_template(group)),
+        launched_from,
         ("MinSize", group.min.into()),
         ("MaxSize", group.max.into()),
         ("DesiredCapacity", group.desired.into()),
@@ -126,6 +132,22 @@ fn shown(group: &AutoScalingGroup) -> Value {
         ("Tags", list("member", tags)),
         ("TerminationPolicies", list("member", ["Default"])),
         ("NewInstancesProtectedFromScaleIn", false.into()),
+    ])
+}
+
+fn mixed_instances(group: &AutoScalingGroup) -> Value {
+    let distribution = map([
+        ("OnDemandAllocationStrategy", "lowest-price".into()),
+        ("OnDemandBaseCapacity", 0.into()),
+        ("OnDemandPercentageAboveBaseCapacity", group.on_demand_percentage.into()),
+        ("SpotAllocationStrategy", "price-capacity-optimized".into()),
+    ]);
+    map([
+        (
+            "LaunchTemplate",
+            map([("LaunchTemplateSpecification", launch_template(group))]),
+        ),
+        ("InstancesDistribution", distribution),
     ])
 }
 

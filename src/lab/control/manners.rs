@@ -10,6 +10,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use crate::lab::Lab;
 use crate::lab::config::{ControlPlaneConfig, Misanswer, Misbehaviour};
 use crate::lab::error::AwsError;
+use crate::lab::experiments::ApiError;
 
 /// What becomes of a call.
 #[derive(Debug)]
@@ -22,6 +23,17 @@ pub enum Treatment {
     NeverAnswer,
     /// It has its effect and is left hanging.
     ServeSilently,
+}
+
+/// Who calls what.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller<'c> {
+    /// The Region it was signed for.
+    pub region: &'c str,
+    /// The service, by the name it was signed for.
+    pub service: &'c str,
+    /// The IAM role it acts as, if any.
+    pub role: Option<&'c str>,
 }
 
 type Key = (String, String, String);
@@ -66,7 +78,11 @@ impl Manners {
     }
 
     /// Decides about one call. Only actions with a sound name are counted, so that the buckets stay few.
-    pub fn treat(&self, lab: &Lab, region: &str, service: &str, action: &str) -> Treatment {
+    pub fn treat(&self, lab: &Lab, caller: &Caller<'_>, action: &str) -> Treatment {
+        let Caller { region, service, .. } = *caller;
+        if let Some(error) = injected(lab, caller, action) {
+            return Treatment::Refuse(error);
+        }
         let config = &lab.config.control_plane;
         let asked = format!("{}:{action}", iam_prefix(service));
         if config.denied.iter().any(|denied| denied.eq_ignore_ascii_case(&asked)) {
@@ -102,6 +118,25 @@ impl Manners {
         }
         Treatment::Serve
     }
+}
+
+/// The error that AWS FIS injects into a call of this role, if it does.
+fn injected(lab: &Lab, caller: &Caller<'_>, action: &str) -> Option<AwsError> {
+    let role = caller.role?;
+    let (percent, error) = {
+        let world = lab.world();
+        let mut faults = world.regions.get(caller.region)?.fis.api_faults.iter();
+        let hit = faults.find(|one| {
+            one.role == role && one.service == caller.service && one.operations.iter().any(|name| name == action)
+        })?;
+        (hit.percent, hit.error)
+    };
+    let hit = percent >= 100.0 || lab.draw(0.0..=100.0) < percent;
+    hit.then(|| match error {
+        ApiError::Internal => internal(caller.service),
+        ApiError::Throttled => throttled(caller.service),
+        ApiError::Unavailable => unavailable(),
+    })
 }
 
 fn bucket(rate: f64, burst: u32) -> Option<DefaultKeyedRateLimiter<Key>> {
@@ -141,6 +176,11 @@ fn throttled(service: &str) -> AwsError {
         "fis" | "arc-zonal-shift" => AwsError::new("ThrottlingException", "Rate exceeded", 429),
         _ => AwsError::bad_request("Throttling", "Rate exceeded"),
     }
+}
+
+fn unavailable() -> AwsError {
+    let message = "The server is overloaded and can't handle the request.";
+    AwsError::new("Unavailable", message, 503)
 }
 
 fn internal(service: &str) -> AwsError {

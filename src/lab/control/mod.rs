@@ -39,7 +39,7 @@ use tokio::net::TcpListener;
 use super::Lab;
 use super::error::AwsError;
 use super::world::{CloudTime, World};
-use manners::{Manners, Treatment};
+use manners::{Caller, Manners, Treatment};
 use past::Past;
 use value::Value;
 use wire::{Incomplete, Protocol};
@@ -182,7 +182,13 @@ async fn handle(lab: Arc<Lab>, desk: Arc<Desk>, request: Request<Incoming>) -> R
     if let Some(Err(error)) = session.as_ref().map(sts::Session::check) {
         return Ok(wire::failure(asked.protocol, service, &error, &request_id));
     }
-    let treatment = desk.manners.treat(&lab, &scope.region, service, &asked.action);
+    let role = session.as_ref().and_then(sts::Session::role);
+    let caller = Caller {
+        region: &scope.region,
+        service,
+        role,
+    };
+    let treatment = desk.manners.treat(&lab, &caller, &asked.action);
     let silently = matches!(treatment, Treatment::ServeSilently);
     match treatment {
         Treatment::Serve | Treatment::ServeSilently => {}

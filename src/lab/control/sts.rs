@@ -42,6 +42,11 @@ impl Session {
         format!("lab.{}", URL_SAFE_NO_PAD.encode(text))
     }
 
+    /// Name of the role.
+    pub fn role(&self) -> Option<&str> {
+        self.arn.split_once(":assumed-role/")?.1.split('/').next()
+    }
+
     /// Refuses one that is over.
     pub fn check(&self) -> Result<(), AwsError> {
         if unix(SystemTime::now()) < self.expires {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::capacity::Capacity;
 use super::database::{Database, DatabaseError, Order, ResolvedEndpoint};
+use super::disk::Disk;
 use super::gate::{Gate, GatedListener, GatedStream};
 use super::stats::InstanceMinute;
 use crate::clock::Clock;
@@ -38,6 +39,8 @@ pub(crate) struct Instance {
     pub(crate) id: String,
     /// Its subnet.
     pub(crate) gate: Arc<Gate>,
+    /// Where it writes its log.
+    pub(crate) disk: Arc<Disk>,
     stop: CancellationToken,
     served_by: HeaderValue,
     capacity: Mutex<Capacity>,
@@ -58,6 +61,7 @@ impl Instance {
         config: &LabConfig,
         clock: Clock,
         database: Option<Arc<Database>>,
+        disk: Arc<Disk>,
         seed: u64,
     ) -> Self {
         let web = &config.web;
@@ -75,6 +79,7 @@ impl Instance {
                 seed,
             )),
             requests: AtomicU64::new(0),
+            disk,
             database,
             resolved: ResolvedEndpoint::new(),
             statements: AtomicU32::new(0),
@@ -141,10 +146,17 @@ impl Instance {
         }
     }
 
+    /// Answers once the line about it is in the log.
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let response = self.response(request).await;
+        self.disk.write().await;
+        Ok(response)
+    }
+
+    async fn response(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         if path == "/health" {
-            return Ok(self.respond(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}")));
+            return self.respond(StatusCode::OK, Bytes::from_static(b"{\"status\":\"ok\"}"));
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let admitted = self
@@ -153,14 +165,14 @@ impl Instance {
             .unwrap_or_else(PoisonError::into_inner)
             .admit(Instant::now());
         let Some(done) = admitted else {
-            return Ok(self.failure(StatusCode::SERVICE_UNAVAILABLE, "too busy"));
+            return self.failure(StatusCode::SERVICE_UNAVAILABLE, "too busy");
         };
         tokio::time::sleep_until(done.into()).await;
         let order = path
             .strip_prefix("/orders/")
             .filter(|id| !id.is_empty())
             .map(str::to_owned);
-        Ok(match (request.method(), path, order) {
+        match (request.method(), path, order) {
             (&Method::GET, "/", _) => self.respond(
                 StatusCode::OK,
                 Bytes::from_static(b"{\"shop\":\"open\",\"products\":500}"),
@@ -169,7 +181,7 @@ impl Instance {
             (&Method::POST, "/orders", _) => self.take_order(request.into_body()).await,
             (&Method::GET, _, Some(id)) => self.show_order(&id).await,
             _ => self.failure(StatusCode::NOT_FOUND, "no such page"),
-        })
+        }
     }
 
     fn product(&self, id: &str) -> Response<Full<Bytes>> {

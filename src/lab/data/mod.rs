@@ -4,6 +4,7 @@
 mod balancer;
 mod capacity;
 pub mod database;
+mod disk;
 mod gate;
 mod health;
 mod instance;
@@ -23,10 +24,12 @@ use crate::lab::Lab;
 use crate::lab::truth::{Truth, TruthState, What};
 use crate::lab::world::World;
 use balancer::Balancer;
+use disk::Disk;
 use gate::Gate;
 use instance::Instance;
 
 pub use database::{Database, DatabaseError, DatabaseState, Order};
+pub use disk::DiskIo;
 pub use stats::{DatabaseMinute, InstanceMinute, Latency, LoadBalancerMinute, MinuteStats};
 
 /// All sockets and stores of the lab's data plane. None of its methods may be called with the world locked.
@@ -44,6 +47,8 @@ struct Inner {
     /// Subnet ids by the second and third octet of their addresses.
     places: BTreeMap<[u8; 2], String>,
     instances: BTreeMap<String, Arc<Instance>>,
+    /// Disks with which something is wrong, by instance id: they are the same after a reboot.
+    disks: BTreeMap<String, Arc<Disk>>,
     balancers: Vec<Arc<Balancer>>,
     databases: BTreeMap<(String, String), Arc<Database>>,
 }
@@ -151,7 +156,8 @@ impl DataPlane {
             .get(&(region.clone(), lab.config.database.name.clone()))
             .cloned();
         let az = gate.az.clone();
-        let instance = Arc::new(Instance::new(id, gate, &lab.config, lab.clock, database, seed));
+        let disk = inner.disks.get(id).cloned().unwrap_or_default();
+        let instance = Arc::new(Instance::new(id, gate, &lab.config, lab.clock, database, disk, seed));
         instance.start(SocketAddrV4::new(address, self.port))?;
         inner.instances.insert(id.to_owned(), instance);
         drop(inner);
@@ -188,6 +194,30 @@ impl DataPlane {
             detail,
         );
         balancers.iter().for_each(|balancer| balancer.refresh.notify_one());
+    }
+
+    /// Lets the I/O of an instance's disk go as `io` says, from now on.
+    pub fn set_disk(&self, id: &str, io: DiskIo) {
+        let mut inner = self.inner();
+        let serving = inner.instances.get(id).cloned();
+        let known = serving.as_ref().map(|instance| &instance.disk).or(inner.disks.get(id));
+        let disk = known.cloned().unwrap_or_default();
+        disk.set(io);
+        if io.is_sound() {
+            inner.disks.remove(id);
+        } else {
+            inner.disks.insert(id.to_owned(), disk);
+        }
+        drop(inner);
+        let Some(instance) = serving else { return };
+        let state = match (io.paused, io.is_sound()) {
+            (true, _) => TruthState::Down,
+            (_, true) => TruthState::Up,
+            _ => TruthState::Degraded,
+        };
+        let detail = json!({"az": instance.gate.az, "disk": format!("{io:?}")});
+        self.truth
+            .write(What::Instance, id, &instance.gate.region, state, detail);
     }
 
     /// Whether instance `id` serves.

@@ -4,14 +4,19 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::{pause, region_mut};
+use super::{autoscaling, pause, region_mut};
 use crate::lab::Lab;
 use crate::lab::error::AwsError;
-use crate::lab::world::{CloudTime, Instance, InstanceState, Region, Tags};
+use crate::lab::world::{CloudTime, Instance, InstanceState, Region, Tags, Volume};
 
 /// Hosts below are the load balancers' and databases'.
 const FIRST_HOST: u8 = 10;
+/// Who ends an instance, as StateTransitionReason says it.
+const USER: &str = "User initiated";
+/// As above, of an interrupted Spot Instance.
+pub const SERVICE: &str = "Service initiated";
 /// How long a terminated instance stays visible, seconds.
 const TERMINATED_VISIBLE_S: f64 = 3600.0;
 
@@ -35,6 +40,7 @@ pub fn launch(lab: &Arc<Lab>, region: &str, subnet_id: &str, group: Option<&str>
         let state = world.regions.get_mut(region)?;
         let address = free_address(state, subnet_id)?;
         let az = state.subnets.get(subnet_id)?.az.clone();
+        let volume_tags = tags.clone();
         if let Some(group) = group {
             tags.insert("aws:autoscaling:groupName".to_owned(), group.to_owned());
         }
@@ -50,6 +56,8 @@ pub fn launch(lab: &Arc<Lab>, region: &str, subnet_id: &str, group: Option<&str>
             terminated_at: None,
             state_reason: String::new(),
             group: group.map(str::to_owned),
+            spot: group.is_some_and(|group| autoscaling::launches_spot(state, group)),
+            volume: Volume::root(&id, &volume_tags),
             tags,
         };
         state.instances.insert(id.clone(), instance);
@@ -60,7 +68,34 @@ pub fn launch(lab: &Arc<Lab>, region: &str, subnet_id: &str, group: Option<&str>
 
 /// TerminateInstances: sockets are reset at once; `terminated` follows.
 pub fn terminate(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<StateChange>, AwsError> {
-    let changes = transition(lab, region, ids, "User initiated", |state| match state {
+    end(lab, region, ids, USER)
+}
+
+/// What AWS FIS does to Spot Instances: the notice now, and when its time is over they are ended by the service. The
+/// notice goes to the instance's own metadata, where nobody in the lab reads it, so that nothing is drained.
+pub fn interrupt(lab: &Arc<Lab>, region: &str, ids: &[String], notice: Duration) -> Result<(), AwsError> {
+    {
+        let mut world = lab.world();
+        let instances = &region_mut(&mut world, region)?.instances;
+        let on_demand = ids
+            .iter()
+            .find(|id| instances.get(*id).is_none_or(|instance| !instance.spot));
+        if let Some(id) = on_demand {
+            let message = format!("The instance '{id}' is not a Spot Instance");
+            return Err(AwsError::bad_request("InvalidParameterValue", message));
+        }
+    }
+    let (lab, region, ids) = (lab.clone(), region.to_owned(), ids.to_vec());
+    tokio::spawn(async move {
+        lab.clock.sleep_cloud(notice).await;
+        // One that has left meanwhile is gone already.
+        let _ = end(&lab, &region, &ids, SERVICE);
+    });
+    Ok(())
+}
+
+fn end(lab: &Arc<Lab>, region: &str, ids: &[String], by: &str) -> Result<Vec<StateChange>, AwsError> {
+    let changes = transition(lab, region, ids, by, |state| match state {
         InstanceState::ShuttingDown | InstanceState::Terminated => Ok(state),
         _ => Ok(InstanceState::ShuttingDown),
     })?;
@@ -78,7 +113,7 @@ pub fn terminate(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<Sta
 
 /// StopInstances.
 pub fn stop(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<StateChange>, AwsError> {
-    let changes = transition(lab, region, ids, "User initiated", |state| match state {
+    let changes = transition(lab, region, ids, USER, |state| match state {
         InstanceState::Running | InstanceState::Pending => Ok(InstanceState::Stopping),
         InstanceState::Stopping | InstanceState::Stopped => Ok(state),
         _ => Err("stopped"),
@@ -325,6 +360,8 @@ mod tests {
             terminated_at,
             state_reason: String::new(),
             group: None,
+            spot: false,
+            volume: Volume::root(id, &Tags::new()),
             tags: Tags::new(),
         }
     }

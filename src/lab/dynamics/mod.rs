@@ -5,6 +5,7 @@
 pub mod autoscaling;
 pub mod cloudwatch;
 pub mod dns;
+pub mod ebs;
 pub mod ec2;
 pub mod elasticloadbalancingv2;
 pub mod fis;

@@ -1,13 +1,17 @@
 //! `ec2.stop`, `ec2.terminate` and `ec2.reboot`: a share of a group's in-service instances, chosen when it happens, by
 //! the run's seed. Faults that hit instances in another way choose them here too.
 
+use std::time::Duration;
+
 use super::ChaosError;
-use super::guard::{self, GroupFacts};
+use super::guard::{self, GroupFacts, Refusal};
 use super::injection::{Context, Pass};
 use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, ErrorKind, Group, Instance};
 use crate::plan::{Role, choose};
 
+/// Time between the notice of a Spot interruption and its instance's end.
+pub(super) const SPOT_NOTICE: Duration = Duration::from_secs(120);
 /// The code of a call that an instance's state does not allow.
 const STATE_MISMATCH: &str = "IncorrectInstanceState";
 
@@ -49,6 +53,33 @@ pub(super) async fn victims(
     role: &str,
     share: f64,
 ) -> Result<(String, Vec<String>), ChaosError> {
+    let (group, chosen) = chosen(sight, context, role, share, |_| Ok(())).await?;
+    Ok((group, chosen.into_iter().map(|instance| instance.id).collect()))
+}
+
+/// As [`victims`], of Spot Instances.
+pub(super) async fn spot_victims(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+    share: f64,
+) -> Result<(String, Vec<String>), ChaosError> {
+    let is_spot = |instance: &Instance| {
+        let refusal = || format!("{} is no Spot Instance", instance.id);
+        instance.spot.then_some(()).ok_or_else(refusal)
+    };
+    let (group, chosen) = chosen(sight, context, role, share, is_spot).await?;
+    Ok((group, chosen.into_iter().map(|instance| instance.id).collect()))
+}
+
+/// Chooses as many instances as a share of those in service means, of those that are `fit` and may be touched.
+pub(super) async fn chosen(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+    share: f64,
+    fit: impl Fn(&Instance) -> Result<(), Refusal>,
+) -> Result<(String, Vec<Instance>), ChaosError> {
     let (region, allow) = (sight.region, context.target.allow.as_ref());
     let facts = facts(sight, group(sight, context, role).await?).await?;
     let name = &facts.group.name;
@@ -69,10 +100,10 @@ pub(super) async fn victims(
     let own = context.target.runner.instance.as_ref();
     let described = described(sight, &in_service).await?;
     let (mut candidates, mut refusal) = (Vec::new(), None);
-    for instance in described {
-        match guard::tagged(allow, &instance.id, &instance.tags) {
+    for instance in &described {
+        match guard::tagged(allow, &instance.id, &instance.tags).and_then(|()| fit(instance)) {
             Ok(()) if own == Some(&instance.id) => refusal = Some(format!("{} is where this run is", instance.id)),
-            Ok(()) if instance.state == "running" => candidates.push(instance.id),
+            Ok(()) if instance.state == "running" => candidates.push(instance.id.clone()),
             Ok(()) => {}
             Err(why) => refusal = Some(why),
         }
@@ -81,17 +112,19 @@ pub(super) async fn victims(
         let why = refusal.unwrap_or_else(|| format!("only {} of its instances are running", candidates.len()));
         return Err(ChaosError::Refused(format!("group {name} in {region}: {why}")));
     }
-    let victims = choose(
-        candidates,
-        context.planned,
-        count,
-        context.seed,
-        &sight.fault.to_string(),
-    );
+    let planned = |instance: &&Instance| {
+        let mut ids = instance.volumes.iter().chain([&instance.id]);
+        ids.any(|id| context.planned.contains(id))
+    };
+    let planned: Vec<String> = described.iter().filter(planned).map(|one| one.id.clone()).collect();
+    let victims = choose(candidates, &planned, count, context.seed, &sight.fault.to_string());
     facts
         .enough_without(allow, |member| victims.contains(&member.id))
         .map_err(ChaosError::Refused)?;
-    Ok((facts.group.name, victims))
+    let chosen = described.into_iter().filter(|one| victims.contains(&one.id));
+    let mut chosen: Vec<Instance> = chosen.collect();
+    chosen.sort_by(|one, other| one.id.cmp(&other.id));
+    Ok((facts.group.name, chosen))
 }
 
 pub(super) async fn terminate(hand: &Hand<'_>, instances: &[String]) -> Result<(), ChaosError> {

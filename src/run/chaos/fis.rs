@@ -9,7 +9,7 @@ use super::injection::{Context, Pass};
 use super::journal::{Before, FisBefore, timestamp};
 use super::network::{self, TAG_BEFORE, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
 use super::runner::{Hand, Sight};
-use super::{ChaosError, ec2, rds};
+use super::{ChaosError, ebs, ec2, rds};
 use crate::aws::{ErrorKind, FisExperiment, NewAction, NewTemplate, Tags};
 use crate::plan::{FaultPlan, FisFor, FisTemplate, leased, step_name};
 
@@ -178,7 +178,14 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
     };
     let seen = match before.world.as_ref() {
         Before::Ec2Stop { instances, .. } => ec2::observe_stopped(hand, instances).await?,
-        Before::Ec2Terminate { instances, .. } => ec2::observe_gone(hand, instances).await?,
+        Before::Ec2Terminate { instances, .. } | Before::Ec2SpotInterruption { instances, .. } => {
+            ec2::observe_gone(hand, instances).await?
+        }
+        Before::EbsPauseIo(disks) => ebs::observe_paused(hand, disks).await?,
+        Before::EbsLatency(disks) => {
+            all_run(&experiment).then(|| format!("I/O of {} takes longer from now on", disks.volumes.join(", ")))
+        }
+        Before::ApiErrors { role } => all_run(&experiment).then(|| format!("calls of {role} fail from now on")),
         Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await?,
         Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
             network::observe_by_fis(hand, before).await?
@@ -202,6 +209,11 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
         let FisExperiment { id, status, .. } = &experiment;
         format!("experiment {id} of AWS FIS is {status} ({actions}); {seen}")
     }))
+}
+
+fn all_run(experiment: &FisExperiment) -> bool {
+    let mut actions = experiment.actions.values();
+    !experiment.actions.is_empty() && actions.all(|(_, status)| status == "running")
 }
 
 /// Why the fault is over before its time, if it is: an alarm or the safety lever has stopped the experiment, say.

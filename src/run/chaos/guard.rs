@@ -165,6 +165,23 @@ pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
     }
 }
 
+/// Neither the run nor AWS FIS acts as an IAM role (ARNs): without its calls nothing could be seen or undone.
+pub fn not_own_role(role: &str, caller: &str, fis: Option<&str>) -> Result<(), Refusal> {
+    let name = role.rsplit('/').next().unwrap_or_default();
+    let of_caller = caller
+        .split_once(":assumed-role/")
+        .and_then(|(_, session)| session.split('/').next());
+    if of_caller == Some(name) {
+        Err(format!(
+            "this run itself acts as {name}, and would see and undo nothing"
+        ))
+    } else if fis.is_some_and(|fis| fis.rsplit('/').next() == Some(name)) {
+        Err(format!("AWS FIS acts as {name}, and would undo nothing"))
+    } else {
+        Ok(())
+    }
+}
+
 /// Another Region of the target stays in the world.
 pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeSet<String>) -> Result<(), Refusal> {
     let left = target
@@ -336,6 +353,17 @@ mod tests {
         assert!(not_own_subnet(Some("subnet-1"), "subnet-1").is_err());
         assert!(not_own_subnet(Some("subnet-1"), "subnet-2").is_ok());
         assert!(not_own_subnet(None, "subnet-1").is_ok());
+    }
+
+    #[test]
+    fn the_run_and_fis_keep_their_own_roles() {
+        let role = "arn:aws:iam::111122223333:role/ops/game-day";
+        let session = "arn:aws:sts::111122223333:assumed-role/game-day/tenfold";
+        let user = "arn:aws:iam::111122223333:user/game-day";
+        let fis = "arn:aws:iam::111122223333:role/tenfold-fis";
+        assert!(not_own_role(role, session, Some(fis)).is_err());
+        assert!(not_own_role(role, user, Some(fis)).is_ok());
+        assert!(not_own_role(fis, user, Some(fis)).is_err());
     }
 
     #[test]

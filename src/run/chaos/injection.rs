@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::journal::Before;
 use super::runner::{Hand, Sight};
-use super::{ChaosError, arczonalshift, autoscaling, ec2, elasticloadbalancingv2, fis, network, rds, route53};
+use super::{
+    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, network, rds, route53,
+};
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// What a fault is prepared with.
@@ -54,6 +56,19 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
             let (group, instances) = ec2::victims(sight, context, role, *share).await?;
             Ok(Before::Ec2Reboot { group, instances })
         }
+        Fault::Ec2SpotInterruption { share } => {
+            let (group, instances) = ec2::spot_victims(sight, context, role, *share).await?;
+            Ok(Before::Ec2SpotInterruption { group, instances })
+        }
+        Fault::ApiErrors { .. } => iam::prepare(sight, context, role).await,
+        Fault::EbsPauseIo { share } => {
+            let disks = ebs::prepare(sight, context, role, *share).await?;
+            Ok(Before::EbsPauseIo(disks))
+        }
+        Fault::EbsLatency { share, .. } => {
+            let disks = ebs::prepare(sight, context, role, *share).await?;
+            Ok(Before::EbsLatency(disks))
+        }
         Fault::AutoScalingSuspend { processes } => autoscaling::prepare_suspend(sight, context, role, processes).await,
         Fault::AutoScalingInsufficientCapacity { az } => {
             autoscaling::prepare_insufficient_capacity(sight, context, role, az).await
@@ -86,9 +101,11 @@ impl Before {
             Before::Ec2Terminate { instances, .. } => ec2::terminate(hand, instances).await,
             Before::Ec2Reboot { instances, .. } => ec2::reboot(hand, instances).await,
             Before::AutoScalingSuspend { group, processes } => autoscaling::suspend(hand, group, processes).await,
-            Before::AutoScalingInsufficientCapacity { .. } => {
-                Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned()))
-            }
+            Before::AutoScalingInsufficientCapacity { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_) => Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned())),
             Before::AutoScalingSetUnhealthy { instances, .. } => autoscaling::set_unhealthy(hand, instances).await,
             Before::ElbDeregister { targets } => elasticloadbalancingv2::deregister(hand, targets).await,
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::break_path(hand, groups).await,
@@ -113,7 +130,11 @@ impl Before {
             Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await,
             Before::AutoScalingSuspend { group, processes } => autoscaling::observe(hand, group, processes).await,
             // FIS alone brings it about, and alone knows that it is there.
-            Before::AutoScalingInsufficientCapacity { .. } => Ok(None),
+            Before::AutoScalingInsufficientCapacity { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_) => Ok(None),
             Before::AutoScalingSetUnhealthy { group, instances } => {
                 autoscaling::observe_unhealthy(hand, group, instances).await
             }
@@ -129,6 +150,15 @@ impl Before {
             Before::Route53InvertHealthCheck { checks } => route53::observe_inverted(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::observe_zero(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::observe(hand, before, since).await,
+        }
+    }
+
+    /// How much later than that of others its effect may show, cloud time.
+    pub(super) fn due_after(&self) -> Duration {
+        match self.world() {
+            Before::Ec2SpotInterruption { .. } => ec2::SPOT_NOTICE,
+            Before::EbsPauseIo(_) => ebs::IMPAIRED_WITHIN,
+            _ => Duration::ZERO,
         }
     }
 
@@ -168,6 +198,10 @@ impl Before {
             Before::Fis(before) => fis::undo(hand, before, sure).await,
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
@@ -200,6 +234,10 @@ impl Before {
             Before::Fis(before) => fis::by_hand(before),
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }

@@ -136,6 +136,22 @@ pub enum Before {
         /// Instances.
         instances: Vec<String>,
     },
+    /// Spot Instances that will be interrupted; their group replaces them.
+    Ec2SpotInterruption {
+        /// Group.
+        group: String,
+        /// Instances.
+        instances: Vec<String>,
+    },
+    /// An IAM role whose calls will fail.
+    ApiErrors {
+        /// ARN.
+        role: String,
+    },
+    /// Volumes whose I/O will be paused.
+    EbsPauseIo(DisksBefore),
+    /// Volumes whose I/O will take longer.
+    EbsLatency(DisksBefore),
     /// Processes of a group that are not suspended yet, and will be.
     AutoScalingSuspend {
         /// Group.
@@ -221,6 +237,17 @@ pub struct FisBefore {
     pub world: Box<Before>,
 }
 
+/// Volumes whose I/O will be disturbed, and whose they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisksBefore {
+    /// Group.
+    pub group: String,
+    /// Instances of it.
+    pub instances: Vec<String>,
+    /// Their volumes.
+    pub volumes: Vec<String>,
+}
+
 /// A target as it was registered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetBefore {
@@ -300,6 +327,9 @@ impl Before {
     pub fn is_reversible(&self) -> bool {
         match self {
             Before::Ec2Stop { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
             | Before::AutoScalingSuspend { .. }
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::ElbDeregister { .. }
@@ -313,6 +343,7 @@ impl Before {
             | Before::Fis(_) => true,
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
             | Before::RdsReboot { .. } => false,
@@ -326,7 +357,10 @@ impl Before {
             Before::Ec2Stop { instances, .. }
             | Before::Ec2Terminate { instances, .. }
             | Before::Ec2Reboot { instances, .. }
+            | Before::Ec2SpotInterruption { instances, .. }
             | Before::AutoScalingSetUnhealthy { instances, .. } => instances.clone(),
+            Before::ApiErrors { role } => vec![role.clone()],
+            Before::EbsPauseIo(disks) | Before::EbsLatency(disks) => disks.volumes.clone(),
             Before::AutoScalingSuspend { group, .. } | Before::AutoScalingInsufficientCapacity { group, .. } => {
                 vec![group.clone()]
             }

@@ -3,10 +3,12 @@
 
 mod arczonalshift;
 mod autoscaling;
+mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
 mod fis;
 mod guard;
+mod iam;
 mod injection;
 mod journal;
 mod network;

@@ -414,7 +414,8 @@ impl Runner {
         let hand = self.hand(state);
         let before = state.before().clone()?;
         let pace = self.clock.pace();
-        let deadline = Instant::now() + pace.patience(OBSERVE_PATIENCE).max(OBSERVE_PATIENCE_FLOOR);
+        let due = Instant::now() + pace.patience(before.due_after());
+        let deadline = due + pace.patience(OBSERVE_PATIENCE).max(OBSERVE_PATIENCE_FLOOR);
         loop {
             let seen = before.observe(&hand, since).await;
             match seen {

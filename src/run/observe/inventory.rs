@@ -31,8 +31,8 @@ pub async fn inventory(
             match role {
                 Role::AutoScalingGroup(group) => group_into(&mut region, &mut vpcs, reader, name, group).await?,
                 Role::DbInstance(id) => database_into(&mut region, reader, name, id).await?,
-                // Which load balancers there are is known only when all roles were seen.
-                Role::Dns { .. } => {}
+                // Which load balancers there are is known only when all roles were seen, and IAM is in no Region.
+                Role::Dns { .. } | Role::IamRole(_) => {}
             }
         }
         for vpc in vpcs {
@@ -56,6 +56,13 @@ pub async fn inventory(
             }
         }
         inventory.regions.insert(name.clone(), region);
+    }
+    for role in roles.values() {
+        if let Role::IamRole(name) = role
+            && let Some(found) = reader.iam_role(name).await?
+        {
+            inventory.iam_roles.insert(name.clone(), found.arn);
+        }
     }
     Ok(inventory)
 }
@@ -142,7 +149,7 @@ async fn group_into(
     };
     let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
     let described = reader.instances(region, &ids).await?;
-    let tags_of = |id: &str| described.iter().find(|one| one.id == id).map(|one| one.tags.clone());
+    let facts_of = |id: &str| described.iter().find(|one| one.id == id).cloned().unwrap_or_default();
     let found = reader.subnets(region, &group.subnets).await?;
     vpcs.extend(found.into_iter().map(|subnet| subnet.vpc));
     let target_groups = reader.target_groups(region, &group.target_groups).await?;
@@ -154,11 +161,16 @@ async fn group_into(
         }
     }
     let cpu_target = reader.cpu_target(region, name).await?;
-    let instances = group.members.into_iter().map(|member| InventoryInstance {
-        tags: tags_of(&member.id).unwrap_or_default(),
-        id: member.id,
-        az: member.az,
-        in_service: member.in_service,
+    let instances = group.members.into_iter().map(|member| {
+        let facts = facts_of(&member.id);
+        InventoryInstance {
+            spot: facts.spot,
+            volumes: facts.volumes,
+            tags: facts.tags,
+            id: member.id,
+            az: member.az,
+            in_service: member.in_service,
+        }
     });
     let entry = InventoryGroup {
         arn: group.arn,

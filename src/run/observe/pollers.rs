@@ -48,7 +48,7 @@ pub(super) fn spawn_all(
                     spawn!(Databases::new(place(name)));
                     spawn!(DatabaseEvents::new(place(name)));
                 }
-                Role::Dns { .. } => {}
+                Role::Dns { .. } | Role::IamRole(_) => {}
             }
         }
         let groups = |role: &Role| matches!(role, Role::AutoScalingGroup(_));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::super::Call;
 use super::super::value::{Value, fault, list, map, time};
 use super::filter::Filters;
-use super::{in_region, paged, tag_set};
+use super::{in_region, paged, tag_set, volumes};
 use crate::lab::dynamics::ec2::{self, StateChange};
 use crate::lab::error::AwsError;
 use crate::lab::world::{Instance, InstanceState, Region};
@@ -59,6 +59,9 @@ fn filter_values(region: &Region, instance: &Instance, name: &str) -> Option<Vec
         "availability-zone" => instance.az.clone(),
         "private-ip-address" => instance.address.to_string(),
         "instance-type" => INSTANCE_TYPE.to_owned(),
+        "instance-lifecycle" if instance.spot => "spot".to_owned(),
+        "instance-lifecycle" => return Some(Vec::new()),
+        "block-device-mapping.volume-id" => instance.volume.id.clone(),
         "image-id" => IMAGE.to_owned(),
         _ => return None,
     }])
@@ -109,6 +112,7 @@ fn shown(region: &Region, instance: &Instance) -> Value {
         ("amiLaunchIndex", 0.into()),
         ("productCodes", list::<Value>("item", [])),
         ("instanceType", INSTANCE_TYPE.into()),
+        ("instanceLifecycle", instance.spot.then_some("spot").into()),
         ("launchTime", time(instance.launched_at)),
         (
             "placement",
@@ -124,19 +128,23 @@ fn shown(region: &Region, instance: &Instance) -> Value {
         (
             "stateReason",
             if ended {
-                map([
-                    ("code", "Client.UserInitiatedShutdown".into()),
-                    (
-                        "message",
-                        "Client.UserInitiatedShutdown: User initiated shutdown".into(),
-                    ),
-                ])
+                let (code, says) = if reason.starts_with(ec2::SERVICE) {
+                    ("Server.SpotInstanceTermination", "Spot instance termination")
+                } else {
+                    ("Client.UserInitiatedShutdown", "User initiated shutdown")
+                };
+                map([("code", code.into()), ("message", format!("{code}: {says}").into())])
             } else {
                 Value::Null
             },
         ),
         ("architecture", "x86_64".into()),
         ("rootDeviceType", "ebs".into()),
+        ("rootDeviceName", volumes::DEVICE.into()),
+        (
+            "blockDeviceMapping",
+            list("item", networked.then(|| volumes::mapping(instance))),
+        ),
         ("hypervisor", "xen".into()),
         ("tagSet", tag_set(&instance.tags)),
     ])

@@ -1,4 +1,4 @@
-//! EC2 over `ec2Query`: instances, subnets, network ACLs, tags, Regions and AZs.
+//! EC2 over `ec2Query`: instances and their volumes, subnets, network ACLs, tags, Regions and AZs.
 
 mod filter;
 mod instances;
@@ -6,6 +6,7 @@ mod interfaces;
 mod network;
 mod regions;
 mod tags;
+mod volumes;
 
 use super::Call;
 use super::page::page;
@@ -22,6 +23,8 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "StopInstances" => instances::stop,
         "StartInstances" => instances::start,
         "RebootInstances" => instances::reboot,
+        "DescribeVolumes" => volumes::describe,
+        "DescribeVolumeStatus" => volumes::describe_status,
         "DescribeSubnets" => network::describe_subnets,
         "DescribeVpcs" => network::describe_vpcs,
         "DescribeNetworkInterfaces" => interfaces::describe,

@@ -18,8 +18,10 @@ pub(super) fn too_many() -> AwsError {
 }
 
 fn tags_of<'r>(region: &'r mut Region, id: &str) -> Option<&'r mut Tags> {
-    if let Some(instance) = region.instances.get_mut(id) {
-        return Some(&mut instance.tags);
+    let instances = region.instances.values_mut();
+    let mut of_instances = instances.flat_map(|one| [(&one.id, &mut one.tags), (&one.volume.id, &mut one.volume.tags)]);
+    if let Some((_, tags)) = of_instances.find(|(own, _)| *own == id) {
+        return Some(tags);
     }
     if let Some(subnet) = region.subnets.get_mut(id) {
         return Some(&mut subnet.tags);
@@ -106,12 +108,14 @@ pub fn describe(call: &Call<'_>) -> Result<Value, AwsError> {
     in_region(call, |region, _| {
         let instances = region.instances.values().map(|item| (&item.id, "instance", &item.tags));
         let subnets = region.subnets.values().map(|item| (&item.id, "subnet", &item.tags));
+        let volumes = region.instances.values().map(|item| &item.volume);
+        let volumes = volumes.map(|item| (&item.id, "volume", &item.tags));
         let acls = region
             .network_acls
             .values()
             .map(|item| (&item.id, "network-acl", &item.tags));
         let mut found = Vec::new();
-        for (id, resource_type, tags) in instances.chain(subnets).chain(acls) {
+        for (id, resource_type, tags) in instances.chain(volumes).chain(subnets).chain(acls) {
             for (key, value) in tags {
                 let own = Tags::from([(key.clone(), value.clone())]);
                 let known = |name: &str| {

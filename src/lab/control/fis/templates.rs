@@ -159,9 +159,9 @@ fn check(template: &Template) -> Result<(), AwsError> {
             if key == "percentage" && !value.parse().is_ok_and(|percent: u8| (1..=100).contains(&percent)) {
                 return Err(invalid(format!("Action {name}: {value} is no percentage.")));
             }
-            if offer.lasts == Some(key.as_str()) && !seconds_of(value).is_some_and(|s| (60.0..=43_200.0).contains(&s)) {
+            if let Some((from, to)) = outside(offer, key, value) {
                 return Err(invalid(format!(
-                    "Action {name}: {key} must be from PT1M to PT12H, not {value}."
+                    "Action {name}: {key} must be from {from} to {to}, not {value}."
                 )));
             }
         }
@@ -171,6 +171,12 @@ fn check(template: &Template) -> Result<(), AwsError> {
             .find(|(key, _)| !action.parameters.contains_key(*key))
         {
             return Err(invalid(format!("Action {name}: {} needs {key}.", offer.id)));
+        }
+        if action.parameters.get("service").is_some_and(|service| service != "ec2") {
+            // FIS knows kinesis too, which the lab does not have.
+            return Err(invalid(format!(
+                "Action {name}: the lab knows the service \"ec2\" only."
+            )));
         }
         if action.parameters.get("scope").is_some_and(|scope| scope != "all") {
             return Err(invalid(format!("Action {name}: the lab knows the scope \"all\" only.")));
@@ -187,6 +193,22 @@ fn check(template: &Template) -> Result<(), AwsError> {
         }
     }
     check_order(template)
+}
+
+/// The range that a parameter must be in, by the action reference, where its value is not.
+fn outside(offer: &offer::Offer, key: &str, value: &str) -> Option<(&'static str, &'static str)> {
+    let (from, to) = match key {
+        // Volumes of the lab are not io2, which take 1 ms.
+        "readIOLatencyMilliseconds" | "writeIOLatencyMilliseconds" => ("10", "60000"),
+        "readIOPercentage" | "writeIOPercentage" => ("0.1", "100"),
+        "durationBeforeInterruption" => ("PT2M", "PT15M"),
+        _ if offer.lasts != Some(key) => return None,
+        _ if offer.id.starts_with("aws:ebs:") => ("PT1S", "PT12H"),
+        _ => ("PT1M", "PT12H"),
+    };
+    let number = |text: &str| seconds_of(text).or(text.parse().ok());
+    let inside = number(value).is_some_and(|value| number(from) <= Some(value) && Some(value) <= number(to));
+    (!inside).then_some((from, to))
 }
 
 fn check_target(template: &Template, name: &str, action: &Action, offer: &offer::Offer) -> Result<(), AwsError> {

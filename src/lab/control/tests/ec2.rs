@@ -81,7 +81,7 @@ async fn instances_are_described_stopped_started_and_terminated() {
         code(ec2.terminate_instances().instance_ids(id).dry_run(true).send().await),
         "DryRunOperation"
     );
-    assert_eq!(code(ec2.describe_volumes().send().await), "InvalidAction");
+    assert_eq!(code(ec2.describe_images().send().await), "InvalidAction");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -127,6 +127,38 @@ async fn reaches(client: &Client, id: &str, wanted: &[ExperimentStatus]) -> (Exp
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn volumes_of_one_action_are_in_one_az_and_what_was_begun_ends() {
+    let (lab, sdk) = plain_lab().await;
+    let client = Client::new(&sdk);
+    let volumes: Vec<String> = {
+        let world = lab.world();
+        let all = world.regions["us-east-1"].instances.values();
+        all.map(|one| format!("arn:aws:ec2:us-east-1:{}:volume/{}", world.account, one.volume.id))
+            .collect()
+    };
+    let pause = |arns: &[String]| {
+        let target = ("Volumes", "aws:ec2:ebs-volume");
+        Asked::of(
+            "aws:ebs:pause-volume-io",
+            target,
+            arns.to_vec(),
+            &[("duration", "PT1M")],
+        )
+    };
+    let template = pause(&volumes).template(&client).await;
+    let id = start(&client, &template).await;
+    let (_, reason) = reaches(&client, &id, &[ExperimentStatus::Failed]).await;
+    assert!(reason.contains("same Availability Zone"), "{reason}");
+    let disturbed = || lab.world().regions["us-east-1"].fis.volume_faults.len();
+    assert_eq!(disturbed(), 0);
+    let template = pause(&volumes[..1]).template(&client).await;
+    let id = start(&client, &template).await;
+    reaches(&client, &id, &[ExperimentStatus::Running]).await;
+    reaches(&client, &id, &[ExperimentStatus::Completed]).await;
+    assert_eq!(disturbed(), 0);
+}
+
 fn instances(lab: &Lab) -> Vec<String> {
     let world = lab.world();
     let all = world.regions[REGION].instances.keys();

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::{poll, region_mut};
 use crate::lab::Lab;
 use crate::lab::error::AwsError;
-use crate::lab::world::{AutoScalingGroup, Region, ScalingActivity, World};
+use crate::lab::world::{AutoScalingGroup, GroupMember, Region, ScalingActivity, World, next_is_spot};
 
 /// The processes that SuspendProcesses knows.
 pub const PROCESSES: [&str; 9] = [
@@ -38,6 +38,19 @@ pub(super) fn spawn(lab: &Arc<Lab>) {
             poll(&lab, lab.config.web.reconcile.as_secs_f64()).await;
         }
     });
+}
+
+/// Whether the next instance of a group is a Spot Instance, by those that it has and are not leaving.
+pub(super) fn launches_spot(region: &Region, group: &str) -> bool {
+    let Some(group) = region.groups.get(group) else {
+        return false;
+    };
+    let stays = |member: &&GroupMember| member.lifecycle_state != "Terminating";
+    let members = group.members.iter().filter(stays);
+    let found = members.filter_map(|member| region.instances.get(&member.instance_id));
+    let (spot, on_demand): (Vec<_>, Vec<_>) = found.partition(|instance| instance.spot);
+    let all = spot.len() + on_demand.len();
+    next_is_spot(on_demand.len(), all, group.on_demand_percentage)
 }
 
 /// SuspendProcesses; all of them when none is named.

@@ -1,12 +1,14 @@
 //! What an action does to the world, through the same functions as the direct calls, and how it is undone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::resolve::name_of;
+use super::seconds_of;
 use crate::lab::Lab;
-use crate::lab::dynamics::{ec2, network, rds, region_mut};
+use crate::lab::dynamics::{ebs, ec2, network, rds, region_mut};
 use crate::lab::error::AwsError;
-use crate::lab::experiments::{Action, Shortage};
+use crate::lab::experiments::{Action, ApiError, ApiFault, Shortage, VolumeIo};
 use crate::lab::world::{InstanceState, Tags};
 
 /// The tag of what FIS creates.
@@ -27,6 +29,10 @@ pub(super) enum Effect {
     Short(String),
     /// Subnets under a network ACL that denies everything.
     Cut(Vec<Cut>),
+    /// Volumes whose I/O is disturbed, by the id of what disturbs them.
+    Disturbed(String),
+    /// Roles whose calls fail, by the id of what lets them.
+    Failing(String),
 }
 
 /// One subnet that is cut off.
@@ -50,6 +56,17 @@ pub(super) fn begin(lab: &Arc<Lab>, region: &str, action: &Action, arns: &[Strin
             let or_terminated = is("completeIfInstancesTerminated");
             Ok(Effect::Stopped { ids, or_terminated })
         }
+        "aws:ec2:send-spot-instance-interruptions" => {
+            let notice = action.parameters.get("durationBeforeInterruption");
+            let notice = notice.and_then(|text| seconds_of(text)).unwrap_or_default();
+            // Once it is sent it is not called back, whatever becomes of the experiment.
+            ec2::interrupt(lab, region, &ids, Duration::from_secs_f64(notice)).map(|()| Effect::Done)
+        }
+        "aws:ebs:pause-volume-io" => ebs::disturb(lab, region, &ids, VolumeIo::Paused).map(Effect::Disturbed),
+        "aws:ebs:volume-io-latency" => ebs::disturb(lab, region, &ids, slow_writes(action)).map(Effect::Disturbed),
+        "aws:fis:inject-api-internal-error" => fail_calls(lab, region, action, ids, ApiError::Internal),
+        "aws:fis:inject-api-throttle-error" => fail_calls(lab, region, action, ids, ApiError::Throttled),
+        "aws:fis:inject-api-unavailable-error" => fail_calls(lab, region, action, ids, ApiError::Unavailable),
         "aws:ec2:terminate-instances" => ec2::terminate(lab, region, &ids).map(|_| Effect::Done),
         "aws:ec2:reboot-instances" => ec2::reboot(lab, region, &ids).map(|()| Effect::Done),
         "aws:rds:reboot-db-instances" => {
@@ -75,6 +92,37 @@ pub(super) fn begin(lab: &Arc<Lab>, region: &str, action: &Action, arns: &[Strin
         }
         _ => Ok(Effect::Done),
     }
+}
+
+fn slow_writes(action: &Action) -> VolumeIo {
+    let number = |key: &str| action.parameters.get(key).and_then(|text| text.parse::<f64>().ok());
+    VolumeIo::SlowWrites {
+        percent: number("writeIOPercentage").unwrap_or_default(),
+        by: Duration::from_secs_f64(number("writeIOLatencyMilliseconds").unwrap_or_default() / 1000.0),
+    }
+}
+
+/// Lets calls of roles fail that the action names.
+fn fail_calls(
+    lab: &Arc<Lab>,
+    region: &str,
+    action: &Action,
+    roles: Vec<String>,
+    error: ApiError,
+) -> Result<Effect, AwsError> {
+    let text = |key: &str| action.parameters.get(key).map(String::as_str).unwrap_or_default();
+    let id = lab.uuid();
+    let mut world = lab.world();
+    let faults = &mut region_mut(&mut world, region)?.fis.api_faults;
+    faults.extend(roles.into_iter().map(|role| ApiFault {
+        id: id.clone(),
+        role,
+        service: text("service").to_owned(),
+        operations: text("operations").split(',').map(|one| one.trim().to_owned()).collect(),
+        percent: text("percentage").parse().unwrap_or(100.0),
+        error,
+    }));
+    Ok(Effect::Failing(id))
 }
 
 /// Lets the launches of groups fail in the AZs that the action names.
@@ -133,6 +181,16 @@ impl Effect {
                 if let Some(state) = lab.world().regions.get_mut(region) {
                     state.fis.shortages.retain(|one| one.id != *id);
                 }
+                Ok(true)
+            }
+            Effect::Failing(id) => {
+                if let Some(state) = lab.world().regions.get_mut(region) {
+                    state.fis.api_faults.retain(|one| one.id != *id);
+                }
+                Ok(true)
+            }
+            Effect::Disturbed(id) => {
+                ebs::mend(lab, region, id);
                 Ok(true)
             }
             Effect::Cut(cuts) => {

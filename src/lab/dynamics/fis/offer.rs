@@ -20,13 +20,53 @@ pub struct Offer {
 pub const INSTANCE: &str = "aws:ec2:instance";
 /// Auto Scaling groups.
 pub const GROUP: &str = "aws:ec2:autoscaling-group";
+/// Spot Instances.
+pub const SPOT_INSTANCE: &str = "aws:ec2:spot-instance";
+/// EBS volumes.
+pub const VOLUME: &str = "aws:ec2:ebs-volume";
 /// Subnets.
 pub const SUBNET: &str = "aws:ec2:subnet";
 /// RDS instances.
 pub const DATABASE: &str = "aws:rds:db";
 
+/// IAM roles.
+pub const ROLE: &str = "aws:iam:role";
+
+const API_ERROR: Offer = Offer {
+    id: "",
+    description: "",
+    parameters: &[
+        ("duration", true),
+        ("service", true),
+        ("percentage", true),
+        ("operations", true),
+    ],
+    lasts: Some("duration"),
+    target: Some(("Roles", ROLE)),
+};
+
 /// Every action, by id.
-pub const OFFERS: [Offer; 7] = [
+pub const OFFERS: [Offer; 13] = [
+    Offer {
+        id: "aws:ebs:pause-volume-io",
+        description: "Pause I/O of the specified EBS volumes.",
+        parameters: &[("duration", true)],
+        lasts: Some("duration"),
+        target: Some(("Volumes", VOLUME)),
+    },
+    Offer {
+        id: "aws:ebs:volume-io-latency",
+        description: "Inject latency into I/O of the specified EBS volumes.",
+        parameters: &[
+            ("duration", true),
+            ("readIOPercentage", false),
+            ("readIOLatencyMilliseconds", false),
+            ("writeIOPercentage", false),
+            ("writeIOLatencyMilliseconds", false),
+        ],
+        lasts: Some("duration"),
+        target: Some(("Volumes", VOLUME)),
+    },
     Offer {
         id: "aws:ec2:asg-insufficient-instance-capacity-error",
         description: "Launches of the specified Auto Scaling groups fail for want of capacity.",
@@ -46,6 +86,13 @@ pub const OFFERS: [Offer; 7] = [
         target: Some(("Instances", INSTANCE)),
     },
     Offer {
+        id: "aws:ec2:send-spot-instance-interruptions",
+        description: "Send Spot Instance interruption notices to the specified Spot Instances.",
+        parameters: &[("durationBeforeInterruption", true)],
+        lasts: Some("durationBeforeInterruption"),
+        target: Some(("SpotInstances", SPOT_INSTANCE)),
+    },
+    Offer {
         id: "aws:ec2:stop-instances",
         description: "Stop the specified EC2 instances.",
         parameters: &[
@@ -61,6 +108,21 @@ pub const OFFERS: [Offer; 7] = [
         parameters: &[],
         lasts: None,
         target: Some(("Instances", INSTANCE)),
+    },
+    Offer {
+        id: "aws:fis:inject-api-internal-error",
+        description: "Inject internal errors into requests of the specified IAM roles.",
+        ..API_ERROR
+    },
+    Offer {
+        id: "aws:fis:inject-api-throttle-error",
+        description: "Inject throttling errors into requests of the specified IAM roles.",
+        ..API_ERROR
+    },
+    Offer {
+        id: "aws:fis:inject-api-unavailable-error",
+        description: "Inject unavailable errors into requests of the specified IAM roles.",
+        ..API_ERROR
     },
     Offer {
         id: "aws:fis:wait",

@@ -4,7 +4,7 @@ use crate::lab::Lab;
 use crate::lab::experiments::{Selection, Target};
 use crate::lab::world::{InstanceState, Region, Tags, World};
 
-use super::offer::{DATABASE, GROUP, INSTANCE, SUBNET};
+use super::offer::{DATABASE, GROUP, INSTANCE, ROLE, SPOT_INSTANCE, SUBNET, VOLUME};
 
 /// ARNs of what a target comes to now; empty where nothing is there.
 pub(super) fn resolve(lab: &Lab, region: &str, target: &Target) -> Vec<String> {
@@ -39,15 +39,25 @@ fn wanted(target: &Target, arn: &str, tags: &Tags) -> bool {
 }
 
 /// Everything of a type that there is, with its tags.
-fn candidates<'w>(world: &World, region: &'w Region, resource_type: &str) -> Vec<(String, &'w Tags)> {
+fn candidates<'w>(world: &'w World, region: &'w Region, resource_type: &str) -> Vec<(String, &'w Tags)> {
     let arn = |kind: &str, id: &str| format!("arn:aws:ec2:{}:{}:{kind}/{id}", region.name, world.account);
     let gone = [InstanceState::Terminated, InstanceState::ShuttingDown];
+    let there = region.instances.values().filter(|one| !gone.contains(&one.state));
     match resource_type {
-        INSTANCE => {
-            let there = region.instances.values().filter(|one| !gone.contains(&one.state));
-            there.map(|one| (arn("instance", &one.id), &one.tags)).collect()
-        }
+        INSTANCE => there.map(|one| (arn("instance", &one.id), &one.tags)).collect(),
+        SPOT_INSTANCE => there
+            .filter(|one| one.spot)
+            .map(|one| (arn("instance", &one.id), &one.tags))
+            .collect(),
+        VOLUME => there
+            .map(|one| (arn("volume", &one.volume.id), &one.volume.tags))
+            .collect(),
         GROUP => region.groups.values().map(|one| (one.arn.clone(), &one.tags)).collect(),
+        ROLE => world
+            .iam_roles
+            .values()
+            .map(|one| (one.arn.clone(), &one.tags))
+            .collect(),
         SUBNET => region
             .subnets
             .values()

@@ -1,0 +1,20 @@
+//! `api.errors`: the IAM role whose calls AWS FIS lets fail. Neither the one that FIS acts as, nor the run's own.
+
+use super::injection::Context;
+use super::journal::Before;
+use super::runner::Sight;
+use super::{ChaosError, guard};
+use crate::plan::Role;
+
+pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
+    let Some(Role::IamRole(name)) = context.target.roles.get(role) else {
+        return Err(ChaosError::Refused("its role is not an IAM role".to_owned()));
+    };
+    let found = sight.reader.iam_role(name).await?;
+    let found = found.ok_or_else(|| ChaosError::Refused(format!("there is no IAM role {name}; nothing to hit")))?;
+    guard::tagged(context.target.allow.as_ref(), name, &found.tags).map_err(ChaosError::Refused)?;
+    let caller = sight.reader.caller(sight.region).await?;
+    let fis = context.target.fis_role.as_deref();
+    guard::not_own_role(&found.arn, &caller, fis).map_err(ChaosError::Refused)?;
+    Ok(Before::ApiErrors { role: found.arn })
+}
