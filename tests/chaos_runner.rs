@@ -203,6 +203,65 @@ async fn what_matches_nothing_or_may_not_be_touched_is_never_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_could_not_bear_it_is_not_failed_over() {
+    type Change = fn(&mut Plan, &mut World);
+    fn member<'w>(world: &'w mut World, id: &str) -> &'w mut tenfold::lab::world::DbInstance {
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        region.db_instances.get_mut(id).expect("a member")
+    }
+    fn wants(plan: &mut Plan, reader: &str) {
+        let reader = Some(reader.to_owned());
+        plan.experiments[0].faults[0].fault = Fault::RdsFailoverCluster { reader };
+    }
+    let cases: [(&str, Change); 7] = [
+        ("no Aurora cluster gone", |plan, _| {
+            let role = Role::DbCluster("gone".to_owned());
+            plan.target.roles.insert("database".to_owned(), role);
+        }),
+        ("is not an Aurora cluster", |plan, _| {
+            let role = Role::DbInstance("shop-db-1".to_owned());
+            plan.target.roles.insert("database".to_owned(), role);
+        }),
+        ("is not tagged", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region.db_clusters.get_mut("shop-db").expect("a cluster").tags.clear();
+        }),
+        ("no reader", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region
+                .db_clusters
+                .get_mut("shop-db")
+                .expect("a cluster")
+                .members
+                .truncate(1);
+        }),
+        ("shop-db-2 of shop-db in us-east-1 is rebooting", |_, world| {
+            member(world, "shop-db-2").status = "rebooting".to_owned();
+        }),
+        ("the writer of shop-db", |plan, _| wants(plan, "shop-db-1")),
+        ("no member of shop-db", |plan, _| wants(plan, "shop-db-9")),
+    ];
+    for (why, change) in cases {
+        let mut bench = Bench::start(json!({"database": {"engine": "aurora-postgresql"}}), 120.0).await;
+        let mut plan = bench.plan.as_ref().clone();
+        let failover = Fault::RdsFailoverCluster { reader: None };
+        plan.experiments = vec![chaos_in_lab::experiment("cluster-failover", "database", failover)];
+        change(&mut plan, &mut bench.lab.world());
+        bench.plan = Arc::new(plan);
+        let (runner, mut events) = runner(&bench);
+        let refused = runner.inject(fault("cluster-failover")).await.expect_err(why);
+        assert!(refused.to_string().contains(why), "{refused} does not say {why}");
+        assert_eq!(names(&mut events), ["fault_failed"], "{why}");
+        assert_eq!(records(&bench).len(), 1, "{why}");
+        let world = bench.lab.world();
+        assert_eq!(
+            world.regions[REGION].db_clusters["shop-db"].writer, "shop-db-1",
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unanswered_call_that_had_its_effect_counts_as_injected() {
     // The first attempt has its effect and gets no answer, the others are not answered in order either.
     let bench = bad(

@@ -309,6 +309,23 @@ fn faults_rds_stop() {
 }
 
 #[test]
+fn faults_rds_failover_cluster() {
+    let fault = run("cluster-failover", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+    let least = Duration::from_secs(5);
+    assert!(fault.redundancy.is_some() && fault.outage.is_some_and(|outage| outage > least));
+}
+
+#[test]
+fn faults_rds_failover_cluster_to_a_named_reader() {
+    let fault = run(
+        "cluster-failover",
+        &["experiments.cluster-failover.faults.0.reader=shop-db-3"],
+    );
+    assert!(fault.evidence.contains("shop-db-3"), "{}", fault.evidence);
+}
+
+#[test]
 fn faults_route53_invert_health_check() {
     let fault = run("health-check-inversion", &[]);
     assert!(is_unfelt(&fault) && fault.shift.is_some(), "{fault:?}");
@@ -379,4 +396,9 @@ fn faults_rds_failover_by_fis() {
 #[test]
 fn faults_rds_reboot_by_fis() {
     by_fis("database-restart", &[]);
+}
+
+#[test]
+fn faults_rds_failover_cluster_by_fis() {
+    by_fis("cluster-failover", &[]);
 }

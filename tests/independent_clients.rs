@@ -22,6 +22,13 @@ fn boto3_uses_every_operation_the_harness_uses() {
 }
 
 #[test]
+fn boto3_fails_a_cluster_over() {
+    let lab = LabProcess::start_with("60", &["--set", "database.engine=aurora-postgresql"]);
+    let script = "tests/independent/lab_boto3_cluster.py";
+    succeed(venv("python").arg(script).arg(&lab.endpoint));
+}
+
+#[test]
 fn the_aws_command_line_reads_the_lab() {
     let lab = LabProcess::start("60");
     let aws = |args: &[&str]| -> serde_json::Value {

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::Failure;
 use crate::cli::{out, profile};
-use crate::config::catalogue::Fault;
+use crate::config::catalogue::{Fault, Hits};
 use crate::config::entry::Entry;
 use crate::config::{self, At, Config, Experiment, Load, Sources, TargetRef};
 use crate::units::{format_count, format_duration};
@@ -59,9 +59,15 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     let lasts = config.experiments.iter().map(|experiment| ends_at(experiment, ramp));
     let hold = lasts.max().unwrap_or_default().saturating_add(AFTER);
     let mut needed = vec![("stages.0.hold".to_owned(), format!("{}s", hold.as_secs() + 1))];
-    let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
-    if faults.any(|entry| entry.fault == Fault::Route53ZeroWeight) {
+    let has = |is: fn(&Fault) -> bool| {
+        let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
+        faults.any(|entry| is(&entry.fault))
+    };
+    if has(|fault| *fault == Fault::Route53ZeroWeight) {
         needed.push(("lab.routing".to_owned(), "weighted".to_owned()));
+    }
+    if has(|fault| fault.entry().hits == Hits::Cluster) {
+        needed.push(("lab.database.engine".to_owned(), "aurora-postgresql".to_owned()));
     }
     needed
 }
@@ -169,6 +175,13 @@ mod tests {
         let routing = |set: &[&str]| load(zero, set).expect("it is right").lab["routing"].clone();
         assert_eq!(routing(&[]), "weighted");
         assert_eq!(routing(&["lab.routing=latency"]), "latency");
+    }
+
+    #[test]
+    fn a_cluster_is_there_for_the_faults_of_clusters() {
+        let failover = "{fault: rds.failover_cluster, role: database, at: hold + 2m, irreversible: true}";
+        let config = load(failover, &[]).expect("it is right");
+        assert_eq!(config.lab["database"]["engine"], "aurora-postgresql");
     }
 
     #[test]

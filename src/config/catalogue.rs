@@ -76,6 +76,13 @@ pub enum Fault {
     /// RDS StopDBInstance.
     #[serde(rename = "rds.stop")]
     RdsStop,
+    /// RDS FailoverDBCluster.
+    #[serde(rename = "rds.failover_cluster")]
+    RdsFailoverCluster {
+        /// Identifier of the reader that takes over; none where Aurora chooses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reader: Option<String>,
+    },
     /// Route 53 UpdateHealthCheck with `Inverted` turned over.
     #[serde(rename = "route53.invert_health_check")]
     Route53InvertHealthCheck,
@@ -91,6 +98,8 @@ pub enum Hits {
     Group,
     /// An RDS instance.
     Database,
+    /// An Aurora cluster.
+    Cluster,
     /// A record of a hosted zone.
     Dns,
     /// The subnets of any role's Region.
@@ -104,6 +113,7 @@ impl Hits {
         match self {
             Hits::Group => "an Auto Scaling group",
             Hits::Database => "an RDS instance",
+            Hits::Cluster => "an Aurora cluster",
             Hits::Dns => "a DNS record",
             Hits::Network => "any role; the subnets of its Region",
         }
@@ -119,6 +129,8 @@ pub struct Parameter {
     pub says: &'static str,
     /// How it is written.
     pub form: &'static str,
+    /// Whether it may be left out.
+    pub optional: bool,
 }
 
 /// One fault of the catalogue.
@@ -130,7 +142,7 @@ pub struct Entry {
     pub does: &'static str,
     /// What it hits.
     pub hits: Hits,
-    /// Parameters, each of which must be given.
+    /// Parameters.
     pub parameters: &'static [Parameter],
     /// What must hold before it is injected, beside what the guard asks of every fault.
     pub precondition: &'static str,
@@ -158,16 +170,25 @@ const SHARE: Parameter = Parameter {
     key: "share",
     says: "how many of the group's instances in service, rounded to the nearest and at least one",
     form: "34%",
+    optional: false,
 };
 const PROCESSES: Parameter = Parameter {
     key: "processes",
     says: "which processes, by AWS's names",
     form: "[Launch, Terminate]",
+    optional: false,
 };
 const AZ: Parameter = Parameter {
     key: "az",
     says: "which AZ of the Region",
     form: "us-east-1a",
+    optional: false,
+};
+const READER: Parameter = Parameter {
+    key: "reader",
+    says: "which reader takes over, where Aurora is not to choose",
+    form: "shop-db-2",
+    optional: true,
 };
 
 /// The processes that SuspendProcesses takes, by the API reference of SuspendProcesses.
@@ -184,7 +205,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 16] = [
+pub const CATALOGUE: [Entry; 17] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -431,6 +452,23 @@ pub const CATALOGUE: [Entry; 16] = [
         reads: &[],
     },
     Entry {
+        name: "rds.failover_cluster",
+        does: "lets a reader of an Aurora cluster take over from its writer",
+        hits: Hits::Cluster,
+        parameters: &[READER],
+        precondition: "the cluster and its writer are available, and so is a reader, the named one where one is named",
+        observed: "an RDS event tells of the failover, or DescribeDBClusters shows another writer",
+        reversible: false,
+        undo: "the old writer comes back as a reader by itself; recovery and redundancy measure when",
+        fidelity: "a forced failover skips the detection that a crash of the writer needs first; the storage stays sound, \
+                   and who is connected to a reader may not feel it",
+        cost: "nothing by itself",
+        quota: None,
+        inject: &["rds:FailoverDBCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters"],
+    },
+    Entry {
         name: "route53.invert_health_check",
         does: "turns the health checks of the Region's record over, so that a healthy Region counts as unhealthy",
         hits: Hits::Dns,
@@ -490,6 +528,7 @@ impl Fault {
             Fault::RdsFailover => "rds.failover",
             Fault::RdsReboot => "rds.reboot",
             Fault::RdsStop => "rds.stop",
+            Fault::RdsFailoverCluster { .. } => "rds.failover_cluster",
             Fault::Route53InvertHealthCheck => "route53.invert_health_check",
             Fault::Route53ZeroWeight => "route53.zero_weight",
         }
@@ -512,6 +551,12 @@ impl Fault {
             | Fault::ElbDeregister { share } => Some(*share),
             _ => None,
         }
+    }
+
+    /// Whether a database loses its primary to a standby.
+    #[must_use]
+    pub fn fails_over(&self) -> bool {
+        matches!(self, Fault::RdsFailover | Fault::RdsFailoverCluster { .. })
     }
 
     /// Whether it makes a Region's users leave for another one.
@@ -556,6 +601,7 @@ mod tests {
             Fault::RdsFailover,
             Fault::RdsReboot,
             Fault::RdsStop,
+            Fault::RdsFailoverCluster { reader: None },
             Fault::Route53InvertHealthCheck,
             Fault::Route53ZeroWeight,
         ]

@@ -90,7 +90,7 @@ const REBOOT_DB: FisAction = FisAction {
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 8] = [
+const ACTIONS: [(&str, FisAction); 9] = [
     (
         "autoscaling.insufficient_capacity",
         FisAction {
@@ -144,6 +144,15 @@ const ACTIONS: [(&str, FisAction); 8] = [
             ..REBOOT_DB
         },
     ),
+    (
+        "rds.failover_cluster",
+        FisAction {
+            id: "aws:rds:failover-db-cluster",
+            resource_type: "aws:rds:cluster",
+            target: "Clusters",
+            ..REBOOT_DB
+        },
+    ),
 ];
 
 impl Entry {
@@ -156,10 +165,14 @@ impl Entry {
 }
 
 impl Fault {
-    /// The action of FIS that does the same, where there is one.
+    /// The action of FIS that does the same with these parameters, where there is one.
     #[must_use]
     pub fn fis(&self) -> Option<&'static FisAction> {
-        self.entry().fis()
+        match self {
+            // The action takes no parameters.
+            Fault::RdsFailoverCluster { reader: Some(_) } => None,
+            other => other.entry().fis(),
+        }
     }
 }
 

@@ -74,6 +74,8 @@ pub enum RoleEntry {
     AutoScalingGroup(String),
     /// A DB instance identifier.
     DbInstance(String),
+    /// A DB cluster identifier.
+    DbCluster(String),
     /// A record of a hosted zone.
     Dns {
         /// Zone id.
@@ -320,16 +322,19 @@ fn role(name: &str, node: &Node, sink: &mut Sink) -> Option<RoleEntry> {
     let mut text = |key: &'static str, sink: &mut Sink| fields.take(key).and_then(|node| decode::text(node, sink));
     let group = text("auto_scaling_group", sink);
     let database = text("db_instance", sink);
+    let cluster = text("db_cluster", sink);
     let zone = text("hosted_zone", sink);
     let record = text("record", sink);
     fields.finish(sink);
-    match (group, database, zone, record) {
-        (Some(group), None, None, None) => Some(RoleEntry::AutoScalingGroup(group)),
-        (None, Some(database), None, None) => Some(RoleEntry::DbInstance(database)),
-        (None, None, Some(hosted_zone), Some(record)) => Some(RoleEntry::Dns { hosted_zone, record }),
+    match (group, database, cluster, zone, record) {
+        (Some(group), None, None, None, None) => Some(RoleEntry::AutoScalingGroup(group)),
+        (None, Some(database), None, None, None) => Some(RoleEntry::DbInstance(database)),
+        (None, None, Some(cluster), None, None) => Some(RoleEntry::DbCluster(cluster)),
+        (None, None, None, Some(hosted_zone), Some(record)) => Some(RoleEntry::Dns { hosted_zone, record }),
         _ => {
             let mistake = Mistake::at(&node.place, format!("role {name:?} does not name one resource"));
-            sink.push(mistake.hint("write `auto_scaling_group`, or `db_instance`, or `hosted_zone` with `record`"));
+            let hint = "write `auto_scaling_group`, or `db_instance`, or `db_cluster`, or `hosted_zone` with `record`";
+            sink.push(mistake.hint(hint));
             None
         }
     }

@@ -62,8 +62,10 @@ pub struct Region {
     pub load_balancers: BTreeMap<String, LoadBalancer>,
     /// Target groups by ARN.
     pub target_groups: BTreeMap<String, TargetGroup>,
-    /// RDS instances by identifier.
+    /// RDS instances by identifier, those of clusters too.
     pub db_instances: BTreeMap<String, DbInstance>,
+    /// Aurora clusters by identifier.
+    pub db_clusters: BTreeMap<String, DbCluster>,
     /// RDS events, oldest first.
     pub db_events: Vec<DbEvent>,
     /// CloudWatch metrics.
@@ -428,6 +430,8 @@ pub struct DbInstance {
     pub arn: String,
     /// `available`, `rebooting`, `stopping`, `stopped`, `starting`.
     pub status: String,
+    /// The cluster that it is a member of.
+    pub cluster: Option<String>,
     /// MultiAZ.
     pub multi_az: bool,
     /// AZ of the primary.
@@ -448,6 +452,31 @@ pub struct DbInstance {
     pub tags: Tags,
 }
 
+/// An Aurora cluster. Its members are RDS instances that share its storage, so that none lacks a write.
+#[derive(Debug, Clone)]
+pub struct DbCluster {
+    /// DBClusterIdentifier.
+    pub id: String,
+    /// DBClusterArn.
+    pub arn: String,
+    /// `available`, `failing-over`.
+    pub status: String,
+    /// Identifiers of its instances in the order of their promotion tiers.
+    pub members: Vec<String>,
+    /// Which of them writes.
+    pub writer: String,
+    /// Endpoint: the writer's.
+    pub endpoint: String,
+    /// ReaderEndpoint.
+    pub reader_endpoint: String,
+    /// Address behind the endpoint now (its DNS answer).
+    pub endpoint_address: Ipv4Addr,
+    /// Creation time.
+    pub created_at: CloudTime,
+    /// Tags.
+    pub tags: Tags,
+}
+
 /// The phases of a database failover, in cloud time.
 #[derive(Debug, Clone)]
 pub struct DbFailover {
@@ -459,7 +488,7 @@ pub struct DbFailover {
     pub endpoint_at: CloudTime,
     /// When it accepts writes again.
     pub accepts_writes_at: CloudTime,
-    /// When the new standby is in sync; none without Multi-AZ.
+    /// When the new standby is in sync, or the old writer is back as a reader; none without Multi-AZ.
     pub redundant_at: Option<CloudTime>,
 }
 
@@ -468,7 +497,7 @@ pub struct DbFailover {
 pub struct DbEvent {
     /// DB identifier.
     pub source_id: String,
-    /// `db-instance`.
+    /// `db-instance` or `db-cluster`.
     pub source_type: String,
     /// AWS's text.
     pub message: String,

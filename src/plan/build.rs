@@ -49,6 +49,7 @@ impl TargetPlan {
         let role = |entry: &RoleEntry| match entry {
             RoleEntry::AutoScalingGroup(name) => Role::AutoScalingGroup(name.clone()),
             RoleEntry::DbInstance(name) => Role::DbInstance(name.clone()),
+            RoleEntry::DbCluster(name) => Role::DbCluster(name.clone()),
             RoleEntry::Dns { hosted_zone, record } => Role::Dns {
                 hosted_zone: hosted_zone.clone(),
                 record: record.clone(),
@@ -446,6 +447,7 @@ fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mista
     let fits = match hits {
         Hits::Group => matches!(role, Role::AutoScalingGroup(_)),
         Hits::Database => matches!(role, Role::DbInstance(_)),
+        Hits::Cluster => matches!(role, Role::DbCluster(_)),
         Hits::Dns => matches!(role, Role::Dns { .. }),
         Hits::Network => true,
     };
@@ -515,6 +517,29 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
                 mistakes.push(Mistake::at(place("az"), message).hint(hint));
             }
         }
+        Fault::RdsFailoverCluster { reader: Some(reader) } => {
+            let found = target.inventory.regions.get(region);
+            let cluster = match target.roles.get(&entry.role.value) {
+                Some(Role::DbCluster(id)) => found.and_then(|found| found.clusters.get(id)),
+                _ => None,
+            };
+            // Nothing is known of it before the target is reached.
+            let Some(cluster) = cluster.filter(|cluster| !cluster.readers.contains_key(reader)) else {
+                return;
+            };
+            let message = format!("{reader:?} is no reader of {} in {region}", entry.role.value);
+            let known = cluster
+                .readers
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            let hint = match known.as_str() {
+                "" => "it has no reader, so that nobody could take over".to_owned(),
+                known => format!("readers there: {known}; without `reader` Aurora chooses"),
+            };
+            mistakes.push(Mistake::at(place("reader"), message).hint(hint));
+        }
         fault => {
             let Some(share) = fault.share().filter(|share| *share > allow.share + SHARE_SLACK) else {
                 return;
@@ -551,7 +576,7 @@ fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut V
         return;
     };
     let (kind, fits): (&str, fn(&Role) -> bool) = match objective.value.measure {
-        Measure::Redundancy => ("an RDS instance", |role| matches!(role, Role::DbInstance(_))),
+        Measure::Redundancy => ("an RDS instance or an Aurora cluster", |role| role.database().is_some()),
         Measure::ScaleOut | Measure::SelfHeal | Measure::LateErrors => ("an Auto Scaling group", |role| {
             matches!(role, Role::AutoScalingGroup(_))
         }),

@@ -21,6 +21,9 @@ pub struct InventoryRegion {
     pub groups: BTreeMap<String, InventoryGroup>,
     /// RDS instances by identifier.
     pub databases: BTreeMap<String, InventoryDatabase>,
+    /// Aurora clusters by identifier.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, InventoryCluster>,
     /// Subnets of the groups' VPC.
     pub subnets: Vec<InventorySubnet>,
     /// Addresses of the Region's load balancers.
@@ -106,6 +109,19 @@ pub struct InventoryDatabase {
     pub az: String,
     /// Standby AZ.
     pub secondary_az: Option<String>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An Aurora cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InventoryCluster {
+    /// Status.
+    pub status: String,
+    /// The member that writes, and its AZ.
+    pub writer: Option<(String, String)>,
+    /// The other members, and the AZ of each.
+    pub readers: BTreeMap<String, String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
 }

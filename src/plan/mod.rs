@@ -61,8 +61,8 @@ pub use environment::MissingVariable;
 pub use export::export_fis;
 pub use fis::{FisFor, FisStep, FisStop, FisTarget, FisTemplate, leased, step_name};
 pub use inventory::{
-    Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
-    InventoryRegion, InventorySubnet,
+    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric,
+    InventoryRecord, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
@@ -214,6 +214,8 @@ pub enum Role {
     AutoScalingGroup(String),
     /// An RDS instance, of this identifier in each Region.
     DbInstance(String),
+    /// An Aurora cluster, of this identifier in each Region.
+    DbCluster(String),
     /// A record in a hosted zone.
     Dns {
         /// Zone id.
@@ -221,6 +223,17 @@ pub enum Role {
         /// Record name.
         record: String,
     },
+}
+
+impl Role {
+    /// The identifier of what keeps data with a standby or a reader beside it.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        match self {
+            Role::DbInstance(id) | Role::DbCluster(id) => Some(id),
+            Role::AutoScalingGroup(_) | Role::Dns { .. } => None,
+        }
+    }
 }
 
 /// Limits on what the harness may touch.

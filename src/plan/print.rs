@@ -31,6 +31,11 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
+const READS_CLUSTER: [&str; 3] = [
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+    "rds:DescribeEvents",
+];
 const READS_DNS: [&str; 3] = [
     "route53:GetHealthCheck",
     "route53:GetHealthCheckStatus",
@@ -385,6 +390,7 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             format!("{listed}, and every write to it until the standby has taken over")
         }
         (Hits::Database, _) => format!("{listed}, and everything that reads or writes it until it is back"),
+        (Hits::Cluster, _) => format!("{listed}, and every write to it until a reader has taken over"),
         (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
         (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),
     }
@@ -460,6 +466,7 @@ fn observing(plan: &Plan) -> BTreeSet<&'static str> {
         match role {
             Role::AutoScalingGroup(_) => reads.extend(READS_GROUP),
             Role::DbInstance(_) => reads.extend(READS_DATABASE),
+            Role::DbCluster(_) => reads.extend(READS_CLUSTER),
             Role::Dns { .. } => reads.extend(READS_DNS),
         }
     }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CallPlan, Fault, Hits, InventoryDatabase, InventoryGroup, InventoryRecord, InventoryRegion, InventorySubnet, Role,
-    TargetPlan, choose, how_many,
+    CallPlan, Fault, Hits, InventoryCluster, InventoryDatabase, InventoryGroup, InventoryRecord, InventoryRegion,
+    InventorySubnet, Role, TargetPlan, choose, how_many,
 };
 
 /// What a fault would touch and call.
@@ -38,6 +38,10 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPl
         },
         Role::DbInstance(name) if fault.entry().hits == Hits::Database => match found.databases.get(name) {
             Some(database) => calls.on_database(fault, name, database),
+            None => Effect::default(),
+        },
+        Role::DbCluster(name) if fault.entry().hits == Hits::Cluster => match found.clusters.get(name) {
+            Some(cluster) => calls.on_cluster(fault, name, cluster),
             None => Effect::default(),
         },
         Role::Dns { hosted_zone, record } if fault.entry().hits == Hits::Dns => {
@@ -224,6 +228,24 @@ impl Calls<'_> {
             resources: vec![name.to_owned()],
             calls,
             reverts,
+        }
+    }
+
+    fn on_cluster(&self, fault: &Fault, name: &str, cluster: &InventoryCluster) -> Effect {
+        let Fault::RdsFailoverCluster { reader } = fault else {
+            return Effect::default();
+        };
+        let arn = [self.arn("rds", &format!("cluster:{name}"))];
+        let writer = cluster.writer.as_ref().map_or("none", |(writer, _)| writer.as_str());
+        let takes_over = match reader {
+            Some(reader) => format!(" TargetDBInstanceIdentifier={reader}"),
+            None => String::new(),
+        };
+        let detail = format!("DBClusterIdentifier={name}{takes_over} (the writer now: {writer})");
+        Effect {
+            resources: vec![name.to_owned()],
+            calls: vec![self.call("rds:FailoverDBCluster", detail, &arn)],
+            reverts: Vec::new(),
         }
     }
 

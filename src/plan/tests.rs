@@ -227,6 +227,54 @@ fn what_the_target_cannot_do_is_said_with_its_place() {
     }
 }
 
+/// The target with an Aurora cluster in place of its RDS instance.
+fn aurora() -> TargetPlan {
+    let mut target = target();
+    let role = Role::DbCluster("shop-db".to_owned());
+    target.roles.insert("database".to_owned(), role);
+    let placed = |id: &str, az: &str| (id.to_owned(), az.to_owned());
+    for found in target.inventory.regions.values_mut() {
+        let cluster = InventoryCluster {
+            writer: Some(placed("shop-db-1", "us-east-1a")),
+            readers: BTreeMap::from([placed("shop-db-2", "us-east-1b")]),
+            ..InventoryCluster::default()
+        };
+        found.clusters.insert("shop-db".to_owned(), cluster);
+    }
+    target
+}
+
+#[test]
+fn a_cluster_is_failed_over_to_a_reader_it_has() {
+    let fault = "experiments.database-failover.faults.0.fault";
+    let named = |reader: &str| {
+        let overrides = [
+            (fault, "rds.failover_cluster"),
+            ("experiments.database-failover.faults.0.reader", reader),
+        ];
+        build(&loaded("profiles/game-day.yaml", &overrides), aurora(), &options())
+    };
+    let plan = named("shop-db-2").unwrap_or_else(|errors| panic!("{errors}"));
+    let call = &plan.experiments[1].faults[0].calls[0];
+    assert_eq!(call.action, "rds:FailoverDBCluster");
+    assert!(
+        call.detail.contains("TargetDBInstanceIdentifier=shop-db-2"),
+        "{}",
+        call.detail
+    );
+    assert_eq!(call.resources, ["arn:aws:rds:us-east-1:111122223333:cluster:shop-db"]);
+    assert!(print(&plan).contains("until a reader has taken over"));
+    for (reader, said) in [("shop-db-1", "is no reader"), ("shop-db-9", "readers there: shop-db-2")] {
+        let errors = named(reader).expect_err(said).to_string();
+        assert!(errors.contains(said) && errors.contains("hint: "), "{errors}");
+    }
+    let classic = loaded("profiles/game-day.yaml", &[(fault, "rds.failover_cluster")]);
+    let errors = build(&classic, target(), &options())
+        .expect_err("no cluster")
+        .to_string();
+    assert!(errors.contains("the fault needs an Aurora cluster"), "{errors}");
+}
+
 #[test]
 fn a_target_without_the_resource_plans_no_call() {
     let mut target = target();

@@ -53,6 +53,19 @@ def main(endpoint: str) -> None:
         AllocatedStorage=20,
         MultiAZ=True,
     )
+    rds.create_db_cluster(
+        DBClusterIdentifier="shop-db",
+        Engine="aurora-postgresql",
+        MasterUsername="shop",
+        MasterUserPassword="not-a-secret",
+    )
+    for number in (1, 2, 3):
+        rds.create_db_instance(
+            DBInstanceIdentifier=f"shop-db-{number}",
+            DBClusterIdentifier="shop-db",
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+        )
     zone = route53.create_hosted_zone(Name="example.com", CallerReference="parity")["HostedZone"]["Id"]
     check = route53.create_health_check(
         CallerReference="parity",

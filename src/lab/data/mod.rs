@@ -74,21 +74,23 @@ impl DataPlane {
                     .places
                     .insert([10 + region.index, subnet.az_index], subnet.id.clone());
             }
-            for db in region.db_instances.values() {
-                let config = lab.config.database.clone();
-                let seed = lab.seed();
+            // The members of a cluster share its storage.
+            let alone = region.db_instances.values().filter(|db| db.cluster.is_none());
+            let alone = alone.map(|db| (&db.id, db.endpoint_address, lab.config.database.lag()));
+            let clusters = region.db_clusters.values();
+            let clusters = clusters.map(|cluster| (&cluster.id, cluster.endpoint_address, None));
+            for (id, address, lag) in alone.chain(clusters) {
+                let key = (region.name.clone(), id.clone());
                 let database = Database::new(
-                    &db.id,
-                    &region.name,
-                    db.endpoint_address,
-                    config,
+                    key.clone(),
+                    address,
+                    lab.config.database.statement_time,
+                    lag,
                     lab.clock,
                     self.truth.clone(),
-                    seed,
+                    lab.seed(),
                 );
-                inner
-                    .databases
-                    .insert((region.name.clone(), db.id.clone()), Arc::new(database));
+                inner.databases.insert(key, Arc::new(database));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::aws::{DbInstance, Group, Member, Tags, Target};
+use crate::aws::{ClusterMember, DbCluster, DbInstance, Group, Member, Tags, Target};
 use crate::plan::{Allow, TargetPlan, how_many};
 
 /// Why something must not be touched.
@@ -156,6 +156,31 @@ pub fn redundant(region: &str, database: &DbInstance) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The instance is a reader of the cluster.
+pub fn reads(region: &str, cluster: &DbCluster, name: &str) -> Result<(), Refusal> {
+    let id = &cluster.id;
+    match cluster.members.iter().find(|member| member.id == name) {
+        None => Err(format!("{name} is no member of {id} in {region}")),
+        Some(member) if member.writer => Err(format!("{name} is the writer of {id} in {region} already")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Every member of a cluster is available, and one beside the writer is there to take over.
+pub fn can_take_over(region: &str, cluster: &DbCluster) -> Result<(), Refusal> {
+    let id = &cluster.id;
+    if let Some(member) = cluster.members.iter().find(|member| member.status != "available") {
+        let ClusterMember { id: name, status, .. } = member;
+        return Err(format!(
+            "{name} of {id} in {region} is {status}, so its redundancy is already down"
+        ));
+    }
+    if cluster.readers().next().is_none() {
+        return Err(format!("{id} in {region} has no reader, so nobody could take over"));
+    }
+    Ok(())
+}
+
 /// The harness does not run there: cut off, it could neither see nor undo anything.
 pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
     if own == Some(subnet) {
@@ -269,6 +294,29 @@ mod tests {
         assert!(tagged(Some(&allow(1.0)), "i-1", &Tags::new()).is_err());
         assert!(tagged(None, "i-1", &tags("allowed")).is_err());
         assert!(tagged(Some(&Allow::up_to(None, 1.0)), "i-1", &Tags::new()).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_fails_over_only_while_all_of_it_is_there() {
+        let member = |id: &str, writer: bool| ClusterMember {
+            id: id.to_owned(),
+            writer,
+            status: "available".to_owned(),
+            az: "a".to_owned(),
+        };
+        let mut cluster = DbCluster {
+            id: "db".to_owned(),
+            members: vec![member("db-1", true), member("db-2", false)],
+            ..DbCluster::default()
+        };
+        assert_eq!(can_take_over("r", &cluster), Ok(()));
+        assert_eq!(reads("r", &cluster, "db-2"), Ok(()));
+        assert!(reads("r", &cluster, "db-1").is_err_and(|why| why.contains("the writer")));
+        assert!(reads("r", &cluster, "db-3").is_err_and(|why| why.contains("no member")));
+        cluster.members[1].status = "rebooting".to_owned();
+        assert!(can_take_over("r", &cluster).is_err_and(|why| why.contains("db-2 of db in r is rebooting")));
+        cluster.members.truncate(1);
+        assert!(can_take_over("r", &cluster).is_err_and(|why| why.contains("no reader")));
     }
 
     #[test]

@@ -194,6 +194,15 @@ pub enum Before {
         /// Identifier.
         database: String,
     },
+    /// A cluster whose writer will be another one; the old writer comes back as a reader by itself.
+    RdsFailoverCluster {
+        /// Identifier.
+        cluster: String,
+        /// The member that writes.
+        writer: String,
+        /// The reader that takes over; none where Aurora chooses.
+        reader: Option<String>,
+    },
     /// Health checks that will be turned over.
     Route53InvertHealthCheck {
         /// Health checks.
@@ -315,7 +324,8 @@ impl Before {
             | Before::Ec2Reboot { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. } => false,
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. } => false,
         }
     }
 
@@ -342,6 +352,7 @@ impl Before {
             Before::RdsFailover { database, .. } | Before::RdsReboot { database } | Before::RdsStop { database } => {
                 vec![database.clone()]
             }
+            Before::RdsFailoverCluster { cluster, .. } => vec![cluster.clone()],
             Before::Fis(before) => before.world.resources(),
             Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),
             Before::Route53ZeroWeight { sets, .. } => sets

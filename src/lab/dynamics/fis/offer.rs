@@ -25,8 +25,11 @@ pub const SUBNET: &str = "aws:ec2:subnet";
 /// RDS instances.
 pub const DATABASE: &str = "aws:rds:db";
 
+/// Aurora clusters.
+pub const CLUSTER: &str = "aws:rds:cluster";
+
 /// Every action, by id.
-pub const OFFERS: [Offer; 7] = [
+pub const OFFERS: [Offer; 8] = [
     Offer {
         id: "aws:ec2:asg-insufficient-instance-capacity-error",
         description: "Launches of the specified Auto Scaling groups fail for want of capacity.",
@@ -75,6 +78,13 @@ pub const OFFERS: [Offer; 7] = [
         parameters: &[("duration", true), ("scope", true)],
         lasts: Some("duration"),
         target: Some(("Subnets", SUBNET)),
+    },
+    Offer {
+        id: "aws:rds:failover-db-cluster",
+        description: "Failover a DB Cluster to one of the replicas.",
+        parameters: &[],
+        lasts: None,
+        target: Some(("Clusters", CLUSTER)),
     },
     Offer {
         id: "aws:rds:reboot-db-instances",
