@@ -23,9 +23,13 @@ fn boto3_uses_every_operation_the_harness_uses() {
 
 #[test]
 fn boto3_fails_a_cluster_over() {
-    let lab = LabProcess::start_with("60", &["--set", "database.engine=aurora-postgresql"]);
+    let engine = ["--set", "database.engine=aurora-postgresql"];
+    let global = ["--set", "database.global=true"];
     let script = "tests/independent/lab_boto3_cluster.py";
-    succeed(venv("python").arg(script).arg(&lab.endpoint));
+    for arguments in [&engine[..], &[engine, global].concat()] {
+        let lab = LabProcess::start_with("60", arguments);
+        succeed(venv("python").arg(script).arg(&lab.endpoint));
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! - DescribeScalingActivities answers an empty list, so only the lab's activities are looked at by other tests.
 //! - RebootDBInstance ignores ForceFailover: no AZ swap, no SecondaryAvailabilityZone, no failover events.
 //! - FailoverDBCluster moves the writer at once, so that the status stays available, and tells no event.
+//! - SwitchoverGlobalCluster and FailoverGlobalCluster are not there, and no cluster of a global one writes.
 //! - GetHealthCheckStatus is a constant.
 //! - ReplaceNetworkAclAssociation with an unknown association is a 500 instead of AWS's error code.
 //! - A replacement launched by a group is not registered with its target group.

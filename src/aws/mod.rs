@@ -24,7 +24,7 @@ pub use elasticloadbalancingv2::{LoadBalancer, Target, TargetGroup};
 pub use error::{AwsError, Called, ErrorKind};
 pub use fis::{FisExperiment, NewAction, NewTemplate};
 pub use imds::{OwnInstance, own_instance};
-pub use rds::{ClusterMember, DbCluster, DbEvent, DbInstance};
+pub use rds::{ClusterMember, DbCluster, DbEvent, DbInstance, GlobalCluster, GlobalMember};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};
 
 use std::collections::BTreeMap;

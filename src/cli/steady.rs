@@ -69,6 +69,9 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     if has(|fault| fault.entry().hits == Hits::Cluster) {
         needed.push(("lab.database.engine".to_owned(), "aurora-postgresql".to_owned()));
     }
+    if has(|fault| fault.hands_over_to().is_some()) {
+        needed.push(("lab.database.global".to_owned(), "true".to_owned()));
+    }
     needed
 }
 
@@ -182,6 +185,11 @@ mod tests {
         let failover = "{fault: rds.failover_cluster, role: database, at: hold + 2m, irreversible: true}";
         let config = load(failover, &[]).expect("it is right");
         assert_eq!(config.lab["database"]["engine"], "aurora-postgresql");
+        assert!(config.lab["database"].get("global").is_none());
+        let switchover =
+            "{fault: rds.switchover_global, role: database, to: eu-west-1, at: hold + 2m, irreversible: true}";
+        let config = load(switchover, &[]).expect("it is right");
+        assert_eq!(config.lab["database"]["global"], true);
     }
 
     #[test]

@@ -83,6 +83,18 @@ pub enum Fault {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reader: Option<String>,
     },
+    /// RDS SwitchoverGlobalCluster.
+    #[serde(rename = "rds.switchover_global")]
+    RdsSwitchoverGlobal {
+        /// The Region that takes over.
+        to: String,
+    },
+    /// RDS FailoverGlobalCluster with AllowDataLoss.
+    #[serde(rename = "rds.failover_global")]
+    RdsFailoverGlobal {
+        /// The Region that takes over.
+        to: String,
+    },
     /// Route 53 UpdateHealthCheck with `Inverted` turned over.
     #[serde(rename = "route53.invert_health_check")]
     Route53InvertHealthCheck,
@@ -184,6 +196,18 @@ const AZ: Parameter = Parameter {
     form: "us-east-1a",
     optional: false,
 };
+const TO: Parameter = Parameter {
+    key: "to",
+    says: "which Region takes over",
+    form: "eu-west-1",
+    optional: false,
+};
+const DATA_MAY_BE_LOST: Parameter = Parameter {
+    key: "data_may_be_lost",
+    says: "that acknowledged writes may be lost for ever",
+    form: "true",
+    optional: false,
+};
 const READER: Parameter = Parameter {
     key: "reader",
     says: "which reader takes over, where Aurora is not to choose",
@@ -205,7 +229,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 17] = [
+pub const CATALOGUE: [Entry; 19] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -469,6 +493,39 @@ pub const CATALOGUE: [Entry; 17] = [
         reads: &["rds:DescribeDBClusters"],
     },
     Entry {
+        name: "rds.switchover_global",
+        does: "lets another Region's cluster take over from the primary of an Aurora global cluster, with every write",
+        hits: Hits::Cluster,
+        parameters: &[TO],
+        precondition: "the Region is the primary, and all clusters of the global one are available and replicate",
+        observed: "DescribeGlobalClusters shows it switching over, or another writer",
+        reversible: false,
+        undo: "SwitchoverGlobalCluster back is a fault of its own, with an outage of its own; recovery measures this one",
+        fidelity: "both Regions are sound and no write is lost; in a disaster the primary is gone, and with it what had \
+                   not been replicated",
+        cost: "nothing by itself; writes from the old Region cross to the new one, and data between Regions is billed",
+        quota: None,
+        inject: &["rds:SwitchoverGlobalCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters", "rds:DescribeGlobalClusters"],
+    },
+    Entry {
+        name: "rds.failover_global",
+        does: "lets another Region's cluster take over as it is: acknowledged writes that had not reached it are lost",
+        hits: Hits::Cluster,
+        parameters: &[TO, DATA_MAY_BE_LOST],
+        precondition: "the Region is the primary, and all clusters of the global one are available and replicate",
+        observed: "DescribeGlobalClusters shows it failing over, or another writer",
+        reversible: false,
+        undo: "nothing brings lost writes back; lost_writes counts them, and the old primary is put together anew by itself",
+        fidelity: "the old primary is sound and replicates to the last, so that less is lost than in a disaster",
+        cost: "storage for the old primary's volume, which is kept in a snapshot; data between Regions is billed",
+        quota: None,
+        inject: &["rds:FailoverGlobalCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters", "rds:DescribeGlobalClusters"],
+    },
+    Entry {
         name: "route53.invert_health_check",
         does: "turns the health checks of the Region's record over, so that a healthy Region counts as unhealthy",
         hits: Hits::Dns,
@@ -529,6 +586,8 @@ impl Fault {
             Fault::RdsReboot => "rds.reboot",
             Fault::RdsStop => "rds.stop",
             Fault::RdsFailoverCluster { .. } => "rds.failover_cluster",
+            Fault::RdsSwitchoverGlobal { .. } => "rds.switchover_global",
+            Fault::RdsFailoverGlobal { .. } => "rds.failover_global",
             Fault::Route53InvertHealthCheck => "route53.invert_health_check",
             Fault::Route53ZeroWeight => "route53.zero_weight",
         }
@@ -549,6 +608,15 @@ impl Fault {
             | Fault::Ec2Reboot { share }
             | Fault::AutoScalingSetUnhealthy { share }
             | Fault::ElbDeregister { share } => Some(*share),
+            _ => None,
+        }
+    }
+
+    /// The Region that takes over a global cluster; none of any other fault.
+    #[must_use]
+    pub fn hands_over_to(&self) -> Option<&str> {
+        match self {
+            Fault::RdsSwitchoverGlobal { to } | Fault::RdsFailoverGlobal { to } => Some(to),
             _ => None,
         }
     }
@@ -602,6 +670,12 @@ mod tests {
             Fault::RdsReboot,
             Fault::RdsStop,
             Fault::RdsFailoverCluster { reader: None },
+            Fault::RdsSwitchoverGlobal {
+                to: "eu-west-1".to_owned(),
+            },
+            Fault::RdsFailoverGlobal {
+                to: "eu-west-1".to_owned(),
+            },
             Fault::Route53InvertHealthCheck,
             Fault::Route53ZeroWeight,
         ]

@@ -147,7 +147,7 @@ impl FaultEntry {
 }
 
 /// Every key that is a parameter of some fault.
-const PARAMETERS: [&str; 4] = ["share", "processes", "az", "reader"];
+const PARAMETERS: [&str; 6] = ["share", "processes", "az", "reader", "to", "data_may_be_lost"];
 
 /// Reads what stands in an experiment's tree.
 pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Option<Experiment> {
@@ -298,6 +298,8 @@ fn parameters(
     let share = given.get("share").and_then(|node| share(node, sink));
     let processes = given.get("processes").and_then(|node| processes(node, sink));
     let az = given.get("az").and_then(|node| decode::text(node, sink));
+    let to = given.get("to").and_then(|node| decode::text(node, sink));
+    let knows = given.get("data_may_be_lost").and_then(|node| knows(name, node, sink));
     let reader = given.get("reader").map(|node| decode::text(node, sink));
     Some(match name {
         "ec2.stop" => Fault::Ec2Stop { share: share? },
@@ -321,6 +323,8 @@ fn parameters(
                 None => None,
             },
         },
+        "rds.switchover_global" => Fault::RdsSwitchoverGlobal { to: to? },
+        "rds.failover_global" => knows.and(to).map(|to| Fault::RdsFailoverGlobal { to })?,
         "route53.invert_health_check" => Fault::Route53InvertHealthCheck,
         "route53.zero_weight" => Fault::Route53ZeroWeight,
         other => unreachable!("{other} is in the catalogue and a test reads each of its faults"),
@@ -333,6 +337,17 @@ fn via(node: &Node, sink: &mut Sink) -> Option<Spanned<Via>> {
         value,
         place: node.place.clone(),
     })
+}
+
+/// The words that data may be lost, which only `true` says.
+fn knows(fault: &str, node: &Node, sink: &mut Sink) -> Option<()> {
+    if decode::boolean(node, sink)? {
+        return Some(());
+    }
+    let message = format!("{fault} may lose acknowledged writes, and they may not be lost here");
+    let hint = "use rds.switchover_global, which loses none, or write `data_may_be_lost: true`";
+    sink.push(Mistake::at(&node.place, message).hint(hint));
+    None
 }
 
 fn share(node: &Node, sink: &mut Sink) -> Option<f64> {

@@ -227,6 +227,17 @@ pub struct DatabaseConfig {
     pub cluster_failover: Range,
     /// From then until the old writer is back as a reader [our choice].
     pub rejoin: Range,
+    /// Whether the clusters of all Regions are one global cluster, whose primary is in the first Region: then every
+    /// application writes to the primary.
+    pub global: bool,
+    /// Lag of the secondary Regions (documented: typically less than 1 s).
+    pub global_lag: Range,
+    /// A switchover to another Region, until it accepts writes (documented: in the order of minutes).
+    pub global_switchover: Range,
+    /// A failover to another Region, until it accepts writes (the same).
+    pub global_failover: Range,
+    /// From then until the old primary replicates again [our choice].
+    pub global_rejoin: Range,
     /// TTL of the endpoint's DNS record (documented: 5 s).
     #[serde(with = "cloud")]
     pub endpoint_ttl: Duration,
@@ -526,6 +537,14 @@ impl Default for DatabaseConfig {
             readers: 2,
             cluster_failover: Range::seconds(15, 45),
             rejoin: Range::seconds(20, 60),
+            global: false,
+            global_lag: Range {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(1),
+            },
+            global_switchover: Range::seconds(60, 150),
+            global_failover: Range::seconds(60, 150),
+            global_rejoin: Range::seconds(60, 180),
             endpoint_ttl: Duration::from_secs(5),
             statement_time: Duration::from_millis(2),
             connections: 500,
@@ -644,6 +663,11 @@ impl LabConfig {
                 self.database.readers < self.azs || self.database.engine == Engine::Postgres,
                 "lab.database.readers",
                 "every member of a cluster has an AZ of its own, so there are fewer readers than lab.azs",
+            ),
+            (
+                !self.database.global || self.database.engine == Engine::AuroraPostgresql,
+                "lab.database.global",
+                "only an Aurora cluster can be global: set lab.database.engine to aurora-postgresql",
             ),
             (web.min <= web.max, "lab.web.min", "min must not exceed lab.web.max"),
             (

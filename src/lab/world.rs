@@ -2,7 +2,7 @@
 //! No sockets and no timers: `data` serves traffic, `dynamics` moves the state on, `control` reads and changes it
 //! on request. All instants are cloud time, in seconds since the Unix epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::experiments::Fis;
@@ -22,6 +22,8 @@ pub struct World {
     pub regions: BTreeMap<String, Region>,
     /// Route 53 is global.
     pub route53: Route53,
+    /// Aurora global clusters by identifier.
+    pub global_clusters: BTreeMap<String, GlobalCluster>,
     /// What each Auto Scaling group remembers between reconciliations, by Region and group name.
     pub scaling: BTreeMap<(String, String), ScalingMemory>,
 }
@@ -475,6 +477,52 @@ pub struct DbCluster {
     pub created_at: CloudTime,
     /// Tags.
     pub tags: Tags,
+}
+
+/// An Aurora global cluster: the clusters of several Regions, one of which writes.
+#[derive(Debug, Clone)]
+pub struct GlobalCluster {
+    /// GlobalClusterIdentifier.
+    pub id: String,
+    /// GlobalClusterArn.
+    pub arn: String,
+    /// `available`, `switching-over`, `failing-over`.
+    pub status: String,
+    /// DBClusterIdentifier of its clusters, the same in every Region.
+    pub cluster: String,
+    /// ARN of its cluster in each Region.
+    pub members: BTreeMap<String, String>,
+    /// Region of the primary.
+    pub writer: String,
+    /// Regions whose cluster is put together anew after a failover.
+    pub resyncing: BTreeSet<String>,
+    /// The switchover or failover in progress, none otherwise.
+    pub handover: Option<GlobalHandover>,
+    /// Endpoint: that of the primary's writer, whichever Region it is in.
+    pub endpoint: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A switchover or failover of a global cluster.
+#[derive(Debug, Clone)]
+pub struct GlobalHandover {
+    /// Region of the old primary.
+    pub from: String,
+    /// Region of the new one.
+    pub to: String,
+    /// Whether what had not reached it is lost.
+    pub loses: bool,
+}
+
+impl World {
+    /// Whether a Region's cluster is a secondary of a global cluster, so that nobody writes to it.
+    #[must_use]
+    pub fn is_secondary(&self, region: &str, cluster: &str) -> bool {
+        let globals = self.global_clusters.values();
+        let mut of_cluster = globals.filter(|one| one.cluster == cluster && one.members.contains_key(region));
+        of_cluster.any(|one| one.writer != region)
+    }
 }
 
 /// The phases of a database failover, in cloud time.

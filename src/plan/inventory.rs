@@ -122,8 +122,22 @@ pub struct InventoryCluster {
     pub writer: Option<(String, String)>,
     /// The other members, and the AZ of each.
     pub readers: BTreeMap<String, String>,
+    /// The global cluster that it belongs to.
+    #[serde(default)]
+    pub global: Option<InventoryGlobal>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// An Aurora global cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryGlobal {
+    /// Identifier.
+    pub id: String,
+    /// Region of the primary.
+    pub writer: Option<String>,
+    /// ARN of its cluster in each Region.
+    pub members: BTreeMap<String, String>,
 }
 
 /// A subnet with its network ACL.

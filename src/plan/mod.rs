@@ -61,8 +61,8 @@ pub use environment::MissingVariable;
 pub use export::export_fis;
 pub use fis::{FisFor, FisStep, FisStop, FisTarget, FisTemplate, leased, step_name};
 pub use inventory::{
-    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric,
-    InventoryRecord, InventoryRegion, InventorySubnet,
+    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGlobal, InventoryGroup, InventoryInstance,
+    InventoryMetric, InventoryRecord, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;

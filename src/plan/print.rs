@@ -31,10 +31,11 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
-const READS_CLUSTER: [&str; 3] = [
+const READS_CLUSTER: [&str; 4] = [
     "rds:DescribeDBClusters",
     "rds:DescribeDBInstances",
     "rds:DescribeEvents",
+    "rds:DescribeGlobalClusters",
 ];
 const READS_DNS: [&str; 3] = [
     "route53:GetHealthCheck",
@@ -390,6 +391,12 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
             format!("{listed}, and every write to it until the standby has taken over")
         }
         (Hits::Database, _) => format!("{listed}, and everything that reads or writes it until it is back"),
+        (Hits::Cluster, _) if matches!(fault.fault, Fault::RdsFailoverGlobal { .. }) => format!(
+            "{listed}: every write in any Region until the other has taken over, and for ever those that had not reached it"
+        ),
+        (Hits::Cluster, _) if fault.fault.hands_over_to().is_some() => {
+            format!("{listed}: every write in any Region until the other has taken over")
+        }
         (Hits::Cluster, _) => format!("{listed}, and every write to it until a reader has taken over"),
         (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
         (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),

@@ -232,8 +232,11 @@ impl Calls<'_> {
     }
 
     fn on_cluster(&self, fault: &Fault, name: &str, cluster: &InventoryCluster) -> Effect {
-        let Fault::RdsFailoverCluster { reader } = fault else {
-            return Effect::default();
+        let reader = match fault {
+            Fault::RdsFailoverCluster { reader } => reader,
+            Fault::RdsSwitchoverGlobal { to } => return self.hand_over(cluster, to, false),
+            Fault::RdsFailoverGlobal { to } => return self.hand_over(cluster, to, true),
+            _ => return Effect::default(),
         };
         let arn = [self.arn("rds", &format!("cluster:{name}"))];
         let writer = cluster.writer.as_ref().map_or("none", |(writer, _)| writer.as_str());
@@ -245,6 +248,37 @@ impl Calls<'_> {
         Effect {
             resources: vec![name.to_owned()],
             calls: vec![self.call("rds:FailoverDBCluster", detail, &arn)],
+            reverts: Vec::new(),
+        }
+    }
+
+    /// To another Region's cluster of the same global one; nothing where there is none.
+    fn hand_over(&self, cluster: &InventoryCluster, to: &str, loses: bool) -> Effect {
+        let global = cluster.global.as_ref();
+        let found = global.and_then(|global| Some((global, global.members.get(self.region)?, global.members.get(to)?)));
+        let Some((global, from_arn, to_arn)) = found else {
+            return Effect::default();
+        };
+        let both = vec![from_arn.clone(), to_arn.clone()];
+        let account = self.target.account.as_deref().unwrap_or("*");
+        let own = format!("arn:{}:rds::{account}:global-cluster:{}", self.partition(), global.id);
+        let (action, loss) = if loses {
+            ("rds:FailoverGlobalCluster", " AllowDataLoss=true")
+        } else {
+            ("rds:SwitchoverGlobalCluster", "")
+        };
+        let detail = format!(
+            "GlobalClusterIdentifier={} TargetDbClusterIdentifier={to_arn}{loss}",
+            global.id
+        );
+        let mut call = self.call(action, detail, &[both.as_slice(), &[own]].concat());
+        // In a disaster only the Region that takes over would answer.
+        if loses {
+            call.region = to.to_owned();
+        }
+        Effect {
+            resources: both,
+            calls: vec![call],
             reverts: Vec::new(),
         }
     }

@@ -16,6 +16,7 @@ pub(super) fn recovery(fault: &str) -> Option<&'static str> {
     match fault {
         "rds.failover" => Some("typically 60–120 s (RDS Multi-AZ)"),
         "rds.failover_cluster" => Some(CLUSTER),
+        "rds.failover_global" | "rds.switchover_global" => Some("in the order of minutes (Aurora Global Database)"),
         "network.deny_region" => Some("up to 150 s: 3 × 30 s checks, 60 s TTL (Route 53)"),
         _ => None,
     }
@@ -50,6 +51,8 @@ pub(super) fn lost_writes(fault: &str) -> Option<&'static str> {
     match fault {
         "rds.failover" => Some("0: the standby is synchronous"),
         "rds.failover_cluster" => Some("0: all members share one storage volume"),
+        "rds.switchover_global" => Some("0: the secondary has every write before it takes over"),
+        "rds.failover_global" => Some("what was written within the lag, typically less than 1 s"),
         _ => None,
     }
 }

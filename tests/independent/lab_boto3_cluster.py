@@ -76,5 +76,30 @@ def test_failover_db_cluster():
     )
 
 
+def test_global_clusters():
+    if not rds.describe_global_clusters()["GlobalClusters"]:
+        refuses("GlobalClusterNotFoundFault", rds.describe_global_clusters, GlobalClusterIdentifier="none")
+        return
+    for loses in (False, True):
+        found = eventually("whole", lambda: whole() and replicating())
+        arns = {one["IsWriter"]: one["DBClusterArn"] for one in found["GlobalClusterMembers"]}
+        wanted = {"GlobalClusterIdentifier": found["GlobalClusterIdentifier"], "TargetDbClusterIdentifier": arns[False]}
+        if loses:
+            state = rds.failover_global_cluster(AllowDataLoss=True, **wanted)["GlobalCluster"]["FailoverState"]
+        else:
+            state = rds.switchover_global_cluster(**wanted)["GlobalCluster"]["FailoverState"]
+        assert state["IsDataLossAllowed"] is loses and state["ToDbClusterArn"] == arns[False]
+        refuses("InvalidGlobalClusterStateFault", rds.switchover_global_cluster, **wanted)
+        after = eventually("another writer", lambda: whole() and replicating())
+        assert {one["IsWriter"]: one["DBClusterArn"] for one in after["GlobalClusterMembers"]}[True] == arns[False]
+    refuses("DBClusterNotFoundFault", rds.switchover_global_cluster, **{**wanted, "TargetDbClusterIdentifier": "none"})
+
+
+def replicating():
+    found = rds.describe_global_clusters()["GlobalClusters"][0]
+    connected = {one["SynchronizationStatus"] for one in found["GlobalClusterMembers"]} == {"connected"}
+    return found if found["Status"] == "available" and connected else None
+
+
 if __name__ == "__main__":
     main(globals())

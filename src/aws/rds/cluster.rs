@@ -10,6 +10,8 @@ use crate::aws::{AwsError, Called, ErrorKind, Reader, Tags, Writer};
 pub struct DbCluster {
     /// Identifier.
     pub id: String,
+    /// ARN.
+    pub arn: String,
     /// Status.
     pub status: String,
     /// Its instances.
@@ -32,7 +34,7 @@ pub struct ClusterMember {
 }
 
 impl DbCluster {
-    /// The member that writes; none in the middle of a failover.
+    /// The member that writes; none in a secondary cluster of a global one.
     #[must_use]
     pub fn writer(&self) -> Option<&ClusterMember> {
         self.members.iter().find(|member| member.writer)
@@ -117,6 +119,7 @@ fn db_cluster(cluster: aws_sdk_rds::types::DbCluster) -> DbCluster {
     let members = cluster.db_cluster_members.unwrap_or_default().into_iter();
     DbCluster {
         id: cluster.db_cluster_identifier.unwrap_or_default(),
+        arn: cluster.db_cluster_arn.unwrap_or_default(),
         status: cluster.status.unwrap_or_default(),
         members: members
             .map(|member| ClusterMember {

@@ -1,6 +1,7 @@
-//! RDS: instances, their events, the reboot that fails over, stop and start; Aurora's clusters stand in `cluster`.
+//! RDS: instances, their events, the reboot that fails over, stop and start; Aurora's clusters stand in `cluster` and `global`.
 
 mod cluster;
+mod global;
 
 use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::SourceType;
@@ -8,6 +9,7 @@ use aws_sdk_rds::types::SourceType;
 use super::{AwsError, Called, Reader, Tags, Writer};
 
 pub use cluster::{ClusterMember, DbCluster};
+pub use global::{GlobalCluster, GlobalMember};
 
 /// An RDS instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

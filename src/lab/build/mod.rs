@@ -22,6 +22,9 @@ pub fn world(lab: &Lab) -> World {
         let index = u8::try_from(index).unwrap_or(u8::MAX);
         world.regions.insert(name.clone(), regional::region(lab, name, index));
     }
+    if lab.config.database.global {
+        regional::join(lab, &mut world);
+    }
     world.route53 = routing::route53(lab, &world);
     if !lab.config.tagged {
         untag(&mut world);
@@ -49,6 +52,9 @@ fn untag(world: &mut World) {
         {
             tags.remove("chaos");
         }
+    }
+    for global in world.global_clusters.values_mut() {
+        global.tags.remove("chaos");
     }
     let checks = world.route53.health_checks.values_mut().map(|check| &mut check.tags);
     let zones = world.route53.zones.values_mut().map(|zone| &mut zone.tags);
@@ -195,6 +201,7 @@ mod tests {
                 ..LabConfig::default()
             };
             config.database.engine = engine;
+            config.database.global = engine == Engine::AuroraPostgresql;
             let world = built(config, 1);
             let mut tags: Vec<&Tags> = Vec::new();
             for region in world.regions.values() {
@@ -206,6 +213,7 @@ mod tests {
                 tags.extend(region.target_groups.values().map(|one| &one.tags));
                 tags.extend(region.load_balancers.values().map(|one| &one.tags));
             }
+            tags.extend(world.global_clusters.values().map(|one| &one.tags));
             tags.extend(world.route53.health_checks.values().map(|one| &one.tags));
             tags.extend(world.route53.zones.values().map(|one| &one.tags));
             assert!(tags.iter().all(|tags| tags.contains_key("chaos") == tagged), "{tags:?}");

@@ -1,15 +1,15 @@
 //! One Region's resources at the start. Route 53, which is global, is built in `routing`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::{AGE, tags};
 use crate::lab::Lab;
 use crate::lab::config::Engine;
 use crate::lab::world::{
-    Alarm, AutoScalingGroup, CloudTime, DbCluster, DbInstance, GroupMember, Instance, InstanceState, LoadBalancer,
-    LoadBalancerNode, MetricKey, NetworkAcl, NetworkAclEntry, Region, Subnet, TargetGroup, TargetState,
-    TargetTrackingPolicy,
+    Alarm, AutoScalingGroup, CloudTime, DbCluster, DbInstance, GlobalCluster, GroupMember, Instance, InstanceState,
+    LoadBalancer, LoadBalancerNode, MetricKey, NetworkAcl, NetworkAclEntry, Region, Subnet, TargetGroup, TargetState,
+    TargetTrackingPolicy, World,
 };
 
 /// Host octet of the load balancer's node in each AZ.
@@ -370,4 +370,24 @@ fn add_cluster(lab: &Lab, region: &mut Region, born: CloudTime) {
     region.db_clusters.insert(cluster.id.clone(), cluster);
     let members = members.into_iter().map(|member| (member.id.clone(), member));
     region.db_instances.extend(members);
+}
+
+/// Makes the clusters of all Regions one global cluster.
+pub(super) fn join(lab: &Lab, world: &mut World) {
+    let name = &lab.config.database.name;
+    let id = format!("{name}-global");
+    let arn = |region: &Region| Some((region.name.clone(), region.db_clusters.get(name)?.arn.clone()));
+    let global = GlobalCluster {
+        arn: format!("arn:aws:rds::{}:global-cluster:{id}", lab.config.account),
+        status: "available".to_owned(),
+        cluster: name.clone(),
+        members: world.regions.values().filter_map(arn).collect(),
+        writer: lab.config.regions.first().cloned().unwrap_or_default(),
+        resyncing: BTreeSet::new(),
+        handover: None,
+        endpoint: format!("{id}.global-{}.global.rds.amazonaws.com", lab.random_text(LOWER, 12)),
+        tags: tags(&[("Name", &id), ("role", "database")]),
+        id: id.clone(),
+    };
+    world.global_clusters.insert(id, global);
 }

@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::json;
 
 use crate::lab::Lab;
+use crate::lab::config::Range;
 use crate::lab::truth::{Truth, TruthState, What};
 use crate::lab::world::World;
 use balancer::Balancer;
@@ -48,6 +49,15 @@ struct Inner {
     databases: BTreeMap<(String, String), Arc<Database>>,
 }
 
+impl Inner {
+    /// The Region that an address lies in.
+    fn region_of(&self, address: Ipv4Addr) -> Option<&String> {
+        let [_, region, az, _] = address.octets();
+        let gate = self.gates.get(self.places.get(&[region, az])?)?;
+        Some(&gate.region)
+    }
+}
+
 impl DataPlane {
     pub(crate) fn new(port: u16, truth: Truth) -> Self {
         Self {
@@ -65,6 +75,17 @@ impl DataPlane {
 
     /// Takes over subnets and databases from the initial world, which the caller has not locked.
     pub(crate) fn prepare(&self, lab: &Lab, world: &World) {
+        let database = |region: &str, id: &str, address: Ipv4Addr, lag: Option<Range>| {
+            Arc::new(Database::new(
+                (region.to_owned(), id.to_owned()),
+                address,
+                lab.config.database.statement_time,
+                lag,
+                lab.clock,
+                self.truth.clone(),
+                lab.seed(),
+            ))
+        };
         let mut inner = self.inner();
         for region in world.regions.values() {
             for subnet in region.subnets.values() {
@@ -81,16 +102,20 @@ impl DataPlane {
             let clusters = clusters.map(|cluster| (&cluster.id, cluster.endpoint_address, None));
             for (id, address, lag) in alone.chain(clusters) {
                 let key = (region.name.clone(), id.clone());
-                let database = Database::new(
-                    key.clone(),
-                    address,
-                    lab.config.database.statement_time,
-                    lag,
-                    lab.clock,
-                    self.truth.clone(),
-                    lab.seed(),
-                );
-                inner.databases.insert(key, Arc::new(database));
+                inner.databases.insert(key, database(&region.name, id, address, lag));
+            }
+        }
+        // Whoever writes to a global cluster writes to its primary.
+        for global in world.global_clusters.values() {
+            let primary = world.regions.get(&global.writer);
+            let Some(primary) = primary.and_then(|region| region.db_clusters.get(&global.cluster)) else {
+                continue;
+            };
+            let lag = Some(lab.config.database.global_lag);
+            let shared = database(&global.writer, &global.cluster, primary.endpoint_address, lag);
+            for region in global.members.keys() {
+                let key = (region.clone(), global.cluster.clone());
+                inner.databases.insert(key, Arc::clone(&shared));
             }
         }
     }
@@ -265,6 +290,7 @@ impl DataPlane {
             databases: inner
                 .databases
                 .iter()
+                .filter(|((region, _), one)| inner.region_of(one.endpoint_address()) == Some(region))
                 .map(|(key, one)| (key.clone(), one.take_minute()))
                 .collect(),
         }

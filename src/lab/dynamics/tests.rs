@@ -302,6 +302,58 @@ async fn a_cluster_leaves_a_silent_az_by_itself_but_not_without_a_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_global_cluster_is_handed_over_with_every_write_or_as_it_is() {
+    for loses in [false, true] {
+        let lag = "60s";
+        let aurora = serde_json::json!({
+            "database": {"engine": "aurora-postgresql", "global": true, "global_lag": lag},
+        });
+        let (lab, _) = lab(120.0, aurora).await;
+        let arn = |region: &str| lab.world().regions[region].db_clusters["shop-db"].arn.clone();
+        let (home, away) = (arn(HOME), arn(AWAY));
+        let hand_over = |id: &str, to: &str| rds::global::hand_over(&lab, id, to, loses).map_err(|error| error.code);
+        assert_eq!(
+            hand_over("none", &away).expect_err("unknown"),
+            "GlobalClusterNotFoundFault"
+        );
+        assert_eq!(
+            hand_over("shop-db-global", "none").expect_err("unknown"),
+            "DBClusterNotFoundFault"
+        );
+        let already = hand_over("shop-db-global", &home).expect_err("it writes already");
+        assert_eq!(already, "InvalidDBClusterStateFault");
+        let database = lab.data.database(AWAY, "shop-db").expect("both Regions write to one");
+        let primary = database.endpoint_address();
+        let order = crate::lab::data::Order { item: "7".to_owned() };
+        database.write(primary, "late", order).await.expect("it serves");
+        hand_over("shop-db-global", &away).expect("it is available");
+        let again = hand_over("shop-db-global", &away).expect_err("busy");
+        assert_eq!(again, "InvalidGlobalClusterStateFault");
+        let global = || lab.world().global_clusters["shop-db-global"].clone();
+        until(&lab, "available", 4.0, || global().status == "available").await;
+        assert_eq!(global().writer, AWAY);
+        assert_eq!(
+            database.endpoint_address().octets()[1],
+            11,
+            "an address of the other Region"
+        );
+        assert_eq!(database.order_count(), usize::from(!loses));
+        assert_eq!(global().resyncing.contains(HOME), loses);
+        until(&lab, "whole", 4.0, || global().resyncing.is_empty()).await;
+        let lost = truth(&lab, What::Database)
+            .into_iter()
+            .any(|line| line.state == TruthState::Lost);
+        assert_eq!(lost, loses);
+        // In a secondary Region a failover within it is nobody's outage.
+        let before = truth(&lab, What::Database).len();
+        rds::cluster::fail_over(&lab, HOME, "shop-db", None).expect("it is available");
+        until(&lab, "another writer", 3.0, || cluster(&lab).status == "available").await;
+        let down = |line: &TruthLine| line.state == TruthState::Down;
+        assert!(!truth(&lab, What::Database)[before..].iter().any(down));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_a_cluster_restarts_and_does_not_stop_alone() {
     let aurora = serde_json::json!({
         "regions": [HOME],

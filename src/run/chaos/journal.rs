@@ -203,6 +203,10 @@ pub enum Before {
         /// The reader that takes over; none where Aurora chooses.
         reader: Option<String>,
     },
+    /// A global cluster whose primary will be another one, with every write.
+    RdsSwitchoverGlobal(GlobalBefore),
+    /// A global cluster whose primary will be another one, as it is.
+    RdsFailoverGlobal(GlobalBefore),
     /// Health checks that will be turned over.
     Route53InvertHealthCheck {
         /// Health checks.
@@ -259,6 +263,19 @@ pub struct ShiftBefore {
     pub away_from: String,
     /// What the shift will say of whose it is.
     pub comment: String,
+}
+
+/// A global cluster before another Region takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlobalBefore {
+    /// Identifier.
+    pub global: String,
+    /// ARN of the primary.
+    pub from: String,
+    /// ARN of the cluster that takes over.
+    pub to: String,
+    /// Its Region.
+    pub to_region: String,
 }
 
 /// A Route 53 health check as it was.
@@ -325,7 +342,9 @@ impl Before {
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
             | Before::RdsReboot { .. }
-            | Before::RdsFailoverCluster { .. } => false,
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => false,
         }
     }
 
@@ -353,6 +372,9 @@ impl Before {
                 vec![database.clone()]
             }
             Before::RdsFailoverCluster { cluster, .. } => vec![cluster.clone()],
+            Before::RdsSwitchoverGlobal(before) | Before::RdsFailoverGlobal(before) => {
+                vec![before.from.clone(), before.to.clone()]
+            }
             Before::Fis(before) => before.world.resources(),
             Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),
             Before::Route53ZeroWeight { sets, .. } => sets

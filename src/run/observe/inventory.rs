@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::dns;
-use crate::aws::{AwsError, ClusterMember, Reader, RecordSet};
+use crate::aws::{AwsError, ClusterMember, GlobalCluster, Reader, RecordSet};
 use crate::plan::{
-    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric,
-    InventoryRecord, InventoryRegion, InventorySubnet, Role,
+    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGlobal, InventoryGroup, InventoryInstance,
+    InventoryMetric, InventoryRecord, InventoryRegion, InventorySubnet, Role,
 };
 use crate::units::Pace;
 
@@ -193,7 +193,9 @@ async fn cluster_into(into: &mut InventoryRegion, reader: &Reader, region: &str,
     if let Some(cluster) = reader.db_cluster(region, id).await? {
         let placed = |member: &ClusterMember| (member.id.clone(), member.az.clone());
         let readers = cluster.members.iter().filter(|member| !member.writer);
+        let global = reader.global_cluster_of(region, &cluster.arn).await?;
         let entry = InventoryCluster {
+            global: global.map(global_entry),
             writer: cluster.writer().map(placed),
             readers: readers.map(placed).collect(),
             status: cluster.status,
@@ -202,6 +204,17 @@ async fn cluster_into(into: &mut InventoryRegion, reader: &Reader, region: &str,
         into.clusters.insert(id.to_owned(), entry);
     }
     Ok(())
+}
+
+fn global_entry(global: GlobalCluster) -> InventoryGlobal {
+    let members = global.members.iter();
+    InventoryGlobal {
+        writer: global.writer().map(|writer| writer.region().to_owned()),
+        members: members
+            .map(|member| (member.region().to_owned(), member.arn.clone()))
+            .collect(),
+        id: global.id,
+    }
 }
 
 async fn subnets(reader: &Reader, region: &str, vpc: &str) -> Result<Vec<InventorySubnet>, AwsError> {

@@ -1,16 +1,16 @@
 //! Aurora's clusters over `awsQuery`: what they are, and the failover to a reader.
 
-use super::{ENGINE_VERSION, PORT, in_region, paged, tag_list};
+use super::{ENGINE_VERSION, PORT, paged, tag_list};
 use crate::lab::config::Engine;
 use crate::lab::control::Call;
 use crate::lab::control::value::{Value, fault, list, map, time};
 use crate::lab::dynamics::rds::cluster::{self, not_found};
 use crate::lab::error::AwsError;
-use crate::lab::world::{DbCluster, DbInstance, Region};
+use crate::lab::world::{DbCluster, DbInstance, Region, World};
 
 /// DescribeDBClusters.
 pub(super) fn describe(call: &Call<'_>) -> Result<Value, AwsError> {
-    in_region(call, |region| {
+    seen(call, |world, region| {
         let mut chosen: Vec<&DbCluster> = match call.input.text("DBClusterIdentifier") {
             Some(id) => vec![find(region, id)?],
             None => region.db_clusters.values().collect(),
@@ -28,7 +28,7 @@ pub(super) fn describe(call: &Call<'_>) -> Result<Value, AwsError> {
             }
         }
         let (chosen, marker) = paged(call, chosen, |cluster| cluster.id.clone())?;
-        let shown = chosen.into_iter().map(|cluster| shown(region, cluster));
+        let shown = chosen.into_iter().map(|cluster| shown(world, region, cluster));
         Ok(map([
             ("DBClusters", list("DBCluster", shown)),
             ("Marker", marker.into()),
@@ -39,13 +39,20 @@ pub(super) fn describe(call: &Call<'_>) -> Result<Value, AwsError> {
 /// FailoverDBCluster.
 pub(super) fn fail_over(call: &Call<'_>) -> Result<Value, AwsError> {
     let id = call.input.required("DBClusterIdentifier")?;
-    let id = in_region(call, |region| find(region, id).map(|cluster| cluster.id.clone()))?;
+    let id = seen(call, |_, region| find(region, id).map(|cluster| cluster.id.clone()))?;
     let reader = call.input.text("TargetDBInstanceIdentifier");
     cluster::fail_over(call.lab, call.region, &id, reader)?;
-    in_region(call, |region| {
+    seen(call, |world, region| {
         let cluster = find(region, &id)?;
-        Ok(map([("DBCluster", shown(region, cluster))]))
+        Ok(map([("DBCluster", shown(world, region, cluster))]))
     })
+}
+
+/// Reads the world with the call's Region.
+fn seen<T>(call: &Call<'_>, read: impl FnOnce(&World, &Region) -> Result<T, AwsError>) -> Result<T, AwsError> {
+    let world = call.world();
+    let region = world.regions.get(call.region).ok_or_else(|| call.unknown_region())?;
+    read(&world, region)
 }
 
 /// Identifiers are stored in lower case, and the ARN is accepted as well.
@@ -72,12 +79,15 @@ pub(super) fn promotion_tier(region: &Region, db: &DbInstance) -> Option<i64> {
     i64::try_from(place).ok()
 }
 
-fn shown(region: &Region, cluster: &DbCluster) -> Value {
+fn shown(world: &World, region: &Region, cluster: &DbCluster) -> Value {
+    let secondary = world.is_secondary(&region.name, &cluster.id);
+    let mut globals = world.global_clusters.values();
+    let global = globals.find(|one| one.members.get(&region.name) == Some(&cluster.arn));
     let members = cluster.members.iter().filter_map(|id| region.db_instances.get(id));
     let member = |db: &DbInstance| {
         map([
             ("DBInstanceIdentifier", (&db.id).into()),
-            ("IsClusterWriter", (db.id == cluster.writer).into()),
+            ("IsClusterWriter", (db.id == cluster.writer && !secondary).into()),
             ("DBClusterParameterGroupStatus", "in-sync".into()),
             ("PromotionTier", promotion_tier(region, db).into()),
         ])
@@ -103,6 +113,7 @@ fn shown(region: &Region, cluster: &DbCluster) -> Value {
         ("StorageEncrypted", true.into()),
         ("DeletionProtection", false.into()),
         ("ClusterCreateTime", time(cluster.created_at)),
+        ("GlobalClusterIdentifier", global.map(|global| &global.id).into()),
         ("TagList", tag_list(&cluster.tags)),
     ])
 }

@@ -1,7 +1,8 @@
 //! RDS over `awsQuery`: instances, their events and tags, the reboot that fails over, stop and start. Aurora's clusters
-//! stand in `cluster`.
+//! stand in `cluster` and `global`.
 
 mod cluster;
+mod global;
 
 use super::Call;
 use super::page::page;
@@ -39,6 +40,9 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "StartDBInstance" => start(call),
         "DescribeDBClusters" => cluster::describe(call),
         "FailoverDBCluster" => cluster::fail_over(call),
+        "DescribeGlobalClusters" => global::describe(call),
+        "SwitchoverGlobalCluster" => global::switch_over(call),
+        "FailoverGlobalCluster" => global::fail_over(call),
         "ListTagsForResource" => tags(call),
         other => Err(call.unknown(other)),
     }

@@ -308,6 +308,59 @@ async fn a_cluster_fails_over_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_global_cluster_switches_over_and_fails_back() {
+    let (_lab, sdk) = lab(serde_json::json!({"database": {"engine": "aurora-postgresql", "global": true}})).await;
+    let client = aws_sdk_rds::Client::new(&sdk);
+    let global = async || {
+        let answer = client.describe_global_clusters().send().await.expect("described");
+        answer.global_clusters.expect("clusters").remove(0)
+    };
+    let before = global().await;
+    let arn = |region: &str| {
+        let members = before.global_cluster_members().iter();
+        let mut arns = members.filter_map(|member| member.db_cluster_arn());
+        arns.find(|arn| arn.contains(region)).expect("a member").to_owned()
+    };
+    let writer = |global: &aws_sdk_rds::types::GlobalCluster| {
+        let mut members = global.global_cluster_members().iter();
+        let writer = members
+            .find(|member| member.is_writer() == Some(true))
+            .expect("a writer");
+        writer.db_cluster_arn().expect("an ARN").to_owned()
+    };
+    assert_eq!(writer(&before), arn("us-east-1"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for (to, loses) in [("eu-west-1", false), ("us-east-1", true)] {
+        let state = if loses {
+            let failover = client.failover_global_cluster().allow_data_loss(true);
+            let failover = failover.global_cluster_identifier("shop-db-global");
+            let answer = failover.target_db_cluster_identifier(arn(to)).send().await;
+            answer.expect("it is available").global_cluster
+        } else {
+            let switchover = client
+                .switchover_global_cluster()
+                .global_cluster_identifier("shop-db-global");
+            let answer = switchover.target_db_cluster_identifier(arn(to)).send().await;
+            answer.expect("it is available").global_cluster
+        };
+        let state = state.and_then(|global| global.failover_state).expect("it is under way");
+        assert_eq!(state.is_data_loss_allowed(), Some(loses));
+        assert_eq!(state.to_db_cluster_arn(), Some(arn(to).as_str()));
+        while global().await.status() != Some("available") {
+            assert!(Instant::now() < deadline, "it takes too long");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(writer(&global().await), arn(to));
+    }
+    let unknown = client
+        .describe_global_clusters()
+        .global_cluster_identifier("none")
+        .send()
+        .await;
+    assert_eq!(code(unknown), "GlobalClusterNotFoundFault");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn alarms_and_metrics_are_answered_in_cbor() {
     let (lab, sdk) = plain_lab().await;
     let client = aws_sdk_cloudwatch::Client::new(&sdk);

@@ -231,7 +231,12 @@ fn database(world: &World, name: &str) -> Option<Ipv4Addr> {
             clusters.find_map(|cluster| cluster_address(region, cluster, name))
         })
     };
-    world.regions.values().find_map(of_region)
+    let mut global = world.global_clusters.values();
+    let global = global.find(|global| global.endpoint.eq_ignore_ascii_case(name));
+    let global = global.and_then(|global| world.regions.get(&global.writer)?.db_clusters.get(&global.cluster));
+    global
+        .map(|primary| primary.endpoint_address)
+        .or_else(|| world.regions.values().find_map(of_region))
 }
 
 /// What a cluster's endpoints lead to: the writer, or the first reader that is available and else the writer.

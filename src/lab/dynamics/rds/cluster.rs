@@ -1,6 +1,7 @@
 //! Aurora: a cluster's failover to a reader, in its phases. The members share one storage volume, so that no
 //! acknowledged write is lost whoever takes over.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use super::{CLUSTER, FENCED_PERCENT, INSTANCE, event, is_silent};
@@ -93,23 +94,28 @@ fn heir(region: &Region, cluster: &DbCluster, wanted: Option<&str>) -> Result<St
 }
 
 async fn run(lab: Arc<Lab>, region: String, id: String, failover: Failover) {
-    let Some(database) = lab.data.database(&region, &id) else {
-        return;
+    // Nobody writes to a secondary of a global cluster.
+    let secondary = lab.world().is_secondary(&region, &id);
+    let database = lab.data.database(&region, &id).filter(|_| !secondary);
+    let set = |state| {
+        if let Some(database) = &database {
+            database.set_state(state);
+        }
     };
-    database.set_state(DatabaseState::Hung);
+    set(DatabaseState::Hung);
     sleep_until(&lab, failover.fenced_at).await;
-    database.set_state(DatabaseState::Fenced);
+    set(DatabaseState::Fenced);
     sleep_until(&lab, failover.endpoint_at).await;
     let promoted = {
         let mut world = lab.world();
         let state = world.regions.get_mut(&region);
         state.and_then(|state| promote(state, &id, &failover.to))
     };
-    if let Some(address) = promoted {
+    if let (Some(database), Some(address)) = (&database, promoted) {
         database.move_endpoint(address);
     }
     sleep_until(&lab, failover.accepts_writes_at).await;
-    database.set_state(DatabaseState::Serving);
+    set(DatabaseState::Serving);
     let now = lab.now();
     if let Some(state) = lab.world().regions.get_mut(&region) {
         set_status(state, &id, "available");
@@ -138,11 +144,18 @@ async fn run(lab: Arc<Lab>, region: String, id: String, failover: Failover) {
             now,
         );
     }
-    database.mark_redundant();
+    if let Some(database) = &database {
+        database.mark_redundant();
+    }
+}
+
+/// The address that a cluster's endpoint leads to.
+pub(super) fn address_of_writer(region: &Region, id: &str) -> Option<Ipv4Addr> {
+    Some(region.db_clusters.get(id)?.endpoint_address)
 }
 
 /// The reader writes from now on; answers its address.
-fn promote(region: &mut Region, id: &str, to: &str) -> Option<std::net::Ipv4Addr> {
+fn promote(region: &mut Region, id: &str, to: &str) -> Option<Ipv4Addr> {
     let address = region.db_instances.get(to)?.endpoint_address;
     let cluster = region.db_clusters.get_mut(id)?;
     cluster.writer = to.to_owned();
@@ -166,7 +179,7 @@ pub(super) fn stranded(lab: &Lab) -> Vec<(String, String)> {
     found
 }
 
-fn set_status(region: &mut Region, id: &str, status: &str) {
+pub(super) fn set_status(region: &mut Region, id: &str, status: &str) {
     if let Some(cluster) = region.db_clusters.get_mut(id) {
         cluster.status = status.to_owned();
     }

@@ -1,8 +1,9 @@
 //! RDS: reboots, failovers in their phases, the rebuilding of the standby, stops and starts, and the events that tell
-//! of them. Aurora's clusters stand in `cluster`.
+//! of them. Aurora's clusters stand in `cluster` and `global`.
 //! What a statement meets in each phase is `data`'s; this says when the phases change.
 
 pub mod cluster;
+pub mod global;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -252,6 +253,9 @@ fn written_by(lab: &Lab, region: &str, id: &str) -> Option<Arc<Database>> {
             None => id.to_owned(),
             Some(cluster) => {
                 let cluster = state.db_clusters.get(cluster).filter(|cluster| cluster.writer == id)?;
+                if world.is_secondary(region, &cluster.id) {
+                    return None;
+                }
                 cluster.id.clone()
             }
         }
