@@ -480,7 +480,7 @@ pub const CATALOGUE: [Entry; 19] = [
         does: "lets a reader of an Aurora cluster take over from its writer",
         hits: Hits::Cluster,
         parameters: &[READER],
-        precondition: "the cluster and its writer are available, and so is a reader, the named one where one is named",
+        precondition: "the cluster and all its members are available, and one of them is a reader, the named one if named",
         observed: "an RDS event tells of the failover, or DescribeDBClusters shows another writer",
         reversible: false,
         undo: "the old writer comes back as a reader by itself; recovery and redundancy measure when",

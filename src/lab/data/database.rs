@@ -1,15 +1,16 @@
 //! A database as its clients feel it: orders in memory, a primary that serves, hangs or is fenced, and a standby
 //! that has every acknowledged write or lags behind. When it changes state is decided in `dynamics`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::gate::Gate;
 use super::stats::{DatabaseMinute, Recorder};
 use crate::clock::Clock;
 use crate::lab::config::Range;
@@ -52,6 +53,8 @@ pub struct Database {
     statement_time: Duration,
     /// By how much those who may take over lag behind; none where they have every write.
     lag: Option<Range>,
+    /// What statements from other Regions pass, by the second and third octet of the address they go to.
+    gates: BTreeMap<[u8; 2], Arc<Gate>>,
     clock: Clock,
     truth: Truth,
     state: watch::Sender<DatabaseState>,
@@ -96,6 +99,7 @@ impl Database {
             id,
             statement_time,
             lag,
+            gates: BTreeMap::new(),
             clock,
             truth,
             state: watch::Sender::new(DatabaseState::Serving),
@@ -105,6 +109,30 @@ impl Database {
             write_latency: Recorder::new(),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, written to from several Regions: a subnet that is silent takes no statements and sends no writes on.
+    pub(crate) fn behind(mut self, gates: BTreeMap<[u8; 2], Arc<Gate>>) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    fn gate(&self, address: Ipv4Addr) -> Option<&Arc<Gate>> {
+        let [_, region, az, _] = address.octets();
+        self.gates.get(&[region, az])
+    }
+
+    /// Notes that the primary's subnet went silent, and its replication with it, or that it is back.
+    pub(crate) fn follow_silence(&self) {
+        let Some(gate) = self.gate(self.endpoint_address()) else {
+            return;
+        };
+        let mut orders = self.orders();
+        if gate.is_silent() {
+            orders.stopped_at.get_or_insert(self.clock.cloud_unix());
+        } else if self.state() == DatabaseState::Serving {
+            orders.stopped_at = None;
         }
     }
 
@@ -230,6 +258,9 @@ impl Database {
     }
 
     async fn statement(&self, address: Ipv4Addr) -> Result<(), DatabaseError> {
+        if let Some(gate) = self.gate(address) {
+            gate.passes().await;
+        }
         let mut state = self.state.subscribe();
         if address != self.endpoint_address() || *state.borrow_and_update() == DatabaseState::Fenced {
             return Err(DatabaseError::Refused);

@@ -76,7 +76,7 @@ impl DataPlane {
     /// Takes over subnets and databases from the initial world, which the caller has not locked.
     pub(crate) fn prepare(&self, lab: &Lab, world: &World) {
         let database = |region: &str, id: &str, address: Ipv4Addr, lag: Option<Range>| {
-            Arc::new(Database::new(
+            Database::new(
                 (region.to_owned(), id.to_owned()),
                 address,
                 lab.config.database.statement_time,
@@ -84,7 +84,7 @@ impl DataPlane {
                 lab.clock,
                 self.truth.clone(),
                 lab.seed(),
-            ))
+            )
         };
         let mut inner = self.inner();
         for region in world.regions.values() {
@@ -102,7 +102,8 @@ impl DataPlane {
             let clusters = clusters.map(|cluster| (&cluster.id, cluster.endpoint_address, None));
             for (id, address, lag) in alone.chain(clusters) {
                 let key = (region.name.clone(), id.clone());
-                inner.databases.insert(key, database(&region.name, id, address, lag));
+                let database = database(&region.name, id, address, lag);
+                inner.databases.insert(key, Arc::new(database));
             }
         }
         // Whoever writes to a global cluster writes to its primary.
@@ -113,6 +114,9 @@ impl DataPlane {
             };
             let lag = Some(lab.config.database.global_lag);
             let shared = database(&global.writer, &global.cluster, primary.endpoint_address, lag);
+            let gates = inner.places.iter();
+            let gates = gates.filter_map(|(place, subnet)| Some((*place, Arc::clone(inner.gates.get(subnet)?))));
+            let shared = Arc::new(shared.behind(gates.collect()));
             for region in global.members.keys() {
                 let key = (region.clone(), global.cluster.clone());
                 inner.databases.insert(key, Arc::clone(&shared));
@@ -247,6 +251,7 @@ impl DataPlane {
         );
         let quiet: Vec<bool> = {
             let inner = self.inner();
+            inner.databases.values().for_each(|database| database.follow_silence());
             inner
                 .gates
                 .values()

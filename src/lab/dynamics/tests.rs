@@ -354,6 +354,38 @@ async fn a_global_cluster_is_handed_over_with_every_write_or_as_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_of_a_silent_region_takes_no_write_until_another_region_takes_over() {
+    let aurora = serde_json::json!({
+        "database": {"engine": "aurora-postgresql", "global": true, "global_lag": "60s"},
+    });
+    let (lab, _) = lab(120.0, aurora).await;
+    let database = lab.data.database(AWAY, "shop-db").expect("both Regions write to one");
+    let order = || crate::lab::data::Order { item: "7".to_owned() };
+    let write = async |id: &str| {
+        let written = database.write(database.endpoint_address(), id, order());
+        tokio::time::timeout(Duration::from_millis(300), written).await
+    };
+    write("late").await.expect("in time").expect("it serves");
+    for subnet in home(&lab, |region| region.subnets.keys().cloned().collect::<Vec<_>>()) {
+        lab.data.set_silent(&lab, &subnet, true);
+    }
+    assert!(write("cut off").await.is_err(), "nobody answers");
+    // Longer than the lag: what had not left the Region does not arrive later.
+    lab.clock.sleep_cloud(Duration::from_secs(90)).await;
+    let away = lab.world().regions[AWAY].db_clusters["shop-db"].arn.clone();
+    rds::global::hand_over(&lab, "shop-db-global", &away, true).expect("it is available");
+    let status = || lab.world().global_clusters["shop-db-global"].status.clone();
+    until(&lab, "available", 4.0, || status() == "available").await;
+    write("after").await.expect("in time").expect("the other Region serves");
+    let lines = truth(&lab, What::Database);
+    let lost = lines
+        .iter()
+        .find(|line| line.state == TruthState::Lost)
+        .expect("a loss");
+    assert_eq!(lost.detail["ids"], serde_json::json!(["late"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_of_a_cluster_restarts_and_does_not_stop_alone() {
     let aurora = serde_json::json!({
         "regions": [HOME],
