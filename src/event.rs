@@ -163,19 +163,19 @@ pub enum Event {
         /// Average percent.
         percent: f64,
     },
-    /// An RDS instance's description changed (also the first one).
+    /// The description of an RDS instance or an Aurora cluster changed (also the first one).
     DatabasePolled {
         /// Region.
         region: String,
         /// Identifier.
         database: String,
-        /// DBInstanceStatus.
+        /// DBInstanceStatus, or the cluster's Status.
         status: String,
-        /// Primary AZ.
+        /// AZ of the primary or writer.
         az: String,
-        /// Standby AZ; none when the standby is missing.
+        /// AZ of the standby, or of a reader that could take over; none when there is none.
         secondary_az: Option<String>,
-        /// Multi-AZ.
+        /// Multi-AZ, or more than one member.
         multi_az: bool,
     },
     /// An RDS event; `at` is its Date.

@@ -97,6 +97,18 @@ const EXPERIMENTS: &[Case] = &[
         6,
         "a share of 50% is more than the 34% that the target allows",
     ),
+    (
+        "ec2.stop",
+        "rds.failover_global",
+        4,
+        "does not say that acknowledged writes may be lost for ever",
+    ),
+    (
+        "fault: ec2.stop\n    role: web\n    share: 34%\n    at: 1m\n    lasts: 1m",
+        "fault: rds.failover_global\n    role: web\n    data_may_be_lost: false",
+        6,
+        "may lose acknowledged writes",
+    ),
     ("at: 1m", "at: noon", 7, "is no point in time"),
     ("at: 1m", "at: 10m", 7, "the schedule ends at 5m"),
     ("    lasts: 1m\n", "", 4, "is reverted, but `lasts` does not say when"),

@@ -203,6 +203,114 @@ async fn what_matches_nothing_or_may_not_be_touched_is_never_started() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_that_could_not_bear_it_is_not_failed_over() {
+    type Change = fn(&mut Plan, &mut World);
+    fn member<'w>(world: &'w mut World, id: &str) -> &'w mut tenfold::lab::world::DbInstance {
+        let region = world.regions.get_mut(REGION).expect("a Region");
+        region.db_instances.get_mut(id).expect("a member")
+    }
+    fn wants(plan: &mut Plan, reader: &str) {
+        let reader = Some(reader.to_owned());
+        plan.experiments[0].faults[0].fault = Fault::RdsFailoverCluster { reader };
+    }
+    let cases: [(&str, Change); 7] = [
+        ("no Aurora cluster gone", |plan, _| {
+            let role = Role::DbCluster("gone".to_owned());
+            plan.target.roles.insert("database".to_owned(), role);
+        }),
+        ("is not an Aurora cluster", |plan, _| {
+            let role = Role::DbInstance("shop-db-1".to_owned());
+            plan.target.roles.insert("database".to_owned(), role);
+        }),
+        ("is not tagged", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region.db_clusters.get_mut("shop-db").expect("a cluster").tags.clear();
+        }),
+        ("no reader", |_, world| {
+            let region = world.regions.get_mut(REGION).expect("a Region");
+            region
+                .db_clusters
+                .get_mut("shop-db")
+                .expect("a cluster")
+                .members
+                .truncate(1);
+        }),
+        ("shop-db-2 of shop-db in us-east-1 is rebooting", |_, world| {
+            member(world, "shop-db-2").status = "rebooting".to_owned();
+        }),
+        ("the writer of shop-db", |plan, _| wants(plan, "shop-db-1")),
+        ("no member of shop-db", |plan, _| wants(plan, "shop-db-9")),
+    ];
+    for (why, change) in cases {
+        let mut bench = Bench::start(json!({"database": {"engine": "aurora-postgresql"}}), 120.0).await;
+        let mut plan = bench.plan.as_ref().clone();
+        let failover = Fault::RdsFailoverCluster { reader: None };
+        plan.experiments = vec![chaos_in_lab::experiment("cluster-failover", "database", failover)];
+        change(&mut plan, &mut bench.lab.world());
+        bench.plan = Arc::new(plan);
+        let (runner, mut events) = runner(&bench);
+        let refused = runner.inject(fault("cluster-failover")).await.expect_err(why);
+        assert!(refused.to_string().contains(why), "{refused} does not say {why}");
+        assert_eq!(names(&mut events), ["fault_failed"], "{why}");
+        assert_eq!(records(&bench).len(), 1, "{why}");
+        let world = bench.lab.world();
+        assert_eq!(
+            world.regions[REGION].db_clusters["shop-db"].writer, "shop-db-1",
+            "{why}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_global_cluster_that_could_not_bear_it_is_not_handed_over() {
+    type Change = fn(&mut Plan, &mut World);
+    const AWAY: &str = "eu-west-1";
+    fn away(world: &mut World) -> &mut tenfold::lab::world::DbCluster {
+        let region = world.regions.get_mut(AWAY).expect("a Region");
+        region.db_clusters.get_mut("shop-db").expect("a cluster")
+    }
+    fn global(world: &mut World) -> &mut tenfold::lab::world::GlobalCluster {
+        world.global_clusters.values_mut().next().expect("a global cluster")
+    }
+    let cases: [(&str, Change); 8] = [
+        ("belongs to no global cluster", |_, world| world.global_clusters.clear()),
+        ("us-east-1 is not the primary", |_, world| {
+            global(world).writer = AWAY.to_owned();
+        }),
+        ("has no cluster in eu-west-1", |_, world| {
+            global(world).members.remove(AWAY);
+        }),
+        ("shop-db in eu-west-1 is not tagged", |_, world| {
+            away(world).tags.clear()
+        }),
+        ("shop-db in eu-west-1 is failing-over", |_, world| {
+            away(world).status = "failing-over".to_owned();
+        }),
+        ("no instance that could serve", |_, world| away(world).members.clear()),
+        ("does not replicate", |_, world| {
+            global(world).resyncing.insert(AWAY.to_owned());
+        }),
+        ("eu-west-1", |plan, _| plan.target.regions.truncate(1)),
+    ];
+    let config = json!({"database": {"engine": "aurora-postgresql", "global": true}});
+    for (why, change) in cases {
+        let mut bench = Bench::start(config.clone(), 120.0).await;
+        let mut plan = bench.plan.as_ref().clone();
+        let failover = Fault::RdsFailoverGlobal { to: AWAY.to_owned() };
+        plan.experiments = vec![chaos_in_lab::experiment("global-failover", "database", failover)];
+        change(&mut plan, &mut bench.lab.world());
+        bench.plan = Arc::new(plan);
+        let (runner, mut events) = runner(&bench);
+        let refused = runner.inject(fault("global-failover")).await.expect_err(why);
+        assert!(refused.to_string().contains(why), "{refused} does not say {why}");
+        assert_eq!(names(&mut events), ["fault_failed"], "{why}");
+        assert_eq!(records(&bench).len(), 1, "{why}");
+        let globals = bench.lab.world().global_clusters.clone();
+        assert!(globals.values().all(|global| global.handover.is_none()), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unanswered_call_that_had_its_effect_counts_as_injected() {
     // The first attempt has its effect and gets no answer, the others are not answered in order either.
     let bench = bad(

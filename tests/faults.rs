@@ -309,6 +309,63 @@ fn faults_rds_stop() {
 }
 
 #[test]
+fn faults_rds_failover_cluster() {
+    let fault = run("cluster-failover", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+    let least = Duration::from_secs(5);
+    assert!(fault.redundancy.is_some() && fault.outage.is_some_and(|outage| outage > least));
+}
+
+#[test]
+fn faults_rds_failover_cluster_to_a_named_reader() {
+    let fault = run(
+        "cluster-failover",
+        &["experiments.cluster-failover.faults.0.reader=shop-db-3"],
+    );
+    assert!(fault.evidence.contains("shop-db-3"), "{}", fault.evidence);
+}
+
+#[test]
+fn faults_rds_switchover_global() {
+    let fault = run("global-switchover", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+    assert_eq!(fault.lost_writes, Some(0));
+}
+
+#[test]
+fn faults_rds_failover_global() {
+    run("global-failover", &[]);
+}
+
+#[test]
+fn faults_rds_failover_global_loses_what_had_not_reached_the_other_region() {
+    let _turn = machine();
+    // At this pace the default lag of 0.2-1 s is a few real milliseconds, in which now and then no order falls.
+    let changes = [
+        "lab.database={engine: aurora-postgresql, global: true, global_lag: [10s, 20s]}",
+        "experiments.global-failover.objectives=[lost_writes(orders) == 0]",
+    ];
+    let run = attempted(1, || {
+        let (child, dir) = start_experiment("chaos/global-failover.yaml", PACE, &changes);
+        finish(child, dir)
+    });
+    let mut truth: Vec<String> = run
+        .truth()
+        .iter()
+        .filter(|line| line["state"] == "lost")
+        .flat_map(|line| line["detail"]["ids"].as_array().cloned().unwrap_or_default())
+        .filter_map(|id| id.as_str().map(str::to_owned))
+        .collect();
+    let recording = run.recording();
+    let lost = recording.ledgers["orders"].lost.iter();
+    let mut lost: Vec<String> = lost.map(|write| write.id.clone()).collect();
+    lost.sort();
+    truth.sort();
+    assert!(!truth.is_empty(), "the lab lost nothing\n{}", run.account());
+    assert_eq!(lost, truth);
+}
+
+#[test]
 fn faults_route53_invert_health_check() {
     let fault = run("health-check-inversion", &[]);
     assert!(is_unfelt(&fault) && fault.shift.is_some(), "{fault:?}");
@@ -414,4 +471,9 @@ fn faults_rds_failover_by_fis() {
 #[test]
 fn faults_rds_reboot_by_fis() {
     by_fis("database-restart", &[]);
+}
+
+#[test]
+fn faults_rds_failover_cluster_by_fis() {
+    by_fis("cluster-failover", &[]);
 }

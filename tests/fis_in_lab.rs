@@ -102,6 +102,15 @@ impl Bench {
     }
 }
 
+/// What the lab has to be for a fault.
+fn needed(entry: &str) -> serde_json::Value {
+    if entry.contains("rds.failover_cluster") {
+        serde_json::json!({"database": {"engine": "aurora-postgresql"}})
+    } else {
+        serde_json::json!({})
+    }
+}
+
 fn fault() -> FaultId {
     FaultId {
         experiment: "e".to_owned(),
@@ -156,8 +165,9 @@ async fn what_fis_cannot_undo_leaves_no_template() {
         "fault: ec2.reboot, role: web, share: 34%, irreversible: true, via: auto",
         "fault: rds.failover, role: database, irreversible: true, via: fis",
         "fault: rds.reboot, role: database, irreversible: true, via: fis",
+        "fault: rds.failover_cluster, role: database, irreversible: true, via: fis",
     ] {
-        let bench = Bench::start(entry, "", serde_json::json!({})).await;
+        let bench = Bench::start(entry, "", needed(entry)).await;
         let (runner, mut seen) = bench.runner();
         runner
             .inject(fault())
@@ -699,7 +709,7 @@ async fn a_zonal_shift_of_a_dead_run_is_cancelled_or_expires() {
 
 /// From the beginning to the injection and, after two seconds, to the end of the revert where there is one; real time.
 async fn window(entry: &str, via: &str) -> (Duration, Option<Duration>) {
-    let bench = Bench::start(&format!("{entry}, via: {via}"), "", serde_json::json!({})).await;
+    let bench = Bench::start(&format!("{entry}, via: {via}"), "", needed(entry)).await;
     let (runner, mut seen) = bench.runner();
     let began = bench.clock.elapsed();
     runner
@@ -737,6 +747,7 @@ async fn every_fault_that_goes_either_way_has_the_same_window_within_a_second() 
         ("network.deny_region", "role: web, lasts: 2m"),
         ("rds.failover", "role: database, irreversible: true"),
         ("rds.reboot", "role: database, irreversible: true"),
+        ("rds.failover_cluster", "role: database, irreversible: true"),
     ];
     let either = |entry: &&plan::catalogue::Entry| entry.fis().is_some_and(|action| !action.only);
     let all: Vec<&str> = plan::CATALOGUE.iter().filter(either).map(|entry| entry.name).collect();

@@ -22,6 +22,17 @@ fn boto3_uses_every_operation_the_harness_uses() {
 }
 
 #[test]
+fn boto3_fails_a_cluster_over() {
+    let engine = ["--set", "database.engine=aurora-postgresql"];
+    let global = ["--set", "database.global=true"];
+    let script = "tests/independent/lab_boto3_cluster.py";
+    for arguments in [&engine[..], &[engine, global].concat()] {
+        let lab = LabProcess::start_with("60", arguments);
+        succeed(venv("python").arg(script).arg(&lab.endpoint));
+    }
+}
+
+#[test]
 fn the_aws_command_line_reads_the_lab() {
     let lab = LabProcess::start("60");
     let aws = |args: &[&str]| -> serde_json::Value {

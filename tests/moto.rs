@@ -4,6 +4,8 @@
 //! - CloudWatch: the Rust SDK speaks rpc-v2-cbor, which moto does not route, so no CloudWatch function is compared.
 //! - DescribeScalingActivities answers an empty list, so only the lab's activities are looked at by other tests.
 //! - RebootDBInstance ignores ForceFailover: no AZ swap, no SecondaryAvailabilityZone, no failover events.
+//! - FailoverDBCluster moves the writer at once, so that the status stays available, and tells no event.
+//! - SwitchoverGlobalCluster and FailoverGlobalCluster are not there, and no cluster of a global one writes.
 //! - GetHealthCheckStatus is a constant.
 //! - ReplaceNetworkAclAssociation with an unknown association is a 500 instead of AWS's error code.
 //! - A replacement launched by a group is not registered with its target group.
@@ -432,6 +434,61 @@ async fn moto_and_the_lab_answer_in_the_same_shape() {
     let moto_changes = changes(&moto_reader, &moto_writer, names["zone"].as_str().expect("a zone")).await;
     let lab_changes = changes(&lab_reader, &lab_writer, &lab_zone).await;
     assert_eq!(moto_changes, lab_changes);
+}
+
+/// The cluster of both, before and after a failover to a reader.
+async fn clusters(reader: &Reader, writer: &Writer) -> Vec<(&'static str, String)> {
+    let cluster = async || {
+        let found = reader.db_cluster(REGION, "shop-db").await.expect("rds answers");
+        found.expect("the cluster is there")
+    };
+    let writes = async || cluster().await.writer().map(|member| member.id.clone());
+    let before = cluster().await;
+    let mut told = vec![
+        ("status", before.status.clone()),
+        ("writer", format!("{:?}", before.writer().map(|member| &member.id))),
+        ("readers", before.readers().count().to_string()),
+        (
+            "clusters",
+            reader.db_clusters(REGION).await.expect("rds answers").len().to_string(),
+        ),
+    ];
+    let members = before.members.iter().map(|member| member.az.is_empty());
+    told.push((
+        "members without an AZ",
+        members.filter(|none| *none).count().to_string(),
+    ));
+    let absent = reader
+        .db_cluster(REGION, "no-such-db")
+        .await
+        .expect("an absent one is no error");
+    told.push(("no cluster", absent.is_none().to_string()));
+    let refused = writer.failover_db_cluster(REGION, "no-such-db", None).await;
+    told.push(("failover of none", refused.expect_err("there is none").code));
+    let answer = writer.failover_db_cluster(REGION, "shop-db", Some("shop-db-2")).await;
+    answer.expect("it fails over");
+    told.push(("failed over", until(Some("shop-db-2".to_owned()), writes).await));
+    let status = async || cluster().await.status;
+    told.push(("and available", until("available".to_owned(), status).await));
+    told
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_fails_over_in_both() {
+    let moto = Moto::start();
+    let setup = venv("python")
+        .arg("tests/independent/moto_setup.py")
+        .arg(&moto.endpoint)
+        .output()
+        .expect("python runs");
+    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
+    let lab = LabProcess::start_with("60", &["--set", "database.engine=aurora-postgresql"]);
+    let mut told = Vec::new();
+    for endpoint in [&moto.endpoint, &lab.endpoint] {
+        let (reader, writer) = connect(endpoint).await;
+        told.push(clusters(&reader, &writer).await);
+    }
+    assert_eq!(told[0], told[1]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -25,7 +25,7 @@ pub use error::{AwsError, Called, ErrorKind};
 pub use fis::{FisExperiment, NewAction, NewTemplate};
 pub use iam::IamRole;
 pub use imds::{OwnInstance, own_instance};
-pub use rds::{DbEvent, DbInstance};
+pub use rds::{ClusterMember, DbCluster, DbEvent, DbInstance, GlobalCluster, GlobalMember};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};
 
 use std::collections::BTreeMap;

@@ -158,6 +158,10 @@ fn roles(found: &Found) -> BTreeMap<String, String> {
         let resource = format!("{{ db_instance: {} }}", quoted(&database.name));
         put(role_of(database, "database"), resource);
     }
+    for cluster in &found.clusters {
+        let resource = format!("{{ db_cluster: {} }}", quoted(&cluster.name));
+        put(role_of(cluster, "database"), resource);
+    }
     for (zone, record) in &found.records {
         put(
             "dns".to_owned(),
@@ -248,6 +252,7 @@ mod tests {
                 tagged("123", "us-east-1", None),
             ],
             databases: vec![tagged("shop-db", "us-east-1", None)],
+            clusters: vec![tagged("shop-aurora", "us-east-1", None)],
             balancers: vec![balancer],
             records: vec![("Z1".to_owned(), "shop.example.com".to_owned())],
         };
@@ -258,7 +263,12 @@ mod tests {
             ("https", "shop.example.com", 443)
         );
         let roles: Vec<&str> = target.roles.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(roles, ["api", "database", "dns", "web", "web-2"], "{text}");
+        assert_eq!(
+            roles,
+            ["api", "database", "database-2", "dns", "web", "web-2"],
+            "{text}"
+        );
+        assert!(text.contains("{ db_cluster: shop-aurora }"), "{text}");
         assert_eq!((target.allow, target.addresses.len()), (None, 1));
         assert_eq!(target.account.as_deref(), Some("012345678901"));
     }

@@ -42,7 +42,7 @@ fn explain(entry: &Entry) -> String {
     line("hits", entry.hits.in_words());
     for parameter in entry.parameters {
         line(
-            "needs",
+            if parameter.optional { "takes" } else { "needs" },
             &format!("{}: {}, {}", parameter.key, parameter.form, parameter.says),
         );
     }
@@ -99,7 +99,7 @@ fn explain(entry: &Entry) -> String {
 fn role(entry: &Entry) -> &'static str {
     match entry.hits {
         catalogue::Hits::Group | catalogue::Hits::Network => "web",
-        catalogue::Hits::Database => "database",
+        catalogue::Hits::Database | catalogue::Hits::Cluster => "database",
         catalogue::Hits::Dns => "dns",
         catalogue::Hits::IamRole => "app",
     }

@@ -10,7 +10,7 @@ use anyhow::anyhow;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::Failure;
 use crate::cli::{out, profile};
-use crate::config::catalogue::Fault;
+use crate::config::catalogue::{Fault, Hits};
 use crate::config::entry::Entry;
 use crate::config::{self, At, Config, Experiment, Load, Sources, TargetRef};
 use crate::units::{format_count, format_duration};
@@ -68,6 +68,12 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     }
     if has(|fault| matches!(fault, Fault::Ec2SpotInterruption { .. })) {
         needed.push(("lab.web.on_demand_percentage".to_owned(), "0".to_owned()));
+    }
+    if has(|fault| fault.entry().hits == Hits::Cluster) {
+        needed.push(("lab.database.engine".to_owned(), "aurora-postgresql".to_owned()));
+    }
+    if has(|fault| fault.hands_over_to().is_some()) {
+        needed.push(("lab.database.global".to_owned(), "true".to_owned()));
     }
     needed
 }
@@ -182,6 +188,18 @@ mod tests {
         let spot = "{fault: ec2.spot_interruption, role: web, share: 34%, at: hold + 2m, irreversible: true}";
         let config = load(spot, &[]).expect("it is right");
         assert_eq!(config.lab["web"]["on_demand_percentage"], 0);
+    }
+
+    #[test]
+    fn a_cluster_is_there_for_the_faults_of_clusters() {
+        let failover = "{fault: rds.failover_cluster, role: database, at: hold + 2m, irreversible: true}";
+        let config = load(failover, &[]).expect("it is right");
+        assert_eq!(config.lab["database"]["engine"], "aurora-postgresql");
+        assert!(config.lab["database"].get("global").is_none());
+        let switchover =
+            "{fault: rds.switchover_global, role: database, to: eu-west-1, at: hold + 2m, irreversible: true}";
+        let config = load(switchover, &[]).expect("it is right");
+        assert_eq!(config.lab["database"]["global"], true);
     }
 
     #[test]

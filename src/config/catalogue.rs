@@ -111,6 +111,25 @@ pub enum Fault {
     /// RDS StopDBInstance.
     #[serde(rename = "rds.stop")]
     RdsStop,
+    /// RDS FailoverDBCluster.
+    #[serde(rename = "rds.failover_cluster")]
+    RdsFailoverCluster {
+        /// Identifier of the reader that takes over; none where Aurora chooses.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reader: Option<String>,
+    },
+    /// RDS SwitchoverGlobalCluster.
+    #[serde(rename = "rds.switchover_global")]
+    RdsSwitchoverGlobal {
+        /// The Region that takes over.
+        to: String,
+    },
+    /// RDS FailoverGlobalCluster with AllowDataLoss.
+    #[serde(rename = "rds.failover_global")]
+    RdsFailoverGlobal {
+        /// The Region that takes over.
+        to: String,
+    },
     /// Route 53 UpdateHealthCheck with `Inverted` turned over.
     #[serde(rename = "route53.invert_health_check")]
     Route53InvertHealthCheck,
@@ -147,6 +166,8 @@ pub enum Hits {
     Group,
     /// An RDS instance.
     Database,
+    /// An Aurora cluster.
+    Cluster,
     /// A record of a hosted zone.
     Dns,
     /// An IAM role.
@@ -162,6 +183,7 @@ impl Hits {
         match self {
             Hits::Group => "an Auto Scaling group",
             Hits::Database => "an RDS instance",
+            Hits::Cluster => "an Aurora cluster",
             Hits::Dns => "a DNS record",
             Hits::IamRole => "an IAM role",
             Hits::Network => "any role; the subnets of its Region",
@@ -178,6 +200,8 @@ pub struct Parameter {
     pub says: &'static str,
     /// How it is written.
     pub form: &'static str,
+    /// Whether it may be left out.
+    pub optional: bool,
 }
 
 /// One fault of the catalogue.
@@ -189,7 +213,7 @@ pub struct Entry {
     pub does: &'static str,
     /// What it hits.
     pub hits: Hits,
-    /// Parameters, each of which must be given.
+    /// Parameters.
     pub parameters: &'static [Parameter],
     /// What must hold before it is injected, beside what the guard asks of every fault.
     pub precondition: &'static str,
@@ -217,37 +241,62 @@ const SHARE: Parameter = Parameter {
     key: "share",
     says: "how many of the group's instances in service, rounded to the nearest and at least one",
     form: "34%",
+    optional: false,
 };
 const PROCESSES: Parameter = Parameter {
     key: "processes",
     says: "which processes, by AWS's names",
     form: "[Launch, Terminate]",
+    optional: false,
 };
 const AZ: Parameter = Parameter {
     key: "az",
     says: "which AZ of the Region",
     form: "us-east-1a",
+    optional: false,
+};
+const TO: Parameter = Parameter {
+    key: "to",
+    says: "which Region takes over",
+    form: "eu-west-1",
+    optional: false,
+};
+const DATA_MAY_BE_LOST: Parameter = Parameter {
+    key: "data_may_be_lost",
+    says: "that acknowledged writes may be lost for ever",
+    form: "true",
+    optional: false,
+};
+const READER: Parameter = Parameter {
+    key: "reader",
+    says: "which reader takes over, where Aurora is not to choose",
+    form: "shop-db-2",
+    optional: true,
 };
 
 const ERROR: Parameter = Parameter {
     key: "error",
     says: "with which error: `internal`, `throttle` or `unavailable`",
     form: "throttle",
+    optional: false,
 };
 const OPERATIONS: Parameter = Parameter {
     key: "operations",
     says: "to which operations of EC2, by AWS's names",
     form: "[DescribeInstances]",
+    optional: false,
 };
 const CALLS: Parameter = Parameter {
     key: "calls",
     says: "how many of the calls, in whole percent",
     form: "100%",
+    optional: false,
 };
 const LATENCY: Parameter = Parameter {
     key: "latency",
     says: "by how much each I/O takes longer",
     form: "500ms",
+    optional: false,
 };
 
 /// What `latency` may be: the least of volumes that are not io2, and the most (EBS user guide).
@@ -267,7 +316,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 20] = [
+pub const CATALOGUE: [Entry; 23] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -595,6 +644,56 @@ pub const CATALOGUE: [Entry; 20] = [
         reads: &[],
     },
     Entry {
+        name: "rds.failover_cluster",
+        does: "lets a reader of an Aurora cluster take over from its writer",
+        hits: Hits::Cluster,
+        parameters: &[READER],
+        precondition: "the cluster and all its members are available, and one of them is a reader, the named one if named",
+        observed: "an RDS event tells of the failover, or DescribeDBClusters shows another writer",
+        reversible: false,
+        undo: "the old writer comes back as a reader by itself; recovery and redundancy measure when",
+        fidelity: "a forced failover skips the detection that a crash of the writer needs first; the storage stays sound, \
+                   and who is connected to a reader may not feel it",
+        cost: "nothing by itself",
+        quota: None,
+        inject: &["rds:FailoverDBCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters"],
+    },
+    Entry {
+        name: "rds.switchover_global",
+        does: "lets another Region's cluster take over from the primary of an Aurora global cluster, with every write",
+        hits: Hits::Cluster,
+        parameters: &[TO],
+        precondition: "the Region is the primary, and all clusters of the global one are available and replicate",
+        observed: "DescribeGlobalClusters shows it switching over, or another writer",
+        reversible: false,
+        undo: "SwitchoverGlobalCluster back is a fault of its own, with an outage of its own; recovery measures this one",
+        fidelity: "both Regions are sound and no write is lost; in a disaster the primary is gone, and with it what had \
+                   not been replicated",
+        cost: "nothing by itself; writes from the old Region cross to the new one, and data between Regions is billed",
+        quota: None,
+        inject: &["rds:SwitchoverGlobalCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters", "rds:DescribeGlobalClusters"],
+    },
+    Entry {
+        name: "rds.failover_global",
+        does: "lets another Region's cluster take over as it is: acknowledged writes that had not reached it are lost",
+        hits: Hits::Cluster,
+        parameters: &[TO, DATA_MAY_BE_LOST],
+        precondition: "the Region is the primary, and all clusters of the global one are available and replicate",
+        observed: "DescribeGlobalClusters shows it failing over, or another writer",
+        reversible: false,
+        undo: "nothing brings lost writes back; lost_writes counts them, and the old primary is put together anew by itself",
+        fidelity: "the old primary is sound and replicates to the last, so that less is lost than in a disaster",
+        cost: "storage for the old primary's volume, which is kept in a snapshot; data between Regions is billed",
+        quota: None,
+        inject: &["rds:FailoverGlobalCluster"],
+        revert: &[],
+        reads: &["rds:DescribeDBClusters", "rds:DescribeGlobalClusters"],
+    },
+    Entry {
         name: "route53.invert_health_check",
         does: "turns the health checks of the Region's record over, so that a healthy Region counts as unhealthy",
         hits: Hits::Dns,
@@ -658,6 +757,9 @@ impl Fault {
             Fault::RdsFailover => "rds.failover",
             Fault::RdsReboot => "rds.reboot",
             Fault::RdsStop => "rds.stop",
+            Fault::RdsFailoverCluster { .. } => "rds.failover_cluster",
+            Fault::RdsSwitchoverGlobal { .. } => "rds.switchover_global",
+            Fault::RdsFailoverGlobal { .. } => "rds.failover_global",
             Fault::Route53InvertHealthCheck => "route53.invert_health_check",
             Fault::Route53ZeroWeight => "route53.zero_weight",
         }
@@ -683,6 +785,21 @@ impl Fault {
             | Fault::ElbDeregister { share } => Some(*share),
             _ => None,
         }
+    }
+
+    /// The Region that takes over a global cluster; none of any other fault.
+    #[must_use]
+    pub fn hands_over_to(&self) -> Option<&str> {
+        match self {
+            Fault::RdsSwitchoverGlobal { to } | Fault::RdsFailoverGlobal { to } => Some(to),
+            _ => None,
+        }
+    }
+
+    /// Whether a database loses its primary to a standby.
+    #[must_use]
+    pub fn fails_over(&self) -> bool {
+        matches!(self, Fault::RdsFailover | Fault::RdsFailoverCluster { .. })
     }
 
     /// Whether it makes a Region's users leave for another one.
@@ -741,6 +858,13 @@ mod tests {
             Fault::RdsFailover,
             Fault::RdsReboot,
             Fault::RdsStop,
+            Fault::RdsFailoverCluster { reader: None },
+            Fault::RdsSwitchoverGlobal {
+                to: "eu-west-1".to_owned(),
+            },
+            Fault::RdsFailoverGlobal {
+                to: "eu-west-1".to_owned(),
+            },
             Fault::Route53InvertHealthCheck,
             Fault::Route53ZeroWeight,
         ]

@@ -147,7 +147,18 @@ impl FaultEntry {
 }
 
 /// Every key that is a parameter of some fault.
-const PARAMETERS: [&str; 7] = ["share", "latency", "error", "operations", "calls", "processes", "az"];
+const PARAMETERS: [&str; 10] = [
+    "share",
+    "latency",
+    "error",
+    "operations",
+    "calls",
+    "processes",
+    "az",
+    "reader",
+    "to",
+    "data_may_be_lost",
+];
 
 /// Reads what stands in an experiment's tree.
 pub(super) fn experiment(root: &Node, names: &[String], sink: &mut Sink) -> Option<Experiment> {
@@ -246,11 +257,15 @@ fn fault(node: &Node, of_all: Option<&Spanned<Via>>, sink: &mut Sink) -> Option<
         let hint = "remove `lasts`; how long it is felt is what the run measures";
         sink.push(Mistake::at(&node.place, format!("{kind_name} cannot be undone, so it has no end")).hint(hint));
     }
-    if let Some(via) = via
-        .as_ref()
-        .filter(|via| via.value == Via::Fis && entry.fis().is_none())
-    {
-        let message = format!("AWS FIS has no action that does what {kind_name} does");
+    let fault = parameters(entry, kind_node, &given, sink);
+    let action = fault.as_ref().map_or(entry.fis(), Fault::fis);
+    if let Some(via) = via.as_ref().filter(|via| via.value == Via::Fis && action.is_none()) {
+        let as_written = if entry.fis().is_some() {
+            " with these parameters"
+        } else {
+            ""
+        };
+        let message = format!("AWS FIS has no action that does what {kind_name} does{as_written}");
         sink.push(Mistake::at(&via.place, message).hint("write `via: auto`, or `via: api` with the fault"));
     }
     let only = entry.fis().is_some_and(|action| action.only);
@@ -259,9 +274,8 @@ fn fault(node: &Node, of_all: Option<&Spanned<Via>>, sink: &mut Sink) -> Option<
         let message = format!("no API does what {kind_name} does, only AWS FIS");
         sink.push(Mistake::at(&via.place, message).hint("write `via: fis`"));
     }
-    let fault = parameters(entry, kind_node, &given, sink)?;
     Some(FaultEntry {
-        fault,
+        fault: fault?,
         role: role?,
         region,
         at: at?,
@@ -286,7 +300,7 @@ fn parameters(
         }
     }
     for parameter in entry.parameters {
-        if !given.contains_key(parameter.key) {
+        if !parameter.optional && !given.contains_key(parameter.key) {
             let message = format!("{name} does not say {}", parameter.says);
             let hint = format!("add `{}: {}`", parameter.key, parameter.form);
             sink.push(Mistake::at(&kind_node.place, message).hint(hint));
@@ -301,6 +315,9 @@ fn parameters(
     let calls = given.get("calls").and_then(|node| calls(node, sink));
     let processes = given.get("processes").and_then(|node| processes(node, sink));
     let az = given.get("az").and_then(|node| decode::text(node, sink));
+    let to = given.get("to").and_then(|node| decode::text(node, sink));
+    let knows = given.get("data_may_be_lost").and_then(|node| knows(name, node, sink));
+    let reader = given.get("reader").map(|node| decode::text(node, sink));
     Some(match name {
         "ec2.stop" => Fault::Ec2Stop { share: share? },
         "ec2.terminate" => Fault::Ec2Terminate { share: share? },
@@ -327,6 +344,15 @@ fn parameters(
         "rds.failover" => Fault::RdsFailover,
         "rds.reboot" => Fault::RdsReboot,
         "rds.stop" => Fault::RdsStop,
+        "rds.failover_cluster" => Fault::RdsFailoverCluster {
+            // One that was given and cannot be read is none that was left out.
+            reader: match reader {
+                Some(reader) => Some(reader?),
+                None => None,
+            },
+        },
+        "rds.switchover_global" => Fault::RdsSwitchoverGlobal { to: to? },
+        "rds.failover_global" => knows.and(to).map(|to| Fault::RdsFailoverGlobal { to })?,
         "route53.invert_health_check" => Fault::Route53InvertHealthCheck,
         "route53.zero_weight" => Fault::Route53ZeroWeight,
         other => unreachable!("{other} is in the catalogue and a test reads each of its faults"),
@@ -339,6 +365,17 @@ fn via(node: &Node, sink: &mut Sink) -> Option<Spanned<Via>> {
         value,
         place: node.place.clone(),
     })
+}
+
+/// The words that data may be lost, which only `true` says.
+fn knows(fault: &str, node: &Node, sink: &mut Sink) -> Option<()> {
+    if decode::boolean(node, sink)? {
+        return Some(());
+    }
+    let message = format!("{fault} may lose acknowledged writes, and they may not be lost here");
+    let hint = "use rds.switchover_global, which loses none, or write `data_may_be_lost: true`";
+    sink.push(Mistake::at(&node.place, message).hint(hint));
+    None
 }
 
 fn share(node: &Node, sink: &mut Sink) -> Option<f64> {
@@ -540,8 +577,17 @@ mod tests {
         let only = "fault: autoscaling.insufficient_capacity, az: a, lasts: 5m";
         assert_eq!(of("", only, ""), Ok(Via::Fis));
         assert_eq!(of("via: auto,", "fault: rds.stop, lasts: 5m", ""), Ok(Via::Auto));
+        let cluster = "fault: rds.failover_cluster, irreversible: true";
+        assert_eq!(of("via: fis,", cluster, ""), Ok(Via::Fis));
+        assert_eq!(of("via: auto,", cluster, ", reader: shop-db-2"), Ok(Via::Auto));
         for (of_all, fault, of_one, said) in [
             ("", deny, ", via: chaos", "unknown way to inject a fault"),
+            (
+                "via: fis,",
+                cluster,
+                ", reader: shop-db-2",
+                "has no action that does what rds.failover_cluster does with these parameters",
+            ),
             (
                 "via: fis,",
                 "fault: rds.stop, lasts: 5m",

@@ -124,7 +124,7 @@ const REBOOT_DB: FisAction = FisAction {
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 12] = [
+const ACTIONS: [(&str, FisAction); 13] = [
     ("api.errors", INTERNAL_ERROR),
     (
         "autoscaling.insufficient_capacity",
@@ -206,6 +206,15 @@ const ACTIONS: [(&str, FisAction); 12] = [
             ..REBOOT_DB
         },
     ),
+    (
+        "rds.failover_cluster",
+        FisAction {
+            id: "aws:rds:failover-db-cluster",
+            resource_type: "aws:rds:cluster",
+            target: "Clusters",
+            ..REBOOT_DB
+        },
+    ),
 ];
 
 impl FisAction {
@@ -226,7 +235,7 @@ impl Entry {
 }
 
 impl Fault {
-    /// The action of FIS that does the same, where there is one.
+    /// The action of FIS that does the same with these parameters, where there is one.
     #[must_use]
     pub fn fis(&self) -> Option<&'static FisAction> {
         match self {
@@ -235,7 +244,9 @@ impl Fault {
                 ApiError::Throttle => &THROTTLE_ERROR,
                 ApiError::Unavailable => &UNAVAILABLE_ERROR,
             }),
-            _ => self.entry().fis(),
+            // The action takes no parameters.
+            Fault::RdsFailoverCluster { reader: Some(_) } => None,
+            other => other.entry().fis(),
         }
     }
 }

@@ -76,6 +76,8 @@ pub enum RoleEntry {
     DbInstance(String),
     /// An IAM role's name.
     IamRole(String),
+    /// A DB cluster identifier.
+    DbCluster(String),
     /// A record of a hosted zone.
     Dns {
         /// Zone id.
@@ -322,22 +324,21 @@ fn role(name: &str, node: &Node, sink: &mut Sink) -> Option<RoleEntry> {
     let mut text = |key: &'static str, sink: &mut Sink| fields.take(key).and_then(|node| decode::text(node, sink));
     let group = text("auto_scaling_group", sink);
     let database = text("db_instance", sink);
+    let cluster = text("db_cluster", sink);
     let caller = text("iam_role", sink);
     let zone = text("hosted_zone", sink);
     let record = text("record", sink);
     fields.finish(sink);
-    match (group, database, caller, zone, record) {
-        (Some(group), None, None, None, None) => Some(RoleEntry::AutoScalingGroup(group)),
-        (None, Some(database), None, None, None) => Some(RoleEntry::DbInstance(database)),
-        (None, None, Some(caller), None, None) => Some(RoleEntry::IamRole(caller)),
-        (None, None, None, Some(hosted_zone), Some(record)) => Some(RoleEntry::Dns { hosted_zone, record }),
+    match (group, database, cluster, caller, zone, record) {
+        (Some(group), None, None, None, None, None) => Some(RoleEntry::AutoScalingGroup(group)),
+        (None, Some(database), None, None, None, None) => Some(RoleEntry::DbInstance(database)),
+        (None, None, Some(cluster), None, None, None) => Some(RoleEntry::DbCluster(cluster)),
+        (None, None, None, Some(caller), None, None) => Some(RoleEntry::IamRole(caller)),
+        (None, None, None, None, Some(hosted_zone), Some(record)) => Some(RoleEntry::Dns { hosted_zone, record }),
         _ => {
             let mistake = Mistake::at(&node.place, format!("role {name:?} does not name one resource"));
-            sink.push(
-                mistake.hint(
-                    "write `auto_scaling_group`, or `db_instance`, or `iam_role`, or `hosted_zone` with `record`",
-                ),
-            );
+            let hint = "write `auto_scaling_group`, or `db_instance`, or `db_cluster`, or `iam_role`, or `hosted_zone` with `record`";
+            sink.push(mistake.hint(hint));
             None
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn complete(timeline: &Timeline<'_>, findings: &mut [FaultFindings]) 
                 found.self_heal = group::self_heal(timeline, fault).reached();
                 found.late_errors = group::late_errors(timeline, fault, None).ok().map(|(count, _)| count);
             }
-            Fault::RdsFailover => found.redundancy = redundancy::redundancy(timeline, fault).reached(),
+            failing if failing.fails_over() => found.redundancy = redundancy::redundancy(timeline, fault).reached(),
             moving if moving.moves_users() => {
                 found.shift = routing::shift(timeline, fault).reached();
                 found.stale_share = routing::stale_share(timeline, fault).ok().map(|(share, _)| share);
@@ -132,22 +132,27 @@ fn parts(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, found: &FaultFindings)
     };
     let recovered = injected + timeline.real(recovery);
     let (detected, ready, known) = match &fault.plan.fault {
-        Fault::RdsFailover => {
-            let message = |needle: &str| {
+        failing if failing.fails_over() => {
+            let message = |needles: &[&str]| {
                 timeline.events().find_map(|(at, event)| match event {
                     Event::DatabaseEvent { region, message, .. }
-                        if *region == fault.plan.region && at >= injected && message.contains(needle) =>
+                        if *region == fault.plan.region
+                            && at >= injected
+                            && needles.iter().any(|needle| message.contains(needle)) =>
                     {
                         Some(at)
                     }
                     _ => None,
                 })
             };
-            (
-                message("failover started"),
-                message("failover completed").or_else(|| message("failover to standby complete")),
-                None,
-            )
+            // Of an instance, and of a cluster (RDS-EVENT-0072, 0073 and 0071).
+            const STARTED: [&str; 2] = ["failover started", "AZ failover to DB instance"];
+            const OVER: [&str; 3] = [
+                "failover completed",
+                "failover to standby complete",
+                "Completed failover",
+            ];
+            (message(&STARTED), message(&OVER), None)
         }
         moving if moving.moves_users() => (
             routing::detected(timeline, fault),

@@ -171,9 +171,7 @@ fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) 
                 .unwrap_or_else(|| Finding::Unknown("the profile has no such step".to_owned()))
         }),
         Measure::LostWrites => losses::lost_writes(timeline, objective),
-        Measure::Redundancy => each(|fault| *fault == Fault::RdsFailover, &|fault| {
-            redundancy::redundancy(timeline, fault)
-        }),
+        Measure::Redundancy => each(Fault::fails_over, &|fault| redundancy::redundancy(timeline, fault)),
         Measure::ScaleOut => scaling::scale_out(timeline, objective, decisions),
         Measure::SelfHeal => each(Fault::costs_instances, &|fault| group::self_heal(timeline, fault)),
         Measure::LateErrors => {

@@ -6,13 +6,20 @@ use super::timeline::{FaultTimes, Timeline};
 use crate::event::Event;
 use crate::plan::Role;
 
+/// Whether an event says that a failover is over, of an instance or of a cluster.
+fn is_complete(message: &str) -> bool {
+    let message = message.to_lowercase();
+    message.contains("failover") && message.contains("complete")
+}
+
 /// Injection to the first description with a standby, available, after a failover was seen.
 pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding {
     let (Some(injected), Some(window)) = (fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
     };
-    let Some(Role::DbInstance(database)) = timeline.plan.target.roles.get(&fault.plan.role) else {
-        return Finding::Unknown(format!("role {} is no database instance", fault.plan.role));
+    let role = timeline.plan.target.roles.get(&fault.plan.role);
+    let Some((role, database)) = role.and_then(|role| Some((role, role.database()?))) else {
+        return Finding::Unknown(format!("role {} is no database", fault.plan.role));
     };
     let region = &fault.plan.region;
     let described = |event: &Event| match event {
@@ -35,14 +42,12 @@ pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Fin
         .next_back()
         .map(|(_, az, _, multi_az)| (az, multi_az))
         .or_else(|| {
-            let found = timeline
-                .plan
-                .target
-                .inventory
-                .regions
-                .get(region)?
-                .databases
-                .get(database)?;
+            let found = timeline.plan.target.inventory.regions.get(region)?;
+            if let Some(cluster) = found.clusters.get(database) {
+                let (_, az) = cluster.writer.as_ref()?;
+                return Some((az.clone(), !cluster.readers.is_empty()));
+            }
+            let found = found.databases.get(database)?;
             Some((found.az.clone(), found.multi_az))
         });
     let Some((az_before, multi_az)) = before else {
@@ -50,7 +55,7 @@ pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Fin
     };
     if !multi_az {
         return Finding::Never(format!(
-            "{database} in {region} is not Multi-AZ: it has no standby to restore"
+            "{database} in {region} is not Multi-AZ: it has no standby or reader to restore"
         ));
     }
     let mut failed_over = None;
@@ -63,8 +68,7 @@ pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Fin
         } = event
             && in_region == region
             && name == database
-            && message.contains("failover")
-            && message.contains("complete")
+            && is_complete(message)
         {
             failed_over.get_or_insert(at);
         }
@@ -78,7 +82,10 @@ pub(super) fn redundancy(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Fin
         if failed_over.is_some() && multi_az && standby && status == "available" {
             return Finding::Reached(
                 Value::Duration(timeline.cloud(at - injected)),
-                format!("the standby was in sync again with the primary in {az}"),
+                match role {
+                    Role::DbCluster(_) => format!("a reader could take over again from the writer in {az}"),
+                    _ => format!("the standby was in sync again with the primary in {az}"),
+                },
             );
         }
     }

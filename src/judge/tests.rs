@@ -9,7 +9,7 @@ use super::fixture::*;
 use super::{Outcome, Value, judge};
 use crate::config::objective::{Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::event::Event;
-use crate::plan::Fault;
+use crate::plan::{Fault, Role};
 use crate::recording::{Ended, FailureKind, GeneratorSlice, Hist, LedgerResult, LostWrite, ProbeSample, ServedBy};
 
 fn limit(seconds: u64) -> Limit {
@@ -520,6 +520,44 @@ fn redundancy_needs_a_failover_and_a_standby() {
     single.database(0.0, "available", "us-east-1a", None, false);
     assert_eq!(single.first().outcome, Outcome::Missed);
     assert_eq!(fixture().first().outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn the_redundancy_of_a_cluster_is_a_reader_that_could_take_over() {
+    let objectives = vec![objective(
+        "redundancy",
+        Measure::Redundancy,
+        Some("database"),
+        limit(600),
+        under_test(),
+    )];
+    let fault = Fault::RdsFailoverCluster { reader: None };
+    let mut fixture = Fixture::new(fault, "database", objectives, down_for_three_seconds);
+    fixture
+        .plan
+        .target
+        .roles
+        .insert("database".to_owned(), Role::DbCluster("shop-db".to_owned()));
+    fixture.database(0.0, "available", "us-east-1a", Some("us-east-1b"), true);
+    fixture.database(21.0, "failing-over", "us-east-1b", None, true);
+    let told = |message: &str| Event::DatabaseEvent {
+        region: "us-east-1".to_owned(),
+        database: "shop-db".to_owned(),
+        message: message.to_owned(),
+    };
+    fixture.event(20.1, told("Started cross AZ failover to DB instance: shop-db-2"));
+    fixture.event(22.0, told("Completed failover to DB instance: shop-db-2"));
+    fixture.database(30.0, "available", "us-east-1b", Some("us-east-1a"), true);
+    let verdict = fixture.first();
+    assert_eq!((verdict.outcome, seconds(verdict.measured)), (Outcome::Met, 300.0));
+    assert!(verdict.why.contains("a reader could take over"), "{}", verdict.why);
+    let verdict = judge(&fixture.plan, &fixture.recording);
+    let found = &verdict.faults[0];
+    assert!(
+        found.redundancy.is_some() && found.parts.promote.is_some(),
+        "{:?}",
+        found.parts
+    );
 }
 
 fn terminated(measure: Measure, limit: Limit, fate: Fate) -> Fixture {

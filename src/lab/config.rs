@@ -171,12 +171,35 @@ pub enum Replication {
     Asynchronous,
 }
 
-/// The RDS instance.
+/// What the database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Engine {
+    /// An RDS instance, with a standby if it is Multi-AZ.
+    Postgres,
+    /// An Aurora cluster: a writer and readers.
+    AuroraPostgresql,
+}
+
+impl Engine {
+    /// As AWS names it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Postgres => "postgres",
+            Engine::AuroraPostgresql => "aurora-postgresql",
+        }
+    }
+}
+
+/// The RDS instance, or the Aurora cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DatabaseConfig {
-    /// DBInstanceIdentifier in every Region.
+    /// DBInstanceIdentifier, or DBClusterIdentifier, in every Region.
     pub name: String,
+    /// Which of the two it is.
+    pub engine: Engine,
     /// Whether there is a standby.
     pub multi_az: bool,
     /// How it replicates.
@@ -199,6 +222,24 @@ pub struct DatabaseConfig {
     pub stop: Range,
     /// `starting` to `available` (the same).
     pub start: Range,
+    /// Readers of a cluster, each in an AZ of its own.
+    pub readers: u8,
+    /// A cluster's failover to a reader, until it accepts writes (documented: service restored in less than 60 s, often
+    /// less than 30 s; the endpoint's TTL comes on top).
+    pub cluster_failover: Range,
+    /// From then until the old writer is back as a reader [our choice].
+    pub rejoin: Range,
+    /// Whether the clusters of all Regions are one global cluster, whose primary is in the first Region: then every
+    /// application writes to the primary.
+    pub global: bool,
+    /// Lag of the secondary Regions (documented: typically less than 1 s).
+    pub global_lag: Range,
+    /// A switchover to another Region, until it accepts writes (documented: in the order of minutes).
+    pub global_switchover: Range,
+    /// A failover to another Region, until it accepts writes (the same).
+    pub global_failover: Range,
+    /// From then until the old primary replicates again [our choice].
+    pub global_rejoin: Range,
     /// TTL of the endpoint's DNS record (documented: 5 s).
     #[serde(with = "cloud")]
     pub endpoint_ttl: Duration,
@@ -210,6 +251,15 @@ pub struct DatabaseConfig {
     /// How long an instance waits for a statement before it answers 503.
     #[serde(with = "cloud")]
     pub statement_timeout: Duration,
+}
+
+impl DatabaseConfig {
+    /// By how much the standby of an instance lags behind; none where there is none, or where it does not lag.
+    #[must_use]
+    pub fn lag(&self) -> Option<Range> {
+        let lags = self.multi_az && self.replication == Replication::Asynchronous;
+        lags.then_some(self.standby_lag)
+    }
 }
 
 /// Route 53 health checks.
@@ -472,6 +522,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             name: "shop-db".to_owned(),
+            engine: Engine::Postgres,
             multi_az: true,
             replication: Replication::Synchronous,
             standby_lag: Range {
@@ -486,6 +537,17 @@ impl Default for DatabaseConfig {
             restart: Range::seconds(180, 360),
             stop: Range::seconds(120, 240),
             start: Range::seconds(180, 360),
+            readers: 2,
+            cluster_failover: Range::seconds(15, 45),
+            rejoin: Range::seconds(20, 60),
+            global: false,
+            global_lag: Range {
+                min: Duration::from_millis(200),
+                max: Duration::from_secs(1),
+            },
+            global_switchover: Range::seconds(60, 150),
+            global_failover: Range::seconds(60, 150),
+            global_rejoin: Range::seconds(60, 180),
             endpoint_ttl: Duration::from_secs(5),
             statement_time: Duration::from_millis(2),
             connections: 500,
@@ -599,6 +661,16 @@ impl LabConfig {
                 self.record.ends_with(&self.zone),
                 "lab.record",
                 "the record must lie in lab.zone",
+            ),
+            (
+                self.database.readers < self.azs || self.database.engine == Engine::Postgres,
+                "lab.database.readers",
+                "every member of a cluster has an AZ of its own, so there are fewer readers than lab.azs",
+            ),
+            (
+                !self.database.global || self.database.engine == Engine::AuroraPostgresql,
+                "lab.database.global",
+                "only an Aurora cluster can be global: set lab.database.engine to aurora-postgresql",
             ),
             (web.min <= web.max, "lab.web.min", "min must not exceed lab.web.max"),
             (

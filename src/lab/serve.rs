@@ -9,7 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 
-use super::config::LabConfig;
+use super::config::{Engine, LabConfig};
 use super::data::DataPlane;
 use super::dynamics::{self, dns};
 use super::truth::Truth;
@@ -223,6 +223,10 @@ fn raise_descriptor_limit() {
 fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
     let config = &lab.config;
     let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+    let database = match config.database.engine {
+        Engine::Postgres => "db_instance",
+        Engine::AuroraPostgresql => "db_cluster",
+    };
     let zone = lab.world().route53.zones.keys().next().cloned().unwrap_or_default();
     let dns = BTreeMap::from([
         ("hosted_zone".to_owned(), zone),
@@ -242,7 +246,7 @@ fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
         roles: BTreeMap::from([
             ("web".to_owned(), one("auto_scaling_group", &config.web.name)),
             ("app".to_owned(), one("iam_role", APP_ROLE)),
-            ("database".to_owned(), one("db_instance", &config.database.name)),
+            ("database".to_owned(), one(database, &config.database.name)),
             ("dns".to_owned(), dns),
         ]),
         allow: Allow {

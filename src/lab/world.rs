@@ -2,7 +2,7 @@
 //! No sockets and no timers: `data` serves traffic, `dynamics` moves the state on, `control` reads and changes it
 //! on request. All instants are cloud time, in seconds since the Unix epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::experiments::Fis;
@@ -24,6 +24,8 @@ pub struct World {
     pub route53: Route53,
     /// IAM roles by name; IAM is global too.
     pub iam_roles: BTreeMap<String, IamRole>,
+    /// Aurora global clusters by identifier.
+    pub global_clusters: BTreeMap<String, GlobalCluster>,
     /// What each Auto Scaling group remembers between reconciliations, by Region and group name.
     pub scaling: BTreeMap<(String, String), ScalingMemory>,
 }
@@ -78,8 +80,10 @@ pub struct Region {
     pub load_balancers: BTreeMap<String, LoadBalancer>,
     /// Target groups by ARN.
     pub target_groups: BTreeMap<String, TargetGroup>,
-    /// RDS instances by identifier.
+    /// RDS instances by identifier, those of clusters too.
     pub db_instances: BTreeMap<String, DbInstance>,
+    /// Aurora clusters by identifier.
+    pub db_clusters: BTreeMap<String, DbCluster>,
     /// RDS events, oldest first.
     pub db_events: Vec<DbEvent>,
     /// CloudWatch metrics.
@@ -477,6 +481,8 @@ pub struct DbInstance {
     pub arn: String,
     /// `available`, `rebooting`, `stopping`, `stopped`, `starting`.
     pub status: String,
+    /// The cluster that it is a member of.
+    pub cluster: Option<String>,
     /// MultiAZ.
     pub multi_az: bool,
     /// AZ of the primary.
@@ -497,6 +503,77 @@ pub struct DbInstance {
     pub tags: Tags,
 }
 
+/// An Aurora cluster. Its members are RDS instances that share its storage, so that none lacks a write.
+#[derive(Debug, Clone)]
+pub struct DbCluster {
+    /// DBClusterIdentifier.
+    pub id: String,
+    /// DBClusterArn.
+    pub arn: String,
+    /// `available`, `failing-over`.
+    pub status: String,
+    /// Identifiers of its instances in the order of their promotion tiers.
+    pub members: Vec<String>,
+    /// Which of them writes.
+    pub writer: String,
+    /// Endpoint: the writer's.
+    pub endpoint: String,
+    /// ReaderEndpoint.
+    pub reader_endpoint: String,
+    /// Address behind the endpoint now (its DNS answer).
+    pub endpoint_address: Ipv4Addr,
+    /// Creation time.
+    pub created_at: CloudTime,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// An Aurora global cluster: the clusters of several Regions, one of which writes.
+#[derive(Debug, Clone)]
+pub struct GlobalCluster {
+    /// GlobalClusterIdentifier.
+    pub id: String,
+    /// GlobalClusterArn.
+    pub arn: String,
+    /// `available`, `switching-over`, `failing-over`.
+    pub status: String,
+    /// DBClusterIdentifier of its clusters, the same in every Region.
+    pub cluster: String,
+    /// ARN of its cluster in each Region.
+    pub members: BTreeMap<String, String>,
+    /// Region of the primary.
+    pub writer: String,
+    /// Regions whose cluster is put together anew after a failover.
+    pub resyncing: BTreeSet<String>,
+    /// The switchover or failover in progress, none otherwise.
+    pub handover: Option<GlobalHandover>,
+    /// Endpoint: that of the primary's writer, whichever Region it is in.
+    pub endpoint: String,
+    /// Tags.
+    pub tags: Tags,
+}
+
+/// A switchover or failover of a global cluster.
+#[derive(Debug, Clone)]
+pub struct GlobalHandover {
+    /// Region of the old primary.
+    pub from: String,
+    /// Region of the new one.
+    pub to: String,
+    /// Whether what had not reached it is lost.
+    pub loses: bool,
+}
+
+impl World {
+    /// Whether a Region's cluster is a secondary of a global cluster, so that nobody writes to it.
+    #[must_use]
+    pub fn is_secondary(&self, region: &str, cluster: &str) -> bool {
+        let globals = self.global_clusters.values();
+        let mut of_cluster = globals.filter(|one| one.cluster == cluster && one.members.contains_key(region));
+        of_cluster.any(|one| one.writer != region)
+    }
+}
+
 /// The phases of a database failover, in cloud time.
 #[derive(Debug, Clone)]
 pub struct DbFailover {
@@ -508,7 +585,7 @@ pub struct DbFailover {
     pub endpoint_at: CloudTime,
     /// When it accepts writes again.
     pub accepts_writes_at: CloudTime,
-    /// When the new standby is in sync; none without Multi-AZ.
+    /// When the new standby is in sync, or the old writer is back as a reader; none without Multi-AZ.
     pub redundant_at: Option<CloudTime>,
 }
 
@@ -517,7 +594,7 @@ pub struct DbFailover {
 pub struct DbEvent {
     /// DB identifier.
     pub source_id: String,
-    /// `db-instance`.
+    /// `db-instance` or `db-cluster`.
     pub source_type: String,
     /// AWS's text.
     pub message: String,

@@ -118,7 +118,8 @@ fn changes(fault: &FaultPlan, role: &Role, found: &InventoryRegion, metric: &Inv
                 )
         }
         (Fault::Route53InvertHealthCheck, _) => route53(&fault.resources.iter().collect::<Vec<_>>()),
-        (Fault::RdsFailover | Fault::RdsReboot | Fault::RdsStop, Role::DbInstance(id)) => {
+        (Fault::RdsFailover | Fault::RdsReboot | Fault::RdsStop, Role::DbInstance(id))
+        | (Fault::RdsFailoverCluster { .. }, Role::DbCluster(id)) => {
             metric.namespace == "AWS/RDS" && name == "DatabaseConnections" && is_of(id)
         }
         _ => false,

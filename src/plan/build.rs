@@ -19,7 +19,7 @@ use crate::config::protobuf::Services;
 use crate::config::sigv4::SigV4;
 use crate::config::template::Piece;
 use crate::config::{
-    Client, Config, ConfigErrors, Experiment, FaultEntry, Mistake, RoleEntry, Spanned, Step, TargetFile,
+    Client, Config, ConfigErrors, Experiment, FaultEntry, Mistake, Place, RoleEntry, Spanned, Step, TargetFile,
 };
 use crate::units::Pace;
 
@@ -50,6 +50,7 @@ impl TargetPlan {
             RoleEntry::AutoScalingGroup(name) => Role::AutoScalingGroup(name.clone()),
             RoleEntry::DbInstance(name) => Role::DbInstance(name.clone()),
             RoleEntry::IamRole(name) => Role::IamRole(name.clone()),
+            RoleEntry::DbCluster(name) => Role::DbCluster(name.clone()),
             RoleEntry::Dns { hosted_zone, record } => Role::Dns {
                 hosted_zone: hosted_zone.clone(),
                 record: record.clone(),
@@ -447,6 +448,7 @@ fn role<'t>(entry: &FaultEntry, target: &'t TargetPlan, mistakes: &mut Vec<Mista
     let fits = match hits {
         Hits::Group => matches!(role, Role::AutoScalingGroup(_)),
         Hits::Database => matches!(role, Role::DbInstance(_)),
+        Hits::Cluster => matches!(role, Role::DbCluster(_)),
         Hits::Dns => matches!(role, Role::Dns { .. }),
         Hits::IamRole => matches!(role, Role::IamRole(_)),
         Hits::Network => true,
@@ -517,6 +519,33 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
                 mistakes.push(Mistake::at(place("az"), message).hint(hint));
             }
         }
+        Fault::RdsFailoverCluster { reader: Some(reader) } => {
+            let found = target.inventory.regions.get(region);
+            let cluster = match target.roles.get(&entry.role.value) {
+                Some(Role::DbCluster(id)) => found.and_then(|found| found.clusters.get(id)),
+                _ => None,
+            };
+            // Nothing is known of it before the target is reached.
+            let Some(cluster) = cluster.filter(|cluster| !cluster.readers.contains_key(reader)) else {
+                return;
+            };
+            let message = format!("{reader:?} is no reader of {} in {region}", entry.role.value);
+            let known = cluster
+                .readers
+                .keys()
+                .map(String::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
+            let hint = match known.as_str() {
+                "" => "it has no reader, so that nobody could take over".to_owned(),
+                known => format!("readers there: {known}; without `reader` Aurora chooses"),
+            };
+            mistakes.push(Mistake::at(place("reader"), message).hint(hint));
+        }
+        fault if fault.hands_over_to().is_some() => {
+            let to = fault.hands_over_to().unwrap_or_default();
+            handed_over(entry, region, to, target, place("to"), mistakes);
+        }
         fault => {
             let Some(share) = fault.share().filter(|share| *share > allow.share + SHARE_SLACK) else {
                 return;
@@ -529,6 +558,45 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             let hint = "lower the fault's `share`, or raise `allow.share` of the target";
             mistakes.push(Mistake::at(place("share"), message).hint(hint));
         }
+    }
+}
+
+/// Whether the other Region has a cluster that could take over.
+fn handed_over(
+    entry: &FaultEntry,
+    region: &str,
+    to: &str,
+    target: &TargetPlan,
+    place: &Place,
+    mistakes: &mut Vec<Mistake>,
+) {
+    if to == region || !target.regions.iter().any(|known| known == to) {
+        let message = format!("{to:?} is no other Region of the target {:?}", target.name);
+        mistakes.push(Mistake::at(place, message).hint(regions_hint(&target.regions)));
+        return;
+    }
+    let found = target.inventory.regions.get(region);
+    let cluster = match target.roles.get(&entry.role.value) {
+        Some(Role::DbCluster(id)) => found.and_then(|found| found.clusters.get(id)),
+        _ => None,
+    };
+    // Nothing is known of it before the target is reached.
+    let Some(cluster) = cluster else { return };
+    let Some(global) = &cluster.global else {
+        let message = format!("{} in {region} belongs to no global cluster", entry.role.value);
+        let hint = "name a role whose cluster does, or use rds.failover_cluster";
+        mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
+        return;
+    };
+    let known = || global.members.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    if !global.members.contains_key(to) {
+        let message = format!("the global cluster {} has no cluster in {to}", global.id);
+        mistakes.push(Mistake::at(place, message).hint(format!("its Regions: {}", known())));
+    } else if global.writer.as_deref().is_some_and(|writer| writer != region) {
+        let writer = global.writer.as_deref().unwrap_or_default();
+        let message = format!("{region} is not the primary of the global cluster {}", global.id);
+        mistakes
+            .push(Mistake::at(place, message).hint(format!("write `region: {writer}`, the primary, and another `to`")));
     }
 }
 
@@ -553,7 +621,7 @@ fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut V
         return;
     };
     let (kind, fits): (&str, fn(&Role) -> bool) = match objective.value.measure {
-        Measure::Redundancy => ("an RDS instance", |role| matches!(role, Role::DbInstance(_))),
+        Measure::Redundancy => ("an RDS instance or an Aurora cluster", |role| role.database().is_some()),
         Measure::ScaleOut | Measure::SelfHeal | Measure::LateErrors => ("an Auto Scaling group", |role| {
             matches!(role, Role::AutoScalingGroup(_))
         }),

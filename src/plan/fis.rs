@@ -197,6 +197,7 @@ fn arn(action: &FisAction, of: &FisFor<'_>, id: &str) -> String {
         // Of some resources the ARN does not follow from the name.
         _ if id.starts_with("arn:") => id.to_owned(),
         "aws:rds:db" => format!("arn:{partition}:rds:{region}:{account}:db:{id}"),
+        "aws:rds:cluster" => format!("arn:{partition}:rds:{region}:{account}:cluster:{id}"),
         other => {
             let kind = other.rsplit([':', '-']).next().unwrap_or_default();
             format!("arn:{partition}:ec2:{region}:{account}:{kind}/{id}")

@@ -24,6 +24,9 @@ pub struct InventoryRegion {
     pub groups: BTreeMap<String, InventoryGroup>,
     /// RDS instances by identifier.
     pub databases: BTreeMap<String, InventoryDatabase>,
+    /// Aurora clusters by identifier.
+    #[serde(default)]
+    pub clusters: BTreeMap<String, InventoryCluster>,
     /// Subnets of the groups' VPC.
     pub subnets: Vec<InventorySubnet>,
     /// Addresses of the Region's load balancers.
@@ -117,6 +120,33 @@ pub struct InventoryDatabase {
     pub secondary_az: Option<String>,
     /// Tags.
     pub tags: BTreeMap<String, String>,
+}
+
+/// An Aurora cluster.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct InventoryCluster {
+    /// Status.
+    pub status: String,
+    /// The member that writes, and its AZ.
+    pub writer: Option<(String, String)>,
+    /// The other members, and the AZ of each.
+    pub readers: BTreeMap<String, String>,
+    /// The global cluster that it belongs to.
+    #[serde(default)]
+    pub global: Option<InventoryGlobal>,
+    /// Tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// An Aurora global cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryGlobal {
+    /// Identifier.
+    pub id: String,
+    /// Region of the primary.
+    pub writer: Option<String>,
+    /// ARN of its cluster in each Region.
+    pub members: BTreeMap<String, String>,
 }
 
 /// A subnet with its network ACL.

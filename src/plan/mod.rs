@@ -61,8 +61,8 @@ pub use environment::MissingVariable;
 pub use export::export_fis;
 pub use fis::{FisFor, FisStep, FisStop, FisTarget, FisTemplate, leased, step_name};
 pub use inventory::{
-    Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
-    InventoryRegion, InventorySubnet,
+    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGlobal, InventoryGroup, InventoryInstance,
+    InventoryMetric, InventoryRecord, InventoryRegion, InventorySubnet,
 };
 pub use journey::{Body, FeederPlan, JourneyPlan, Part, SigV4Plan, StepPlan, Template};
 pub use loads::LoadPlan;
@@ -216,6 +216,8 @@ pub enum Role {
     DbInstance(String),
     /// An IAM role, of this name.
     IamRole(String),
+    /// An Aurora cluster, of this identifier in each Region.
+    DbCluster(String),
     /// A record in a hosted zone.
     Dns {
         /// Zone id.
@@ -223,6 +225,17 @@ pub enum Role {
         /// Record name.
         record: String,
     },
+}
+
+impl Role {
+    /// The identifier of what keeps data with a standby or a reader beside it.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        match self {
+            Role::DbInstance(id) | Role::DbCluster(id) => Some(id),
+            Role::AutoScalingGroup(_) | Role::Dns { .. } => None,
+        }
+    }
 }
 
 /// Limits on what the harness may touch.

@@ -116,6 +116,12 @@ fn permits<'c>(call: &'c CallPlan, tag: Option<&(String, String)>) -> Vec<(&'c s
                 ("iam:PassRole", role, None),
             ]
         }
+        // The global cluster is in no Region, and what is broken are its clusters.
+        "rds:SwitchoverGlobalCluster" | "rds:FailoverGlobalCluster" => {
+            let (global, clusters): (Vec<String>, Vec<String>) =
+                resources.into_iter().partition(|arn| arn.contains(":global-cluster:"));
+            vec![(&call.action, clusters, tagged()), (&call.action, global, None)]
+        }
         action if knows_no_tag(action) => vec![(&call.action, resources, None)],
         _ => vec![(&call.action, resources, tagged())],
     }
@@ -193,6 +199,28 @@ mod tests {
             json!(["arn:aws:route53:::healthcheck/h1"])
         );
         assert_eq!(without_tags(&calls), BTreeSet::from(["route53:UpdateHealthCheck"]));
+    }
+
+    #[test]
+    fn the_clusters_of_a_global_one_are_bound_to_the_tag() {
+        let mut handover = call(
+            "rds:FailoverGlobalCluster",
+            "arn:aws:rds:eu-west-1:111122223333:cluster:db",
+        );
+        let global = "arn:aws:rds::111122223333:global-cluster:all".to_owned();
+        handover.resources.push(global.clone());
+        let document = read(&[handover]);
+        let statements = document["Statement"].as_array().expect("statements");
+        let of_global = statements.iter().find(|one| one["Resource"] == json!([global]));
+        assert!(
+            of_global.is_some_and(|one| one.get("Condition").is_none()),
+            "{document}"
+        );
+        let others = statements.iter().filter(|one| one["Resource"] != json!([global]));
+        assert!(
+            others.into_iter().all(|one| one.get("Condition").is_some()),
+            "{document}"
+        );
     }
 
     #[test]

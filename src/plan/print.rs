@@ -31,6 +31,12 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
+const READS_CLUSTER: [&str; 4] = [
+    "rds:DescribeDBClusters",
+    "rds:DescribeDBInstances",
+    "rds:DescribeEvents",
+    "rds:DescribeGlobalClusters",
+];
 const READS_DNS: [&str; 3] = [
     "route53:GetHealthCheck",
     "route53:GetHealthCheckStatus",
@@ -395,6 +401,13 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
         }
         (Hits::Database, _) => format!("{listed}, and everything that reads or writes it until it is back"),
         (Hits::IamRole, _) => format!("EC2's answers in {} to whoever acts as {listed}", fault.region),
+        (Hits::Cluster, _) if matches!(fault.fault, Fault::RdsFailoverGlobal { .. }) => format!(
+            "{listed}: every write in any Region until the other has taken over, and for ever those that had not reached it"
+        ),
+        (Hits::Cluster, _) if fault.fault.hands_over_to().is_some() => {
+            format!("{listed}: every write in any Region until the other has taken over")
+        }
+        (Hits::Cluster, _) => format!("{listed}, and every write to it until a reader has taken over"),
         (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
         (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),
     }
@@ -471,6 +484,7 @@ fn observing(plan: &Plan) -> BTreeSet<&'static str> {
         match role {
             Role::AutoScalingGroup(_) => reads.extend(READS_GROUP),
             Role::DbInstance(_) => reads.extend(READS_DATABASE),
+            Role::DbCluster(_) => reads.extend(READS_CLUSTER),
             Role::Dns { .. } => reads.extend(READS_DNS),
             Role::IamRole(_) => drop(reads.insert("iam:GetRole")),
         }

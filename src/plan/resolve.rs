@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    CallPlan, Fault, Hits, InventoryDatabase, InventoryGroup, InventoryRecord, InventoryRegion, InventorySubnet, Role,
-    TargetPlan, choose, how_many,
+    CallPlan, Fault, Hits, InventoryCluster, InventoryDatabase, InventoryGroup, InventoryRecord, InventoryRegion,
+    InventorySubnet, Role, TargetPlan, choose, how_many,
 };
 
 /// What a fault would touch and call.
@@ -43,6 +43,10 @@ pub(super) fn effect(fault: &Fault, role: &Role, region: &str, target: &TargetPl
         Role::IamRole(name) if fault.entry().hits == Hits::IamRole => Effect {
             resources: target.inventory.iam_roles.get(name).cloned().into_iter().collect(),
             ..Effect::default()
+        },
+        Role::DbCluster(name) if fault.entry().hits == Hits::Cluster => match found.clusters.get(name) {
+            Some(cluster) => calls.on_cluster(fault, name, cluster),
+            None => Effect::default(),
         },
         Role::Dns { hosted_zone, record } if fault.entry().hits == Hits::Dns => {
             let of_role = |one: &&InventoryRecord| one.hosted_zone == *hosted_zone && one.is_named(record);
@@ -247,6 +251,58 @@ impl Calls<'_> {
             resources: vec![name.to_owned()],
             calls,
             reverts,
+        }
+    }
+
+    fn on_cluster(&self, fault: &Fault, name: &str, cluster: &InventoryCluster) -> Effect {
+        let reader = match fault {
+            Fault::RdsFailoverCluster { reader } => reader,
+            Fault::RdsSwitchoverGlobal { to } => return self.hand_over(cluster, to, false),
+            Fault::RdsFailoverGlobal { to } => return self.hand_over(cluster, to, true),
+            _ => return Effect::default(),
+        };
+        let arn = [self.arn("rds", &format!("cluster:{name}"))];
+        let writer = cluster.writer.as_ref().map_or("none", |(writer, _)| writer.as_str());
+        let takes_over = match reader {
+            Some(reader) => format!(" TargetDBInstanceIdentifier={reader}"),
+            None => String::new(),
+        };
+        let detail = format!("DBClusterIdentifier={name}{takes_over} (the writer now: {writer})");
+        Effect {
+            resources: vec![name.to_owned()],
+            calls: vec![self.call("rds:FailoverDBCluster", detail, &arn)],
+            reverts: Vec::new(),
+        }
+    }
+
+    /// To another Region's cluster of the same global one; nothing where there is none.
+    fn hand_over(&self, cluster: &InventoryCluster, to: &str, loses: bool) -> Effect {
+        let global = cluster.global.as_ref();
+        let found = global.and_then(|global| Some((global, global.members.get(self.region)?, global.members.get(to)?)));
+        let Some((global, from_arn, to_arn)) = found else {
+            return Effect::default();
+        };
+        let both = vec![from_arn.clone(), to_arn.clone()];
+        let account = self.target.account.as_deref().unwrap_or("*");
+        let own = format!("arn:{}:rds::{account}:global-cluster:{}", self.partition(), global.id);
+        let (action, loss) = if loses {
+            ("rds:FailoverGlobalCluster", " AllowDataLoss=true")
+        } else {
+            ("rds:SwitchoverGlobalCluster", "")
+        };
+        let detail = format!(
+            "GlobalClusterIdentifier={} TargetDbClusterIdentifier={to_arn}{loss}",
+            global.id
+        );
+        let mut call = self.call(action, detail, &[both.as_slice(), &[own]].concat());
+        // In a disaster only the Region that takes over would answer.
+        if loses {
+            call.region = to.to_owned();
+        }
+        Effect {
+            resources: both,
+            calls: vec![call],
+            reverts: Vec::new(),
         }
     }
 

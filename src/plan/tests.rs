@@ -229,6 +229,123 @@ fn what_the_target_cannot_do_is_said_with_its_place() {
     }
 }
 
+/// The target with an Aurora cluster in place of its RDS instance.
+fn aurora() -> TargetPlan {
+    let mut target = target();
+    let role = Role::DbCluster("shop-db".to_owned());
+    target.roles.insert("database".to_owned(), role);
+    let placed = |id: &str, az: &str| (id.to_owned(), az.to_owned());
+    for found in target.inventory.regions.values_mut() {
+        let cluster = InventoryCluster {
+            writer: Some(placed("shop-db-1", "us-east-1a")),
+            readers: BTreeMap::from([placed("shop-db-2", "us-east-1b")]),
+            ..InventoryCluster::default()
+        };
+        found.clusters.insert("shop-db".to_owned(), cluster);
+    }
+    target
+}
+
+#[test]
+fn a_cluster_is_failed_over_to_a_reader_it_has() {
+    let fault = "experiments.database-failover.faults.0.fault";
+    let named = |reader: &str| {
+        let overrides = [
+            (fault, "rds.failover_cluster"),
+            ("experiments.database-failover.faults.0.reader", reader),
+        ];
+        build(&loaded("profiles/game-day.yaml", &overrides), aurora(), &options())
+    };
+    let plan = named("shop-db-2").unwrap_or_else(|errors| panic!("{errors}"));
+    let call = &plan.experiments[1].faults[0].calls[0];
+    assert_eq!(call.action, "rds:FailoverDBCluster");
+    assert!(
+        call.detail.contains("TargetDBInstanceIdentifier=shop-db-2"),
+        "{}",
+        call.detail
+    );
+    assert_eq!(call.resources, ["arn:aws:rds:us-east-1:111122223333:cluster:shop-db"]);
+    assert!(print(&plan).contains("until a reader has taken over"));
+    for (reader, said) in [("shop-db-1", "is no reader"), ("shop-db-9", "readers there: shop-db-2")] {
+        let errors = named(reader).expect_err(said).to_string();
+        assert!(errors.contains(said) && errors.contains("hint: "), "{errors}");
+    }
+    let classic = loaded("profiles/game-day.yaml", &[(fault, "rds.failover_cluster")]);
+    let errors = build(&classic, target(), &options())
+        .expect_err("no cluster")
+        .to_string();
+    assert!(errors.contains("the fault needs an Aurora cluster"), "{errors}");
+}
+
+#[test]
+fn a_global_cluster_is_handed_over_to_a_region_it_has() {
+    let arn = |region: &str| format!("arn:aws:rds:{region}:111122223333:cluster:shop-db");
+    let global = |writer: &str, members: &[&str]| InventoryGlobal {
+        id: "all".to_owned(),
+        writer: Some(writer.to_owned()),
+        members: members
+            .iter()
+            .map(|region| ((*region).to_owned(), arn(region)))
+            .collect(),
+    };
+    let planned = |kind: &str, to: &str, global: Option<InventoryGlobal>| {
+        let mut overrides = vec![
+            ("experiments.database-failover.faults.0.fault", kind),
+            ("experiments.database-failover.faults.0.to", to),
+        ];
+        if kind == "rds.failover_global" {
+            overrides.push(("experiments.database-failover.faults.0.data_may_be_lost", "true"));
+        }
+        let mut target = aurora();
+        for found in target.inventory.regions.values_mut() {
+            let clusters = found.clusters.values_mut();
+            clusters.for_each(|cluster| cluster.global.clone_from(&global));
+        }
+        build(&loaded("profiles/game-day.yaml", &overrides), target, &options())
+    };
+    let both = || Some(global("us-east-1", &["us-east-1", "eu-west-1"]));
+    for (kind, action, region, loss) in [
+        (
+            "rds.switchover_global",
+            "rds:SwitchoverGlobalCluster",
+            "us-east-1",
+            false,
+        ),
+        ("rds.failover_global", "rds:FailoverGlobalCluster", "eu-west-1", true),
+    ] {
+        let plan = planned(kind, "eu-west-1", both()).unwrap_or_else(|errors| panic!("{errors}"));
+        let fault = &plan.experiments[1].faults[0];
+        let call = &fault.calls[0];
+        assert_eq!((call.action.as_str(), call.region.as_str()), (action, region));
+        assert_eq!(call.detail.contains("AllowDataLoss=true"), loss, "{}", call.detail);
+        assert_eq!(fault.resources, [arn("us-east-1"), arn("eu-west-1")]);
+        assert_eq!(print(&plan).contains("for ever those that had not reached it"), loss);
+    }
+    for (to, global, said) in [
+        ("us-east-1", both(), "is no other Region of the target"),
+        ("mars-1", both(), "is no other Region of the target"),
+        ("eu-west-1", None, "belongs to no global cluster"),
+        (
+            "eu-west-1",
+            Some(global("us-east-1", &["us-east-1"])),
+            "has no cluster in eu-west-1",
+        ),
+        (
+            "eu-west-1",
+            Some(global("eu-west-1", &["us-east-1", "eu-west-1"])),
+            "us-east-1 is not the primary",
+        ),
+    ] {
+        let errors = planned("rds.switchover_global", to, global)
+            .expect_err(said)
+            .to_string();
+        assert!(
+            errors.contains(said) && errors.contains("hint: "),
+            "{said} in\n{errors}"
+        );
+    }
+}
+
 #[test]
 fn a_target_without_the_resource_plans_no_call() {
     let mut target = target();

@@ -1,14 +1,22 @@
 //! What AWS documents for the faults of the catalogue, shown beside what was measured. Judges nothing.
 
+const CLUSTER: &str = "less than 60 s, often less than 30 s (Aurora with a replica)";
+
 /// Client outage.
 pub(super) fn outage(fault: &str) -> Option<&'static str> {
-    (fault == "rds.failover").then_some("typically 60–120 s (RDS Multi-AZ)")
+    match fault {
+        "rds.failover" => Some("typically 60–120 s (RDS Multi-AZ)"),
+        "rds.failover_cluster" => Some(CLUSTER),
+        _ => None,
+    }
 }
 
 /// Recovery.
 pub(super) fn recovery(fault: &str) -> Option<&'static str> {
     match fault {
         "rds.failover" => Some("typically 60–120 s (RDS Multi-AZ)"),
+        "rds.failover_cluster" => Some(CLUSTER),
+        "rds.failover_global" | "rds.switchover_global" => Some("in the order of minutes (Aurora Global Database)"),
         "network.deny_region" => Some("up to 150 s: 3 × 30 s checks, 60 s TTL (Route 53)"),
         _ => None,
     }
@@ -40,5 +48,11 @@ pub(super) fn shift(fault: &str) -> Option<&'static str> {
 
 /// Acknowledged writes.
 pub(super) fn lost_writes(fault: &str) -> Option<&'static str> {
-    (fault == "rds.failover").then_some("0: the standby is synchronous")
+    match fault {
+        "rds.failover" => Some("0: the standby is synchronous"),
+        "rds.failover_cluster" => Some("0: all members share one storage volume"),
+        "rds.switchover_global" => Some("0: the secondary has every write before it takes over"),
+        "rds.failover_global" => Some("what was written within the lag, typically less than 1 s"),
+        _ => None,
+    }
 }

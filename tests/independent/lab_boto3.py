@@ -777,10 +777,10 @@ def test_zonal_shift():
     refuses("ValidationException", arc.start_zonal_shift, **{**shift, "expiresIn": "90s"})
 
 
-def main():
+def main(tests):
     if not ENDPOINT:
-        sys.exit("usage: lab_boto3.py ENDPOINT")
-    tests = [(name, test) for name, test in globals().items() if name.startswith("test_")]
+        sys.exit(f"usage: {sys.argv[0]} ENDPOINT")
+    tests = [(name, test) for name, test in tests.items() if name.startswith("test_")]
     failed = 0
     for name, test in tests:
         begun = time.monotonic()
@@ -795,4 +795,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(globals())

@@ -58,6 +58,19 @@ def main(endpoint: str) -> None:
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}),
         Tags=[{"Key": "chaos", "Value": "allowed"}],
     )
+    rds.create_db_cluster(
+        DBClusterIdentifier="shop-db",
+        Engine="aurora-postgresql",
+        MasterUsername="shop",
+        MasterUserPassword="not-a-secret",
+    )
+    for number in (1, 2, 3):
+        rds.create_db_instance(
+            DBInstanceIdentifier=f"shop-db-{number}",
+            DBClusterIdentifier="shop-db",
+            DBInstanceClass="db.r6g.large",
+            Engine="aurora-postgresql",
+        )
     zone = route53.create_hosted_zone(Name="example.com", CallerReference="parity")["HostedZone"]["Id"]
     check = route53.create_health_check(
         CallerReference="parity",

@@ -22,6 +22,9 @@ pub fn world(lab: &Lab) -> World {
         let index = u8::try_from(index).unwrap_or(u8::MAX);
         world.regions.insert(name.clone(), regional::region(lab, name, index));
     }
+    if lab.config.database.global {
+        regional::join(lab, &mut world);
+    }
     world.route53 = routing::route53(lab, &world);
     let role = IamRole {
         arn: format!("arn:aws:iam::{}:role/{APP_ROLE}", world.account),
@@ -43,6 +46,7 @@ fn untag(world: &mut World) {
         let instances = instances.flat_map(|instance| [&mut instance.tags, &mut instance.volume.tags]);
         let subnets = region.subnets.values_mut().map(|subnet| &mut subnet.tags);
         let databases = region.db_instances.values_mut().map(|database| &mut database.tags);
+        let clusters = region.db_clusters.values_mut().map(|cluster| &mut cluster.tags);
         let targets = region.target_groups.values_mut().map(|group| &mut group.tags);
         let balancers = region.load_balancers.values_mut().map(|balancer| &mut balancer.tags);
         let of_load_balancing = targets.chain(balancers);
@@ -50,10 +54,14 @@ fn untag(world: &mut World) {
             .chain(instances)
             .chain(subnets)
             .chain(databases)
+            .chain(clusters)
             .chain(of_load_balancing)
         {
             tags.remove("chaos");
         }
+    }
+    for global in world.global_clusters.values_mut() {
+        global.tags.remove("chaos");
     }
     let checks = world.route53.health_checks.values_mut().map(|check| &mut check.tags);
     let zones = world.route53.zones.values_mut().map(|zone| &mut zone.tags);
@@ -77,7 +85,7 @@ fn tags(pairs: &[(&str, &str)]) -> Tags {
 mod tests {
     use super::*;
     use crate::clock::Clock;
-    use crate::lab::config::{LabConfig, RoutingPolicy};
+    use crate::lab::config::{Engine, LabConfig, RoutingPolicy};
     use crate::lab::data::DataPlane;
     use crate::lab::truth::Truth;
     use crate::lab::world::{AutoScalingGroup, Routing};
@@ -121,6 +129,26 @@ mod tests {
             for subnet in region.subnets.values() {
                 assert!(region.network_acls[&subnet.network_acl_id].is_default);
             }
+        }
+    }
+
+    #[test]
+    fn a_cluster_has_a_writer_and_readers_in_other_azs() {
+        let mut config = LabConfig::default();
+        config.database.engine = Engine::AuroraPostgresql;
+        let world = built(config, 1);
+        for region in world.regions.values() {
+            let cluster = &region.db_clusters["shop-db"];
+            assert_eq!(cluster.members, ["shop-db-1", "shop-db-2", "shop-db-3"]);
+            assert_eq!((region.db_instances.len(), cluster.writer.as_str()), (3, "shop-db-1"));
+            let members = || cluster.members.iter().map(|id| &region.db_instances[id]);
+            let azs: BTreeSet<_> = members().map(|member| member.az.as_str()).collect();
+            assert_eq!(azs.len(), 3);
+            assert!(members().all(|member| member.cluster.as_deref() == Some("shop-db")));
+            assert_eq!(
+                cluster.endpoint_address,
+                region.db_instances["shop-db-1"].endpoint_address
+            );
         }
     }
 
@@ -171,23 +199,29 @@ mod tests {
 
     #[test]
     fn the_tag_is_on_everything_that_a_fault_may_hit_or_on_nothing() {
-        for tagged in [true, false] {
-            let world = built(
-                LabConfig {
-                    tagged,
-                    ..LabConfig::default()
-                },
-                1,
-            );
+        for (tagged, engine) in [
+            (true, Engine::Postgres),
+            (false, Engine::Postgres),
+            (false, Engine::AuroraPostgresql),
+        ] {
+            let mut config = LabConfig {
+                tagged,
+                ..LabConfig::default()
+            };
+            config.database.engine = engine;
+            config.database.global = engine == Engine::AuroraPostgresql;
+            let world = built(config, 1);
             let mut tags: Vec<&Tags> = Vec::new();
             for region in world.regions.values() {
                 tags.extend(region.groups.values().map(|one| &one.tags));
                 tags.extend(region.instances.values().flat_map(|one| [&one.tags, &one.volume.tags]));
                 tags.extend(region.subnets.values().map(|one| &one.tags));
                 tags.extend(region.db_instances.values().map(|one| &one.tags));
+                tags.extend(region.db_clusters.values().map(|one| &one.tags));
                 tags.extend(region.target_groups.values().map(|one| &one.tags));
                 tags.extend(region.load_balancers.values().map(|one| &one.tags));
             }
+            tags.extend(world.global_clusters.values().map(|one| &one.tags));
             tags.extend(world.route53.health_checks.values().map(|one| &one.tags));
             tags.extend(world.route53.zones.values().map(|one| &one.tags));
             tags.extend(world.iam_roles.values().map(|one| &one.tags));

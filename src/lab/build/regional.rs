@@ -1,19 +1,20 @@
 //! One Region's resources at the start. Route 53, which is global, is built in `routing`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::{AGE, tags};
 use crate::lab::Lab;
+use crate::lab::config::Engine;
 use crate::lab::world::{
-    Alarm, AutoScalingGroup, CloudTime, DbInstance, GroupMember, Instance, InstanceState, LoadBalancer,
-    LoadBalancerNode, MetricKey, NetworkAcl, NetworkAclEntry, Region, Subnet, TargetGroup, TargetState,
-    TargetTrackingPolicy, Volume, next_is_spot,
+    Alarm, AutoScalingGroup, CloudTime, DbCluster, DbInstance, GlobalCluster, GroupMember, Instance, InstanceState,
+    LoadBalancer, LoadBalancerNode, MetricKey, NetworkAcl, NetworkAclEntry, Region, Subnet, TargetGroup, TargetState,
+    TargetTrackingPolicy, Volume, World, next_is_spot,
 };
 
 /// Host octet of the load balancer's node in each AZ.
 const BALANCER_HOST: u8 = 5;
-/// Host octet of the database in each AZ.
+/// Host octet of the database, or of the cluster's member, in each AZ.
 const DATABASE_HOST: u8 = 8;
 /// Host octet of the first instance in each AZ.
 const FIRST_INSTANCE_HOST: u8 = 10;
@@ -33,7 +34,10 @@ pub(super) fn region(lab: &Lab, name: &str, index: u8) -> Region {
     add_network(lab, &mut region);
     add_balancer(lab, &mut region, born);
     add_group(lab, &mut region, born);
-    add_database(lab, &mut region, born);
+    match lab.config.database.engine {
+        Engine::Postgres => add_database(lab, &mut region, born),
+        Engine::AuroraPostgresql => add_cluster(lab, &mut region, born),
+    }
     region
 }
 
@@ -311,6 +315,7 @@ fn add_database(lab: &Lab, region: &mut Region, born: CloudTime) {
         id: config.name.clone(),
         arn: arn(lab, region, "rds", &format!("db:{}", config.name)),
         status: "available".to_owned(),
+        cluster: None,
         multi_az: config.multi_az,
         az: primary.az.clone(),
         secondary_az: standby.map(|subnet| subnet.az.clone()),
@@ -327,4 +332,67 @@ fn add_database(lab: &Lab, region: &mut Region, born: CloudTime) {
         tags: tags(&[("Name", &config.name), ("role", "database")]),
     };
     region.db_instances.insert(db.id.clone(), db);
+}
+
+/// A cluster with its writer in the first AZ and a reader in each of the next.
+fn add_cluster(lab: &Lab, region: &mut Region, born: CloudTime) {
+    let config = &lab.config.database;
+    let suffix = lab.random_text(LOWER, 12);
+    let endpoint = |front: &str, kind: &str| format!("{front}.{kind}{suffix}.{}.rds.amazonaws.com", region.name);
+    let tags = tags(&[("Name", &config.name), ("role", "database")]);
+    let mut members = Vec::new();
+    for (subnet, number) in by_az(region).into_iter().zip(1..=u32::from(config.readers) + 1) {
+        let id = format!("{}-{number}", config.name);
+        members.push(DbInstance {
+            arn: arn(lab, region, "rds", &format!("db:{id}")),
+            status: "available".to_owned(),
+            cluster: Some(config.name.clone()),
+            multi_az: false,
+            endpoint: endpoint(&id, ""),
+            endpoint_address: address(region, subnet.az_index, DATABASE_HOST),
+            az: subnet.az,
+            secondary_az: None,
+            standby_in_sync: false,
+            failover: None,
+            created_at: born,
+            tags: tags.clone(),
+            id,
+        });
+    }
+    let Some(writer) = members.first() else { return };
+    let cluster = DbCluster {
+        id: config.name.clone(),
+        arn: arn(lab, region, "rds", &format!("cluster:{}", config.name)),
+        status: "available".to_owned(),
+        members: members.iter().map(|member| member.id.clone()).collect(),
+        writer: writer.id.clone(),
+        endpoint: endpoint(&config.name, "cluster-"),
+        reader_endpoint: endpoint(&config.name, "cluster-ro-"),
+        endpoint_address: writer.endpoint_address,
+        created_at: born,
+        tags,
+    };
+    region.db_clusters.insert(cluster.id.clone(), cluster);
+    let members = members.into_iter().map(|member| (member.id.clone(), member));
+    region.db_instances.extend(members);
+}
+
+/// Makes the clusters of all Regions one global cluster.
+pub(super) fn join(lab: &Lab, world: &mut World) {
+    let name = &lab.config.database.name;
+    let id = format!("{name}-global");
+    let arn = |region: &Region| Some((region.name.clone(), region.db_clusters.get(name)?.arn.clone()));
+    let global = GlobalCluster {
+        arn: format!("arn:aws:rds::{}:global-cluster:{id}", lab.config.account),
+        status: "available".to_owned(),
+        cluster: name.clone(),
+        members: world.regions.values().filter_map(arn).collect(),
+        writer: lab.config.regions.first().cloned().unwrap_or_default(),
+        resyncing: BTreeSet::new(),
+        handover: None,
+        endpoint: format!("{id}.global-{}.global.rds.amazonaws.com", lab.random_text(LOWER, 12)),
+        tags: tags(&[("Name", &id), ("role", "database")]),
+        id: id.clone(),
+    };
+    world.global_clusters.insert(id, global);
 }

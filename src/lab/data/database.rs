@@ -1,18 +1,19 @@
 //! A database as its clients feel it: orders in memory, a primary that serves, hangs or is fenced, and a standby
 //! that has every acknowledged write or lags behind. When it changes state is decided in `dynamics`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tokio::sync::watch;
 
+use super::gate::Gate;
 use super::stats::{DatabaseMinute, Recorder};
 use crate::clock::Clock;
-use crate::lab::config::{DatabaseConfig, Replication};
+use crate::lab::config::Range;
 use crate::lab::truth::{Truth, TruthState, What};
 
 /// What a statement meets.
@@ -44,12 +45,16 @@ pub struct Order {
     pub item: String,
 }
 
-/// One RDS instance's data and reachability.
+/// The data and the reachability of an RDS instance or of an Aurora cluster.
 #[derive(Debug)]
 pub struct Database {
-    id: String,
     region: String,
-    config: DatabaseConfig,
+    id: String,
+    statement_time: Duration,
+    /// By how much those who may take over lag behind; none where they have every write.
+    lag: Option<Range>,
+    /// What statements from other Regions pass, by the second and third octet of the address they go to.
+    gates: BTreeMap<[u8; 2], Arc<Gate>>,
     clock: Clock,
     truth: Truth,
     state: watch::Sender<DatabaseState>,
@@ -75,11 +80,12 @@ struct Orders {
 }
 
 impl Database {
+    /// The database of a Region and an identifier.
     pub(crate) fn new(
-        id: &str,
-        region: &str,
+        (region, id): (String, String),
         address: Ipv4Addr,
-        config: DatabaseConfig,
+        statement_time: Duration,
+        lag: Option<Range>,
         clock: Clock,
         truth: Truth,
         seed: u64,
@@ -89,9 +95,11 @@ impl Database {
             ..Orders::default()
         };
         Self {
-            id: id.to_owned(),
-            region: region.to_owned(),
-            config,
+            region,
+            id,
+            statement_time,
+            lag,
+            gates: BTreeMap::new(),
             clock,
             truth,
             state: watch::Sender::new(DatabaseState::Serving),
@@ -101,6 +109,30 @@ impl Database {
             write_latency: Recorder::new(),
             open: AtomicU64::new(0),
             most_open: AtomicU64::new(0),
+        }
+    }
+
+    /// The same, written to from several Regions: a subnet that is silent takes no statements and sends no writes on.
+    pub(crate) fn behind(mut self, gates: BTreeMap<[u8; 2], Arc<Gate>>) -> Self {
+        self.gates = gates;
+        self
+    }
+
+    fn gate(&self, address: Ipv4Addr) -> Option<&Arc<Gate>> {
+        let [_, region, az, _] = address.octets();
+        self.gates.get(&[region, az])
+    }
+
+    /// Notes that the primary's subnet went silent, and its replication with it, or that it is back.
+    pub(crate) fn follow_silence(&self) {
+        let Some(gate) = self.gate(self.endpoint_address()) else {
+            return;
+        };
+        let mut orders = self.orders();
+        if gate.is_silent() {
+            orders.stopped_at.get_or_insert(self.clock.cloud_unix());
+        } else if self.state() == DatabaseState::Serving {
+            orders.stopped_at = None;
         }
     }
 
@@ -191,12 +223,9 @@ impl Database {
         if self.state() != DatabaseState::Serving {
             return Err(DatabaseError::Reset);
         }
-        if self.config.replication == Replication::Asynchronous && self.config.multi_az {
+        if let Some(lag) = self.lag {
             let now = self.clock.cloud_unix();
-            let (min, max) = (
-                self.config.standby_lag.min.as_secs_f64(),
-                self.config.standby_lag.max.as_secs_f64(),
-            );
+            let (min, max) = (lag.min.as_secs_f64(), lag.max.as_secs_f64());
             let arrival = (now + min + (max - min) * orders.random.f64()).max(orders.last_arrival);
             orders.last_arrival = arrival;
             while orders.in_flight.front().is_some_and(|(_, at)| *at <= now) {
@@ -229,11 +258,14 @@ impl Database {
     }
 
     async fn statement(&self, address: Ipv4Addr) -> Result<(), DatabaseError> {
+        if let Some(gate) = self.gate(address) {
+            gate.passes().await;
+        }
         let mut state = self.state.subscribe();
         if address != self.endpoint_address() || *state.borrow_and_update() == DatabaseState::Fenced {
             return Err(DatabaseError::Refused);
         }
-        let work = tokio::time::sleep(self.config.statement_time);
+        let work = tokio::time::sleep(self.statement_time);
         tokio::pin!(work);
         let mut worked = false;
         loop {
@@ -300,25 +332,13 @@ mod tests {
     const ONE: Ipv4Addr = Ipv4Addr::new(127, 10, 1, 8);
     const TWO: Ipv4Addr = Ipv4Addr::new(127, 10, 2, 8);
 
-    fn database(replication: Replication) -> (Arc<Database>, Truth) {
+    fn database(lag: Option<Range>) -> (Arc<Database>, Truth) {
         let clock = Clock::starting_now(Pace::new(1.0).expect("a pace"));
         let truth = Truth::new(clock, None).expect("no file");
-        let config = DatabaseConfig {
-            replication,
-            ..DatabaseConfig::default()
-        };
-        (
-            Arc::new(Database::new(
-                "shop-db",
-                "us-east-1",
-                ONE,
-                config,
-                clock,
-                truth.clone(),
-                7,
-            )),
-            truth,
-        )
+        let key = ("us-east-1".to_owned(), "shop-db".to_owned());
+        let statement = Duration::from_millis(2);
+        let database = Database::new(key, ONE, statement, lag, clock, truth.clone(), 7);
+        (Arc::new(database), truth)
     }
 
     fn order() -> Order {
@@ -327,7 +347,7 @@ mod tests {
 
     #[tokio::test]
     async fn statements_hang_then_reset_then_are_refused_until_the_new_primary_serves() {
-        let (database, truth) = database(Replication::Synchronous);
+        let (database, truth) = database(None);
         database.write(ONE, "a", order()).await.expect("it serves");
         database.set_state(DatabaseState::Hung);
         let hanging = tokio::spawn({
@@ -356,7 +376,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_asynchronous_standby_loses_exactly_what_the_truth_names() {
-        let (database, truth) = database(Replication::Asynchronous);
+        let lag = Range {
+            min: Duration::from_millis(200),
+            max: Duration::from_secs(2),
+        };
+        let (database, truth) = database(Some(lag));
         for number in 0..20 {
             database
                 .write(ONE, &number.to_string(), order())
@@ -380,7 +404,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_instance_follows_the_endpoint_only_after_the_ttl() {
-        let (database, _) = database(Replication::Synchronous);
+        let (database, _) = database(None);
         let resolved = ResolvedEndpoint::new();
         let ttl = Duration::from_secs(5);
         assert_eq!(resolved.address(&database, 100.0, ttl), ONE);

@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::json;
 
 use crate::lab::Lab;
+use crate::lab::config::Range;
 use crate::lab::truth::{Truth, TruthState, What};
 use crate::lab::world::World;
 use balancer::Balancer;
@@ -53,6 +54,15 @@ struct Inner {
     databases: BTreeMap<(String, String), Arc<Database>>,
 }
 
+impl Inner {
+    /// The Region that an address lies in.
+    fn region_of(&self, address: Ipv4Addr) -> Option<&String> {
+        let [_, region, az, _] = address.octets();
+        let gate = self.gates.get(self.places.get(&[region, az])?)?;
+        Some(&gate.region)
+    }
+}
+
 impl DataPlane {
     pub(crate) fn new(port: u16, truth: Truth) -> Self {
         Self {
@@ -70,6 +80,17 @@ impl DataPlane {
 
     /// Takes over subnets and databases from the initial world, which the caller has not locked.
     pub(crate) fn prepare(&self, lab: &Lab, world: &World) {
+        let database = |region: &str, id: &str, address: Ipv4Addr, lag: Option<Range>| {
+            Database::new(
+                (region.to_owned(), id.to_owned()),
+                address,
+                lab.config.database.statement_time,
+                lag,
+                lab.clock,
+                self.truth.clone(),
+                lab.seed(),
+            )
+        };
         let mut inner = self.inner();
         for region in world.regions.values() {
             for subnet in region.subnets.values() {
@@ -79,21 +100,31 @@ impl DataPlane {
                     .places
                     .insert([10 + region.index, subnet.az_index], subnet.id.clone());
             }
-            for db in region.db_instances.values() {
-                let config = lab.config.database.clone();
-                let seed = lab.seed();
-                let database = Database::new(
-                    &db.id,
-                    &region.name,
-                    db.endpoint_address,
-                    config,
-                    lab.clock,
-                    self.truth.clone(),
-                    seed,
-                );
-                inner
-                    .databases
-                    .insert((region.name.clone(), db.id.clone()), Arc::new(database));
+            // The members of a cluster share its storage.
+            let alone = region.db_instances.values().filter(|db| db.cluster.is_none());
+            let alone = alone.map(|db| (&db.id, db.endpoint_address, lab.config.database.lag()));
+            let clusters = region.db_clusters.values();
+            let clusters = clusters.map(|cluster| (&cluster.id, cluster.endpoint_address, None));
+            for (id, address, lag) in alone.chain(clusters) {
+                let key = (region.name.clone(), id.clone());
+                let database = database(&region.name, id, address, lag);
+                inner.databases.insert(key, Arc::new(database));
+            }
+        }
+        // Whoever writes to a global cluster writes to its primary.
+        for global in world.global_clusters.values() {
+            let primary = world.regions.get(&global.writer);
+            let Some(primary) = primary.and_then(|region| region.db_clusters.get(&global.cluster)) else {
+                continue;
+            };
+            let lag = Some(lab.config.database.global_lag);
+            let shared = database(&global.writer, &global.cluster, primary.endpoint_address, lag);
+            let gates = inner.places.iter();
+            let gates = gates.filter_map(|(place, subnet)| Some((*place, Arc::clone(inner.gates.get(subnet)?))));
+            let shared = Arc::new(shared.behind(gates.collect()));
+            for region in global.members.keys() {
+                let key = (region.clone(), global.cluster.clone());
+                inner.databases.insert(key, Arc::clone(&shared));
             }
         }
     }
@@ -250,6 +281,7 @@ impl DataPlane {
         );
         let quiet: Vec<bool> = {
             let inner = self.inner();
+            inner.databases.values().for_each(|database| database.follow_silence());
             inner
                 .gates
                 .values()
@@ -293,6 +325,7 @@ impl DataPlane {
             databases: inner
                 .databases
                 .iter()
+                .filter(|((region, _), one)| inner.region_of(one.endpoint_address()) == Some(region))
                 .map(|(key, one)| (key.clone(), one.take_minute()))
                 .collect(),
         }

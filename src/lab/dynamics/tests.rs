@@ -12,7 +12,7 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::{ec2, network, rds, route53};
 use crate::lab::truth::{TruthLine, TruthState, What};
-use crate::lab::world::{AutoScalingGroup, DbInstance, Region, ScalingActivity};
+use crate::lab::world::{AutoScalingGroup, DbCluster, DbInstance, Region, ScalingActivity};
 use crate::lab::{Announcement, Lab, LabConfig, LabOptions, start};
 use crate::units::Pace;
 
@@ -222,6 +222,185 @@ async fn a_forced_failover_swaps_the_zones_within_its_documented_time() {
         truth(&lab, What::Database).pop().map(|l| l.state),
         Some(TruthState::Redundant)
     );
+}
+
+fn cluster(lab: &Lab) -> DbCluster {
+    home(lab, |region| region.db_clusters["shop-db"].clone())
+}
+
+/// What the cluster's events say, oldest first.
+fn told_of_cluster(lab: &Lab) -> Vec<String> {
+    home(lab, |region| {
+        let events = region
+            .db_events
+            .iter()
+            .filter(|event| event.source_type == "db-cluster");
+        events.map(|event| event.message.clone()).collect()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_fails_over_to_a_reader_within_a_minute_and_loses_nothing() {
+    let aurora = serde_json::json!({"regions": [HOME], "database": {"engine": "aurora-postgresql"}});
+    let (lab, _) = lab(120.0, aurora).await;
+    let fail_over = |id: &str, reader| rds::cluster::fail_over(&lab, HOME, id, reader).map_err(|error| error.code);
+    assert_eq!(fail_over("none", None).expect_err("unknown"), "DBClusterNotFoundFault");
+    let writer = fail_over("shop-db", Some("shop-db-1")).expect_err("it writes already");
+    assert_eq!(writer, "InvalidDBInstanceState");
+    let stranger = fail_over("shop-db", Some("other")).expect_err("no member");
+    assert_eq!(stranger, "InvalidParameterValue");
+    assert!(told_of_cluster(&lab).is_empty(), "what is refused tells nothing");
+    let before = cluster(&lab);
+    fail_over("shop-db", Some("shop-db-3")).expect("it is available");
+    assert_eq!(cluster(&lab).status, "failing-over");
+    assert_eq!(
+        fail_over("shop-db", None).expect_err("busy"),
+        "InvalidDBClusterStateFault"
+    );
+    until(&lab, "available", 2.0, || cluster(&lab).status == "available").await;
+    let after = cluster(&lab);
+    assert_eq!(after.writer, "shop-db-3");
+    assert_ne!(after.endpoint_address, before.endpoint_address);
+    assert_eq!(
+        told_of_cluster(&lab),
+        [
+            "Started cross AZ failover to DB instance: shop-db-3",
+            "Completed failover to DB instance: shop-db-3"
+        ]
+    );
+    let old = || home(&lab, |region| region.db_instances["shop-db-1"].status.clone());
+    until(&lab, "the old writer reads", 2.0, || old() == "available").await;
+    let lines = truth(&lab, What::Database);
+    let states: Vec<_> = lines.iter().map(|line| line.state).collect();
+    assert_eq!(states[..2], [TruthState::Down, TruthState::Up], "{states:?}");
+    let outage = lines[1].cloud - lines[0].cloud;
+    assert!((14.0..60.0).contains(&outage), "{outage}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_leaves_a_silent_az_by_itself_but_not_without_a_reader() {
+    for (readers, moves) in [(2, true), (0, false)] {
+        let aurora = serde_json::json!({
+            "regions": [HOME],
+            "database": {"engine": "aurora-postgresql", "readers": readers, "detect": "15s"},
+        });
+        let (lab, _) = lab(120.0, aurora).await;
+        let subnet = home(&lab, |region| {
+            let first = region.subnets.values().find(|subnet| subnet.az_index == 1);
+            first.expect("a subnet").id.clone()
+        });
+        lab.data.set_silent(&lab, &subnet, true);
+        if moves {
+            until(&lab, "another writer", 3.0, || cluster(&lab).writer != "shop-db-1").await;
+        } else {
+            let refused = rds::cluster::fail_over(&lab, HOME, "shop-db", None).expect_err("nobody reads");
+            assert_eq!(refused.code, "InvalidDBClusterStateFault");
+            lab.clock.sleep_cloud(Duration::from_secs(60)).await;
+            assert_eq!(cluster(&lab).writer, "shop-db-1");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_global_cluster_is_handed_over_with_every_write_or_as_it_is() {
+    for loses in [false, true] {
+        let lag = "60s";
+        let aurora = serde_json::json!({
+            "database": {"engine": "aurora-postgresql", "global": true, "global_lag": lag},
+        });
+        let (lab, _) = lab(120.0, aurora).await;
+        let arn = |region: &str| lab.world().regions[region].db_clusters["shop-db"].arn.clone();
+        let (home, away) = (arn(HOME), arn(AWAY));
+        let hand_over = |id: &str, to: &str| rds::global::hand_over(&lab, id, to, loses).map_err(|error| error.code);
+        assert_eq!(
+            hand_over("none", &away).expect_err("unknown"),
+            "GlobalClusterNotFoundFault"
+        );
+        assert_eq!(
+            hand_over("shop-db-global", "none").expect_err("unknown"),
+            "DBClusterNotFoundFault"
+        );
+        let already = hand_over("shop-db-global", &home).expect_err("it writes already");
+        assert_eq!(already, "InvalidDBClusterStateFault");
+        let database = lab.data.database(AWAY, "shop-db").expect("both Regions write to one");
+        let primary = database.endpoint_address();
+        let order = crate::lab::data::Order { item: "7".to_owned() };
+        database.write(primary, "late", order).await.expect("it serves");
+        hand_over("shop-db-global", &away).expect("it is available");
+        let again = hand_over("shop-db-global", &away).expect_err("busy");
+        assert_eq!(again, "InvalidGlobalClusterStateFault");
+        let global = || lab.world().global_clusters["shop-db-global"].clone();
+        until(&lab, "available", 4.0, || global().status == "available").await;
+        assert_eq!(global().writer, AWAY);
+        assert_eq!(
+            database.endpoint_address().octets()[1],
+            11,
+            "an address of the other Region"
+        );
+        assert_eq!(database.order_count(), usize::from(!loses));
+        assert_eq!(global().resyncing.contains(HOME), loses);
+        until(&lab, "whole", 4.0, || global().resyncing.is_empty()).await;
+        let lost = truth(&lab, What::Database)
+            .into_iter()
+            .any(|line| line.state == TruthState::Lost);
+        assert_eq!(lost, loses);
+        // In a secondary Region a failover within it is nobody's outage.
+        let before = truth(&lab, What::Database).len();
+        rds::cluster::fail_over(&lab, HOME, "shop-db", None).expect("it is available");
+        until(&lab, "another writer", 3.0, || cluster(&lab).status == "available").await;
+        let down = |line: &TruthLine| line.state == TruthState::Down;
+        assert!(!truth(&lab, What::Database)[before..].iter().any(down));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_primary_of_a_silent_region_takes_no_write_until_another_region_takes_over() {
+    let aurora = serde_json::json!({
+        "database": {"engine": "aurora-postgresql", "global": true, "global_lag": "60s"},
+    });
+    let (lab, _) = lab(120.0, aurora).await;
+    let database = lab.data.database(AWAY, "shop-db").expect("both Regions write to one");
+    let order = || crate::lab::data::Order { item: "7".to_owned() };
+    let write = async |id: &str| {
+        let written = database.write(database.endpoint_address(), id, order());
+        tokio::time::timeout(Duration::from_millis(300), written).await
+    };
+    write("late").await.expect("in time").expect("it serves");
+    for subnet in home(&lab, |region| region.subnets.keys().cloned().collect::<Vec<_>>()) {
+        lab.data.set_silent(&lab, &subnet, true);
+    }
+    assert!(write("cut off").await.is_err(), "nobody answers");
+    // Longer than the lag: what had not left the Region does not arrive later.
+    lab.clock.sleep_cloud(Duration::from_secs(90)).await;
+    let away = lab.world().regions[AWAY].db_clusters["shop-db"].arn.clone();
+    rds::global::hand_over(&lab, "shop-db-global", &away, true).expect("it is available");
+    let status = || lab.world().global_clusters["shop-db-global"].status.clone();
+    until(&lab, "available", 4.0, || status() == "available").await;
+    write("after").await.expect("in time").expect("the other Region serves");
+    let lines = truth(&lab, What::Database);
+    let lost = lines
+        .iter()
+        .find(|line| line.state == TruthState::Lost)
+        .expect("a loss");
+    assert_eq!(lost.detail["ids"], serde_json::json!(["late"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_of_a_cluster_restarts_and_does_not_stop_alone() {
+    let aurora = serde_json::json!({
+        "regions": [HOME],
+        "database": {"engine": "aurora-postgresql", "restart": "60s"},
+    });
+    let (lab, _) = lab(120.0, aurora).await;
+    let stop = rds::stop(&lab, HOME, "shop-db-2").expect_err("it does not stand alone");
+    assert_eq!(stop.code, "InvalidParameterCombination");
+    let status = |id: &str| home(&lab, |region| region.db_instances[id].status.clone());
+    for (id, felt) in [("shop-db-2", 0), ("shop-db-1", 2)] {
+        rds::reboot(&lab, HOME, id, false).expect("it is available");
+        assert_eq!(status(id), "rebooting");
+        until(&lab, "available", 3.0, || status(id) == "available").await;
+        assert_eq!(truth(&lab, What::Database).len(), felt, "{id}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -198,6 +198,9 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
             running.then(|| format!("launches in {az} fail from now on"))
         }
         Before::RdsReboot { database } => rds::observe_restart(hand, database, since).await?,
+        Before::RdsFailoverCluster { cluster, writer, .. } => {
+            rds::cluster::observe(hand, cluster, writer, since).await?
+        }
         _ => None,
     };
     let actions = experiment

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use crate::aws::{DbInstance, Group, Member, Tags, Target};
+use crate::aws::{ClusterMember, DbCluster, DbInstance, GlobalCluster, Group, Member, Tags, Target};
 use crate::plan::{Allow, TargetPlan, how_many};
 
 /// Why something must not be touched.
@@ -156,6 +156,58 @@ pub fn redundant(region: &str, database: &DbInstance) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The instance is a reader of the cluster.
+pub fn reads(region: &str, cluster: &DbCluster, name: &str) -> Result<(), Refusal> {
+    let id = &cluster.id;
+    match cluster.members.iter().find(|member| member.id == name) {
+        None => Err(format!("{name} is no member of {id} in {region}")),
+        Some(member) if member.writer => Err(format!("{name} is the writer of {id} in {region} already")),
+        Some(_) => Ok(()),
+    }
+}
+
+/// Every member of a cluster is available, and one beside the writer is there to take over.
+pub fn can_take_over(region: &str, cluster: &DbCluster) -> Result<(), Refusal> {
+    let id = &cluster.id;
+    if let Some(member) = cluster.members.iter().find(|member| member.status != "available") {
+        let ClusterMember { id: name, status, .. } = member;
+        return Err(format!(
+            "{name} of {id} in {region} is {status}, so its redundancy is already down"
+        ));
+    }
+    if cluster.readers().next().is_none() {
+        return Err(format!("{id} in {region} has no reader, so nobody could take over"));
+    }
+    Ok(())
+}
+
+/// Every cluster of a global one replicates, and nobody is about to take over.
+pub fn whole(global: &GlobalCluster) -> Result<(), Refusal> {
+    let GlobalCluster { id, status, .. } = global;
+    if status != "available" {
+        return Err(format!("the global cluster {id} is {status}, not available"));
+    }
+    match global.members.iter().find(|member| !member.connected) {
+        Some(member) => Err(format!("{} of the global cluster {id} does not replicate", member.arn)),
+        None => Ok(()),
+    }
+}
+
+/// A cluster and its members are available, of which it has one at least.
+pub fn serves(region: &str, cluster: &DbCluster) -> Result<(), Refusal> {
+    let DbCluster {
+        id, status, members, ..
+    } = cluster;
+    if status != "available" {
+        return Err(format!("{id} in {region} is {status}, not available"));
+    }
+    match members.iter().find(|member| member.status != "available") {
+        Some(member) => Err(format!("{} of {id} in {region} is {}", member.id, member.status)),
+        None if members.is_empty() => Err(format!("{id} in {region} has no instance that could serve")),
+        None => Ok(()),
+    }
+}
+
 /// The harness does not run there: cut off, it could neither see nor undo anything.
 pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
     if own == Some(subnet) {
@@ -198,6 +250,7 @@ pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeSet<String>)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::GlobalMember;
 
     const ACCOUNT: &str = "111122223333";
 
@@ -286,6 +339,63 @@ mod tests {
         assert!(tagged(Some(&allow(1.0)), "i-1", &Tags::new()).is_err());
         assert!(tagged(None, "i-1", &tags("allowed")).is_err());
         assert!(tagged(Some(&Allow::up_to(None, 1.0)), "i-1", &Tags::new()).is_ok());
+    }
+
+    #[test]
+    fn a_cluster_fails_over_only_while_all_of_it_is_there() {
+        let member = |id: &str, writer: bool| ClusterMember {
+            id: id.to_owned(),
+            writer,
+            status: "available".to_owned(),
+            az: "a".to_owned(),
+        };
+        let mut cluster = DbCluster {
+            id: "db".to_owned(),
+            members: vec![member("db-1", true), member("db-2", false)],
+            ..DbCluster::default()
+        };
+        assert_eq!(can_take_over("r", &cluster), Ok(()));
+        assert_eq!(reads("r", &cluster, "db-2"), Ok(()));
+        assert!(reads("r", &cluster, "db-1").is_err_and(|why| why.contains("the writer")));
+        assert!(reads("r", &cluster, "db-3").is_err_and(|why| why.contains("no member")));
+        cluster.members[1].status = "rebooting".to_owned();
+        assert!(can_take_over("r", &cluster).is_err_and(|why| why.contains("db-2 of db in r is rebooting")));
+        cluster.members.truncate(1);
+        assert!(can_take_over("r", &cluster).is_err_and(|why| why.contains("no reader")));
+    }
+
+    #[test]
+    fn a_global_cluster_is_handed_over_only_while_all_of_it_replicates() {
+        let member = |connected| GlobalMember {
+            arn: "arn".to_owned(),
+            writer: false,
+            connected,
+        };
+        let mut global = GlobalCluster {
+            id: "all".to_owned(),
+            status: "available".to_owned(),
+            members: vec![member(true)],
+        };
+        assert_eq!(whole(&global), Ok(()));
+        global.members.push(member(false));
+        assert!(whole(&global).is_err_and(|why| why.contains("does not replicate")));
+        global.status = "failing-over".to_owned();
+        assert!(whole(&global).is_err_and(|why| why.contains("failing-over")));
+        let mut cluster = DbCluster {
+            id: "db".to_owned(),
+            status: "available".to_owned(),
+            ..DbCluster::default()
+        };
+        assert!(serves("r", &cluster).is_err_and(|why| why.contains("no instance")));
+        cluster.members.push(ClusterMember {
+            status: "available".to_owned(),
+            ..ClusterMember::default()
+        });
+        assert_eq!(serves("r", &cluster), Ok(()));
+        cluster.members[0].status = "rebooting".to_owned();
+        assert!(serves("r", &cluster).is_err_and(|why| why.contains("rebooting")));
+        cluster.status = "failing-over".to_owned();
+        assert!(serves("r", &cluster).is_err_and(|why| why.contains("failing-over")));
     }
 
     #[test]

@@ -87,6 +87,15 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
         Fault::RdsFailover => rds::prepare_failover(sight, context, role).await,
         Fault::RdsReboot => rds::prepare_reboot(sight, context, role).await,
         Fault::RdsStop => rds::prepare_stop(sight, context, role).await,
+        Fault::RdsFailoverCluster { reader } => rds::cluster::prepare(sight, context, role, reader.as_deref()).await,
+        Fault::RdsSwitchoverGlobal { to } => {
+            let before = rds::global::prepare(sight, context, role, to).await?;
+            Ok(Before::RdsSwitchoverGlobal(before))
+        }
+        Fault::RdsFailoverGlobal { to } => {
+            let before = rds::global::prepare(sight, context, role, to).await?;
+            Ok(Before::RdsFailoverGlobal(before))
+        }
         Fault::Route53InvertHealthCheck => route53::prepare_invert(sight, context, role).await,
         Fault::Route53ZeroWeight => route53::prepare_weight(sight, context, role).await,
     }
@@ -116,6 +125,11 @@ impl Before {
             Before::RdsFailover { database, failover, .. } => rds::reboot(hand, database, *failover).await,
             Before::RdsReboot { database } => rds::restart(hand, database).await,
             Before::RdsStop { database } => rds::stop(hand, database).await,
+            Before::RdsFailoverCluster { cluster, reader, .. } => {
+                rds::cluster::fail_over(hand, cluster, reader.as_deref()).await
+            }
+            Before::RdsSwitchoverGlobal(before) => rds::global::switch_over(hand, before).await,
+            Before::RdsFailoverGlobal(before) => rds::global::fail_over(hand, before).await,
             Before::Route53InvertHealthCheck { checks } => route53::invert(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::zero_weight(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::inject(hand, before, expires).await,
@@ -147,6 +161,12 @@ impl Before {
             } => rds::observe(hand, database, *failover, az, since).await,
             Before::RdsReboot { database } => rds::observe_restart(hand, database, since).await,
             Before::RdsStop { database } => rds::observe_stopped(hand, database).await,
+            Before::RdsFailoverCluster { cluster, writer, .. } => {
+                rds::cluster::observe(hand, cluster, writer, since).await
+            }
+            Before::RdsSwitchoverGlobal(before) | Before::RdsFailoverGlobal(before) => {
+                rds::global::observe(hand, before).await
+            }
             Before::Route53InvertHealthCheck { checks } => route53::observe_inverted(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::observe_zero(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::observe(hand, before, since).await,
@@ -205,7 +225,10 @@ impl Before {
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. } => Ok(Pass {
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => Ok(Pass {
                 proven: true,
                 ..Pass::default()
             }),
@@ -241,7 +264,10 @@ impl Before {
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. } => "nothing can be called back".to_owned(),
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => "nothing can be called back".to_owned(),
         };
         format!("to undo it by hand in {region}: {commands}")
     }

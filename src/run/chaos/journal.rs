@@ -210,6 +210,19 @@ pub enum Before {
         /// Identifier.
         database: String,
     },
+    /// A cluster whose writer will be another one; the old writer comes back as a reader by itself.
+    RdsFailoverCluster {
+        /// Identifier.
+        cluster: String,
+        /// The member that writes.
+        writer: String,
+        /// The reader that takes over; none where Aurora chooses.
+        reader: Option<String>,
+    },
+    /// A global cluster whose primary will be another one, with every write.
+    RdsSwitchoverGlobal(GlobalBefore),
+    /// A global cluster whose primary will be another one, as it is.
+    RdsFailoverGlobal(GlobalBefore),
     /// Health checks that will be turned over.
     Route53InvertHealthCheck {
         /// Health checks.
@@ -279,6 +292,19 @@ pub struct ShiftBefore {
     pub comment: String,
 }
 
+/// A global cluster before another Region takes over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GlobalBefore {
+    /// Identifier.
+    pub global: String,
+    /// ARN of the primary.
+    pub from: String,
+    /// ARN of the cluster that takes over.
+    pub to: String,
+    /// Its Region.
+    pub to_region: String,
+}
+
 /// A Route 53 health check as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckBefore {
@@ -346,7 +372,10 @@ impl Before {
             | Before::Ec2SpotInterruption { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. } => false,
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => false,
         }
     }
 
@@ -375,6 +404,10 @@ impl Before {
             }
             Before::RdsFailover { database, .. } | Before::RdsReboot { database } | Before::RdsStop { database } => {
                 vec![database.clone()]
+            }
+            Before::RdsFailoverCluster { cluster, .. } => vec![cluster.clone()],
+            Before::RdsSwitchoverGlobal(before) | Before::RdsFailoverGlobal(before) => {
+                vec![before.from.clone(), before.to.clone()]
             }
             Before::Fis(before) => before.world.resources(),
             Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),

@@ -21,8 +21,8 @@ mod scan;
 mod undo;
 
 pub use journal::{
-    Before, CheckBefore, Contents, FisBefore, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
-    ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
+    Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Moment, NetworkBefore, Observer, PathBefore,
+    Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};

@@ -14,8 +14,10 @@ pub struct Found {
     pub account: String,
     /// Groups, by Region in the order asked for.
     pub groups: Vec<Tagged>,
-    /// RDS instances.
+    /// RDS instances of their own.
     pub databases: Vec<Tagged>,
+    /// Aurora clusters.
+    pub clusters: Vec<Tagged>,
     /// Load balancers of the groups.
     pub balancers: Vec<FoundBalancer>,
     /// Names that lead to them: hosted zone and record.
@@ -67,9 +69,19 @@ pub async fn discover(reader: &Reader, regions: &[String], key: &str, value: &st
             }
         }
         let databases = reader.db_instances(region).await?.into_iter();
+        found.databases.extend(
+            databases
+                .filter(|one| one.cluster.is_none() && carries(&one.tags))
+                .map(|one| Tagged {
+                    name: one.id,
+                    region: region.clone(),
+                    tags: one.tags,
+                }),
+        );
+        let clusters = reader.db_clusters(region).await?.into_iter();
         found
-            .databases
-            .extend(databases.filter(|one| carries(&one.tags)).map(|one| Tagged {
+            .clusters
+            .extend(clusters.filter(|one| carries(&one.tags)).map(|one| Tagged {
                 name: one.id,
                 region: region.clone(),
                 tags: one.tags,

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use super::dns;
-use crate::aws::{AwsError, Reader, RecordSet};
+use crate::aws::{AwsError, ClusterMember, GlobalCluster, Reader, RecordSet};
 use crate::plan::{
-    Inventory, InventoryAlarm, InventoryDatabase, InventoryGroup, InventoryInstance, InventoryMetric, InventoryRecord,
-    InventoryRegion, InventorySubnet, Role,
+    Inventory, InventoryAlarm, InventoryCluster, InventoryDatabase, InventoryGlobal, InventoryGroup, InventoryInstance,
+    InventoryMetric, InventoryRecord, InventoryRegion, InventorySubnet, Role,
 };
 use crate::units::Pace;
 
@@ -31,6 +31,7 @@ pub async fn inventory(
             match role {
                 Role::AutoScalingGroup(group) => group_into(&mut region, &mut vpcs, reader, name, group).await?,
                 Role::DbInstance(id) => database_into(&mut region, reader, name, id).await?,
+                Role::DbCluster(id) => cluster_into(&mut region, reader, name, id).await?,
                 // Which load balancers there are is known only when all roles were seen, and IAM is in no Region.
                 Role::Dns { .. } | Role::IamRole(_) => {}
             }
@@ -198,6 +199,34 @@ async fn database_into(into: &mut InventoryRegion, reader: &Reader, region: &str
         into.databases.insert(id.to_owned(), entry);
     }
     Ok(())
+}
+
+async fn cluster_into(into: &mut InventoryRegion, reader: &Reader, region: &str, id: &str) -> Result<(), AwsError> {
+    if let Some(cluster) = reader.db_cluster(region, id).await? {
+        let placed = |member: &ClusterMember| (member.id.clone(), member.az.clone());
+        let readers = cluster.members.iter().filter(|member| !member.writer);
+        let global = reader.global_cluster_of(region, &cluster.arn).await?;
+        let entry = InventoryCluster {
+            global: global.map(global_entry),
+            writer: cluster.writer().map(placed),
+            readers: readers.map(placed).collect(),
+            status: cluster.status,
+            tags: cluster.tags,
+        };
+        into.clusters.insert(id.to_owned(), entry);
+    }
+    Ok(())
+}
+
+fn global_entry(global: GlobalCluster) -> InventoryGlobal {
+    let members = global.members.iter();
+    InventoryGlobal {
+        writer: global.writer().map(|writer| writer.region().to_owned()),
+        members: members
+            .map(|member| (member.region().to_owned(), member.arn.clone()))
+            .collect(),
+        id: global.id,
+    }
 }
 
 async fn subnets(reader: &Reader, region: &str, vpc: &str) -> Result<Vec<InventorySubnet>, AwsError> {

@@ -9,7 +9,7 @@ use tokio::sync::watch as stop_channel;
 use tokio::task::JoinSet;
 
 use super::control_plane::{Look, Sink, watch};
-use crate::aws::{AwsError, DbInstance, HealthCheckView, Reader};
+use crate::aws::{AwsError, DbCluster, DbInstance, HealthCheckView, Reader};
 use crate::event::Event;
 use crate::plan::{Plan, Role};
 
@@ -46,7 +46,11 @@ pub(super) fn spawn_all(
                 }
                 Role::DbInstance(name) => {
                     spawn!(Databases::new(place(name)));
-                    spawn!(DatabaseEvents::new(place(name)));
+                    spawn!(DatabaseEvents::new(place(name), Told::Instance));
+                }
+                Role::DbCluster(name) => {
+                    spawn!(Clusters::new(place(name)));
+                    spawn!(DatabaseEvents::new(place(name), Told::Cluster));
                 }
                 Role::Dns { .. } | Role::IamRole(_) => {}
             }
@@ -336,16 +340,61 @@ impl Look for Databases {
     }
 }
 
+struct Clusters {
+    place: Place,
+    last: Option<DbCluster>,
+}
+
+impl Clusters {
+    fn new(place: Place) -> Self {
+        Self { place, last: None }
+    }
+}
+
+impl Look for Clusters {
+    const EVERY: Duration = Duration::from_secs(5);
+
+    async fn look(&mut self, sink: &Sink) -> Result<(), AwsError> {
+        let Place { reader, region, name } = &self.place;
+        let Some(cluster) = reader.db_cluster(region, name).await? else {
+            return Ok(());
+        };
+        if self.last.as_ref() == Some(&cluster) {
+            return Ok(());
+        }
+        let writer = cluster.writer().map(|writer| writer.az.clone());
+        sink.now(Event::DatabasePolled {
+            region: region.clone(),
+            database: name.clone(),
+            status: cluster.status.clone(),
+            az: writer.unwrap_or_default(),
+            secondary_az: cluster.readers().next().map(|reader| reader.az.clone()),
+            multi_az: cluster.members.len() > 1,
+        });
+        self.last = Some(cluster);
+        Ok(())
+    }
+}
+
+/// Whose events are asked for.
+#[derive(Clone, Copy)]
+enum Told {
+    Instance,
+    Cluster,
+}
+
 struct DatabaseEvents {
     place: Place,
+    of: Told,
     told: BTreeSet<(u64, String)>,
     newest: f64,
 }
 
 impl DatabaseEvents {
-    fn new(place: Place) -> Self {
+    fn new(place: Place, of: Told) -> Self {
         Self {
             place,
+            of,
             told: BTreeSet::new(),
             newest: 0.0,
         }
@@ -359,7 +408,11 @@ impl Look for DatabaseEvents {
         let Place { reader, region, name } = &self.place;
         // Events may be published out of order by a little.
         let since = sink.t0_cloud().max(self.newest - 120.0);
-        for event in reader.db_events(region, name, since).await? {
+        let events = match self.of {
+            Told::Instance => reader.db_events(region, name, since).await?,
+            Told::Cluster => reader.db_cluster_events(region, name, since).await?,
+        };
+        for event in events {
             let key = ((event.date * 1000.0) as u64, event.message.clone());
             if event.date < sink.t0_cloud() || !self.told.insert(key) {
                 continue;

@@ -8,7 +8,7 @@ use aws_sdk_cloudwatch::types::{
 };
 use aws_sdk_rds::types::SourceType;
 
-use super::{code, plain_lab};
+use super::{code, lab, plain_lab};
 
 const GROUP: &str = "shop-web";
 
@@ -233,6 +233,131 @@ async fn a_database_fails_over_and_says_so() {
         .send()
         .await;
     assert_eq!(code(unknown), "DBInstanceNotFound");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_fails_over_and_says_so() {
+    let (_lab, sdk) = lab(serde_json::json!({"database": {"engine": "aurora-postgresql"}})).await;
+    let client = aws_sdk_rds::Client::new(&sdk);
+    let cluster = async || {
+        let request = client.describe_db_clusters().db_cluster_identifier("shop-db");
+        request
+            .send()
+            .await
+            .expect("described")
+            .db_clusters
+            .expect("clusters")
+            .remove(0)
+    };
+    let writer = |cluster: &aws_sdk_rds::types::DbCluster| {
+        let members = cluster.db_cluster_members().iter();
+        let writers: Vec<_> = members
+            .filter(|member| member.is_cluster_writer() == Some(true))
+            .collect();
+        assert_eq!(writers.len(), 1);
+        writers[0].db_instance_identifier().expect("an id").to_owned()
+    };
+    let before = cluster().await;
+    assert_eq!(
+        (before.status(), before.db_cluster_members().len()),
+        (Some("available"), 3)
+    );
+    assert!(before.reader_endpoint().expect("an endpoint").contains(".cluster-ro-"));
+    let filter = |value: &str| {
+        let filter = aws_sdk_rds::types::Filter::builder().name("db-cluster-id");
+        client
+            .describe_db_instances()
+            .filters(filter.values(value).build())
+            .send()
+    };
+    let members = filter("shop-db").await.expect("described");
+    let members = members.db_instances();
+    assert!(members.iter().all(|one| one.db_cluster_identifier() == Some("shop-db")));
+    assert_eq!(
+        (
+            members.len(),
+            filter("other").await.expect("described").db_instances().len()
+        ),
+        (3, 0)
+    );
+    let fail_over = || client.failover_db_cluster().db_cluster_identifier("shop-db").send();
+    let failing = fail_over().await.expect("it is available");
+    assert_eq!(
+        failing.db_cluster().and_then(|cluster| cluster.status()),
+        Some("failing-over")
+    );
+    assert_eq!(code(fail_over().await), "InvalidDBClusterStateFault");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while cluster().await.status() != Some("available") {
+        assert!(Instant::now() < deadline, "it fails over for too long");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_ne!(writer(&cluster().await), writer(&before));
+    let events = client
+        .describe_events()
+        .source_type(SourceType::DbCluster)
+        .source_identifier("shop-db");
+    let events = events.send().await.expect("events");
+    let messages: Vec<_> = events.events().iter().filter_map(|event| event.message()).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("Started cross AZ failover"), "{messages:?}");
+    assert!(messages[1].starts_with("Completed failover"), "{messages:?}");
+    assert!(events.events().iter().all(|event| event.source_arn().is_some()));
+    let unknown = client.describe_db_clusters().db_cluster_identifier("none").send().await;
+    assert_eq!(code(unknown), "DBClusterNotFoundFault");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_global_cluster_switches_over_and_fails_back() {
+    let (_lab, sdk) = lab(serde_json::json!({"database": {"engine": "aurora-postgresql", "global": true}})).await;
+    let client = aws_sdk_rds::Client::new(&sdk);
+    let global = async || {
+        let answer = client.describe_global_clusters().send().await.expect("described");
+        answer.global_clusters.expect("clusters").remove(0)
+    };
+    let before = global().await;
+    let arn = |region: &str| {
+        let members = before.global_cluster_members().iter();
+        let mut arns = members.filter_map(|member| member.db_cluster_arn());
+        arns.find(|arn| arn.contains(region)).expect("a member").to_owned()
+    };
+    let writer = |global: &aws_sdk_rds::types::GlobalCluster| {
+        let mut members = global.global_cluster_members().iter();
+        let writer = members
+            .find(|member| member.is_writer() == Some(true))
+            .expect("a writer");
+        writer.db_cluster_arn().expect("an ARN").to_owned()
+    };
+    assert_eq!(writer(&before), arn("us-east-1"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    for (to, loses) in [("eu-west-1", false), ("us-east-1", true)] {
+        let state = if loses {
+            let failover = client.failover_global_cluster().allow_data_loss(true);
+            let failover = failover.global_cluster_identifier("shop-db-global");
+            let answer = failover.target_db_cluster_identifier(arn(to)).send().await;
+            answer.expect("it is available").global_cluster
+        } else {
+            let switchover = client
+                .switchover_global_cluster()
+                .global_cluster_identifier("shop-db-global");
+            let answer = switchover.target_db_cluster_identifier(arn(to)).send().await;
+            answer.expect("it is available").global_cluster
+        };
+        let state = state.and_then(|global| global.failover_state).expect("it is under way");
+        assert_eq!(state.is_data_loss_allowed(), Some(loses));
+        assert_eq!(state.to_db_cluster_arn(), Some(arn(to).as_str()));
+        while global().await.status() != Some("available") {
+            assert!(Instant::now() < deadline, "it takes too long");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(writer(&global().await), arn(to));
+    }
+    let unknown = client
+        .describe_global_clusters()
+        .global_cluster_identifier("none")
+        .send()
+        .await;
+    assert_eq!(code(unknown), "GlobalClusterNotFoundFault");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

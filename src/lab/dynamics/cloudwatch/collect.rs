@@ -218,11 +218,13 @@ fn target_group(to: &mut Publisher<'_>, region: &Region, balancer: &LoadBalancer
 }
 
 fn databases(to: &mut Publisher<'_>, region: &Region, stats: &MinuteStats) {
-    for id in region.db_instances.keys() {
+    let instances = region.db_instances.keys().map(|id| ("DBInstanceIdentifier", id));
+    let clusters = region.db_clusters.keys().map(|id| ("DBClusterIdentifier", id));
+    for (dimension, id) in instances.chain(clusters) {
         let Some(counted) = stats.databases.get(&(region.name.clone(), id.clone())) else {
             continue;
         };
-        let dimension = [("DBInstanceIdentifier", id.as_str())];
+        let dimension = [(dimension, id.as_str())];
         to.one("AWS/RDS", "DatabaseConnections", &dimension, counted.connections as f64);
         to.one("AWS/RDS", "WriteIOPS", &dimension, counted.writes as f64 / 60.0);
         to.latency("AWS/RDS", "WriteLatency", &dimension, &counted.write_latency);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lab::world::{HostedZone, LoadBalancer, RecordSet, Region, Routing, World};
+use crate::lab::world::{DbCluster, HostedZone, LoadBalancer, RecordSet, Region, Routing, World};
 
 /// TTL of an RDS endpoint, seconds (documented).
 const RDS_TTL_S: u32 = 5;
@@ -223,11 +223,37 @@ fn find_load_balancer<'w>(world: &'w World, name: &str) -> Option<(&'w Region, &
 
 fn database(world: &World, name: &str) -> Option<Ipv4Addr> {
     let name = name.trim_end_matches('.');
-    let databases = world.regions.values().flat_map(|region| region.db_instances.values());
-    databases
-        .into_iter()
-        .find(|db| db.endpoint.eq_ignore_ascii_case(name))
-        .map(|db| db.endpoint_address)
+    let of_region = |region: &Region| {
+        let databases = region.db_instances.values();
+        let instance = databases.into_iter().find(|db| db.endpoint.eq_ignore_ascii_case(name));
+        instance.map(|db| db.endpoint_address).or_else(|| {
+            let mut clusters = region.db_clusters.values();
+            clusters.find_map(|cluster| cluster_address(region, cluster, name))
+        })
+    };
+    let mut global = world.global_clusters.values();
+    let global = global.find(|global| global.endpoint.eq_ignore_ascii_case(name));
+    let global = global.and_then(|global| world.regions.get(&global.writer)?.db_clusters.get(&global.cluster));
+    global
+        .map(|primary| primary.endpoint_address)
+        .or_else(|| world.regions.values().find_map(of_region))
+}
+
+/// What a cluster's endpoints lead to: the writer, or the first reader that is available and else the writer.
+fn cluster_address(region: &Region, cluster: &DbCluster, name: &str) -> Option<Ipv4Addr> {
+    if cluster.endpoint.eq_ignore_ascii_case(name) {
+        return Some(cluster.endpoint_address);
+    }
+    if !cluster.reader_endpoint.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    let members = cluster.members.iter().filter_map(|id| region.db_instances.get(id));
+    let mut readers = members.filter(|member| member.id != cluster.writer && member.status == "available");
+    Some(
+        readers
+            .next()
+            .map_or(cluster.endpoint_address, |reader| reader.endpoint_address),
+    )
 }
 
 fn is_in(name: &str, zone: &str) -> bool {

@@ -75,6 +75,12 @@ pub(super) fn begin(lab: &Arc<Lab>, region: &str, action: &Action, arns: &[Strin
             }
             Ok(Effect::Done)
         }
+        "aws:rds:failover-db-cluster" => {
+            for id in &ids {
+                rds::cluster::fail_over(lab, region, id, None)?;
+            }
+            Ok(Effect::Done)
+        }
         "aws:ec2:asg-insufficient-instance-capacity-error" => short(lab, region, action, ids),
         "aws:network:disrupt-connectivity" => {
             let mut cuts = Vec::new();

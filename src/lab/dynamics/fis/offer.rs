@@ -29,6 +29,8 @@ pub const SUBNET: &str = "aws:ec2:subnet";
 /// RDS instances.
 pub const DATABASE: &str = "aws:rds:db";
 
+/// Aurora clusters.
+pub const CLUSTER: &str = "aws:rds:cluster";
 /// IAM roles.
 pub const ROLE: &str = "aws:iam:role";
 
@@ -46,7 +48,7 @@ const API_ERROR: Offer = Offer {
 };
 
 /// Every action, by id.
-pub const OFFERS: [Offer; 13] = [
+pub const OFFERS: [Offer; 14] = [
     Offer {
         id: "aws:ebs:pause-volume-io",
         description: "Pause I/O of the specified EBS volumes.",
@@ -137,6 +139,13 @@ pub const OFFERS: [Offer; 13] = [
         parameters: &[("duration", true), ("scope", true)],
         lasts: Some("duration"),
         target: Some(("Subnets", SUBNET)),
+    },
+    Offer {
+        id: "aws:rds:failover-db-cluster",
+        description: "Failover a DB Cluster to one of the replicas.",
+        parameters: &[],
+        lasts: None,
+        target: Some(("Clusters", CLUSTER)),
     },
     Offer {
         id: "aws:rds:reboot-db-instances",

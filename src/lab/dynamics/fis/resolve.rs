@@ -4,7 +4,7 @@ use crate::lab::Lab;
 use crate::lab::experiments::{Selection, Target};
 use crate::lab::world::{InstanceState, Region, Tags, World};
 
-use super::offer::{DATABASE, GROUP, INSTANCE, ROLE, SPOT_INSTANCE, SUBNET, VOLUME};
+use super::offer::{CLUSTER, DATABASE, GROUP, INSTANCE, ROLE, SPOT_INSTANCE, SUBNET, VOLUME};
 
 /// ARNs of what a target comes to now; empty where nothing is there.
 pub(super) fn resolve(lab: &Lab, region: &str, target: &Target) -> Vec<String> {
@@ -65,6 +65,11 @@ fn candidates<'w>(world: &'w World, region: &'w Region, resource_type: &str) -> 
             .collect(),
         DATABASE => region
             .db_instances
+            .values()
+            .map(|one| (one.arn.clone(), &one.tags))
+            .collect(),
+        CLUSTER => region
+            .db_clusters
             .values()
             .map(|one| (one.arn.clone(), &one.tags))
             .collect(),

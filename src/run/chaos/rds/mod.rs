@@ -1,5 +1,9 @@
 //! `rds.reboot` and `rds.stop`, and `rds.failover`: the primary of a Multi-AZ instance fails over. A single-AZ instance has nobody to fail over to, so
 //! it is rebooted in place and recorded as such: its users feel the outage all the same, and the verdict must show it.
+//! Aurora's clusters stand in `cluster` and `global`.
+
+pub(super) mod cluster;
+pub(super) mod global;
 
 use super::ChaosError;
 use super::guard;

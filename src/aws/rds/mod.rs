@@ -1,9 +1,15 @@
-//! RDS: instances, their events, the reboot that fails over, stop and start.
+//! RDS: instances, their events, the reboot that fails over, stop and start; Aurora's clusters stand in `cluster` and `global`.
+
+mod cluster;
+mod global;
 
 use aws_sdk_rds::primitives::DateTime;
 use aws_sdk_rds::types::SourceType;
 
 use super::{AwsError, Called, Reader, Tags, Writer};
+
+pub use cluster::{ClusterMember, DbCluster};
+pub use global::{GlobalCluster, GlobalMember};
 
 /// An RDS instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,6 +24,8 @@ pub struct DbInstance {
     pub az: String,
     /// AZ of the standby; none while it is missing.
     pub secondary_az: Option<String>,
+    /// The cluster that it is a member of.
+    pub cluster: Option<String>,
     /// Tags.
     pub tags: Tags,
 }
@@ -66,12 +74,16 @@ impl Reader {
 
     /// Events of an instance since a time of the target's clock, oldest first.
     pub async fn db_events(&self, region: &str, id: &str, since: f64) -> Result<Vec<DbEvent>, AwsError> {
+        self.rds_events(region, SourceType::DbInstance, id, since).await
+    }
+
+    async fn rds_events(&self, region: &str, of: SourceType, id: &str, since: f64) -> Result<Vec<DbEvent>, AwsError> {
         const ACTION: &str = "rds:DescribeEvents";
         let clients = self.region(ACTION, region)?;
         let request = clients
             .rds
             .describe_events()
-            .source_type(SourceType::DbInstance)
+            .source_type(of)
             .source_identifier(id)
             .start_time(DateTime::from_secs_f64(since));
         let answer = clients.gate.call(ACTION, request.send()).await?;
@@ -128,15 +140,19 @@ impl Writer {
 }
 
 fn db_instance(instance: aws_sdk_rds::types::DbInstance) -> DbInstance {
-    let tags = instance.tag_list.unwrap_or_default().into_iter();
     DbInstance {
         id: instance.db_instance_identifier.unwrap_or_default(),
         status: instance.db_instance_status.unwrap_or_default(),
         multi_az: instance.multi_az.unwrap_or_default(),
         az: instance.availability_zone.unwrap_or_default(),
         secondary_az: instance.secondary_availability_zone.filter(|az| !az.is_empty()),
-        tags: tags
-            .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
-            .collect(),
+        cluster: instance.db_cluster_identifier.filter(|cluster| !cluster.is_empty()),
+        tags: tags(instance.tag_list),
     }
+}
+
+fn tags(list: Option<Vec<aws_sdk_rds::types::Tag>>) -> Tags {
+    let tags = list.unwrap_or_default().into_iter();
+    tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
+        .collect()
 }

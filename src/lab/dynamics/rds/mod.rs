@@ -1,6 +1,9 @@
 //! RDS: reboots, failovers in their phases, the rebuilding of the standby, stops and starts, and the events that tell
-//! of them.
+//! of them. Aurora's clusters stand in `cluster` and `global`.
 //! What a statement meets in each phase is `data`'s; this says when the phases change.
+
+pub mod cluster;
+pub mod global;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,9 +13,13 @@ use std::time::Duration;
 use super::{pause, poll, region_mut, sleep_until};
 use crate::lab::Lab;
 use crate::lab::config::{DatabaseConfig, Range, Replication};
-use crate::lab::data::DatabaseState;
+use crate::lab::data::{Database, DatabaseState};
 use crate::lab::error::AwsError;
 use crate::lab::world::{CloudTime, DbEvent, DbFailover, DbInstance, Region};
+
+/// The source types of events.
+const INSTANCE: &str = "db-instance";
+const CLUSTER: &str = "db-cluster";
 
 /// How often RDS looks after its instances, cloud seconds [our choice].
 const WATCH_S: f64 = 5.0;
@@ -30,7 +37,7 @@ pub(super) fn spawn(lab: &Arc<Lab>) {
         loop {
             poll(&lab, WATCH_S).await;
             let now = lab.now();
-            let stranded = stranded(&lab);
+            let stranded = [stranded(&lab), cluster::stranded(&lab)].concat();
             suspects.retain(|key, _| stranded.contains(key));
             for key in stranded {
                 let detect = || now + lab.draw_duration(lab.config.database.detect).as_secs_f64();
@@ -40,7 +47,10 @@ pub(super) fn spawn(lab: &Arc<Lab>) {
                 }
                 suspects.remove(&key);
                 let (region, id) = key;
-                if let Ok(failover) = begin(&lab, &region, &id, since) {
+                if is_cluster(&lab, &region, &id) {
+                    // Somebody may have begun one just now.
+                    let _ = cluster::fail_over(&lab, &region, &id, None);
+                } else if let Ok(failover) = begin(&lab, &region, &id, since) {
                     tokio::spawn(fail_over(lab.clone(), region, id, failover));
                 }
             }
@@ -68,7 +78,9 @@ pub fn reboot(lab: &Arc<Lab>, region: &str, id: &str, force_failover: bool) -> R
 pub fn stop(lab: &Arc<Lab>, region: &str, id: &str) -> Result<(), AwsError> {
     {
         let mut world = lab.world();
-        available(region_mut(&mut world, region)?, id)?.status = "stopping".to_owned();
+        let db = available(region_mut(&mut world, region)?, id)?;
+        stands_alone(db)?;
+        db.status = "stopping".to_owned();
     }
     tokio::spawn(shut_down(lab.clone(), region.to_owned(), id.to_owned()));
     Ok(())
@@ -79,6 +91,7 @@ pub fn start(lab: &Arc<Lab>, region: &str, id: &str) -> Result<(), AwsError> {
     {
         let mut world = lab.world();
         let db = instance(region_mut(&mut world, region)?, id)?;
+        stands_alone(db)?;
         if db.status != "stopped" {
             let message = format!("Instance {id} is not in stopped state.");
             return Err(AwsError::bad_request("InvalidDBInstanceState", message));
@@ -129,7 +142,8 @@ fn begin(lab: &Lab, region: &str, id: &str, since: CloudTime) -> Result<DbFailov
     db.status = "rebooting".to_owned();
     db.standby_in_sync = false;
     db.failover = Some(failover.clone());
-    event(region, id, "Multi-AZ instance failover started.", "failover", now);
+    let started = "Multi-AZ instance failover started.";
+    event(region, INSTANCE, id, started, "failover", now);
     Ok(failover)
 }
 
@@ -155,12 +169,18 @@ async fn fail_over(lab: Arc<Lab>, region: String, id: String, phases: DbFailover
         if let Some(db) = state.db_instances.get_mut(&id) {
             db.status = "available".to_owned();
         }
-        event(state, &id, "DB instance restarted", "availability", now);
-        event(state, &id, "Multi-AZ instance failover completed.", "failover", now);
+        event(state, INSTANCE, &id, "DB instance restarted", "availability", now);
+        let over = "Multi-AZ instance failover completed.";
+        event(state, INSTANCE, &id, over, "failover", now);
     }
     sleep_until(&lab, phases.redundant_at.unwrap_or(now)).await;
     // A standby cannot be rebuilt in an AZ that cannot be reached.
-    while old_az.as_deref().is_some_and(|az| is_silent(&lab, &region, az)) {
+    let cut_off = |az: &str| {
+        let world = lab.world();
+        let state = world.regions.get(&region);
+        state.is_some_and(|state| is_silent(state, az))
+    };
+    while old_az.as_deref().is_some_and(cut_off) {
         poll(&lab, WATCH_S).await;
     }
     if let Some(db) = lab
@@ -189,14 +209,18 @@ fn swap(lab: &Lab, region: &str, id: &str) -> Option<String> {
 }
 
 async fn restart(lab: Arc<Lab>, region: String, id: String) {
-    let Some(database) = lab.data.database(&region, &id) else {
-        return;
+    // Nobody's statements go to a reader.
+    let database = written_by(&lab, &region, &id);
+    let set = |state| {
+        if let Some(database) = &database {
+            database.set_state(state);
+        }
     };
     let ends_at = lab.now() + lab.draw_duration(lab.config.database.restart).as_secs_f64();
     note(&lab, &region, &id, "DB instance shutdown", "availability");
-    database.set_state(DatabaseState::Fenced);
+    set(DatabaseState::Fenced);
     sleep_until(&lab, ends_at).await;
-    database.set_state(DatabaseState::Serving);
+    set(DatabaseState::Serving);
     set_status(&lab, &region, &id, "available");
     note(&lab, &region, &id, "DB instance restarted", "availability");
 }
@@ -220,6 +244,25 @@ async fn start_up(lab: Arc<Lab>, region: String, id: String) {
     note(&lab, &region, &id, "DB instance started", "notification");
 }
 
+/// The data that an instance writes: its own, or as the writer of a cluster that of the cluster.
+fn written_by(lab: &Lab, region: &str, id: &str) -> Option<Arc<Database>> {
+    let of = {
+        let world = lab.world();
+        let state = world.regions.get(region)?;
+        match &state.db_instances.get(id)?.cluster {
+            None => id.to_owned(),
+            Some(cluster) => {
+                let cluster = state.db_clusters.get(cluster).filter(|cluster| cluster.writer == id)?;
+                if world.is_secondary(region, &cluster.id) {
+                    return None;
+                }
+                cluster.id.clone()
+            }
+        }
+    };
+    lab.data.database(region, &of)
+}
+
 fn set_status(lab: &Lab, region: &str, id: &str, status: &str) {
     let mut world = lab.world();
     if let Some(db) = world
@@ -234,19 +277,33 @@ fn set_status(lab: &Lab, region: &str, id: &str, status: &str) {
 /// Databases whose primary's AZ is silent while the standby's is not.
 fn stranded(lab: &Lab) -> Vec<(String, String)> {
     let world = lab.world();
-    let silent = |region: &Region, az: &str| region.subnets.values().any(|s| s.az == az && s.silent);
     let mut found = Vec::new();
     for region in world.regions.values() {
         for db in region.db_instances.values() {
             let Some(standby) = db.secondary_az.as_deref().filter(|_| db.standby_in_sync) else {
                 continue;
             };
-            if db.status == "available" && silent(region, &db.az) && !silent(region, standby) {
+            if db.status == "available" && is_silent(region, &db.az) && !is_silent(region, standby) {
                 found.push((region.name.clone(), db.id.clone()));
             }
         }
     }
     found
+}
+
+fn is_cluster(lab: &Lab, region: &str, id: &str) -> bool {
+    let world = lab.world();
+    let state = world.regions.get(region);
+    state.is_some_and(|state| state.db_clusters.contains_key(id))
+}
+
+/// A member of a cluster is not stopped or started without the others.
+fn stands_alone(db: &DbInstance) -> Result<(), AwsError> {
+    if db.cluster.is_none() {
+        return Ok(());
+    }
+    let message = "aurora-postgresql DB instances are not eligible for stopping and starting.";
+    Err(AwsError::bad_request("InvalidParameterCombination", message))
 }
 
 fn instance<'r>(region: &'r mut Region, id: &str) -> Result<&'r mut DbInstance, AwsError> {
@@ -269,25 +326,21 @@ fn endpoint_address(lab: &Lab, region: &str, id: &str) -> Option<Ipv4Addr> {
     Some(lab.world().regions.get(region)?.db_instances.get(id)?.endpoint_address)
 }
 
-fn is_silent(lab: &Lab, region: &str, az: &str) -> bool {
-    let world = lab.world();
-    world
-        .regions
-        .get(region)
-        .is_some_and(|r| r.subnets.values().any(|s| s.az == az && s.silent))
+fn is_silent(region: &Region, az: &str) -> bool {
+    region.subnets.values().any(|subnet| subnet.az == az && subnet.silent)
 }
 
 fn note(lab: &Lab, region: &str, id: &str, message: &str, category: &str) {
     let now = lab.now();
     if let Some(region) = lab.world().regions.get_mut(region) {
-        event(region, id, message, category, now);
+        event(region, INSTANCE, id, message, category, now);
     }
 }
 
-fn event(region: &mut Region, id: &str, message: &str, category: &str, date: CloudTime) {
+fn event(region: &mut Region, kind: &str, id: &str, message: &str, category: &str, date: CloudTime) {
     region.db_events.push(DbEvent {
         source_id: id.to_owned(),
-        source_type: "db-instance".to_owned(),
+        source_type: kind.to_owned(),
         message: message.to_owned(),
         categories: vec![category.to_owned()],
         date,

@@ -1,14 +1,20 @@
-//! RDS over `awsQuery`: instances, their events and tags, the reboot that fails over, stop and start.
+//! RDS over `awsQuery`: instances, their events and tags, the reboot that fails over, stop and start. Aurora's clusters
+//! stand in `cluster` and `global`.
+
+mod cluster;
+mod global;
 
 use super::Call;
 use super::page::page;
 use super::value::{Value, fault, list, map, time};
+use crate::lab::config::Engine;
 use crate::lab::dynamics::rds;
 use crate::lab::error::AwsError;
-use crate::lab::world::{DbEvent, DbInstance, Region};
+use crate::lab::world::{DbEvent, DbInstance, Region, Tags};
 
 /// Port of every endpoint.
 const PORT: u16 = 5432;
+const ENGINE_VERSION: &str = "17.4";
 /// DescribeEvents looks back this many minutes unless told otherwise, and keeps fourteen days.
 const DEFAULT_DURATION_MIN: i64 = 60;
 const KEPT_MIN: i64 = 14 * 24 * 60;
@@ -32,6 +38,11 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "RebootDBInstance" => reboot(call),
         "StopDBInstance" => stop(call),
         "StartDBInstance" => start(call),
+        "DescribeDBClusters" => cluster::describe(call),
+        "FailoverDBCluster" => cluster::fail_over(call),
+        "DescribeGlobalClusters" => global::describe(call),
+        "SwitchoverGlobalCluster" => global::switch_over(call),
+        "FailoverGlobalCluster" => global::fail_over(call),
         "ListTagsForResource" => tags(call),
         other => Err(call.unknown(other)),
     }
@@ -70,8 +81,9 @@ fn describe(call: &Call<'_>) -> Result<Value, AwsError> {
                 "db-instance-id" => {
                     chosen.retain(|db| values.contains(&db.id.as_str()) || values.contains(&db.arn.as_str()))
                 }
-                "engine" => chosen.retain(|_| values.contains(&"postgres")),
-                "dbi-resource-id" | "db-cluster-id" | "domain" => chosen.clear(),
+                "engine" => chosen.retain(|db| values.contains(&engine(db).name())),
+                "db-cluster-id" => chosen.retain(|db| cluster::is_member_of(region, db, &values)),
+                "dbi-resource-id" | "domain" => chosen.clear(),
                 other => {
                     let message = format!("Unrecognized filter name: {other}");
                     return Err(fault("InvalidParameterValue", message));
@@ -104,11 +116,15 @@ fn shown(region: &Region, db: &DbInstance) -> Value {
         ("SubnetGroupStatus", "Complete".into()),
         ("Subnets", list("Subnet", subnets)),
     ]);
+    let storage = match engine(db) {
+        Engine::Postgres => "gp3",
+        Engine::AuroraPostgresql => "aurora",
+    };
     map([
         ("DBInstanceIdentifier", (&db.id).into()),
         ("DBInstanceClass", "db.m7g.large".into()),
-        ("Engine", "postgres".into()),
-        ("EngineVersion", "17.4".into()),
+        ("Engine", engine(db).name().into()),
+        ("EngineVersion", ENGINE_VERSION.into()),
         ("DBInstanceStatus", (&db.status).into()),
         ("MasterUsername", "shop".into()),
         ("DBName", "shop".into()),
@@ -126,20 +142,28 @@ fn shown(region: &Region, db: &DbInstance) -> Value {
         ("AutoMinorVersionUpgrade", true.into()),
         ("SecondaryAvailabilityZone", db.secondary_az.as_ref().into()),
         ("PubliclyAccessible", false.into()),
-        ("StorageType", "gp3".into()),
+        ("StorageType", storage.into()),
         ("StorageEncrypted", true.into()),
         ("CopyTagsToSnapshot", false.into()),
         ("DBInstanceArn", (&db.arn).into()),
         ("DeletionProtection", false.into()),
-        ("TagList", tag_list(db)),
+        ("DBClusterIdentifier", db.cluster.as_ref().into()),
+        ("PromotionTier", cluster::promotion_tier(region, db).into()),
+        ("TagList", tag_list(&db.tags)),
     ])
 }
 
-fn tag_list(db: &DbInstance) -> Value {
+fn engine(db: &DbInstance) -> Engine {
+    match db.cluster {
+        None => Engine::Postgres,
+        Some(_) => Engine::AuroraPostgresql,
+    }
+}
+
+fn tag_list(tags: &Tags) -> Value {
     list(
         "Tag",
-        db.tags
-            .iter()
+        tags.iter()
             .map(|(key, value)| map([("Key", key.into()), ("Value", value.into())])),
     )
 }
@@ -190,7 +214,10 @@ fn events(call: &Call<'_>) -> Result<Value, AwsError> {
         let chosen: Vec<(usize, &DbEvent)> = numbered.iter().filter(wanted).copied().collect();
         let (chosen, marker) = paged(call, chosen, |(number, _)| number.to_string())?;
         let shown = chosen.into_iter().map(|(_, event)| {
-            let arn = region.db_instances.get(&event.source_id).map(|db| &db.arn);
+            let arn = match event.source_type.as_str() {
+                "db-cluster" => region.db_clusters.get(&event.source_id).map(|cluster| &cluster.arn),
+                _ => region.db_instances.get(&event.source_id).map(|db| &db.arn),
+            };
             map([
                 ("SourceIdentifier", (&event.source_id).into()),
                 ("SourceType", (&event.source_type).into()),
@@ -241,11 +268,12 @@ fn tags(call: &Call<'_>) -> Result<Value, AwsError> {
     }
     in_region(call, |region| {
         let id = arn.rsplit(':').next().unwrap_or_default();
-        let db = region
-            .db_instances
-            .values()
-            .find(|db| db.arn == arn)
+        let instances = region.db_instances.values().map(|db| (&db.arn, &db.tags));
+        let clusters = region.db_clusters.values().map(|cluster| (&cluster.arn, &cluster.tags));
+        let (_, tags) = instances
+            .chain(clusters)
+            .find(|(of, _)| *of == arn)
             .ok_or_else(|| not_found(id))?;
-        Ok(map([("TagList", tag_list(db))]))
+        Ok(map([("TagList", tag_list(tags))]))
     })
 }
