@@ -524,6 +524,45 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
     assert!([0, 3].contains(&code), "{code}: {stdout}{stderr}");
 }
 
+/// Another machine has another state, and so knows nothing of this one's locks.
+#[test]
+fn a_run_of_another_machine_is_seen_in_the_account() {
+    let account = Account::with(BLACKOUT);
+    let mut first = blackout(&account, "first");
+    account.write(
+        "harm.yaml",
+        &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
+    );
+    let hash = account.hash();
+    let elsewhere = |out: &str| {
+        let mut command = account.tenfold(&["run", "profile.yaml", "--out", out, "--approve", &hash]);
+        command.env("XDG_STATE_HOME", account.path("elsewhere"));
+        said(command.output().expect("tenfold runs"))
+    };
+    let (code, _, stderr) = elsewhere("second");
+    assert_eq!(code, 2, "{stderr}");
+    contains(
+        &stderr,
+        &[
+            "another run is under way, perhaps on another machine, or died in account 111122223333: harm[0] of run ",
+            "expires 20",
+            "hint: two runs would measure each other's faults; wait for its end",
+            "tenfold revert --scan --target FILE",
+        ],
+    );
+    assert!(!account.path("second/journal.jsonl").exists(), "it began");
+    let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
+    kill(watchdog, Signal::SIGKILL).expect("it watches");
+    signal(&first, Signal::SIGKILL);
+    first.wait().expect("it ends");
+    std::fs::remove_dir_all(account.path("first")).expect("it is lost");
+    assert_eq!(elsewhere("third").0, 2);
+    let (code, stdout, stderr) = account.said(&["revert", "--scan", "--target", "target.json", "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, stderr) = elsewhere("fourth");
+    assert!([0, 3].contains(&code), "{code}: {stdout}{stderr}");
+}
+
 #[test]
 fn a_second_interrupt_tells_how_to_revert_and_the_run_goes_on_reverting() {
     let account = Account::with(BLACKOUT);

@@ -49,6 +49,8 @@ pub struct FisExperiment {
     pub reason: String,
     /// Ids and states of its actions, by name; empty where a list answered it.
     pub actions: BTreeMap<String, (String, String)>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 impl FisExperiment {
@@ -95,9 +97,21 @@ impl Reader {
 
     /// The experiments that were started from a template.
     pub async fn experiments_of(&self, region: &str, template: &str) -> Result<Vec<FisExperiment>, AwsError> {
+        self.list_experiments(region, Some(template)).await
+    }
+
+    /// Every experiment of a Region that FIS remembers.
+    pub async fn experiments(&self, region: &str) -> Result<Vec<FisExperiment>, AwsError> {
+        self.list_experiments(region, None).await
+    }
+
+    async fn list_experiments(&self, region: &str, template: Option<&str>) -> Result<Vec<FisExperiment>, AwsError> {
         const ACTION: &str = "fis:ListExperiments";
         let clients = self.region(ACTION, region)?;
-        let request = clients.fis.list_experiments().experiment_template_id(template);
+        let request = clients
+            .fis
+            .list_experiments()
+            .set_experiment_template_id(template.map(str::to_owned));
         let pages = request.into_paginator().items().send();
         let experiments: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
         Ok(experiments
@@ -109,6 +123,7 @@ impl Reader {
                     status,
                     reason,
                     actions: BTreeMap::new(),
+                    tags: one.tags.unwrap_or_default().into_iter().collect(),
                 }
             })
             .collect())
@@ -138,6 +153,7 @@ impl Reader {
                         (name, (action.action_id.unwrap_or_default(), status.unwrap_or_default()))
                     })
                     .collect(),
+                tags: one.tags.unwrap_or_default().into_iter().collect(),
             }
         }))
     }

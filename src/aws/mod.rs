@@ -26,6 +26,7 @@ pub use fis::{FisExperiment, NewAction, NewTemplate};
 pub use imds::{OwnInstance, own_instance};
 pub use rds::{DbEvent, DbInstance};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};
+pub use sts::Caller;
 
 use std::collections::BTreeMap;
 

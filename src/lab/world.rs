@@ -2,7 +2,7 @@
 //! No sockets and no timers: `data` serves traffic, `dynamics` moves the state on, `control` reads and changes it
 //! on request. All instants are cloud time, in seconds since the Unix epoch.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::experiments::Fis;
@@ -46,6 +46,8 @@ pub struct Region {
     pub name: String,
     /// Its place in the configuration; the first Region is the primary. Addresses are 127.(10 + index).az.host.
     pub index: u8,
+    /// Its control plane answers nobody, as if the way to it were cut; what belongs to no Region answers on.
+    pub unreachable: bool,
     /// The only VPC.
     pub vpc_id: String,
     /// One subnet per AZ, by subnet id.
@@ -232,6 +234,8 @@ pub struct AutoScalingGroup {
     pub created_at: CloudTime,
     /// Tags.
     pub tags: Tags,
+    /// Keys of those that launched instances do not get (PropagateAtLaunch is false).
+    pub own_tags: BTreeSet<String>,
 }
 
 /// One member of a group.

@@ -1,6 +1,6 @@
 //! One Region's resources at the start. Route 53, which is global, is built in `routing`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use super::{AGE, tags};
@@ -236,6 +236,7 @@ fn add_group(lab: &Lab, region: &mut Region, born: CloudTime) {
         policy,
         created_at: born,
         tags: group_tags,
+        own_tags: BTreeSet::new(),
     };
     region.groups.insert(web.name.clone(), group);
 }

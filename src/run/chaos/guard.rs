@@ -165,6 +165,31 @@ pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
     }
 }
 
+/// The harness does not act as this role: with its own calls failing it could neither see nor undo anything. `own` are
+/// ARNs of whom it acts as, those of sessions or of roles.
+pub fn not_own_role<'a>(own: impl IntoIterator<Item = &'a str>, role: &str) -> Result<(), Refusal> {
+    let named = role_of(role);
+    let is_it = |own: &str| own == role || (named.is_some() && role_of(own) == named);
+    if own.into_iter().any(is_it) {
+        Err(format!("this run itself acts as {role}, and would break its own calls"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Account and name of a role, by its ARN or by that of a session of it. A session's ARN has no path, and needs none:
+/// names are unique in an account, whatever their case (IAM User Guide, IAM identifiers).
+fn role_of(arn: &str) -> Option<(&str, String)> {
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let (service, _, account, resource) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let name = match service {
+        "iam" => resource.strip_prefix("role/")?.rsplit('/').next()?,
+        "sts" => resource.strip_prefix("assumed-role/")?.split('/').next()?,
+        _ => return None,
+    };
+    Some((account, name.to_lowercase()))
+}
+
 /// Another Region of the target stays in the world.
 pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeSet<String>) -> Result<(), Refusal> {
     let left = target
@@ -336,6 +361,33 @@ mod tests {
         assert!(not_own_subnet(Some("subnet-1"), "subnet-1").is_err());
         assert!(not_own_subnet(Some("subnet-1"), "subnet-2").is_ok());
         assert!(not_own_subnet(None, "subnet-1").is_ok());
+    }
+
+    #[test]
+    fn the_run_does_not_break_the_role_it_acts_as() {
+        let own = [
+            "arn:aws:sts::111122223333:assumed-role/Game-Day/tenfold",
+            "arn:aws:iam::999988887777:role/hub",
+        ];
+        for role in [
+            "arn:aws:iam::111122223333:role/Game-Day",
+            "arn:aws:iam::111122223333:role/ops/game-day",
+            "arn:aws:iam::999988887777:role/hub",
+        ] {
+            let refusal = not_own_role(own, role).expect_err(role);
+            assert!(refusal.contains(role), "{refusal}");
+        }
+        for role in [
+            "arn:aws:iam::111122223333:role/shop-web",
+            "arn:aws:iam::111122223333:role/game-day/shop-web",
+            "arn:aws:iam::999988887777:role/game-day",
+            "arn:aws:iam::111122223333:user/game-day",
+            "game-day",
+        ] {
+            assert_eq!(not_own_role(own, role), Ok(()), "{role}");
+        }
+        let user = "arn:aws:iam::111122223333:user/ops";
+        assert!(not_own_role([user], "arn:aws:iam::111122223333:role/ops").is_ok());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::journal::Before;
 use super::runner::{Hand, Sight};
-use super::{ChaosError, arczonalshift, autoscaling, ec2, elasticloadbalancingv2, fis, network, rds, route53};
+use super::{ChaosError, arczonalshift, autoscaling, ec2, elasticloadbalancingv2, fis, mark, network, rds, route53};
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// What a fault is prepared with.
@@ -35,7 +35,10 @@ pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &Fa
     let world = prepare_world(sight, context, fault).await?;
     match &fault.fis {
         Some(template) => fis::prepare(sight, context, fault, template, world).await,
-        None => Ok(world),
+        None => {
+            mark::fits(context.run, sight.fault, sight.region, &world)?;
+            Ok(world)
+        }
     }
 }
 
@@ -78,9 +81,10 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
 }
 
 impl Before {
-    /// Makes the calls that put the fault into the world; what it creates says that it expires at `expires`, cloud
-    /// time.
+    /// Makes the calls that put the fault into the world; what it creates, or marks before it changes it, says that it
+    /// expires at `expires`, cloud time.
     pub(super) async fn inject(&self, hand: &Hand<'_>, expires: f64) -> Result<(), ChaosError> {
+        mark::write(hand, self, expires).await?;
         match self {
             Before::Ec2Stop { instances, .. } => ec2::stop(hand, instances).await,
             Before::Ec2Terminate { instances, .. } => ec2::terminate(hand, instances).await,
@@ -97,7 +101,7 @@ impl Before {
                 network::act(hand, before, expires).await
             }
             Before::RdsFailover { database, failover, .. } => rds::reboot(hand, database, *failover).await,
-            Before::RdsReboot { database } => rds::restart(hand, database).await,
+            Before::RdsReboot { database } => rds::reboot(hand, database, false).await,
             Before::RdsStop { database } => rds::stop(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::invert(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::zero_weight(hand, hosted_zone, sets).await,

@@ -3,12 +3,14 @@
 
 mod arczonalshift;
 mod autoscaling;
+mod bearer;
 mod ec2;
 mod elasticloadbalancingv2;
 mod fis;
 mod guard;
 mod injection;
 mod journal;
+mod mark;
 mod network;
 mod rds;
 mod rehearse;
@@ -25,7 +27,7 @@ pub use journal::{
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
-pub use scan::{FINDS, Leftover, Scan, scan, undo_leftover};
+pub use scan::{Leftover, Scan, in_account, is_found, scan, undo_leftover};
 
 use crate::aws::AwsError;
 use crate::event::FaultId;
