@@ -17,6 +17,7 @@ mod lock;
 mod others;
 mod out;
 mod plan;
+mod preview;
 mod profile;
 mod progress;
 mod protos;

@@ -97,9 +97,46 @@ fn roles_in(template: &FisTemplate) -> impl Iterator<Item = &str> {
     of_roles.flat_map(|target| target.resource_arns.iter().map(String::as_str))
 }
 
+/// A template that was created, with what an experiment of it is started with.
+struct Created {
+    template: String,
+    tags: Tags,
+    token: String,
+}
+
 /// Creates the template, starts an experiment of it and waits until it runs; both are tagged as expiring at `expires`,
 /// cloud time.
 pub(super) async fn inject(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<(), ChaosError> {
+    let Created { template, tags, token } = create(hand, before, expires).await?;
+    let answer = hand.cloud.start_experiment(hand.region, &template, &tags, &token).await;
+    let experiment = hand.called("fis:StartExperiment", &template, answer)?;
+    hand.created(&experiment)?;
+    runs(hand, &experiment).await
+}
+
+/// Creates the template and lets FIS resolve its targets, and nothing else; answers their ARNs.
+pub(super) async fn resolve(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<BTreeSet<String>, ChaosError> {
+    let Created { template, tags, token } = create(hand, before, expires).await?;
+    let answer = hand
+        .cloud
+        .preview_experiment(hand.region, &template, &tags, &token)
+        .await;
+    let detail = format!("{template} with actionsMode=skip-all");
+    let experiment = hand.called("fis:StartExperiment", &detail, answer)?;
+    hand.created(&experiment)?;
+    ended(hand).await;
+    match self::experiment(hand).await? {
+        Some(one) if one.status == "completed" => {
+            Ok(hand.cloud.reader().resolved_targets(hand.region, &experiment).await?)
+        }
+        Some(one) => Err(ChaosError::Refused(told(&one))),
+        None => Err(ChaosError::Refused(format!(
+            "AWS FIS does not know experiment {experiment}"
+        ))),
+    }
+}
+
+async fn create(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<Created, ChaosError> {
     let tags = tags(hand.fault, hand.region, before, expires)?;
     let token = network::token(&before.run, 0, &hand.fault.to_string());
     let new = new_template(&before.template, &tags);
@@ -114,10 +151,7 @@ pub(super) async fn inject(hand: &Hand<'_>, before: &FisBefore, expires: f64) ->
     if hand.is_ending() {
         return Err(ChaosError::Ending);
     }
-    let answer = hand.cloud.start_experiment(hand.region, &template, &tags, &token).await;
-    let experiment = hand.called("fis:StartExperiment", &template, answer)?;
-    hand.created(&experiment)?;
-    runs(hand, &experiment).await
+    Ok(Created { template, tags, token })
 }
 
 /// What templates and experiments say of themselves, enough to undo them when the journal is lost; an error where they

@@ -12,6 +12,7 @@ mod injection;
 mod journal;
 mod mark;
 mod network;
+mod preview;
 mod rds;
 mod rehearse;
 mod revert;
@@ -24,6 +25,7 @@ pub use journal::{
     Before, CheckBefore, Contents, FisBefore, Journal, Moment, NetworkBefore, Observer, PathBefore, Record, RunHeader,
     ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
+pub use preview::{Previewed, preview};
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
