@@ -319,7 +319,7 @@ async fn auto_takes_the_api_where_there_is_no_fis() {
         "{printed}"
     );
     assert!(
-        printed.contains("call   ec2:CreateNetworkAcl") && !printed.contains("fis:"),
+        printed.contains("call   ec2:CreateNetworkAcl") && !printed.contains("call   fis:"),
         "{printed}"
     );
     let with = Bench::start(entry, "", serde_json::json!({})).await;
@@ -1004,4 +1004,74 @@ fn the_experiment_of_a_run_that_was_killed_is_stopped_by_revert() {
         serde_json::json!([])
     );
     succeed(tenfold().arg("revert").arg(path("run")));
+}
+
+/// The account as it is, and a plan whose faults go either way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preview_is_what_fis_resolves_and_leaves_nothing() {
+    let lab = LabProcess::start("60");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it is written");
+    write("target.json", &lab.announcement.to_string());
+    write(
+        "harm.yaml",
+        "name: harm\nhypothesis: h\nfaults:\n\
+         \x20 - { fault: ec2.stop, role: web, share: 34%, via: fis, at: 1m, lasts: 2m }\n\
+         \x20 - { fault: network.deny_az, role: web, az: us-east-1a, via: api, at: 4m, lasts: 2m }\nsettle: 30s\n",
+    );
+    write(
+        "profile.yaml",
+        "name: p\ntarget: target.json\nchaos: [harm.yaml]\njourneys: { a: { think: 1s, steps: [{ get: / }] } }\n\
+         stages: [{ tier: 1, users: 1, hold: 20m }]\n",
+    );
+    let preview = || {
+        let done = tenfold()
+            .current_dir(folder.path())
+            .args(["plan", "profile.yaml", "--preview"])
+            .output();
+        let done = done.expect("it runs");
+        (
+            done.status.code(),
+            String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr),
+        )
+    };
+    let (code, said) = preview();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("harm[0]: the same arn:aws:ec2:us-east-1:111122223333:instance/i-"),
+        "{said}"
+    );
+    assert!(!said.contains("harm[1]: "), "the API injects it: {said}");
+    let clients = Clients::connect(&ConnectOptions {
+        endpoint: Some(lab.endpoint.clone()),
+        regions: vec![REGION.to_owned()],
+        pace: Pace::new(60.0).expect("a pace"),
+        assume: Vec::new(),
+        credentials: Some(("test".to_owned(), "test".to_owned())),
+    })
+    .await;
+    let reader = clients.reader();
+    assert_eq!(reader.experiment_templates(REGION).await.expect("templates"), []);
+    let experiments = reader.experiments(REGION).await.expect("experiments");
+    assert_eq!((experiments.len(), experiments[0].status.as_str()), (1, "completed"));
+    let group = reader
+        .group(REGION, "shop-web")
+        .await
+        .expect("an answer")
+        .expect("a group");
+    assert!(
+        group.members.iter().all(|member| member.in_service),
+        "nothing is stopped"
+    );
+    // What the guards refuse is not previewed.
+    let mut target = lab.announcement.clone();
+    target["allow"]["tag"] = serde_json::json!({ "chaos": "never" });
+    write("target.json", &target.to_string());
+    let (code, said) = preview();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("harm[0]: refused: ") && said.contains("is not tagged chaos=never"),
+        "{said}"
+    );
+    assert_eq!(reader.experiments(REGION).await.expect("experiments").len(), 1);
 }

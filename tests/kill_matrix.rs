@@ -193,6 +193,12 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
             ),
         );
     }
+    // Instances come and go; a mark that stays on one is what a revert forgot.
+    let marked = |tags: &BTreeMap<String, String>| tags.keys().any(|key| key.starts_with("tenfold:"));
+    let there = region.instances.values().filter(|one| one.terminated_at.is_none());
+    for instance in there.filter(|one| marked(&one.tags)) {
+        put(instance.id.clone(), format!("{:?}", instance.tags));
+    }
     for database in region.db_instances.values() {
         put(
             database.id.clone(),
@@ -269,7 +275,7 @@ pub fn state(world: &World, all: bool) -> BTreeMap<String, String> {
         }
     }
     for zone in world.route53.zones.values() {
-        state.insert(zone.id.clone(), format!("{:?}", zone.records));
+        state.insert(zone.id.clone(), format!("{:?} {:?}", zone.records, zone.tags));
         if all {
             state.insert(format!("{} works", zone.id), format!("{:?}", zone.served));
         }

@@ -11,12 +11,13 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenfold::aws::{Clients, ConnectOptions, Reader};
-use tenfold::plan::Fault;
+use tenfold::plan::{CATALOGUE, Fault};
 use tenfold::run::chaos;
 use tenfold::units::Pace;
 use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION, fault};
+use crate::kill_matrix::{difference, quick, state};
 use crate::support::{LabProcess, machine, nowhere_in, tenfold};
 
 const PACE: &str = "75";
@@ -37,11 +38,16 @@ type Network = (BTreeMap<String, String>, usize);
 
 impl Scene {
     fn new() -> Self {
+        Self::with(BLACKOUT)
+    }
+
+    /// With another experiment than the blackout.
+    fn with(experiment: &str) -> Self {
         let lab = LabProcess::start_with(PACE, &["--set", "control_plane.lag=2s"]);
         let dir = TempDir::new().expect("a temporary directory");
         let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("is written");
         write("target.yaml", lab.announcement.to_string());
-        write("blackout.yaml", BLACKOUT.to_owned());
+        write("blackout.yaml", experiment.to_owned());
         let chaos = dir.path().join("blackout.yaml").display().to_string();
         let stages = "journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
                       stages: [{ tier: 1, users: 20, hold: 40m }]\n";
@@ -49,7 +55,7 @@ impl Scene {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let options = ConnectOptions {
             endpoint: Some(lab.endpoint.clone()),
-            regions: vec![REGION.to_owned()],
+            regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
             pace: Pace::new(75.0).expect("a pace"),
             assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
@@ -75,6 +81,13 @@ impl Scene {
 
     /// Starts a run and waits until its blackout is in the world.
     fn run_until_it_is_dark(&self, environment: &[(&str, &str)]) -> Child {
+        let run = self.run_until_observed(1, environment);
+        assert_ne!(self.network(), self.before);
+        run
+    }
+
+    /// Starts a run and waits until so many of its faults are in the world.
+    fn run_until_observed(&self, faults: usize, environment: &[(&str, &str)]) -> Child {
         let with = |command: &str| {
             let mut with = tenfold();
             with.arg(command)
@@ -97,10 +110,10 @@ impl Scene {
             .spawn()
             .expect("tenfold starts");
         let journal = self.path("run/journal.jsonl");
-        wait_for("the blackout", Duration::from_secs(60), || {
-            holds(&journal, "\"observed\"")
+        wait_for("the faults", Duration::from_secs(60), || {
+            let text = std::fs::read_to_string(&journal).unwrap_or_default();
+            text.matches("\"observed\"").count() >= faults
         });
-        assert_ne!(self.network(), self.before);
         assert!(watchdog_of(&self.path("run")).is_some(), "nobody watches");
         run
     }
@@ -346,13 +359,13 @@ fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("reverted: blackout[0]"), "{stdout}");
     assert!(
-        stdout.contains("not found by a scan") && stdout.contains("autoscaling.suspend"),
+        stdout.contains("not found by a scan: rds.stop by the API of its service"),
         "{stdout}"
     );
     wait_for("the light", Duration::from_secs(5), || scene.network() == scene.before);
     let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
     assert_eq!(code, 0, "{stdout}{stderr}");
-    assert!(stdout.contains("is tagged as a run's"), "{stdout}");
+    assert!(stdout.contains("is marked as a run's"), "{stdout}");
 
     let mut other = scene.lab.announcement.clone();
     other["account"] = json!("999999999999");
@@ -363,6 +376,167 @@ fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
         stderr.contains("the credentials belong to account 111122223333"),
         "{stderr}"
     );
+}
+
+/// One fault of each kind of trace: a mark on a group, a template of FIS, a mark that belongs to no Region, an ACL.
+const GAME_DAY: &str = "name: game-day\nhypothesis: users move\nfaults:\n\
+    \x20 - { fault: autoscaling.suspend, role: web, processes: [Launch, Terminate], at: 1m, lasts: 25m }\n\
+    \x20 - { fault: ec2.stop, role: web, region: eu-west-1, share: 34%, via: fis, at: 1m, lasts: 25m }\n\
+    \x20 - { fault: route53.invert_health_check, role: dns, at: 2m, lasts: 25m }\n\
+    \x20 - { fault: network.deny_az, role: database, az: us-east-1c, at: 3m, lasts: 20m }\nsettle: 1m\n";
+
+#[test]
+fn a_scan_after_a_game_day_whose_run_directory_is_lost_leaves_nothing() {
+    let _turn = machine();
+    let scene = Scene::with(GAME_DAY);
+    let dns = &scene.lab.announcement["roles"]["dns"];
+    let (zone, record) = (dns["hosted_zone"].as_str(), dns["record"].as_str());
+    let (zone, record) = (zone.expect("a zone").to_owned(), record.expect("a record").to_owned());
+    let configured = || scene.runtime.block_on(configured(&scene.reader, &zone, &record));
+    let before = configured();
+    let mut run = scene.run_until_observed(4, &[]);
+    let dir = scene.path("run");
+    std::fs::remove_dir_all(&dir).expect("it is deleted");
+    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    assert_ne!(configured(), before);
+    let target = scene.path("target.yaml").display().to_string();
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
+    assert_eq!(code, 6, "nothing has expired: {stdout}{stderr}");
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    for index in 0..4 {
+        assert!(stdout.contains(&format!("reverted: game-day[{index}]")), "{stdout}");
+    }
+    assert_eq!(configured(), before);
+    wait_for("the network", Duration::from_secs(5), || {
+        scene.network() == scene.before
+    });
+    let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("is marked as a run's"), "{stdout}");
+}
+
+/// What the faults of the game day change, as the account shows it.
+async fn configured(reader: &Reader, zone: &str, record: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for region in [REGION, "eu-west-1"] {
+        let group = reader
+            .group(region, "shop-web")
+            .await
+            .expect("an answer")
+            .expect("a group");
+        all.push(format!("{:?} {:?}", group.suspended, group.tags));
+        let arns = &group.target_groups;
+        let groups = reader.target_groups(region, arns).await.expect("an answer");
+        all.extend(groups.into_iter().map(|one| format!("{:?}", one.health_check_path)));
+        all.push(format!("{:?}", reader.elb_tags(region, arns).await.expect("an answer")));
+        all.push(format!(
+            "{:?}",
+            reader.experiment_templates(region).await.expect("an answer")
+        ));
+    }
+    for id in reader.record_health_checks(zone, record).await.expect("an answer") {
+        let check = reader.health_check(&id).await.expect("an answer");
+        let tags = reader.route53_tags("healthcheck", &id).await.expect("an answer");
+        all.push(format!("{} {tags:?}", check.inverted));
+    }
+    all
+}
+
+/// Every reversible fault by the API of its service, and nobody left who remembers it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_undoes_every_fault_that_it_says_it_finds() {
+    let az = || format!("{REGION}b");
+    let faults = [
+        ("web", Fault::Ec2Stop { share: 0.34 }),
+        (
+            "web",
+            Fault::AutoScalingSuspend {
+                processes: vec!["Launch".to_owned(), "AZRebalance".to_owned()],
+            },
+        ),
+        ("web", Fault::ElbDeregister { share: 0.34 }),
+        ("web", Fault::ElbBreakHealthCheck),
+        ("web", Fault::ElbZonalShift { az: az() }),
+        ("web", Fault::NetworkDenyAz { az: az() }),
+        ("web", Fault::NetworkDenyRegion),
+        ("dns", Fault::Route53InvertHealthCheck),
+        ("dns", Fault::Route53ZeroWeight),
+    ];
+    let by_api = CATALOGUE.iter().filter(|entry| entry.reversible);
+    let by_api = by_api.filter(|entry| entry.fis().is_none_or(|fis| !fis.only));
+    for entry in by_api.filter(|entry| chaos::is_found(entry.name)) {
+        assert!(
+            faults.iter().any(|(_, fault)| fault.name() == entry.name),
+            "{}",
+            entry.name
+        );
+    }
+    for (role, injected) in faults {
+        let name = injected.name();
+        let mut config = quick();
+        // A group that heals itself would leave nothing to start again.
+        config["web"]["suspended"] = json!(["HealthCheck", "ReplaceUnhealthy", "Terminate"]);
+        config["routing"] = json!("weighted");
+        // A zonal shift expires by itself after three minutes.
+        let pace = if name == "elb.zonal_shift" { 20.0 } else { 240.0 };
+        let mut bench = Bench::start(config, pace).await;
+        crate::chaos_runner::add(&mut bench, role, injected);
+        let before = state(&bench.lab.world(), false);
+        let (events, _seen) = mpsc::channel(1000);
+        let runner = bench.runner(events);
+        runner
+            .inject(fault(name))
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        drop(runner);
+        std::fs::remove_file(bench.journal()).expect("the journal is lost");
+        assert_ne!(state(&bench.lab.world(), false), before, "{name} changes nothing");
+        let pace = bench.clock.pace();
+        let account = bench.plan.target.account.clone().expect("an account");
+        let found = chaos::scan(&bench.reader, &account, pace).await.expect("a scan");
+        assert!(found.strange.is_empty() && found.unseen.is_empty(), "{name}: {found:?}");
+        let [leftover] = &found.left[..] else {
+            panic!("{name} is there: {found:?}");
+        };
+        assert_eq!(leftover.fault, fault(name));
+        assert!(!leftover.is_expired(bench.clock.clock().cloud_unix()), "{leftover}");
+        chaos::undo_leftover(&bench.writer, pace, leftover)
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let left = difference(&before, &state(&bench.lab.world(), false));
+        assert!(left.is_empty(), "{name}: {left}");
+        let found = chaos::scan(&bench.reader, &account, pace).await.expect("a scan");
+        assert_eq!(found, chaos::Scan::default(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_scan_says_what_it_may_not_look_at_and_what_it_cannot_read() {
+    let bench = Bench::start(
+        json!({"control_plane": {"denied": ["fis:ListExperimentTemplates"]}}),
+        240.0,
+    )
+    .await;
+    {
+        let mut world = bench.lab.world();
+        let group = world
+            .regions
+            .get_mut(REGION)
+            .and_then(|region| region.groups.get_mut("shop-web"));
+        let tags = &mut group.expect("a group").tags;
+        tags.insert("tenfold:mark:0.dns".to_owned(), "=5B=22r1".to_owned());
+    }
+    let account = bench.plan.target.account.clone().expect("an account");
+    let found = chaos::scan(&bench.reader, &account, bench.clock.pace())
+        .await
+        .expect("a scan");
+    assert_eq!(found.strange, ["the mark 0.dns of shop-web"]);
+    let regions = bench.plan.target.regions.len();
+    assert_eq!(found.unseen.len(), regions, "{found:?}");
+    assert!(found.unseen[0].contains("fis:ListExperimentTemplates"), "{found:?}");
 }
 
 #[test]

@@ -77,7 +77,7 @@ async fn connect(endpoint: &str) -> (Reader, Writer) {
 
 /// Everything the two are asked, as facts that do not depend on ids and times.
 async fn shape(reader: &Reader, zone: &str) -> Vec<(&'static str, String)> {
-    let account = reader.account(REGION).await.expect("sts answers");
+    let account = reader.caller(REGION).await.expect("sts answers").account;
     let group = reader
         .group(REGION, "shop-web")
         .await
@@ -370,6 +370,74 @@ async fn changes(reader: &Reader, writer: &Writer, zone: &str) -> Vec<(&'static 
         told.push(("weighted", until(vec![set], found).await));
     }
     told.extend(network_changes(reader, writer).await);
+    told.extend(marks(reader, writer, &id, &arn, &check, zone).await);
+    told
+}
+
+/// Everything that bears a mark: it is written, shown and taken off, what is not there included.
+async fn marks(
+    reader: &Reader,
+    writer: &Writer,
+    instance: &str,
+    target_group: &str,
+    check: &str,
+    zone: &str,
+) -> Vec<(&'static str, String)> {
+    let tags = Tags::from([("tenfold:mark:0.x".to_owned(), "=5Ba".to_owned())]);
+    let keys = ["tenfold:mark:0.x", "tenfold:mark:0.x:1"].map(str::to_owned);
+    let (ids, arns) = ([instance.to_owned()], [target_group.to_owned()]);
+    let of = async |what: &str| {
+        let tags = match what {
+            "instance" => reader.instances(REGION, &ids).await.map(|mut all| all.remove(0).tags),
+            "group" => reader
+                .group(REGION, "shop-web")
+                .await
+                .map(|one| one.expect("a group").tags),
+            "target group" => reader
+                .elb_tags(REGION, &arns)
+                .await
+                .map(|mut all| all.remove(target_group).expect("it")),
+            "health check" => reader.route53_tags("healthcheck", check).await,
+            _ => {
+                let zones = [zone.to_owned()];
+                let tags = reader.every_route53_tag("hostedzone", &zones).await;
+                tags.map(|mut all| all.remove(zone).expect("it"))
+            }
+        };
+        tags.expect("it answers").get("tenfold:mark:0.x").cloned()
+    };
+    let mut told = Vec::new();
+    for what in ["instance", "group", "target group", "health check", "hosted zone"] {
+        let written = match what {
+            "instance" => writer.tag(REGION, &ids, &tags).await,
+            "group" => writer.tag_group(REGION, "shop-web", &tags).await,
+            "target group" => writer.tag_target_group(REGION, target_group, &tags).await,
+            "health check" => writer.tag_route53("healthcheck", check, &tags).await,
+            _ => writer.tag_route53("hostedzone", zone, &tags).await,
+        };
+        written.unwrap_or_else(|error| panic!("{what}: {error}"));
+        told.push((what, until(Some("=5Ba".to_owned()), async || of(what).await).await));
+        let found = reader
+            .instances_tagged(REGION, "tenfold:mark:*")
+            .await
+            .expect("ec2 answers");
+        told.push(("instances with a mark", found.len().to_string()));
+        let erased = match what {
+            "instance" => writer.untag(REGION, &ids, &keys).await,
+            "group" => writer.untag_group(REGION, "shop-web", &keys).await,
+            "target group" => writer.untag_target_group(REGION, target_group, &keys).await,
+            "health check" => writer.untag_route53("healthcheck", check, &keys).await,
+            _ => writer.untag_route53("hostedzone", zone, &keys).await,
+        };
+        erased.unwrap_or_else(|error| panic!("{what}: {error}"));
+        told.push((what, until(None, async || of(what).await).await));
+    }
+    let arns = reader.every_target_group(REGION).await.expect("elbv2 answers");
+    told.push(("target groups", arns.contains(&target_group.to_owned()).to_string()));
+    let checks = reader.every_health_check().await.expect("route53 answers");
+    told.push(("health checks", checks.contains(&check.to_owned()).to_string()));
+    let zones = reader.every_hosted_zone().await.expect("route53 answers");
+    told.push(("hosted zones", zones.contains(&zone.to_owned()).to_string()));
     told
 }
 

@@ -89,6 +89,7 @@ fn doctor_finds_the_game_day_fit_and_names_what_is_denied() {
         "credentials",
         "Region us-east-1",
         "permissions",
+        "quotas us-east-1",
         "clock",
         "DNS",
         "entry",
@@ -145,8 +146,8 @@ async fn a_chain_of_roles_ends_in_the_account_and_is_renewed_before_it_expires()
     let clients = tenfold::aws::Clients::connect(&connect(&announced.endpoint, &chain)).await;
     let reader = clients.reader();
     let caller = reader.caller("us-east-1").await.expect("it answers");
-    assert_eq!(caller, "arn:aws:sts::111122223333:assumed-role/game-day/tenfold");
-    assert_eq!(reader.account("us-east-1").await.expect("it answers"), "111122223333");
+    assert_eq!(caller.arn, "arn:aws:sts::111122223333:assumed-role/game-day/tenfold");
+    assert_eq!(caller.account, "111122223333");
     // Longer than one session lasts: an expired token would be refused.
     let began = std::time::Instant::now();
     while began.elapsed() < std::time::Duration::from_secs(15) {
@@ -158,8 +159,86 @@ async fn a_chain_of_roles_ends_in_the_account_and_is_renewed_before_it_expires()
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     }
     let short = tenfold::aws::Clients::connect(&connect(&announced.endpoint, &chain[..1])).await;
-    assert_eq!(
-        short.reader().account("us-east-1").await.expect("it answers"),
-        "999988887777"
+    let caller = short.reader().caller("us-east-1").await.expect("it answers");
+    assert_eq!(caller.account, "999988887777");
+}
+
+/// The way to one Region's control plane is cut while a fault of the run is in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_outlives_the_control_plane_of_its_region_and_keeps_the_fault_until_it_answers() {
+    use tenfold::lab::{LabConfig, LabOptions, start};
+    let pace = tenfold::units::Pace::new(120.0).expect("a pace");
+    let config = LabConfig::from_json(serde_json::json!({})).expect("a configuration");
+    let (lab, announced) = start(config, LabOptions::at_pace(pace)).await.expect("a lab");
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("it is written");
+    write("target.json", &serde_json::to_string(&announced).expect("JSON"));
+    write(
+        "harm.yaml",
+        "name: harm\nhypothesis: h\nfaults:\n\
+         \x20 - { fault: autoscaling.suspend, role: web, processes: [AZRebalance], at: 30s, lasts: 8m }\nsettle: 30s\n",
+    );
+    write(
+        "profile.yaml",
+        "name: cut\ntarget: target.json\nchaos: [harm.yaml]\nhonesty: { requests: 1 }\n\
+         journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
+         stages: [{ tier: 1, users: 5, hold: 12m }]\n",
+    );
+    let tenfold = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::from(tenfold());
+        command
+            .current_dir(folder.path())
+            .env("XDG_STATE_HOME", folder.path().join("state"))
+            .args(arguments)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
+        command
+    };
+    let planned = tenfold(&["plan", "profile.yaml"]).output().await.expect("it runs");
+    let planned = text(&planned.stdout);
+    let hash = planned.lines().last().and_then(|line| line.strip_prefix("hash "));
+    let hash = hash.unwrap_or_else(|| panic!("no hash in {planned}"));
+    let run = tenfold(&["run", "profile.yaml", "--out", "run", "--approve", hash])
+        .spawn()
+        .expect("it starts");
+    let journal = folder.path().join("run/journal.jsonl");
+    let wrote = |record: &str| {
+        let text = std::fs::read_to_string(&journal).unwrap_or_default();
+        text.contains(&format!("\"{record}\""))
+    };
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !wrote("observed") {
+        assert!(std::time::Instant::now() < patience, "the fault did not come");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let reachable = |yes: bool| {
+        let mut world = lab.world();
+        world.regions.get_mut("us-east-1").expect("a Region").unreachable = !yes;
+    };
+    reachable(false);
+    let cut = std::time::Instant::now();
+    let output = run.wait_with_output().await.expect("it ends");
+    let stderr = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(6), "{stderr}");
+    assert!(cut.elapsed().as_secs() >= 5, "the schedule went on to its end");
+    assert!(stderr.contains("harm[0] is still in the world"), "{stderr}");
+    assert!(stderr.contains("hint: undo it with: tenfold revert "), "{stderr}");
+    assert!(wrote("revert_failed") && !wrote("reverted"));
+    let recording = std::fs::read_to_string(folder.path().join("run/recording.json")).expect("it was saved");
+    assert!(recording.contains("aws_call_failed"), "what did not answer is told");
+    // Nobody is told that it is undone while nobody can know.
+    let revert = tenfold(&["revert", "run"]).output().await.expect("it runs");
+    assert_eq!(revert.status.code(), Some(6), "{revert:?}");
+    reachable(true);
+    let revert = tenfold(&["revert", "run"]).output().await.expect("it runs");
+    assert_eq!(revert.status.code(), Some(0), "{revert:?}");
+    assert!(wrote("reverted"));
+    let world = lab.world();
+    let group = &world.regions["us-east-1"].groups["shop-web"];
+    assert!(group.suspended.is_empty(), "{:?}", group.suspended);
+    assert!(
+        group.tags.keys().all(|key| !key.starts_with("tenfold:")),
+        "{:?}",
+        group.tags
     );
 }

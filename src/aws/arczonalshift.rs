@@ -5,7 +5,7 @@ use aws_sdk_arczonalshift::types::ZonalShiftStatus;
 use super::{AwsError, Called, Reader, Writer};
 
 /// A zonal shift.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ZonalShift {
     /// Id.
     pub id: String,
@@ -15,29 +15,42 @@ pub struct ZonalShift {
     pub away_from: String,
     /// Comment.
     pub comment: String,
+    /// ExpiryTime, Unix seconds of the target's clock.
+    pub expires: f64,
 }
 
 impl Reader {
     /// The shift that a resource is under now, if it is under one.
     pub async fn active_zonal_shift(&self, region: &str, resource: &str) -> Result<Option<ZonalShift>, AwsError> {
+        let shifts = self.active(region, Some(resource)).await?;
+        Ok(shifts.into_iter().find(|shift| shift.resource == resource))
+    }
+
+    /// Every shift that something of a Region is under now.
+    pub async fn active_zonal_shifts(&self, region: &str) -> Result<Vec<ZonalShift>, AwsError> {
+        self.active(region, None).await
+    }
+
+    async fn active(&self, region: &str, resource: Option<&str>) -> Result<Vec<ZonalShift>, AwsError> {
         const ACTION: &str = "arc-zonal-shift:ListZonalShifts";
         let clients = self.region(ACTION, region)?;
         let request = clients
             .arczonalshift
             .list_zonal_shifts()
             .status(ZonalShiftStatus::Active)
-            .resource_identifier(resource);
+            .set_resource_identifier(resource.map(str::to_owned));
         let pages = request.into_paginator().items().send();
         let shifts: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
-        let found = shifts
-            .into_iter()
-            .find(|one| one.resource_identifier == resource && one.status == ZonalShiftStatus::Active);
-        Ok(found.map(|one| ZonalShift {
-            id: one.zonal_shift_id,
-            resource: one.resource_identifier,
-            away_from: one.away_from,
-            comment: one.comment,
-        }))
+        let active = shifts.into_iter().filter(|one| one.status == ZonalShiftStatus::Active);
+        Ok(active
+            .map(|one| ZonalShift {
+                expires: one.expiry_time.as_secs_f64(),
+                id: one.zonal_shift_id,
+                resource: one.resource_identifier,
+                away_from: one.away_from,
+                comment: one.comment,
+            })
+            .collect())
     }
 }
 

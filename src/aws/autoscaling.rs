@@ -1,5 +1,8 @@
 //! Auto Scaling: groups, their members, activities and target-tracking policies; processes and the health of members.
 
+use aws_sdk_autoscaling::types::Tag;
+use aws_sdk_autoscaling::types::builders::TagBuilder;
+
 use super::{AwsError, Called, Reader, Tags, Writer};
 
 /// A group.
@@ -170,6 +173,33 @@ impl Writer {
         .await
     }
 
+    /// Writes tags on a group, which its instances do not get; harmless when repeated.
+    pub async fn tag_group(&self, region: &str, group: &str, tags: &Tags) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "autoscaling:CreateOrUpdateTags";
+        let clients = self.reader().region(ACTION, region)?;
+        let tags: Vec<Tag> = tags
+            .iter()
+            .map(|(key, value)| tag(group, key).value(value).propagate_at_launch(false).build())
+            .collect();
+        self.persist(async || {
+            let request = clients.autoscaling.create_or_update_tags().set_tags(Some(tags.clone()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Takes tags off a group; harmless when repeated.
+    pub async fn untag_group(&self, region: &str, group: &str, keys: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "autoscaling:DeleteTags";
+        let clients = self.reader().region(ACTION, region)?;
+        let tags: Vec<Tag> = keys.iter().map(|key| tag(group, key).build()).collect();
+        self.persist(async || {
+            let request = clients.autoscaling.delete_tags().set_tags(Some(tags.clone()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
     /// Reports an instance as unhealthy to its group, its grace period notwithstanding.
     pub async fn set_instance_unhealthy(&self, region: &str, id: &str) -> Result<Called<()>, AwsError> {
         const ACTION: &str = "autoscaling:SetInstanceHealth";
@@ -185,6 +215,13 @@ impl Writer {
         })
         .await
     }
+}
+
+fn tag(group: &str, key: &str) -> TagBuilder {
+    Tag::builder()
+        .resource_id(group)
+        .resource_type("auto-scaling-group")
+        .key(key)
 }
 
 fn group(group: aws_sdk_autoscaling::types::AutoScalingGroup) -> Group {

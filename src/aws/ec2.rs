@@ -36,6 +36,14 @@ pub struct Volume {
     pub tags: Tags,
 }
 
+impl Instance {
+    /// Whether it is terminated, or about to be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+}
+
 /// A subnet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subnet {
@@ -112,29 +120,22 @@ impl Reader {
             .unwrap_or_default()
             .into_iter()
             .flat_map(|reservation| reservation.instances.unwrap_or_default())
-            .map(|instance| Instance {
-                state: instance
-                    .state
-                    .and_then(|state| state.name)
-                    .map(|name| name.as_str().to_owned())
-                    .unwrap_or_default(),
-                az: instance
-                    .placement
-                    .and_then(|placement| placement.availability_zone)
-                    .unwrap_or_default(),
-                subnet: instance.subnet_id,
-                spot: instance.instance_lifecycle.is_some_and(|kind| kind.as_str() == "spot"),
-                volumes: instance
-                    .block_device_mappings
-                    .unwrap_or_default()
-                    .into_iter()
-                    .filter_map(|mapping| mapping.ebs?.volume_id)
-                    .collect(),
-                tags: tags(instance.tags),
-                id: instance.instance_id.unwrap_or_default(),
-            })
+            .map(instance)
             .collect();
         Ok(instances)
+    }
+
+    /// Every instance of a Region that has a tag whose key is like this, with `*` for anything.
+    pub async fn instances_tagged(&self, region: &str, key: &str) -> Result<Vec<Instance>, AwsError> {
+        const ACTION: &str = "ec2:DescribeInstances";
+        let clients = self.region(ACTION, region)?;
+        let request = clients.ec2.describe_instances().filters(filter("tag-key", key));
+        let pages = request.into_paginator().items().send();
+        let found: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        let instances = found
+            .into_iter()
+            .flat_map(|reservation| reservation.instances.unwrap_or_default());
+        Ok(instances.map(instance).collect())
     }
 
     /// The given instances whose status checks have not passed since they started, of those that run.
@@ -241,6 +242,34 @@ impl Reader {
 }
 
 impl Writer {
+    /// Writes tags on resources; harmless when repeated.
+    pub async fn tag(&self, region: &str, ids: &[String], tags: &Tags) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:CreateTags";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let tags = tags
+                .iter()
+                .map(|(key, value)| Tag::builder().key(key).value(value).build());
+            let request = clients.ec2.create_tags().set_resources(Some(ids.to_vec()));
+            let request = request.set_tags(Some(tags.collect()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Takes tags off resources, whatever their values; harmless when repeated.
+    pub async fn untag(&self, region: &str, ids: &[String], keys: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "ec2:DeleteTags";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let tags = keys.iter().map(|key| Tag::builder().key(key).build());
+            let request = clients.ec2.delete_tags().set_resources(Some(ids.to_vec()));
+            let request = request.set_tags(Some(tags.collect()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
     /// Terminates instances; harmless when repeated.
     pub async fn terminate_instances(&self, region: &str, ids: &[String]) -> Result<Called<()>, AwsError> {
         const ACTION: &str = "ec2:TerminateInstances";
@@ -352,6 +381,30 @@ impl Writer {
 
 fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
+}
+
+fn instance(instance: aws_sdk_ec2::types::Instance) -> Instance {
+    Instance {
+        state: instance
+            .state
+            .and_then(|state| state.name)
+            .map(|name| name.as_str().to_owned())
+            .unwrap_or_default(),
+        az: instance
+            .placement
+            .and_then(|placement| placement.availability_zone)
+            .unwrap_or_default(),
+        subnet: instance.subnet_id,
+        spot: instance.instance_lifecycle.is_some_and(|kind| kind.as_str() == "spot"),
+        volumes: instance
+            .block_device_mappings
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|mapping| mapping.ebs?.volume_id)
+            .collect(),
+        tags: tags(instance.tags),
+        id: instance.instance_id.unwrap_or_default(),
+    }
 }
 
 fn tags(tags: Option<Vec<Tag>>) -> Tags {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_elasticloadbalancingv2::types::TargetDescription;
+use aws_sdk_elasticloadbalancingv2::types::{Tag, TargetDescription};
 
 use super::{AwsError, Called, Reader, Tags, Writer};
 
@@ -64,6 +64,20 @@ impl Reader {
                 health_check_path: group.health_check_path,
             })
             .collect())
+    }
+
+    /// ARNs of every target group of a Region.
+    pub async fn every_target_group(&self, region: &str) -> Result<Vec<String>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:DescribeTargetGroups";
+        let clients = self.region(ACTION, region)?;
+        let pages = clients
+            .elasticloadbalancingv2
+            .describe_target_groups()
+            .into_paginator()
+            .items()
+            .send();
+        let groups: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
+        Ok(groups.into_iter().filter_map(|group| group.target_group_arn).collect())
     }
 
     /// Load balancers by ARN.
@@ -192,6 +206,34 @@ impl Writer {
                 .register_targets()
                 .target_group_arn(target_group)
                 .set_targets(Some(descriptions(targets)));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Writes tags on a target group; harmless when repeated.
+    pub async fn tag_target_group(&self, region: &str, arn: &str, tags: &Tags) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:AddTags";
+        let clients = self.reader().region(ACTION, region)?;
+        let tags: Vec<Tag> = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build())
+            .collect();
+        self.persist(async || {
+            let request = clients.elasticloadbalancingv2.add_tags().resource_arns(arn);
+            let request = request.set_tags(Some(tags.clone()));
+            clients.gate.call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Takes tags off a target group; harmless when repeated.
+    pub async fn untag_target_group(&self, region: &str, arn: &str, keys: &[String]) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "elasticloadbalancing:RemoveTags";
+        let clients = self.reader().region(ACTION, region)?;
+        self.persist(async || {
+            let request = clients.elasticloadbalancingv2.remove_tags().resource_arns(arn);
+            let request = request.set_tag_keys(Some(keys.to_vec()));
             clients.gate.call(ACTION, request.send()).await.map(|_| ())
         })
         .await

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_fis::types::{
-    AccountTargeting, CreateExperimentTemplateActionInput, CreateExperimentTemplateExperimentOptionsInput,
+    AccountTargeting, ActionsMode, CreateExperimentTemplateActionInput, CreateExperimentTemplateExperimentOptionsInput,
     CreateExperimentTemplateStopConditionInput, CreateExperimentTemplateTargetInput, EmptyTargetResolutionMode,
-    SafetyLeverStatus,
+    SafetyLeverStatus, StartExperimentExperimentOptionsInput,
 };
 
 use super::{AwsError, Called, ErrorKind, Reader, Tags, Writer};
@@ -49,6 +49,8 @@ pub struct FisExperiment {
     pub reason: String,
     /// Ids and states of its actions, by name; empty where a list answered it.
     pub actions: BTreeMap<String, (String, String)>,
+    /// Tags.
+    pub tags: Tags,
 }
 
 impl FisExperiment {
@@ -95,9 +97,21 @@ impl Reader {
 
     /// The experiments that were started from a template.
     pub async fn experiments_of(&self, region: &str, template: &str) -> Result<Vec<FisExperiment>, AwsError> {
+        self.list_experiments(region, Some(template)).await
+    }
+
+    /// Every experiment of a Region that FIS remembers.
+    pub async fn experiments(&self, region: &str) -> Result<Vec<FisExperiment>, AwsError> {
+        self.list_experiments(region, None).await
+    }
+
+    async fn list_experiments(&self, region: &str, template: Option<&str>) -> Result<Vec<FisExperiment>, AwsError> {
         const ACTION: &str = "fis:ListExperiments";
         let clients = self.region(ACTION, region)?;
-        let request = clients.fis.list_experiments().experiment_template_id(template);
+        let request = clients
+            .fis
+            .list_experiments()
+            .set_experiment_template_id(template.map(str::to_owned));
         let pages = request.into_paginator().items().send();
         let experiments: Vec<_> = clients.gate.call(ACTION, pages.collect::<Result<_, _>>()).await?;
         Ok(experiments
@@ -109,9 +123,28 @@ impl Reader {
                     status,
                     reason,
                     actions: BTreeMap::new(),
+                    tags: one.tags.unwrap_or_default().into_iter().collect(),
                 }
             })
             .collect())
+    }
+
+    /// ARNs of what an experiment's targets came to.
+    pub async fn resolved_targets(&self, region: &str, experiment: &str) -> Result<BTreeSet<String>, AwsError> {
+        const ACTION: &str = "fis:ListExperimentResolvedTargets";
+        let clients = self.region(ACTION, region)?;
+        let mut found = BTreeSet::new();
+        let mut next = None;
+        loop {
+            let request = clients.fis.list_experiment_resolved_targets().experiment_id(experiment);
+            let answer = clients.gate.call(ACTION, request.set_next_token(next).send()).await?;
+            let targets = answer.resolved_targets.unwrap_or_default().into_iter();
+            found.extend(targets.filter_map(|one| one.target_information?.remove("arn")));
+            next = answer.next_token;
+            if next.is_none() {
+                return Ok(found);
+            }
+        }
     }
 
     /// An experiment with the states of its actions; none when there is no such experiment.
@@ -138,6 +171,7 @@ impl Reader {
                         (name, (action.action_id.unwrap_or_default(), status.unwrap_or_default()))
                     })
                     .collect(),
+                tags: one.tags.unwrap_or_default().into_iter().collect(),
             }
         }))
     }
@@ -204,14 +238,38 @@ impl Writer {
         tags: &Tags,
         token: &str,
     ) -> Result<Called<String>, AwsError> {
+        self.start(region, template, tags, token, ActionsMode::RunAll).await
+    }
+
+    /// Starts an experiment that does nothing but resolve its targets; answers its id.
+    pub async fn preview_experiment(
+        &self,
+        region: &str,
+        template: &str,
+        tags: &Tags,
+        token: &str,
+    ) -> Result<Called<String>, AwsError> {
+        self.start(region, template, tags, token, ActionsMode::SkipAll).await
+    }
+
+    async fn start(
+        &self,
+        region: &str,
+        template: &str,
+        tags: &Tags,
+        token: &str,
+        mode: ActionsMode,
+    ) -> Result<Called<String>, AwsError> {
         const ACTION: &str = "fis:StartExperiment";
         let clients = self.reader().region(ACTION, region)?;
         self.persist(async || {
+            let options = StartExperimentExperimentOptionsInput::builder().actions_mode(mode.clone());
             let request = clients
                 .fis
                 .start_experiment()
                 .client_token(token)
                 .experiment_template_id(template)
+                .experiment_options(options.build())
                 .set_tags(Some(tags.clone().into_iter().collect()));
             let answer = clients.gate.call(ACTION, request.send()).await?;
             let id = answer.experiment.and_then(|started| started.id);

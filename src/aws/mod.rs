@@ -27,6 +27,7 @@ pub use iam::IamRole;
 pub use imds::{OwnInstance, own_instance};
 pub use rds::{ClusterMember, DbCluster, DbEvent, DbInstance, GlobalCluster, GlobalMember};
 pub use route53::{HealthCheck, HealthCheckView, RecordSet};
+pub use sts::Caller;
 
 use std::collections::BTreeMap;
 

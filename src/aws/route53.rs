@@ -1,11 +1,17 @@
 //! Route 53: which health checks decide about a record, and what their checkers say.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_route53::types::{
-    AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType, TagResourceType,
+    AliasTarget, Change, ChangeAction, ChangeBatch, HostedZone, ResourceRecord, ResourceRecordSet, RrType, Tag,
+    TagResourceType,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{AwsError, Called, Reader, Tags, Writer};
+
+/// Resources of one ListTagsForResources (API reference).
+const TAGGED_AT_ONCE: usize = 10;
 
 /// A health check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,18 +96,24 @@ impl Reader {
 
     /// Id and name of every public hosted zone.
     pub async fn hosted_zones(&self) -> Result<Vec<(String, String)>, AwsError> {
-        const ACTION: &str = "route53:ListHostedZones";
-        let pages = self.shared.route53.list_hosted_zones().into_paginator();
-        let zones: Vec<_> = self
-            .global()
-            .call(ACTION, pages.items().send().collect::<Result<_, _>>())
-            .await?;
+        let zones = self.list_hosted_zones().await?;
         let public = zones
             .into_iter()
             .filter(|zone| !zone.config.as_ref().is_some_and(|config| config.private_zone));
-        Ok(public
-            .map(|zone| (zone.id.trim_start_matches("/hostedzone/").to_owned(), zone.name))
-            .collect())
+        Ok(public.map(|zone| (bare_id(&zone.id), zone.name)).collect())
+    }
+
+    /// Id of every hosted zone, the private ones included.
+    pub async fn every_hosted_zone(&self) -> Result<Vec<String>, AwsError> {
+        let zones = self.list_hosted_zones().await?;
+        Ok(zones.iter().map(|zone| bare_id(&zone.id)).collect())
+    }
+
+    async fn list_hosted_zones(&self) -> Result<Vec<HostedZone>, AwsError> {
+        const ACTION: &str = "route53:ListHostedZones";
+        let pages = self.shared.route53.list_hosted_zones().into_paginator();
+        let zones = pages.items().send().collect::<Result<_, _>>();
+        self.global().call(ACTION, zones).await
     }
 
     /// Every record set of a zone.
@@ -145,6 +157,38 @@ impl Reader {
         Ok(pairs
             .filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())))
             .collect())
+    }
+
+    /// Tags of some `healthcheck`s or `hostedzone`s, by id.
+    pub async fn every_route53_tag(&self, kind: &str, ids: &[String]) -> Result<BTreeMap<String, Tags>, AwsError> {
+        const ACTION: &str = "route53:ListTagsForResources";
+        let mut found = BTreeMap::new();
+        for some in ids.chunks(TAGGED_AT_ONCE) {
+            let request = self
+                .shared
+                .route53
+                .list_tags_for_resources()
+                .resource_type(TagResourceType::from(kind))
+                .set_resource_ids(Some(some.to_vec()));
+            let answer = self.global().call(ACTION, request.send()).await?;
+            for set in answer.resource_tag_sets {
+                let tags = set.tags.unwrap_or_default().into_iter();
+                let tags = tags.filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default())));
+                found.insert(set.resource_id.unwrap_or_default(), tags.collect());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Ids of every health check of the account.
+    pub async fn every_health_check(&self) -> Result<Vec<String>, AwsError> {
+        const ACTION: &str = "route53:ListHealthChecks";
+        let pages = self.shared.route53.list_health_checks().into_paginator();
+        let checks: Vec<_> = self
+            .global()
+            .call(ACTION, pages.items().send().collect::<Result<_, _>>())
+            .await?;
+        Ok(checks.into_iter().map(|check| check.id).collect())
     }
 
     /// What a health check looks at.
@@ -196,6 +240,42 @@ impl Reader {
 }
 
 impl Writer {
+    /// Writes tags on a `healthcheck` or a `hostedzone`; harmless when repeated.
+    pub async fn tag_route53(&self, kind: &str, id: &str, tags: &Tags) -> Result<Called<()>, AwsError> {
+        let tags = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(key).value(value).build());
+        self.change_tags(kind, id, Some(tags.collect()), None).await
+    }
+
+    /// Takes tags off a `healthcheck` or a `hostedzone`; harmless when repeated.
+    pub async fn untag_route53(&self, kind: &str, id: &str, keys: &[String]) -> Result<Called<()>, AwsError> {
+        self.change_tags(kind, id, None, Some(keys.to_vec())).await
+    }
+
+    async fn change_tags(
+        &self,
+        kind: &str,
+        id: &str,
+        add: Option<Vec<Tag>>,
+        remove: Option<Vec<String>>,
+    ) -> Result<Called<()>, AwsError> {
+        const ACTION: &str = "route53:ChangeTagsForResource";
+        let reader = self.reader();
+        self.persist(async || {
+            let request = reader
+                .shared
+                .route53
+                .change_tags_for_resource()
+                .resource_type(TagResourceType::from(kind))
+                .resource_id(id)
+                .set_add_tags(add.clone())
+                .set_remove_tag_keys(remove.clone());
+            reader.global().call(ACTION, request.send()).await.map(|_| ())
+        })
+        .await
+    }
+
     /// Turns a health check's verdict over, or back; refused where its version is another one by now.
     pub async fn set_inverted(&self, id: &str, inverted: bool, version: i64) -> Result<Called<()>, AwsError> {
         const ACTION: &str = "route53:UpdateHealthCheck";
@@ -236,6 +316,10 @@ impl Writer {
         })
         .await
     }
+}
+
+fn bare_id(id: &str) -> String {
+    id.trim_start_matches("/hostedzone/").to_owned()
 }
 
 impl RecordSet {

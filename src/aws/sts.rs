@@ -2,26 +2,26 @@
 
 use super::{AwsError, Reader};
 
-impl Reader {
-    /// Id of the account that the credentials belong to.
-    pub async fn account(&self, region: &str) -> Result<String, AwsError> {
-        const ACTION: &str = "sts:GetCallerIdentity";
-        let clients = self.region(ACTION, region)?;
-        let answer = clients
-            .gate
-            .call(ACTION, clients.sts.get_caller_identity().send())
-            .await?;
-        answer
-            .account
-            .ok_or_else(|| AwsError::incomplete(ACTION, region, "account"))
-    }
+/// Whom the credentials belong to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Id of the account.
+    pub account: String,
+    /// ARN of the user, or of the session of a role.
+    pub arn: String,
+}
 
-    /// ARN of whom the credentials belong to.
-    pub async fn caller(&self, region: &str) -> Result<String, AwsError> {
+impl Reader {
+    /// Whom the credentials belong to.
+    pub async fn caller(&self, region: &str) -> Result<Caller, AwsError> {
         const ACTION: &str = "sts:GetCallerIdentity";
         let clients = self.region(ACTION, region)?;
         let request = clients.sts.get_caller_identity();
         let answer = clients.gate.call(ACTION, request.send()).await?;
-        answer.arn.ok_or_else(|| AwsError::incomplete(ACTION, region, "ARN"))
+        let missing = |what| move || AwsError::incomplete(ACTION, region, what);
+        Ok(Caller {
+            account: answer.account.ok_or_else(missing("account"))?,
+            arn: answer.arn.ok_or_else(missing("ARN"))?,
+        })
     }
 }

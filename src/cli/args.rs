@@ -178,6 +178,10 @@ pub(super) struct PlanArguments {
     /// Print the plan as JSON
     #[arg(long)]
     pub(super) json: bool,
+    /// Let AWS FIS resolve the targets of the faults it would inject, by experiments whose actions are skipped; creates
+    /// templates and deletes them again
+    #[arg(long, conflicts_with = "json")]
+    pub(super) preview: bool,
 }
 
 /// `tenfold lab`.

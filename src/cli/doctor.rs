@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::aws::Reader;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{limits, out, profile, target};
+use crate::cli::{limits, out, profile, quotas, target};
 use crate::plan::{self, Plan};
 use crate::run::load;
 use crate::run::observe;
@@ -139,7 +139,7 @@ async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
         return;
     };
     let caller = match reader.caller(first).await {
-        Ok(caller) => caller,
+        Ok(caller) => caller.arn,
         Err(error) => return findings.add(State::Unreachable, "credentials", error.to_string()),
     };
     let (expected, found) = (&plan.target.account, &plan.target.inventory.account);
@@ -168,6 +168,9 @@ async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
     }
     resources(findings, plan);
     permissions(findings, plan, reader, &caller).await;
+    for region in &plan.target.regions {
+        fits(findings, plan, reader, region).await;
+    }
     clock(findings, plan).await;
 }
 
@@ -178,6 +181,20 @@ fn resources(findings: &mut Findings, plan: &Plan) {
             let what = format!("experiment {}", experiment.name);
             let says = format!("{} finds nothing to hit in {}", fault.fault.name(), fault.region);
             findings.add(State::Ill, what, says);
+        }
+    }
+}
+
+/// Whether what the faults need fits beside what the account has.
+async fn fits(findings: &mut Findings, plan: &Plan, reader: &Reader, region: &str) {
+    match quotas::quotas(plan, reader, region).await {
+        Err(error) => findings.add(State::Doubtful, format!("quotas {region}"), error.to_string()),
+        Ok(quotas) => {
+            for quota in quotas {
+                // An account may have been given more.
+                let state = if quota.fits() { State::Well } else { State::Doubtful };
+                findings.add(state, format!("quotas {region}"), quota.in_words());
+            }
         }
     }
 }

@@ -70,6 +70,9 @@ fn explain(entry: &Entry) -> String {
     if entry.reversible {
         line("IAM to revert", &entry.revert.join(", "));
     }
+    if let Some((write, erase)) = entry.marks() {
+        line("IAM to mark", &format!("{write}, and {erase} afterwards"));
+    }
     if !entry.reads.is_empty() {
         line("IAM to look", &entry.reads.join(", "));
     }

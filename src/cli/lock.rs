@@ -1,7 +1,7 @@
 //! One run at a time in an account and Region: two would break things for one another and measure each other's faults.
 //!
-//! It is a lock file of this user on this machine, and covers no more: runs of other users and machines, and other
-//! tools, are not seen. The kernel gives a lock back when its process ends, however it ends; what then stands in the file
+//! It is a lock file of this user on this machine, and covers no more: runs of other users and machines are looked for in
+//! the account, by `others`; other tools are not seen. The kernel gives a lock back when its process ends, however it ends; what then stands in the file
 //! tells which run died, so that nothing is broken on top of what that one left.
 
 use std::fs::{File, OpenOptions, TryLockError};

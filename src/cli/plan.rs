@@ -1,11 +1,11 @@
-//! `tenfold plan`: everything `run` would do, resolved against the target, and nothing of it done.
+//! `tenfold plan`: everything `run` would do, resolved against the target, and nothing of it done; `--preview` is beside.
 
 use std::path::Path;
 
 use crate::cli::args::{PlanArguments, ProfileArguments};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::target::Target;
-use crate::cli::{approval, out, profile, target};
+use crate::cli::{approval, out, preview, profile, target};
 use crate::config::Config;
 use crate::plan::{self, Plan};
 
@@ -21,7 +21,11 @@ struct Shown<'p> {
 /// Prints the plan.
 pub(super) async fn plan(arguments: PlanArguments) -> Result<Exit, Failure> {
     with_target(&arguments.profile, async |target, resolved| {
-        print(&arguments, &resolved, target.is_own_lab())
+        let printed = print(&arguments, &resolved, target.is_own_lab())?;
+        if arguments.preview {
+            return preview::preview(target, &resolved).await;
+        }
+        Ok(printed)
     })
     .await
 }

@@ -10,6 +10,7 @@ use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
 use crate::cli::lock::Lock;
+use crate::cli::others;
 use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::reflection;
@@ -46,6 +47,9 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         &arguments.profile,
     )?;
     let _lock = may_begin(&plan, target.is_own_lab(), &run_dir)?;
+    if let (Some((reader, _)), false, true) = (&target.account, target.is_own_lab(), plan.has_faults()) {
+        others::none(reader, &plan.target, &target.clock).await?;
+    }
     run_dir.save_plan(&plan)?;
     // What is written down keeps the names of the environment's variables; only what runs has their values.
     let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());

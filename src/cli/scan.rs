@@ -42,18 +42,28 @@ pub(super) async fn scan(target: &Path, all: bool) -> Result<Exit, Failure> {
     let mut still_there = false;
     for strange in &found.strange {
         out::tell(&format!(
-            "error: {strange} is tagged as a run's, but does not say how it is undone; look at it yourself"
+            "error: {strange} is a run's, but does not say how it is undone; look at it yourself"
         ));
         still_there = true;
     }
     for leftover in &found.left {
         still_there |= !undone(&clients, &clock, leftover, all).await?;
     }
-    if found == chaos::Scan::default() {
-        out::line(&format!("nothing in account {account} is tagged as a run's"))?;
+    for unseen in &found.unseen {
+        out::tell(&format!("error: could not look everywhere: {unseen}"));
     }
-    out::line(&not_found_by_a_scan())?;
-    Ok(if still_there { Exit::Unreverted } else { Exit::Met })
+    if found == chaos::Scan::default() {
+        let regions = file.regions.join(", ");
+        out::line(&format!(
+            "nothing in account {account} is marked as a run's, in {regions}"
+        ))?;
+    }
+    out::line(&what_a_scan_sees())?;
+    Ok(match (still_there, found.unseen.is_empty()) {
+        (true, _) => Exit::Unreverted,
+        (false, true) => Exit::Met,
+        (false, false) => Exit::Unreachable,
+    })
 }
 
 /// Undoes one leftover unless it has not expired; whether it is gone.
@@ -80,15 +90,17 @@ async fn undone(clients: &Clients, clock: &Clock, leftover: &Leftover, all: bool
     }
 }
 
-/// What a scan is blind to, so that nobody takes its silence for more than it is.
-fn not_found_by_a_scan() -> String {
+/// Where a scan looks and what it is blind to, so that nobody takes its silence for more than it is.
+fn what_a_scan_sees() -> String {
     let blind = CATALOGUE
         .iter()
-        .filter(|entry| entry.reversible && !chaos::FINDS.contains(&entry.name))
+        .filter(|entry| entry.reversible && !chaos::is_found(entry.name))
         .map(|entry| entry.name);
     let blind: Vec<&str> = blind.collect();
     format!(
-        "not found by a scan, for they leave no tag: {}; their journal undoes them",
+        "a scan looks at network ACLs, templates and experiments of AWS FIS, zonal shifts, and the marks on instances, Auto \
+         Scaling groups, target groups, health checks and hosted zones\n\
+         not found by a scan: {} by the API of its service, which leaves no mark; its journal undoes it",
         blind.join(", ")
     )
 }

@@ -513,7 +513,10 @@ pub const CATALOGUE: [Entry; 23] = [
         quota: None,
         inject: &["elasticloadbalancing:DeregisterTargets"],
         revert: &["elasticloadbalancing:RegisterTargets"],
-        reads: &["elasticloadbalancing:DescribeTargetHealth"],
+        reads: &[
+            "elasticloadbalancing:DescribeTargetHealth",
+            "elasticloadbalancing:DescribeTags",
+        ],
     },
     Entry {
         name: "elb.break_health_check",
@@ -533,6 +536,7 @@ pub const CATALOGUE: [Entry; 23] = [
         reads: &[
             "elasticloadbalancing:DescribeTargetGroups",
             "elasticloadbalancing:DescribeTargetHealth",
+            "elasticloadbalancing:DescribeTags",
         ],
     },
     Entry {
@@ -708,7 +712,11 @@ pub const CATALOGUE: [Entry; 23] = [
         quota: None,
         inject: &["route53:UpdateHealthCheck"],
         revert: &["route53:UpdateHealthCheck"],
-        reads: &["route53:GetHealthCheck", "route53:ListResourceRecordSets"],
+        reads: &[
+            "route53:GetHealthCheck",
+            "route53:ListResourceRecordSets",
+            "route53:ListTagsForResource",
+        ],
     },
     Entry {
         name: "route53.zero_weight",
@@ -724,9 +732,49 @@ pub const CATALOGUE: [Entry; 23] = [
         quota: None,
         inject: &["route53:ChangeResourceRecordSets"],
         revert: &["route53:ChangeResourceRecordSets"],
-        reads: &["route53:ListResourceRecordSets"],
+        reads: &["route53:ListResourceRecordSets", "route53:ListTagsForResource"],
     },
 ];
+
+/// How a fault that creates nothing marks what it changes, so that it can be undone without a journal: its name, and the
+/// IAM actions that write the mark and take it off. Where AWS FIS injects it, the template tells of it instead.
+const MARKS: [(&str, &str, &str); 6] = [
+    ("ec2.stop", "ec2:CreateTags", "ec2:DeleteTags"),
+    (
+        "autoscaling.suspend",
+        "autoscaling:CreateOrUpdateTags",
+        "autoscaling:DeleteTags",
+    ),
+    (
+        "elb.deregister",
+        "elasticloadbalancing:AddTags",
+        "elasticloadbalancing:RemoveTags",
+    ),
+    (
+        "elb.break_health_check",
+        "elasticloadbalancing:AddTags",
+        "elasticloadbalancing:RemoveTags",
+    ),
+    (
+        "route53.invert_health_check",
+        "route53:ChangeTagsForResource",
+        "route53:ChangeTagsForResource",
+    ),
+    (
+        "route53.zero_weight",
+        "route53:ChangeTagsForResource",
+        "route53:ChangeTagsForResource",
+    ),
+];
+
+impl Entry {
+    /// IAM actions that mark what it changes, and that take the mark off; none where it writes none.
+    #[must_use]
+    pub fn marks(&self) -> Option<(&'static str, &'static str)> {
+        let of_it = MARKS.iter().find(|(name, ..)| *name == self.name);
+        of_it.map(|(_, write, erase)| (*write, *erase))
+    }
+}
 
 /// The entry of this name.
 #[must_use]
@@ -882,6 +930,13 @@ mod tests {
             assert_eq!(entry.reversible, !entry.revert.is_empty(), "{}", entry.name);
             let json = serde_json::to_value(&fault).expect("serialises");
             assert_eq!(json["name"], entry.name);
+        }
+    }
+
+    #[test]
+    fn what_marks_is_reversible_and_in_the_catalogue() {
+        for (name, ..) in MARKS {
+            assert!(entry(name).is_some_and(|entry| entry.reversible), "{name}");
         }
     }
 }

@@ -64,6 +64,8 @@ pub struct Region {
     pub name: String,
     /// Its place in the configuration; the first Region is the primary. Addresses are 127.(10 + index).az.host.
     pub index: u8,
+    /// Its control plane answers nobody, as if the way to it were cut; what belongs to no Region answers on.
+    pub unreachable: bool,
     /// The only VPC.
     pub vpc_id: String,
     /// One subnet per AZ, by subnet id.
@@ -278,6 +280,8 @@ pub struct AutoScalingGroup {
     pub created_at: CloudTime,
     /// Tags.
     pub tags: Tags,
+    /// Keys of those that launched instances do not get (PropagateAtLaunch is false).
+    pub own_tags: BTreeSet<String>,
 }
 
 /// Whether the next instance of a group that has `all`, `on_demand` of them On-Demand, is a Spot Instance.

@@ -233,7 +233,7 @@ impl Role {
     pub fn database(&self) -> Option<&str> {
         match self {
             Role::DbInstance(id) | Role::DbCluster(id) => Some(id),
-            Role::AutoScalingGroup(_) | Role::Dns { .. } => None,
+            Role::AutoScalingGroup(_) | Role::IamRole(_) | Role::Dns { .. } => None,
         }
     }
 }

@@ -11,21 +11,32 @@ use super::CallPlan;
 
 /// The tag that everything bears that a run creates.
 const OWN_TAG: &str = "tenfold:run";
+/// Every tag that a run writes.
+const OWN_TAGS: &str = "tenfold:*";
+/// The actions by which what a run changes is marked, and that know the keys of the tags; Route 53's does not.
+const MARKS: [&str; 6] = [
+    "autoscaling:CreateOrUpdateTags",
+    "autoscaling:DeleteTags",
+    "ec2:CreateTags",
+    "ec2:DeleteTags",
+    "elasticloadbalancing:AddTags",
+    "elasticloadbalancing:RemoveTags",
+];
 
 /// A condition, as its operator, key and value.
 type Condition = (&'static str, String, String);
 
 /// A statement before those alike are put together: what may be done, if, on what.
-type Statements = BTreeMap<(Option<Condition>, String), BTreeSet<String>>;
+type Statements = BTreeMap<(Vec<Condition>, String), BTreeSet<String>>;
 
 /// The policy document for these calls, one line of JSON; none where there are no calls.
 #[must_use]
 pub fn policy(calls: &[CallPlan], tag: Option<&(String, String)>) -> Option<String> {
     let mut statements = Statements::new();
     for call in calls {
-        for (action, resources, condition) in permits(call, tag) {
+        for (action, resources, conditions) in permits(call, tag) {
             statements
-                .entry((condition, action.to_owned()))
+                .entry((conditions, action.to_owned()))
                 .or_default()
                 .extend(resources);
         }
@@ -33,14 +44,14 @@ pub fn policy(calls: &[CallPlan], tag: Option<&(String, String)>) -> Option<Stri
     if statements.is_empty() {
         return None;
     }
-    // Actions on the same resources under the same condition share a statement.
-    let mut grouped: BTreeMap<(BTreeSet<String>, Option<Condition>), Vec<String>> = BTreeMap::new();
-    for ((condition, action), resources) in statements {
-        grouped.entry((resources, condition)).or_default().push(action);
+    // Actions on the same resources under the same conditions share a statement.
+    let mut grouped: BTreeMap<(BTreeSet<String>, Vec<Condition>), Vec<String>> = BTreeMap::new();
+    for ((conditions, action), resources) in statements {
+        grouped.entry((resources, conditions)).or_default().push(action);
     }
     let statements: Vec<Value> = grouped
         .into_iter()
-        .map(|((resources, condition), actions)| statement(&actions, &resources, condition))
+        .map(|((resources, conditions), actions)| statement(&actions, &resources, &conditions))
         .collect();
     Some(json!({ "Version": "2012-10-17", "Statement": statements }).to_string())
 }
@@ -64,65 +75,86 @@ fn creates_acl(call: &CallPlan) -> bool {
     call.action == "ec2:CreateNetworkAcl"
 }
 
-fn statement(actions: &[String], resources: &BTreeSet<String>, condition: Option<Condition>) -> Value {
+fn statement(actions: &[String], resources: &BTreeSet<String>, conditions: &[Condition]) -> Value {
     let mut statement = Map::new();
     statement.insert("Effect".to_owned(), json!("Allow"));
     statement.insert("Action".to_owned(), json!(actions));
     statement.insert("Resource".to_owned(), json!(resources));
-    if let Some((operator, key, value)) = condition {
-        statement.insert("Condition".to_owned(), json!({ operator: { key: value } }));
+    let conditions = conditions
+        .iter()
+        .map(|(operator, key, value)| ((*operator).to_owned(), json!({ key: value })));
+    let conditions: Map<String, Value> = conditions.collect();
+    if !conditions.is_empty() {
+        statement.insert("Condition".to_owned(), Value::Object(conditions));
     }
     Value::Object(statement)
 }
 
-/// What one call needs: action, resources, condition.
-fn permits<'c>(call: &'c CallPlan, tag: Option<&(String, String)>) -> Vec<(&'c str, Vec<String>, Option<Condition>)> {
-    let tagged = || {
-        let (key, value) = tag?;
-        Some(("StringEquals", format!("aws:ResourceTag/{key}"), value.clone()))
+/// What one call needs: action, resources, conditions, each of another operator.
+fn permits<'c>(call: &'c CallPlan, tag: Option<&(String, String)>) -> Vec<(&'c str, Vec<String>, Vec<Condition>)> {
+    let tagged = || -> Vec<Condition> {
+        let of_tag =
+            |(key, value): &(String, String)| ("StringEquals", format!("aws:ResourceTag/{key}"), value.clone());
+        tag.map(of_tag).into_iter().collect()
     };
-    let own = |key: &str| Some(("StringLike", format!("{key}/{OWN_TAG}"), "*".to_owned()));
+    let own = |key: &str| vec![("StringLike", format!("{key}/{OWN_TAG}"), "*".to_owned())];
+    let on_instances =
+        |resources: &[String]| -> Vec<String> { resources.iter().map(|arn| every_instance_beside(arn)).collect() };
     let resources = call.resources.clone();
     let acls = vec![acls_beside(&resources)];
     match call.action.as_str() {
         // The VPC is not what is broken, so nobody has to have tagged it; the ACL is born with the run's own tag.
         "ec2:CreateNetworkAcl" => vec![
-            (&call.action, resources, None),
+            (&call.action, resources, Vec::new()),
             (&call.action, acls.clone(), own("aws:RequestTag")),
             (
                 "ec2:CreateTags",
                 acls,
-                Some((
+                vec![(
                     "StringEquals",
                     "ec2:CreateAction".to_owned(),
                     "CreateNetworkAcl".to_owned(),
-                )),
+                )],
             ),
         ],
         // The ACL to put back is whichever the subnet had.
-        "ec2:ReplaceNetworkAclAssociation" => vec![(&call.action, resources, tagged()), (&call.action, acls, None)],
+        "ec2:ReplaceNetworkAclAssociation" => {
+            vec![(&call.action, resources, tagged()), (&call.action, acls, Vec::new())]
+        }
         "ec2:DeleteNetworkAcl" => vec![(&call.action, resources, own("aws:ResourceTag"))],
         // Which instances a share takes is decided again when it is injected, so that the tag binds them, and not the id.
         action if is_on_instances(action) && tag.is_some() => {
-            let all = resources.iter().map(|arn| every_instance_beside(arn));
-            vec![(&call.action, all.collect(), tagged())]
+            vec![(&call.action, on_instances(&resources), tagged())]
+        }
+        // Nobody may change another tag by it, above all not the one that allows chaos.
+        action if MARKS.contains(&action) => {
+            let resources = match action.starts_with("ec2:") && tag.is_some() {
+                true => on_instances(&resources),
+                false => resources,
+            };
+            let mut conditions = tagged();
+            conditions.extend([
+                ("ForAllValues:StringLike", "aws:TagKeys".to_owned(), OWN_TAGS.to_owned()),
+                ("Null", "aws:TagKeys".to_owned(), "false".to_owned()),
+            ]);
+            vec![(&call.action, resources, conditions)]
         }
         // The role that FIS acts as is handed over with the template.
         "fis:CreateExperimentTemplate" => {
             let (role, own): (Vec<String>, Vec<String>) = resources.into_iter().partition(|arn| arn.contains(":iam:"));
             vec![
-                ("fis:TagResource", own.clone(), None),
-                (&call.action, own, None),
-                ("iam:PassRole", role, None),
+                ("fis:TagResource", own.clone(), Vec::new()),
+                (&call.action, own, Vec::new()),
+                ("iam:PassRole", role, Vec::new()),
             ]
         }
         // The global cluster is in no Region, and what is broken are its clusters.
         "rds:SwitchoverGlobalCluster" | "rds:FailoverGlobalCluster" => {
             let (global, clusters): (Vec<String>, Vec<String>) =
                 resources.into_iter().partition(|arn| arn.contains(":global-cluster:"));
-            vec![(&call.action, clusters, tagged()), (&call.action, global, None)]
+            vec![(&call.action, clusters, tagged()), (&call.action, global, Vec::new())]
         }
-        action if knows_no_tag(action) => vec![(&call.action, resources, None)],
+        action if knows_no_tag(action) => vec![(&call.action, resources, Vec::new())],
         _ => vec![(&call.action, resources, tagged())],
     }
 }
@@ -220,6 +252,32 @@ mod tests {
         assert!(
             others.into_iter().all(|one| one.get("Condition").is_some()),
             "{document}"
+        );
+    }
+
+    #[test]
+    fn a_mark_can_be_no_other_tag() {
+        let instance = "arn:aws:ec2:us-east-1:111122223333:instance/i-1";
+        for (action, resource) in [
+            ("ec2:CreateTags", instance),
+            ("ec2:DeleteTags", instance),
+            ("elasticloadbalancing:AddTags", "arn:aws:elasticloadbalancing:x"),
+        ] {
+            let document = read(&[call(action, resource)]);
+            assert_eq!(
+                document["Statement"][0]["Condition"],
+                json!({
+                    "StringEquals": { "aws:ResourceTag/chaos": "allowed" },
+                    "ForAllValues:StringLike": { "aws:TagKeys": "tenfold:*" },
+                    "Null": { "aws:TagKeys": "false" },
+                }),
+                "{action}"
+            );
+        }
+        let untagged = policy(&[call("ec2:CreateTags", instance)], None).expect("there is a call");
+        assert!(
+            untagged.contains(instance) && untagged.contains("tenfold:*"),
+            "{untagged}"
         );
     }
 

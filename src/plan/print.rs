@@ -30,6 +30,21 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetGroups",
     "elasticloadbalancing:DescribeTargetHealth",
 ];
+/// What tells of a run that is elsewhere, or died, before one that has faults begins.
+const READS_OTHERS: [&str; 12] = [
+    "arc-zonal-shift:ListZonalShifts",
+    "autoscaling:DescribeAutoScalingGroups",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkAcls",
+    "elasticloadbalancing:DescribeTags",
+    "elasticloadbalancing:DescribeTargetGroups",
+    "fis:ListExperimentTemplates",
+    "fis:ListExperiments",
+    "route53:ListHealthChecks",
+    "route53:ListHostedZones",
+    "route53:ListTagsForResources",
+    "sts:GetCallerIdentity",
+];
 const READS_DATABASE: [&str; 2] = ["rds:DescribeDBInstances", "rds:DescribeEvents"];
 const READS_CLUSTER: [&str; 4] = [
     "rds:DescribeDBClusters",
@@ -450,16 +465,22 @@ struct Permissions {
 impl Permissions {
     fn of(plan: &Plan) -> Self {
         let faults = || plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-        let by_api = faults().filter(|fault| fault.fis.is_none());
+        let by_api = || faults().filter(|fault| fault.fis.is_none());
         let by_fis = || faults().filter(|fault| fault.fis.is_some());
         let every = |of: fn(&catalogue::Entry) -> &'static [&'static str]| {
             move |fault: &FaultPlan| of(fault.fault.entry()).iter().copied()
         };
         let mut observe = observing(plan);
         observe.extend(faults().flat_map(every(|entry| entry.reads)));
-        let mut inject: BTreeSet<&str> = by_api.flat_map(every(|entry| entry.inject)).collect();
+        if plan.has_faults() {
+            observe.extend(READS_OTHERS);
+        }
+        let marks = || by_api().filter_map(|fault| fault.fault.entry().marks());
+        let mut inject: BTreeSet<&str> = by_api().flat_map(every(|entry| entry.inject)).collect();
+        inject.extend(marks().map(|(write, _)| write));
         // What FIS has not undone is undone by us, so those of the revert are needed either way.
         let mut revert: BTreeSet<&str> = faults().flat_map(every(|entry| entry.revert)).collect();
+        revert.extend(marks().map(|(_, erase)| erase));
         if by_fis().next().is_some() {
             observe.extend(READS_FIS);
             inject.extend(INJECT_FIS);

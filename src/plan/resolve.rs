@@ -15,6 +15,26 @@ pub(super) struct Effect {
     pub(super) reverts: Vec<CallPlan>,
 }
 
+impl Effect {
+    /// With what the fault writes on what it changes before it changes it, and takes off when that is as it was. `on` is
+    /// what is marked, and its ARNs.
+    fn marked(mut self, fault: &Fault, calls: &Calls<'_>, on: Vec<(String, Vec<String>)>) -> Self {
+        let Some((write, erase)) = fault.entry().marks() else {
+            return self;
+        };
+        let all = |action: &str| -> Vec<CallPlan> {
+            let mark = |(on, arns): &(String, Vec<String>)| {
+                let detail = format!("{on} tag tenfold:mark:* (how it was)");
+                calls.call(action, detail, arns)
+            };
+            on.iter().map(mark).collect()
+        };
+        self.reverts.extend(all(erase));
+        self.calls.splice(..0, all(write));
+        self
+    }
+}
+
 /// What decides which of several a fault takes.
 pub(super) struct Draw<'d> {
     pub(super) seed: u64,
@@ -111,13 +131,20 @@ impl Calls<'_> {
         )];
         if let Fault::AutoScalingSuspend { processes } = fault {
             let detail = format!("AutoScalingGroupName={name} ScalingProcesses={}", processes.join(","));
-            return Effect {
+            let effect = Effect {
                 resources: vec![name.to_owned()],
                 calls: vec![self.call("autoscaling:SuspendProcesses", detail.clone(), &arn)],
                 reverts: vec![self.call("autoscaling:ResumeProcesses", detail, &arn)],
             };
+            let on = format!("AutoScalingGroupName={name}");
+            return effect.marked(fault, self, vec![(on, arn.to_vec())]);
         }
         let target_groups: BTreeSet<&String> = group.target_groups.iter().collect();
+        let on_target_groups = || -> Vec<(String, Vec<String>)> {
+            let each = target_groups.iter();
+            each.map(|arn| (format!("TargetGroupArn={arn}"), vec![(*arn).clone()]))
+                .collect()
+        };
         if matches!(fault, Fault::AutoScalingInsufficientCapacity { .. }) {
             return Effect {
                 resources: vec![group.arn.clone()],
@@ -132,11 +159,12 @@ impl Calls<'_> {
                     self.call("elasticloadbalancing:ModifyTargetGroup", detail, &arn)
                 }
             };
-            return Effect {
+            let effect = Effect {
                 resources: target_groups.iter().map(|arn| (*arn).clone()).collect(),
                 calls: target_groups.iter().map(each("one that no target answers")).collect(),
                 reverts: target_groups.iter().map(each("as it was")).collect(),
             };
+            return effect.marked(fault, self, on_target_groups());
         }
         let spot = matches!(fault, Fault::Ec2SpotInterruption { .. });
         let resources = self.take(fault.share().unwrap_or_default(), group, spot);
@@ -184,11 +212,16 @@ impl Calls<'_> {
                 targets("elasticloadbalancing:RegisterTargets"),
             ),
         };
-        Effect {
+        let on = match fault {
+            Fault::Ec2Stop { .. } => vec![(format!("Resources={ids}"), arns.clone())],
+            _ => on_target_groups(),
+        };
+        let effect = Effect {
             resources,
             calls,
             reverts,
-        }
+        };
+        effect.marked(fault, self, on)
     }
 
     /// The instances that a share of the group means now, of those that may be touched; only Spot Instances if `spot`.
@@ -308,6 +341,7 @@ impl Calls<'_> {
 
     fn on_records<'i>(&self, fault: &Fault, records: impl Iterator<Item = &'i InventoryRecord>) -> Effect {
         let mut effect = Effect::default();
+        let mut bearers: BTreeSet<(String, String)> = BTreeSet::new();
         let mut records: Vec<&InventoryRecord> = records.collect();
         records.sort_by_key(|record| (&record.record_type, &record.set_identifier));
         for record in records {
@@ -315,6 +349,7 @@ impl Calls<'_> {
                 (Fault::Route53InvertHealthCheck, Some(check), _) if !effect.resources.contains(check) => {
                     let detail = |inverted: &str| format!("HealthCheckId={check} Inverted={inverted}");
                     let arn = [format!("arn:{}:route53:::healthcheck/{check}", self.partition())];
+                    bearers.insert((format!("ResourceType=healthcheck ResourceId={check}"), arn[0].clone()));
                     effect.resources.push(check.clone());
                     effect
                         .calls
@@ -329,6 +364,7 @@ impl Calls<'_> {
                     let detail = |weight: i64| format!("UPSERT {of} SetIdentifier={set} Weight={weight}");
                     let zone = record.hosted_zone.trim_start_matches("/hostedzone/");
                     let arn = [format!("arn:{}:route53:::hostedzone/{zone}", self.partition())];
+                    bearers.insert((format!("ResourceType=hostedzone ResourceId={zone}"), arn[0].clone()));
                     effect.resources.push(set.to_owned());
                     effect
                         .calls
@@ -340,7 +376,8 @@ impl Calls<'_> {
                 _ => {}
             }
         }
-        effect
+        let on = bearers.into_iter().map(|(on, arn)| (on, vec![arn]));
+        effect.marked(fault, self, on.collect())
     }
 
     fn on_network(&self, fault: &Fault, found: &InventoryRegion) -> Effect {

@@ -348,6 +348,52 @@ def test_elbv2():
     assert {a["Key"]: a["Value"] for a in attributes}["deregistration_delay.timeout_seconds"] == "300"
 
 
+def test_marks():
+    def own(key="tenfold:mark:0.x", **more):
+        return {"ResourceId": "shop-web", "ResourceType": "auto-scaling-group", "Key": key, **more}
+
+    def of_group():
+        return {tag["Key"]: (tag["Value"], tag["PropagateAtLaunch"]) for tag in group()["Tags"]}
+
+    autoscaling.create_or_update_tags(Tags=[own(Value="a", PropagateAtLaunch=False)])
+    assert of_group()["tenfold:mark:0.x"] == ("a", False) and of_group()["chaos"] == ("allowed", True)
+    autoscaling.delete_tags(Tags=[own(), own("never")])
+    assert "tenfold:mark:0.x" not in of_group()
+    missing = {**own(Value="a"), "ResourceId": "none"}
+    refuses("ValidationError", autoscaling.create_or_update_tags, Tags=[missing])
+
+    arn = elbv2.describe_target_groups(Names=["shop-web"])["TargetGroups"][0]["TargetGroupArn"]
+
+    def of_targets():
+        described = elbv2.describe_tags(ResourceArns=[arn])["TagDescriptions"][0]["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in described}
+
+    elbv2.add_tags(ResourceArns=[arn], Tags=[{"Key": "tenfold:mark:0.x", "Value": "=5Ba"}])
+    assert of_targets()["tenfold:mark:0.x"] == "=5Ba"
+    elbv2.remove_tags(ResourceArns=[arn], TagKeys=["tenfold:mark:0.x", "never"])
+    assert "tenfold:mark:0.x" not in of_targets() and "chaos" in of_targets()
+    refuses("ValidationError", elbv2.add_tags, ResourceArns=[arn], Tags=[{"Key": "x", "Value": "a[0]"}])
+    refuses("TargetGroupNotFound", elbv2.add_tags, ResourceArns=[arn + "0"], Tags=[{"Key": "x", "Value": "a"}])
+
+    zone = route53.list_hosted_zones()["HostedZones"][0]["Id"].rsplit("/")[-1]
+    check = route53.list_health_checks()["HealthChecks"][0]["Id"]
+    for kind, one in (("hostedzone", zone), ("healthcheck", check)):
+
+        def tags():
+            sets = route53.list_tags_for_resources(ResourceType=kind, ResourceIds=[one])["ResourceTagSets"]
+            assert [found["ResourceId"] for found in sets] == [one]
+            return {tag["Key"]: tag["Value"] for tag in sets[0]["Tags"]}
+
+        arguments = dict(ResourceType=kind, ResourceId=one)
+        route53.change_tags_for_resource(AddTags=[{"Key": "tenfold:mark:0.x", "Value": "a"}], **arguments)
+        assert tags()["tenfold:mark:0.x"] == "a"
+        many = [{"Key": f"k{index}", "Value": "a"} for index in range(10)]
+        refuses("InvalidInput", route53.change_tags_for_resource, AddTags=many, **arguments)
+        route53.change_tags_for_resource(RemoveTagKeys=["tenfold:mark:0.x"], **arguments)
+        assert "tenfold:mark:0.x" not in tags()
+    refuses("NoSuchHealthCheck", route53.list_tags_for_resources, ResourceType="healthcheck", ResourceIds=["none"])
+
+
 def test_elbv2_targets_leave_and_return():
     arn = elbv2.describe_target_groups(Names=["shop-web"])["TargetGroups"][0]["TargetGroupArn"]
 

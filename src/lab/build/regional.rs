@@ -245,6 +245,7 @@ fn add_group(lab: &Lab, region: &mut Region, born: CloudTime) {
         policy,
         created_at: born,
         tags: group_tags,
+        own_tags: BTreeSet::new(),
     };
     region.groups.insert(web.name.clone(), group);
 }

@@ -20,6 +20,8 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "SetInstanceHealth" => set_health(call),
         "TerminateInstanceInAutoScalingGroup" => terminate(call),
         "UpdateAutoScalingGroup" => update(call),
+        "CreateOrUpdateTags" => create_tags(call),
+        "DeleteTags" => delete_tags(call),
         other => Err(call.unknown(other)),
     }
 }
@@ -108,7 +110,7 @@ fn shown(group: &AutoScalingGroup) -> Value {
             ("ResourceType", "auto-scaling-group".into()),
             ("Key", key.into()),
             ("Value", value.into()),
-            ("PropagateAtLaunch", true.into()),
+            ("PropagateAtLaunch", (!group.own_tags.contains(key)).into()),
         ])
     });
     map([
@@ -375,4 +377,60 @@ fn update(call: &Call<'_>) -> Result<Value, AwsError> {
         group.health_check_grace_s = grace as u32;
     }
     Ok(Value::Null)
+}
+
+/// Most tags of a group (Auto Scaling User Guide, tags: 50).
+const MOST_TAGS: usize = 50;
+
+/// Runs `edit` on the group of each tag of the request; on none when one names a group that is not there.
+fn tag(
+    call: &Call<'_>,
+    edit: impl Fn(&mut AutoScalingGroup, &Value) -> Result<(), AwsError>,
+) -> Result<Value, AwsError> {
+    let tags = call.input.elements("Tags");
+    let mut world = call.lab.world();
+    let region = world
+        .regions
+        .get_mut(call.region)
+        .ok_or_else(|| call.unknown_region())?;
+    for tag in &tags {
+        let name = tag.required("ResourceId")?;
+        if tag.required("ResourceType")? != "auto-scaling-group" || !region.groups.contains_key(name) {
+            return Err(no_group(name));
+        }
+    }
+    for tag in &tags {
+        if let Some(group) = region.groups.get_mut(tag.required("ResourceId")?) {
+            edit(group, tag)?;
+        }
+    }
+    Ok(Value::Null)
+}
+
+fn create_tags(call: &Call<'_>) -> Result<Value, AwsError> {
+    tag(call, |group, tag| {
+        let key = tag.required("Key")?.to_owned();
+        if group.tags.len() == MOST_TAGS && !group.tags.contains_key(&key) {
+            return Err(fault(
+                "LimitExceeded",
+                "The maximum number of tags for a group has been reached",
+            ));
+        }
+        if tag.flag("PropagateAtLaunch")?.unwrap_or(true) {
+            group.own_tags.remove(&key);
+        } else {
+            group.own_tags.insert(key.clone());
+        }
+        group.tags.insert(key, tag.text("Value").unwrap_or_default().to_owned());
+        Ok(())
+    })
+}
+
+fn delete_tags(call: &Call<'_>) -> Result<Value, AwsError> {
+    tag(call, |group, tag| {
+        let key = tag.required("Key")?;
+        group.tags.remove(key);
+        group.own_tags.remove(key);
+        Ok(())
+    })
 }

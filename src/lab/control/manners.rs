@@ -36,6 +36,9 @@ pub struct Caller<'c> {
     pub role: Option<&'c str>,
 }
 
+/// Services that belong to no Region, though their calls are signed for one.
+const GLOBAL: [&str; 2] = ["iam", "route53"];
+
 type Key = (String, String, String);
 
 /// The buckets of every caller, and what is to go wrong.
@@ -87,6 +90,10 @@ impl Manners {
         let asked = format!("{}:{action}", iam_prefix(service));
         if config.denied.iter().any(|denied| denied.eq_ignore_ascii_case(&asked)) {
             return Treatment::Refuse(denied(service, &asked));
+        }
+        let unreachable = lab.world().regions.get(region).is_some_and(|found| found.unreachable);
+        if unreachable && !GLOBAL.contains(&service) {
+            return Treatment::NeverAnswer;
         }
         match self.misanswer(action) {
             None => {}

@@ -6,13 +6,17 @@ use std::time::Duration;
 use super::injection::{Context, Pass};
 use super::journal::{Before, ShiftBefore};
 use super::runner::{Hand, Sight};
+use super::scan::{Leftover, Scan};
 use super::{ChaosError, ec2, guard};
-use crate::aws::{AwsError, ZonalShift};
+use crate::aws::{AwsError, Reader, ZonalShift};
+use crate::event::FaultId;
 
 /// How long a shift lasts unless it is renewed.
 const EXPIRES_IN: &str = "3m";
 /// How often it is renewed, cloud time.
 pub(super) const RENEW_EVERY: Duration = Duration::from_secs(60);
+/// Begins the comment of every shift; the run and the fault follow.
+const COMMENT: &str = "tenfold run ";
 /// Longest comment that AWS takes.
 const COMMENT_MAX: usize = 128;
 
@@ -60,7 +64,7 @@ pub(super) async fn prepare(
             return Err(ChaosError::Refused(why));
         }
     }
-    let comment = format!("tenfold run {}, {}", context.run, sight.fault);
+    let comment = format!("{COMMENT}{}, {}", context.run, sight.fault);
     Ok(Before::ElbZonalShift(ShiftBefore {
         load_balancers,
         away_from: subnet.az_id.clone(),
@@ -140,6 +144,36 @@ pub(super) async fn cancel(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Pass
         }
     }
     Ok(pass)
+}
+
+/// What runs left in a Region, by the comments of their shifts. One that has not expired may be renewed by a run that
+/// goes on.
+pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> Result<(), AwsError> {
+    for shift in reader.active_zonal_shifts(region).await? {
+        let Some(whose) = shift.comment.strip_prefix(COMMENT) else {
+            continue;
+        };
+        let parsed = whose
+            .split_once(", ")
+            .and_then(|(run, fault)| Some((run.to_owned(), FaultId::parse(fault)?)));
+        let Some((run, fault)) = parsed else {
+            scan.strange.push(format!("zonal shift {} in {region}", shift.id));
+            continue;
+        };
+        scan.add(Leftover {
+            region: region.to_owned(),
+            run,
+            fault,
+            expires: Some(shift.expires),
+            resources: vec![shift.id],
+            befores: vec![Before::ElbZonalShift(ShiftBefore {
+                load_balancers: vec![shift.resource],
+                away_from: shift.away_from,
+                comment: shift.comment,
+            })],
+        });
+    }
+    Ok(())
 }
 
 /// The commands that undo it without us.

@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::injection::{Context, Pass};
 use super::journal::{Before, FisBefore, timestamp};
-use super::network::{self, TAG_BEFORE, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
+use super::mark::Mark;
+use super::network::{self, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
 use super::runner::{Hand, Sight};
-use super::{ChaosError, ebs, ec2, rds};
-use crate::aws::{ErrorKind, FisExperiment, NewAction, NewTemplate, Tags};
+use super::scan::{Leftover, Scan};
+use super::{ChaosError, ebs, ec2, guard, rds};
+use crate::aws::{AwsError, ErrorKind, FisExperiment, NewAction, NewTemplate, Reader, Tags};
+use crate::event::FaultId;
 use crate::plan::{FaultPlan, FisFor, FisTemplate, leased, step_name};
 
 /// How long an experiment may take until it runs: cloud time, and at least this in real time.
@@ -23,8 +26,8 @@ pub(super) const LOOK_AFTER: Duration = Duration::from_secs(10);
 /// What the ids of templates and of experiments begin with.
 const TEMPLATE: &str = "EXT";
 const EXPERIMENT: &str = "EXP";
-/// Before-images that a template carries; AWS takes 50 tags.
-const WAS_MAX: usize = 40;
+/// The type of the targets whose calls FIS lets fail.
+const ROLE: &str = "aws:iam:role";
 
 /// Asks whether FIS would do it, and makes the template of what was chosen.
 pub(super) async fn prepare(
@@ -52,6 +55,7 @@ pub(super) async fn prepare(
             step.parameters.insert("forceFailover".to_owned(), "false".to_owned());
         }
     }
+    own_roles_stay(sight, context, &template).await?;
     let known = reader.fis_actions(region).await?;
     if let Some(step) = template.actions.values().find(|step| !known.contains(&step.action_id)) {
         let why = format!("AWS FIS in {region} has no action {}", step.action_id);
@@ -61,17 +65,79 @@ pub(super) async fn prepare(
         let why = format!("the safety lever of AWS FIS is engaged in {region}: {reason}");
         return Err(ChaosError::Refused(why));
     }
-    Ok(Before::Fis(FisBefore {
+    let before = FisBefore {
         run: context.run.to_owned(),
         template,
         world: Box::new(world),
-    }))
+    };
+    tags(sight.fault, region, &before, 0.0)?;
+    Ok(Before::Fis(before))
+}
+
+/// Refuses a template that acts on a role by which this run reaches the account.
+async fn own_roles_stay(sight: &Sight<'_>, context: &Context<'_>, template: &FisTemplate) -> Result<(), ChaosError> {
+    let mut roles = roles_in(template).peekable();
+    if roles.peek().is_none() {
+        return Ok(());
+    }
+    let caller = sight.reader.caller(sight.region).await?.arn;
+    let own = || {
+        std::iter::once(&caller)
+            .chain(&context.target.assume)
+            .map(String::as_str)
+    };
+    roles
+        .try_for_each(|role| guard::not_own_role(own(), role))
+        .map_err(ChaosError::Refused)
+}
+
+/// ARNs of the roles that a template acts on.
+fn roles_in(template: &FisTemplate) -> impl Iterator<Item = &str> {
+    let of_roles = template.targets.values().filter(|target| target.resource_type == ROLE);
+    of_roles.flat_map(|target| target.resource_arns.iter().map(String::as_str))
+}
+
+/// A template that was created, with what an experiment of it is started with.
+struct Created {
+    template: String,
+    tags: Tags,
+    token: String,
 }
 
 /// Creates the template, starts an experiment of it and waits until it runs; both are tagged as expiring at `expires`,
 /// cloud time.
 pub(super) async fn inject(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<(), ChaosError> {
-    let tags = tags(hand, before, expires);
+    let Created { template, tags, token } = create(hand, before, expires).await?;
+    let answer = hand.cloud.start_experiment(hand.region, &template, &tags, &token).await;
+    let experiment = hand.called("fis:StartExperiment", &template, answer)?;
+    hand.created(&experiment)?;
+    runs(hand, &experiment).await
+}
+
+/// Creates the template and lets FIS resolve its targets, and nothing else; answers their ARNs.
+pub(super) async fn resolve(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<BTreeSet<String>, ChaosError> {
+    let Created { template, tags, token } = create(hand, before, expires).await?;
+    let answer = hand
+        .cloud
+        .preview_experiment(hand.region, &template, &tags, &token)
+        .await;
+    let detail = format!("{template} with actionsMode=skip-all");
+    let experiment = hand.called("fis:StartExperiment", &detail, answer)?;
+    hand.created(&experiment)?;
+    ended(hand).await;
+    match self::experiment(hand).await? {
+        Some(one) if one.status == "completed" => {
+            Ok(hand.cloud.reader().resolved_targets(hand.region, &experiment).await?)
+        }
+        Some(one) => Err(ChaosError::Refused(told(&one))),
+        None => Err(ChaosError::Refused(format!(
+            "AWS FIS does not know experiment {experiment}"
+        ))),
+    }
+}
+
+async fn create(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Result<Created, ChaosError> {
+    let tags = tags(hand.fault, hand.region, before, expires)?;
     let token = network::token(&before.run, 0, &hand.fault.to_string());
     let new = new_template(&before.template, &tags);
     let steps = new
@@ -85,24 +151,27 @@ pub(super) async fn inject(hand: &Hand<'_>, before: &FisBefore, expires: f64) ->
     if hand.is_ending() {
         return Err(ChaosError::Ending);
     }
-    let answer = hand.cloud.start_experiment(hand.region, &template, &tags, &token).await;
-    let experiment = hand.called("fis:StartExperiment", &template, answer)?;
-    hand.created(&experiment)?;
-    runs(hand, &experiment).await
+    Ok(Created { template, tags, token })
 }
 
-fn tags(hand: &Hand<'_>, before: &FisBefore, expires: f64) -> Tags {
-    let mut tags = Tags::from([
-        ("Name".to_owned(), format!("tenfold {}", hand.fault)),
+/// What templates and experiments say of themselves, enough to undo them when the journal is lost; an error where they
+/// would be too many.
+fn tags(fault: &FaultId, region: &str, before: &FisBefore, expires: f64) -> Result<Tags, ChaosError> {
+    let mark = Mark {
+        run: before.run.clone(),
+        fault: fault.clone(),
+        region: region.to_owned(),
+        expires: Some(expires),
+        before: Before::clone(&before.world),
+    };
+    let mut tags = mark.tags()?;
+    tags.extend([
+        ("Name".to_owned(), format!("tenfold {fault}")),
         (TAG_RUN.to_owned(), before.run.clone()),
-        (TAG_FAULT.to_owned(), hand.fault.to_string()),
+        (TAG_FAULT.to_owned(), fault.to_string()),
         (TAG_EXPIRES.to_owned(), timestamp(expires)),
     ]);
-    if let Before::NetworkDenyAz(network) | Before::NetworkDenyRegion(network) = before.world.as_ref() {
-        let was = network.subnets.iter().take(WAS_MAX);
-        tags.extend(was.map(|one| (format!("{TAG_BEFORE}{}", one.subnet), one.network_acl.clone())));
-    }
-    tags
+    Ok(tags)
 }
 
 fn new_template(template: &FisTemplate, tags: &Tags) -> NewTemplate {
@@ -314,6 +383,35 @@ pub(super) async fn ended(hand: &Hand<'_>) {
     }
 }
 
+/// What runs left in a Region: templates, and experiments that have not ended, by their tags.
+pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> Result<(), AwsError> {
+    let mut found = reader.experiment_templates(region).await?;
+    let experiments = reader.experiments(region).await?.into_iter();
+    found.extend(experiments.filter(|one| !one.has_ended()).map(|one| (one.id, one.tags)));
+    for (id, tags) in found {
+        let Some(run) = tags.get(TAG_RUN) else { continue };
+        // Its tags are of one fault alone, and so is the mark among them.
+        let Some(mark) = Mark::read(&tags).0.pop() else {
+            scan.strange.push(format!("{id} of run {run} in {region}"));
+            continue;
+        };
+        let before = FisBefore {
+            run: mark.run.clone(),
+            template: FisTemplate::new(String::new(), String::new(), &[], region, ""),
+            world: Box::new(mark.before),
+        };
+        scan.add(Leftover {
+            region: region.to_owned(),
+            run: mark.run,
+            fault: mark.fault,
+            expires: mark.expires,
+            resources: vec![id],
+            befores: vec![Before::Fis(before)],
+        });
+    }
+    Ok(())
+}
+
 /// The commands that undo it without us.
 pub(super) fn by_hand(before: &FisBefore) -> String {
     format!(
@@ -321,4 +419,33 @@ pub(super) fn by_hand(before: &FisBefore) -> String {
          which puts back what it did, and delete its template with `aws fis delete-experiment-template --id ID`",
         before.run
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::FisTarget;
+
+    #[test]
+    fn the_roles_that_a_template_acts_on_are_found() {
+        let role = "arn:aws:iam::111122223333:role/shop-web";
+        let target = |resource_type: &str, arn: &str| FisTarget {
+            resource_type: resource_type.to_owned(),
+            resource_arns: vec![arn.to_owned()],
+            selection_mode: "ALL".to_owned(),
+        };
+        let fis = "arn:aws:iam::111122223333:role/fis".to_owned();
+        let mut template = FisTemplate::new(String::new(), fis, &[], "us-east-1", "111122223333");
+        let instance = "arn:aws:ec2:us-east-1:111122223333:instance/i-1";
+        template
+            .targets
+            .insert("stop".to_owned(), target("aws:ec2:instance", instance));
+        assert_eq!(
+            roles_in(&template).count(),
+            0,
+            "the role that FIS acts as is not acted on"
+        );
+        template.targets.insert("fail".to_owned(), target(ROLE, role));
+        assert_eq!(roles_in(&template).collect::<Vec<_>>(), [role]);
+    }
 }

@@ -217,21 +217,39 @@ pub fn not_own_subnet(own: Option<&str>, subnet: &str) -> Result<(), Refusal> {
     }
 }
 
-/// Neither the run nor AWS FIS acts as an IAM role (ARNs): without its calls nothing could be seen or undone.
-pub fn not_own_role(role: &str, caller: &str, fis: Option<&str>) -> Result<(), Refusal> {
-    let name = role.rsplit('/').next().unwrap_or_default();
-    let of_caller = caller
-        .split_once(":assumed-role/")
-        .and_then(|(_, session)| session.split('/').next());
-    if of_caller == Some(name) {
-        Err(format!(
-            "this run itself acts as {name}, and would see and undo nothing"
-        ))
-    } else if fis.is_some_and(|fis| fis.rsplit('/').next() == Some(name)) {
-        Err(format!("AWS FIS acts as {name}, and would undo nothing"))
+/// The harness does not act as this role: with its own calls failing it could neither see nor undo anything. `own` are
+/// ARNs of whom it acts as, those of sessions or of roles.
+pub fn not_own_role<'a>(own: impl IntoIterator<Item = &'a str>, role: &str) -> Result<(), Refusal> {
+    let named = role_of(role);
+    let is_it = |own: &str| own == role || (named.is_some() && role_of(own) == named);
+    if own.into_iter().any(is_it) {
+        Err(format!("this run itself acts as {role}, and would break its own calls"))
     } else {
         Ok(())
     }
+}
+
+/// AWS FIS does not act as this role (ARNs): an experiment whose own calls fail undoes nothing.
+pub fn not_fis_role(fis: Option<&str>, role: &str) -> Result<(), Refusal> {
+    match fis {
+        Some(fis) if role_of(fis).is_some() && role_of(fis) == role_of(role) => {
+            Err(format!("AWS FIS acts as {role}, and would undo nothing"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Account and name of a role, by its ARN or by that of a session of it. A session's ARN has no path, and needs none:
+/// names are unique in an account, whatever their case (IAM User Guide, IAM identifiers).
+fn role_of(arn: &str) -> Option<(&str, String)> {
+    let mut parts = arn.splitn(6, ':').skip(2);
+    let (service, _, account, resource) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let name = match service {
+        "iam" => resource.strip_prefix("role/")?.rsplit('/').next()?,
+        "sts" => resource.strip_prefix("assumed-role/")?.split('/').next()?,
+        _ => return None,
+    };
+    Some((account, name.to_lowercase()))
 }
 
 /// Another Region of the target stays in the world.
@@ -466,14 +484,38 @@ mod tests {
     }
 
     #[test]
-    fn the_run_and_fis_keep_their_own_roles() {
-        let role = "arn:aws:iam::111122223333:role/ops/game-day";
-        let session = "arn:aws:sts::111122223333:assumed-role/game-day/tenfold";
-        let user = "arn:aws:iam::111122223333:user/game-day";
-        let fis = "arn:aws:iam::111122223333:role/tenfold-fis";
-        assert!(not_own_role(role, session, Some(fis)).is_err());
-        assert!(not_own_role(role, user, Some(fis)).is_ok());
-        assert!(not_own_role(fis, user, Some(fis)).is_err());
+    fn the_run_does_not_break_the_role_it_acts_as() {
+        let own = [
+            "arn:aws:sts::111122223333:assumed-role/Game-Day/tenfold",
+            "arn:aws:iam::999988887777:role/hub",
+        ];
+        for role in [
+            "arn:aws:iam::111122223333:role/Game-Day",
+            "arn:aws:iam::111122223333:role/ops/game-day",
+            "arn:aws:iam::999988887777:role/hub",
+        ] {
+            let refusal = not_own_role(own, role).expect_err(role);
+            assert!(refusal.contains(role), "{refusal}");
+        }
+        for role in [
+            "arn:aws:iam::111122223333:role/shop-web",
+            "arn:aws:iam::111122223333:role/game-day/shop-web",
+            "arn:aws:iam::999988887777:role/game-day",
+            "arn:aws:iam::111122223333:user/game-day",
+            "game-day",
+        ] {
+            assert_eq!(not_own_role(own, role), Ok(()), "{role}");
+        }
+        let user = "arn:aws:iam::111122223333:user/ops";
+        assert!(not_own_role([user], "arn:aws:iam::111122223333:role/ops").is_ok());
+    }
+
+    #[test]
+    fn fis_keeps_the_role_it_acts_as() {
+        let fis = Some("arn:aws:iam::111122223333:role/tenfold-fis");
+        assert!(not_fis_role(fis, "arn:aws:iam::111122223333:role/ops/Tenfold-FIS").is_err());
+        assert!(not_fis_role(fis, "arn:aws:iam::111122223333:role/shop-web").is_ok());
+        assert!(not_fis_role(None, "arn:aws:iam::111122223333:role/shop-web").is_ok());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::journal::Before;
 use super::runner::{Hand, Sight};
 use super::{
-    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, network, rds, route53,
+    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, mark, network, rds, route53,
 };
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
@@ -37,7 +37,10 @@ pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &Fa
     let world = prepare_world(sight, context, fault).await?;
     match &fault.fis {
         Some(template) => fis::prepare(sight, context, fault, template, world).await,
-        None => Ok(world),
+        None => {
+            mark::fits(context.run, sight.fault, sight.region, &world)?;
+            Ok(world)
+        }
     }
 }
 
@@ -102,9 +105,10 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
 }
 
 impl Before {
-    /// Makes the calls that put the fault into the world; what it creates says that it expires at `expires`, cloud
-    /// time.
+    /// Makes the calls that put the fault into the world; what it creates, or marks before it changes it, says that it
+    /// expires at `expires`, cloud time.
     pub(super) async fn inject(&self, hand: &Hand<'_>, expires: f64) -> Result<(), ChaosError> {
+        mark::write(hand, self, expires).await?;
         match self {
             Before::Ec2Stop { instances, .. } => ec2::stop(hand, instances).await,
             Before::Ec2Terminate { instances, .. } => ec2::terminate(hand, instances).await,
@@ -123,7 +127,7 @@ impl Before {
                 network::act(hand, before, expires).await
             }
             Before::RdsFailover { database, failover, .. } => rds::reboot(hand, database, *failover).await,
-            Before::RdsReboot { database } => rds::restart(hand, database).await,
+            Before::RdsReboot { database } => rds::reboot(hand, database, false).await,
             Before::RdsStop { database } => rds::stop(hand, database).await,
             Before::RdsFailoverCluster { cluster, reader, .. } => {
                 rds::cluster::fail_over(hand, cluster, reader.as_deref()).await

@@ -3,6 +3,7 @@
 
 mod arczonalshift;
 mod autoscaling;
+mod bearer;
 mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
@@ -11,7 +12,9 @@ mod guard;
 mod iam;
 mod injection;
 mod journal;
+mod mark;
 mod network;
+mod preview;
 mod rds;
 mod rehearse;
 mod revert;
@@ -24,10 +27,11 @@ pub use journal::{
     Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Moment, NetworkBefore, Observer, PathBefore,
     Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
+pub use preview::{Previewed, preview};
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
-pub use scan::{FINDS, Leftover, Scan, scan, undo_leftover};
+pub use scan::{Leftover, Scan, in_account, is_found, scan, undo_leftover};
 
 use crate::aws::AwsError;
 use crate::event::FaultId;

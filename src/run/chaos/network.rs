@@ -8,7 +8,7 @@ use super::ChaosError;
 use super::injection::{Context, Pass};
 use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp, unix_of};
 use super::runner::{Hand, Sight};
-use super::scan::Leftover;
+use super::scan::{Leftover, Scan};
 use super::undo::{LAG, LOOK_AGAIN};
 use super::{ec2, guard};
 use crate::aws::{AwsError, ErrorKind, NetworkAcl, Reader, Tags};
@@ -394,45 +394,44 @@ fn is_ours(acl: &NetworkAcl, before: &NetworkBefore, hand: &Hand<'_>) -> bool {
     acl.tags.get(TAG_RUN) == Some(&before.run) && acl.tags.get(TAG_FAULT) == Some(&hand.fault.to_string())
 }
 
-/// What runs left in a Region, by the tags of their ACLs; the second are ACLs whose tags do not say how to undo them.
-pub(super) async fn left_in(reader: &Reader, region: &str) -> Result<(Vec<Leftover>, Vec<String>), AwsError> {
-    let (mut left, mut strange): (Vec<Leftover>, Vec<String>) = (Vec::new(), Vec::new());
+/// What runs left in a Region, by the tags of their ACLs.
+pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> Result<(), AwsError> {
+    type Found = (Option<f64>, NetworkBefore, Vec<String>);
+    let mut found: BTreeMap<(String, String), Found> = BTreeMap::new();
     for acl in reader.network_acls_tagged(region, TAG_RUN).await? {
         let run = acl.tags.get(TAG_RUN).cloned().unwrap_or_default();
-        let Some(fault) = acl.tags.get(TAG_FAULT).and_then(|text| FaultId::parse(text)) else {
-            strange.push(format!("{} of run {run}", acl.id));
-            continue;
-        };
-        let was = acl.tags.iter().filter_map(|(key, network_acl)| {
+        let fault = acl.tags.get(TAG_FAULT).cloned().unwrap_or_default();
+        let (_, network, resources) = found.entry((run.clone(), fault)).or_insert_with(|| {
+            let expires = acl.tags.get(TAG_EXPIRES).and_then(|text| unix_of(text));
+            let subnets = Vec::new();
+            (expires, NetworkBefore { run, subnets }, Vec::new())
+        });
+        network.subnets.extend(acl.tags.iter().filter_map(|(key, network_acl)| {
             Some(SubnetBefore {
                 subnet: key.strip_prefix(TAG_BEFORE)?.to_owned(),
                 vpc: acl.vpc.clone(),
                 association: String::new(),
                 network_acl: network_acl.clone(),
             })
-        });
-        let same = left.iter_mut().find(|one| one.run == run && one.fault == fault);
-        let found = match same {
-            Some(found) => found,
-            None => {
-                left.push(Leftover {
-                    region: region.to_owned(),
-                    expires: acl.tags.get(TAG_EXPIRES).and_then(|text| unix_of(text)),
-                    network: NetworkBefore {
-                        run: run.clone(),
-                        subnets: Vec::new(),
-                    },
-                    resources: Vec::new(),
-                    run,
-                    fault,
-                });
-                left.last_mut().expect("one was pushed")
-            }
-        };
-        found.network.subnets.extend(was);
-        found.resources.push(acl.id);
+        }));
+        resources.push(acl.id);
     }
-    Ok((left, strange))
+    for ((run, fault), (expires, network, resources)) in found {
+        match FaultId::parse(&fault) {
+            None => scan
+                .strange
+                .push(format!("{} of run {run} in {region}", resources.join(", "))),
+            Some(fault) => scan.add(Leftover {
+                region: region.to_owned(),
+                run,
+                fault,
+                expires,
+                resources,
+                befores: vec![Before::NetworkDenyRegion(network)],
+            }),
+        }
+    }
+    Ok(())
 }
 
 fn is_gone(error: &AwsError) -> bool {

@@ -77,8 +77,8 @@ async fn hits(
     start: Timestamp,
 ) -> Result<Vec<String>, ChaosError> {
     runner::may(&plan.target, fault, &BTreeSet::new(), later(plan, start, fault.at))?;
-    let found = reader.account(&fault.region).await?;
-    guard::account(&plan.target, &found).map_err(ChaosError::Refused)?;
+    let found = reader.caller(&fault.region).await?;
+    guard::account(&plan.target, &found.account).map_err(ChaosError::Refused)?;
     let sight = Sight {
         reader,
         fault: id,

@@ -52,8 +52,8 @@ pub async fn revert_chosen(
         return Ok(summary);
     }
     if let (Some(expected), Some(region)) = (&header.account, header.regions.first()) {
-        match cloud.reader().account(region).await {
-            Ok(found) => guard::same_account(expected, &found).map_err(ChaosError::Refused)?,
+        match cloud.reader().caller(region).await {
+            Ok(found) => guard::same_account(expected, &found.account).map_err(ChaosError::Refused)?,
             Err(error) => return Ok(unreached(&left, &error)),
         }
     }

@@ -376,8 +376,8 @@ impl Runner {
         let target = &self.plan.target;
         may(target, fault, &self.cut_off(), Timestamp::now())?;
         if !self.account_checked.load(Ordering::Acquire) {
-            let found = self.cloud.reader().account(&fault.region).await?;
-            guard::account(target, &found).map_err(ChaosError::Refused)?;
+            let found = self.cloud.reader().caller(&fault.region).await?;
+            guard::account(target, &found.account).map_err(ChaosError::Refused)?;
             self.account_checked.store(true, Ordering::Release);
         }
         Ok(())

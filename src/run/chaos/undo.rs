@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::ChaosError;
+use super::bearer::Bearer;
 use super::journal::Before;
 use super::runner::Hand;
+use super::{ChaosError, mark};
 
 /// How long a revert keeps trying: cloud time, and at least this in real time.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -17,9 +18,25 @@ pub(super) const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// Describe calls may lag behind a change; a clean answer counts only when it is repeated after this, cloud time.
 pub(super) const LAG: Duration = Duration::from_secs(5);
 
+/// What a pass of a revert is about.
+#[derive(Clone, Copy)]
+enum Of {
+    World,
+    /// What the fault wrote on what it changed; the last to go, since a scan finds the fault by it.
+    Marks,
+}
+
 /// Undoes a fault and reads it back. Repeating it is harmless. What somebody else has changed meanwhile is left as
 /// found, and is an error that says so.
 pub(super) async fn undo(hand: &Hand<'_>, before: &Before) -> Result<(), ChaosError> {
+    until_clean(hand, before, Of::World).await?;
+    if Bearer::of(before).is_empty() {
+        return Ok(());
+    }
+    until_clean(hand, before, Of::Marks).await
+}
+
+async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), ChaosError> {
     let patience = match before {
         Before::RdsStop { .. } => PATIENCE_DATABASE,
         _ => PATIENCE,
@@ -28,7 +45,11 @@ pub(super) async fn undo(hand: &Hand<'_>, before: &Before) -> Result<(), ChaosEr
     let mut sure = BTreeSet::new();
     let mut clean_since: Option<Instant> = None;
     loop {
-        let (left, foreign, proven) = match before.undo(hand, &mut sure).await {
+        let pass = match of {
+            Of::World => before.undo(hand, &mut sure).await,
+            Of::Marks => mark::erase(hand, before, &mut sure).await,
+        };
+        let (left, foreign, proven) = match pass {
             Ok(pass) => (pass.left, pass.foreign, pass.proven),
             Err(ChaosError::Aws(error)) => (vec![error.to_string()], Vec::new(), false),
             Err(other) => return Err(other),

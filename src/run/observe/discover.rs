@@ -54,7 +54,7 @@ pub async fn discover(reader: &Reader, regions: &[String], key: &str, value: &st
     let carries = |tags: &Tags| tags.get(key).is_some_and(|has| has == value);
     for region in regions {
         if found.account.is_empty() {
-            found.account = reader.account(region).await?;
+            found.account = reader.caller(region).await?.account;
         }
         let mut balancers = BTreeSet::new();
         for group in reader.groups(region).await? {

@@ -23,7 +23,7 @@ pub async fn inventory(
     let mut inventory = Inventory::default();
     for name in regions {
         if inventory.account.is_none() {
-            inventory.account = Some(reader.account(name).await?);
+            inventory.account = Some(reader.caller(name).await?.account);
         }
         let mut region = InventoryRegion::default();
         let mut vpcs = BTreeSet::new();

@@ -1,16 +1,14 @@
 //! Elastic Load Balancing v2 over `awsQuery`: the load balancers, which are fixed, their target groups and targets.
-//! What changes targets and target groups is in `changes`.
+//! What changes targets and target groups is in `changes`, what changes tags in `tagging`.
 
 mod changes;
+mod tagging;
 
 use super::Call;
 use super::page::page;
 use super::value::{Value, fault, list, map, time};
 use crate::lab::error::AwsError;
-use crate::lab::world::{LoadBalancer, Region, Tags, TargetGroup};
-
-/// Most resources of one DescribeTags call.
-const MOST_TAGGED: usize = 20;
+use crate::lab::world::{LoadBalancer, Region, TargetGroup};
 
 /// Answers one Elastic Load Balancing operation.
 pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
@@ -19,11 +17,13 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "DescribeTargetGroups" => target_groups,
         "DescribeTargetHealth" => target_health,
         "DescribeListeners" => listeners,
-        "DescribeTags" => tags,
+        "DescribeTags" => tagging::describe,
         "DescribeTargetGroupAttributes" => target_group_attributes,
         "RegisterTargets" => return changes::register(call),
         "DeregisterTargets" => return changes::deregister(call),
         "ModifyTargetGroup" => return changes::modify(call),
+        "AddTags" => return tagging::add(call),
+        "RemoveTags" => return tagging::remove(call),
         other => return Err(call.unknown(other)),
     };
     let world = call.world();
@@ -250,30 +250,6 @@ fn listeners(call: &Call<'_>, region: &Region) -> Result<Value, AwsError> {
         ])
     });
     Ok(map([("Listeners", list("member", shown)), ("NextMarker", next.into())]))
-}
-
-fn tags(call: &Call<'_>, region: &Region) -> Result<Value, AwsError> {
-    let arns = call.input.texts("ResourceArns");
-    if arns.is_empty() || arns.len() > MOST_TAGGED {
-        return Err(fault(
-            "ValidationError",
-            format!("Specify from 1 to {MOST_TAGGED} resource ARNs"),
-        ));
-    }
-    let mut shown = Vec::new();
-    for arn in arns {
-        let tags: &Tags = match (region.load_balancers.get(arn), region.target_groups.get(arn)) {
-            (Some(lb), _) => &lb.tags,
-            (None, Some(group)) => &group.tags,
-            (None, None) if arn.contains(":targetgroup/") => return Err(no_target_group()),
-            (None, None) => return Err(no_load_balancer()),
-        };
-        let tags = tags
-            .iter()
-            .map(|(key, value)| map([("Key", key.into()), ("Value", value.into())]));
-        shown.push(map([("ResourceArn", arn.into()), ("Tags", list("member", tags))]));
-    }
-    Ok(map([("TagDescriptions", Value::List("member", shown))]))
 }
 
 fn target_group_attributes(call: &Call<'_>, region: &Region) -> Result<Value, AwsError> {

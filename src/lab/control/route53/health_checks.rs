@@ -7,7 +7,7 @@ use crate::lab::dynamics::route53::{self, HealthCheckUpdate};
 use crate::lab::error::AwsError;
 use crate::lab::world::HealthCheck;
 
-fn no_check(id: &str) -> AwsError {
+pub fn no_check(id: &str) -> AwsError {
     AwsError::not_found(
         "NoSuchHealthCheck",
         format!("A health check with id {id} does not exist."),
@@ -99,35 +99,4 @@ pub fn update(call: &Call<'_>) -> Result<Value, AwsError> {
     };
     let check = route53::update_health_check(call.lab, path_id(call, 0), update)?;
     Ok(map([("HealthCheck", shown(&check))]))
-}
-
-pub fn tags(call: &Call<'_>) -> Result<Value, AwsError> {
-    let (kind, id) = (path_id(call, 0), path_id(call, 1));
-    let world = call.lab.world();
-    let tags = match kind {
-        "healthcheck" => &world.route53.health_checks.get(id).ok_or_else(|| no_check(id))?.tags,
-        "hostedzone" => {
-            &world
-                .route53
-                .zones
-                .get(id)
-                .ok_or_else(|| super::zones::no_zone(id))?
-                .tags
-        }
-        _ => {
-            return Err(AwsError::bad_request(
-                "InvalidInput",
-                format!("Invalid resource type: {kind}"),
-            ));
-        }
-    };
-    let shown = tags
-        .iter()
-        .map(|(key, value)| map([("Key", key.into()), ("Value", value.into())]));
-    let set = map([
-        ("ResourceType", kind.into()),
-        ("ResourceId", id.into()),
-        ("Tags", list("Tag", shown)),
-    ]);
-    Ok(map([("ResourceTagSet", set)]))
 }

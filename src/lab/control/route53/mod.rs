@@ -2,6 +2,7 @@
 
 mod health_checks;
 mod records;
+mod tagging;
 mod zones;
 
 use super::Call;
@@ -28,6 +29,8 @@ pub fn operation(method: &str, path: &str) -> Option<(&'static str, Vec<String>)
         ("GET", ["healthcheck", id, "status"]) => ("GetHealthCheckStatus", &[*id]),
         ("POST", ["healthcheck", id]) => ("UpdateHealthCheck", &[*id]),
         ("GET", ["tags", kind, id]) => ("ListTagsForResource", &[*kind, *id]),
+        ("POST", ["tags", kind]) => ("ListTagsForResources", &[*kind]),
+        ("POST", ["tags", kind, id]) => ("ChangeTagsForResource", &[*kind, *id]),
         _ => return None,
     };
     Some((name, ids.iter().map(|id| super::query::unescape_path(id)).collect()))
@@ -46,7 +49,9 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "GetHealthCheck" => health_checks::get(call),
         "GetHealthCheckStatus" => health_checks::status(call),
         "UpdateHealthCheck" => health_checks::update(call),
-        "ListTagsForResource" => health_checks::tags(call),
+        "ListTagsForResource" => tagging::of_one(call),
+        "ListTagsForResources" => tagging::of_some(call),
+        "ChangeTagsForResource" => tagging::change(call),
         other => Err(call.unknown(other)),
     }
 }

@@ -331,7 +331,10 @@ fn rebalance(
 
 fn launch(lab: &Arc<Lab>, region: &str, group: &str, wanted: Launch) {
     let tags: Tags = match lab.world().regions.get(region).and_then(|r| r.groups.get(group)) {
-        Some(group) => group.tags.clone(),
+        Some(group) => {
+            let propagated = group.tags.iter().filter(|(key, _)| !group.own_tags.contains(*key));
+            propagated.map(|(key, value)| (key.clone(), value.clone())).collect()
+        }
         None => return,
     };
     let Launch {

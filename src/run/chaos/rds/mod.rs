@@ -61,14 +61,10 @@ pub(super) async fn prepare_failover(
     })
 }
 
-/// Asks for the reboot.
+/// Asks for the reboot, with failover or in place.
 pub(super) async fn reboot(hand: &Hand<'_>, database: &str, failover: bool) -> Result<(), ChaosError> {
     let answer = hand.cloud.reboot_db_instance(hand.region, database, failover).await;
-    let detail = if failover {
-        format!("{database}, ForceFailover")
-    } else {
-        format!("{database}, without ForceFailover since it is not Multi-AZ")
-    };
+    let detail = format!("{database}: ForceFailover={failover}");
     hand.called("rds:RebootDBInstance", &detail, answer)
 }
 
@@ -104,11 +100,6 @@ pub(super) async fn observe(
     }
     let rebooting = instance.status != "available";
     Ok(rebooting.then(|| format!("{database} is {}{note}", instance.status)))
-}
-
-pub(super) async fn restart(hand: &Hand<'_>, database: &str) -> Result<(), ChaosError> {
-    let answer = hand.cloud.reboot_db_instance(hand.region, database, false).await;
-    hand.called("rds:RebootDBInstance", database, answer)
 }
 
 pub(super) async fn stop(hand: &Hand<'_>, database: &str) -> Result<(), ChaosError> {

@@ -1,0 +1,84 @@
+//! One run at a time in an account, and none on top of what a dead one left.
+
+use nix::sys::signal::{Signal, kill};
+
+use super::{Account, BLACKOUT, SUSPEND, blackout, contains, said, signal};
+use crate::left_behind::watchdog_of;
+
+#[test]
+fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
+    let account = Account::with(BLACKOUT);
+    let mut first = blackout(&account, "first");
+    account.write(
+        "harm.yaml",
+        &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
+    );
+    let hash = account.hash();
+    let stderr = account.refused(&["--approve", &hash]);
+    contains(
+        &stderr,
+        &[
+            "is under way in account 111122223333, Region us-east-1",
+            &format!("(process {})", first.id()),
+            "first",
+            "hint: two runs would measure each other's faults",
+        ],
+    );
+    // Nobody is left who would undo it.
+    let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
+    kill(watchdog, Signal::SIGKILL).expect("it watches");
+    signal(&first, Signal::SIGKILL);
+    first.wait().expect("it ends");
+    let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &hash]);
+    assert_eq!(code, 6, "{stderr}");
+    contains(
+        &stderr,
+        &[
+            "has ended, and harm[0] may still be in the world",
+            "hint: undo it first with: tenfold revert ",
+        ],
+    );
+    let (code, stdout, stderr) = account.said(&["revert", "first"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, stderr) = account.said(&["run", "profile.yaml", "--out", "third", "--approve", &hash]);
+    assert!([0, 3].contains(&code), "{code}: {stdout}{stderr}");
+}
+
+/// Another machine has another state, and so knows nothing of this one's locks.
+#[test]
+fn a_run_of_another_machine_is_seen_in_the_account() {
+    let account = Account::with(BLACKOUT);
+    let mut first = blackout(&account, "first");
+    account.write(
+        "harm.yaml",
+        &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
+    );
+    let hash = account.hash();
+    let elsewhere = |out: &str| {
+        let mut command = account.tenfold(&["run", "profile.yaml", "--out", out, "--approve", &hash]);
+        command.env("XDG_STATE_HOME", account.path("elsewhere"));
+        said(command.output().expect("tenfold runs"))
+    };
+    let (code, _, stderr) = elsewhere("second");
+    assert_eq!(code, 2, "{stderr}");
+    contains(
+        &stderr,
+        &[
+            "another run is under way, perhaps on another machine, or died in account 111122223333: harm[0] of run ",
+            "expires 20",
+            "hint: two runs would measure each other's faults; wait for its end",
+            "tenfold revert --scan --target FILE",
+        ],
+    );
+    assert!(!account.path("second/journal.jsonl").exists(), "it began");
+    let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
+    kill(watchdog, Signal::SIGKILL).expect("it watches");
+    signal(&first, Signal::SIGKILL);
+    first.wait().expect("it ends");
+    std::fs::remove_dir_all(account.path("first")).expect("it is lost");
+    assert_eq!(elsewhere("third").0, 2);
+    let (code, stdout, stderr) = account.said(&["revert", "--scan", "--target", "target.json", "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, stderr) = elsewhere("fourth");
+    assert!([0, 3].contains(&code), "{code}: {stdout}{stderr}");
+}
