@@ -119,6 +119,9 @@ pub struct StepSlice {
     pub ok: u64,
     /// Failed, by kind.
     pub failed: BTreeMap<FailureKind, u64>,
+    /// Why the first of a kind failed, where that is known and not told in an earlier second.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub why: BTreeMap<FailureKind, String>,
     /// Latency (from the intended start) of all finished requests, failed ones too, microseconds; what an objective on
     /// `latency` means.
     pub latency: Hist,

@@ -560,3 +560,51 @@ fn a_revert_that_cannot_reach_aws_is_exit_6_with_what_to_do_by_hand() {
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains("nothing of this run is in the world"), "{stdout}");
 }
+
+const BARE: &str = "name: bare\ntarget: http://127.0.0.1:1\njourneys: { browse: { steps: [{ get: / }] } }\n";
+
+#[test]
+fn validate_counts_what_there_is_and_says_what_a_run_without_objectives_comes_to() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = profile(
+        &dir,
+        &format!("{BARE}loads: {{ a: {{ journeys: [browse], stages: [{{ tier: 1, users: 1, hold: 1s }}] }} }}\n"),
+    );
+    let (code, stdout, stderr) = said(&["validate", &path]);
+    assert_eq!(code, 0, "{stderr}");
+    for expected in [
+        "1 journey, 1 load, 1 stage, 0 experiments with 0 faults; no mistakes",
+        "note: there are no objectives, so a run is inconclusive and ends with exit code 3",
+    ] {
+        assert!(stdout.contains(expected), "{expected} is not in\n{stdout}");
+    }
+    let (code, stdout, stderr) = said(&["validate", GAME_DAY]);
+    assert!(
+        code == 0 && !stdout.contains("there are no objectives"),
+        "{stdout}{stderr}"
+    );
+}
+
+#[test]
+fn an_objective_that_no_run_can_judge_is_refused() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let path = profile(
+        &dir,
+        &format!(
+            "{BARE}stages: [{{ tier: 1, users: 1, hold: 1s }}]\nobjectives:\n  - lost_writes == 0\n  - outage <= 1m\n"
+        ),
+    );
+    for command in ["validate", "run"] {
+        let (code, _, stderr) = said(&[command, &path]);
+        assert_eq!(code, 2, "{command}: {stderr}");
+        for expected in [
+            "profile.yaml:6:5",
+            "profile.yaml:7:5",
+            "can never be judged",
+            "ledger: orders",
+            "hint:",
+        ] {
+            assert!(stderr.contains(expected), "{command}: {expected} is not in\n{stderr}");
+        }
+    }
+}

@@ -76,17 +76,35 @@ pub(super) fn validate(arguments: &ProfileArguments) -> Result<Exit, Failure> {
         .iter()
         .map(|experiment| experiment.faults.len())
         .sum();
+    let profile = &config.profile;
+    let of_loads = profile.loads.iter().map(|load| load.stages.len());
+    let stages = profile.stages.len() + of_loads.sum::<usize>();
+    let loads = match profile.loads.len() {
+        0 => String::new(),
+        loads => format!("{}, ", count_of(loads, "load")),
+    };
     out::line(&format!(
-        "{}: {} journeys, {} stages, {} experiments with {faults} faults; no mistakes",
+        "{}: {}, {loads}{}, {} with {}; no mistakes",
         arguments.profile.display(),
-        config.profile.journeys.len(),
-        config.profile.stages.len(),
-        config.experiments.len()
+        count_of(profile.journeys.len(), "journey"),
+        count_of(stages, "stage"),
+        count_of(config.experiments.len(), "experiment"),
+        count_of(faults, "fault")
     ))?;
+    let of_experiments = config.experiments.iter().map(|experiment| experiment.objectives.len());
+    if profile.objectives.len() + of_experiments.sum::<usize>() == 0 {
+        out::line("note: there are no objectives, so a run is inconclusive and ends with exit code 3")?;
+    }
     if !config.services_to_ask_for().is_empty() {
         out::line(&format!("note: {ASKED_LATER}"))?;
     }
     Ok(Exit::Met)
+}
+
+/// `1 stage`, `2 stages`.
+fn count_of(count: usize, what: &str) -> String {
+    let many = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{many}")
 }
 
 /// The lab section, checked by the lab, mistakes shown at their line.

@@ -239,10 +239,12 @@ fn no_path(path: &str, problem: &str, place: &super::source::Place) -> Mistake {
 }
 
 fn status(node: &Node, sink: &mut Sink) -> Option<u16> {
-    let status = decode::count(node, sink)?;
-    let status = u16::try_from(status).ok().filter(|status| (100..=599).contains(status));
+    let text = decode::text(node, sink)?;
+    let status = text.parse().ok().filter(|status| (100..=599).contains(status));
     if status.is_none() {
-        sink.push(Mistake::at(&node.place, "an HTTP status is a number from 100 to 599"));
+        let message = format!("an HTTP status is a number from 100 to 599, {text:?} is not");
+        let hint = "write one status, such as 201, or leave it out: then any below 400 is as expected";
+        sink.push(Mistake::at(&node.place, message).hint(hint));
     }
     status
 }
@@ -368,6 +370,18 @@ mod tests {
                 &["x.yaml:8:", "unknown key \"gap\""],
             ),
             ("      - get: /\n        expect: { status: 99 }\n", &["100 to 599"]),
+            (
+                "      - get: /\n        expect: { status: 2xx }\n",
+                &["x.yaml:8:", "\"2xx\" is not", "such as 201", "any below 400"],
+            ),
+            (
+                "      - gte: /\n      - pauze: 5s\n",
+                &["did you mean \"get\"?", "did you mean \"pause\"?"],
+            ),
+            (
+                "      - get: /\n        whatever: 5s\n",
+                &["repeat", "if", "group", "pause", "together", "steps"],
+            ),
             (
                 "      - get: /\n        expect: { json: { $.a: { exists: false } } }\n",
                 &["a check wants one thing"],

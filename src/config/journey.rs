@@ -17,7 +17,7 @@ use super::node::{Node, Value};
 use super::protocol::Protocol;
 use super::sigv4::SigV4;
 use super::source::{Place, Spanned};
-use super::steps::Walk;
+use super::steps::{BLOCKS, Walk};
 use super::streams;
 use super::tcp;
 use super::template::{self, Holes, Piece};
@@ -240,6 +240,10 @@ pub(super) fn step(
         return Vec::new();
     };
     fields.take("chance");
+    // A step that has one of these is read elsewhere; who mistypes one finds it among what is known.
+    for key in BLOCKS.into_iter().chain(["steps"]) {
+        fields.take(key);
+    }
     let name = fields
         .take("name")
         .and_then(|node| decode::text(node, sink))
@@ -265,7 +269,12 @@ pub(super) fn step(
     }
     let path = found.and_then(|(_, node)| {
         let path = template(node, &holes, sink)?;
-        let rooted = matches!(path.first(), Some(Piece::Text(text)) if text.starts_with('/'));
+        let rooted = match path.first() {
+            Some(Piece::Text(text)) => text.starts_with('/'),
+            // A link that an earlier step extracted.
+            Some(Piece::Variable(_)) => true,
+            _ => false,
+        };
         if !rooted {
             sink.push(Mistake::at(&node.place, "a path begins with `/`").hint("the host comes from the target"));
         }

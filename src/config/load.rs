@@ -15,7 +15,7 @@ use super::profile::{self, Profile, TargetRef};
 use super::protobuf::{self, ProtoReferences, Protos, Services};
 use super::protocol::Protocol;
 use super::source::{Place, Source, Spanned};
-use super::{decode, objective_text};
+use super::{decode, judgeable, objective_text};
 
 /// The texts of a profile and of the experiments it refers to, each with the name it goes by in messages.
 #[derive(Clone, Debug, Default)]
@@ -169,6 +169,10 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
+        // What cannot be judged may only follow from a mistake.
+        if sink.mistakes.is_empty() {
+            judgeable::check(profile, &experiments, &mut sink);
+        }
         if let Some(Services::Described(services)) = &profile.services {
             message::check(&profile.journeys, services, &[], &mut sink);
         }

@@ -816,3 +816,18 @@ fn a_load_starts_when_what_it_waits_for_has_ended() {
         Some(crate::config::loads::Iterations::Shared(9))
     );
 }
+
+#[test]
+fn a_ledger_with_a_mistake_in_it_is_no_unknown_one() {
+    for wrong in [
+        "{ read: '/orders/{{ idd }}' }",
+        "{ red: '/orders/{{ id }}' }",
+        "/orders",
+    ] {
+        let set = set(&[("ledgers.orders", wrong)]);
+        let told = load(&sources(PROFILE, &[("a.yaml", EXPERIMENT)]), &set).expect_err(wrong);
+        let told = told.to_string();
+        assert!(!told.contains("unknown ledger"), "{wrong}:\n{told}");
+        assert!(told.contains("--set"), "{wrong}:\n{told}");
+    }
+}

@@ -22,6 +22,7 @@ pub mod fis;
 pub mod flow;
 pub mod grpc;
 mod journey;
+mod judgeable;
 mod load;
 pub mod loads;
 mod message;

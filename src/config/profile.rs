@@ -12,7 +12,7 @@ use super::files::Files;
 use super::grpc;
 use super::journey::{self, Given, Journey};
 use super::loads::{self, LoadEntry};
-use super::node::Node;
+use super::node::{Entry, Node};
 use super::oauth2;
 use super::objective::Objective;
 use super::protobuf::{self, Protos, Services};
@@ -269,39 +269,42 @@ pub(super) fn chaos(node: &Node, sink: &mut Sink) -> Vec<Spanned<String>> {
 }
 
 fn ledgers(node: &Node, sink: &mut Sink) -> Vec<Ledger> {
-    let mut ledgers = Vec::new();
-    for entry in decode::map(node, "ledgers", sink) {
-        let Some(mut fields) = Fields::of(&entry.node, format!("ledger {:?}", entry.key), sink) else {
-            continue;
-        };
-        let read_node = fields.require("read", "\"/orders/{{ id }}\"", sink);
-        let holes = Holes {
-            variables: &[],
-            id: true,
-        };
-        let headers_node = fields.take("headers");
-        let mut headers = headers_node
-            .map(|node| journey::headers(node, &holes, sink))
-            .unwrap_or_default();
-        let auth = fields.take("auth").and_then(|node| auth::auth(node, &holes, sink));
-        let sign = journey::signs_in(auth, &mut headers);
-        fields.finish(sink);
-        let Some((node, read)) = read_node.and_then(|node| Some((node, journey::template(node, &holes, sink)?))) else {
-            continue;
-        };
-        journey::sendable_path(&read, node, sink);
-        if !read.contains(&Piece::Id) {
-            let hint = "put `{{ id }}` where the id of the write belongs";
-            sink.push(Mistake::at(&node.place, "the read path names no id").hint(hint));
-        }
-        ledgers.push(Ledger {
-            name: entry.key.clone(),
-            read,
-            headers,
-            sign,
-        });
+    let entries = decode::map(node, "ledgers", sink);
+    entries.iter().map(|entry| ledger(entry, sink)).collect()
+}
+
+/// One that is mistaken is known all the same: that it is unknown would be said of the steps that write into it.
+fn ledger(entry: &Entry, sink: &mut Sink) -> Ledger {
+    let mut ledger = Ledger {
+        name: entry.key.clone(),
+        read: Vec::new(),
+        headers: Vec::new(),
+        sign: None,
+    };
+    let Some(mut fields) = Fields::of(&entry.node, format!("ledger {:?}", entry.key), sink) else {
+        return ledger;
+    };
+    let read_node = fields.require("read", "\"/orders/{{ id }}\"", sink);
+    let holes = Holes {
+        variables: &[],
+        id: true,
+    };
+    if let Some(node) = fields.take("headers") {
+        ledger.headers = journey::headers(node, &holes, sink);
     }
-    ledgers
+    let auth = fields.take("auth").and_then(|node| auth::auth(node, &holes, sink));
+    ledger.sign = journey::signs_in(auth, &mut ledger.headers);
+    fields.finish(sink);
+    let Some((node, read)) = read_node.and_then(|node| Some((node, journey::template(node, &holes, sink)?))) else {
+        return ledger;
+    };
+    journey::sendable_path(&read, node, sink);
+    if !read.contains(&Piece::Id) {
+        let hint = "put `{{ id }}` where the id of the write belongs";
+        sink.push(Mistake::at(&node.place, "the read path names no id").hint(hint));
+    }
+    ledger.read = read;
+    ledger
 }
 
 fn probes(node: &Node, sink: &mut Sink) -> Vec<Probe> {

@@ -23,7 +23,7 @@ const PASS_MAX: f64 = 100_000.0;
 /// Parts of one `together`; each takes a row of memory while it is under way.
 const PARTS_MAX: usize = 256;
 /// What makes a step something else than a request.
-const BLOCKS: [&str; 5] = ["repeat", "if", "group", "pause", "together"];
+pub(super) const BLOCKS: [&str; 5] = ["repeat", "if", "group", "pause", "together"];
 
 /// A part of a flow as written.
 type Written = Flow<Vec<Piece>>;

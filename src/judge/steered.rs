@@ -3,7 +3,8 @@
 //!
 //! The rule:
 //! - Phases follow the steered schedule: a hold that was held longer is steady for longer, and a ramp that was held
-//!   stays a ramp. The second of a skip belongs to no hold.
+//!   stays a ramp. A second is steady when holds cover all of it, one or several that follow each other without a
+//!   ramp. The second of a skip belongs to no hold.
 //! - A second in which the load was scaled counts nowhere: no profile asked for that load. Users who are too many after
 //!   a scale leave after their think time, so such seconds last until the longest one is over.
 //! - A paused second keeps its phase, for what ends in it was started by the planned load, and a pause must not hide
@@ -79,14 +80,16 @@ impl Steered {
             .any(|(turn, begin_us, _)| turn.steering.times() != 1.0 || begin_us < turn.settled_us)
     }
 
-    /// The schedule was within one stage's hold all through the second.
+    /// The schedule was within holds all through the second, and nothing of it was skipped in there.
     pub fn steady(&self, plan: &Plan, second: u64) -> bool {
-        plan.stages.iter().any(|stage| {
-            let (holds_us, ends_us) = (plan.schedule_us(stage.holds_at), plan.schedule_us(stage.ends_at));
-            self.in_second(second).all(|(turn, begin_us, end_us)| {
-                let steering = &turn.steering;
-                holds_us <= steering.schedule_us(begin_us) && steering.schedule_us(end_us) <= ends_us + ROUNDED_US
-            })
+        let mut reached_us = None;
+        self.in_second(second).all(|(turn, begin_us, end_us)| {
+            let from_us = turn.steering.schedule_us(begin_us);
+            let to_us = turn.steering.schedule_us(end_us);
+            let skipped = reached_us
+                .replace(to_us)
+                .is_some_and(|reached| from_us > reached + ROUNDED_US);
+            !skipped && held(plan, from_us, to_us)
         })
     }
 
@@ -106,6 +109,18 @@ impl Steered {
             .filter(|second| self.paused(*second) || self.scaled(*second))
             .count()
     }
+}
+
+/// Whether this part of the schedule is within one hold, or within several that follow each other without a ramp.
+fn held(plan: &Plan, from_us: u64, to_us: u64) -> bool {
+    let mut until_us = None;
+    for stage in &plan.stages {
+        let (holds_us, ends_us) = (plan.schedule_us(stage.holds_at), plan.schedule_us(stage.ends_at));
+        if (holds_us..=ends_us + ROUNDED_US).contains(&until_us.unwrap_or(from_us)) {
+            until_us = Some(ends_us);
+        }
+    }
+    until_us.is_some_and(|until| to_us <= until + ROUNDED_US)
 }
 
 fn steer(plan: &Plan, event: &Event) -> Option<Steer> {

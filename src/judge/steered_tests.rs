@@ -82,6 +82,30 @@ fn the_second_of_a_skip_is_no_hold_and_the_schedule_ends_earlier() {
 }
 
 #[test]
+fn a_second_in_which_one_hold_follows_another_is_steady_and_one_with_a_ramp_is_not() {
+    let mut fixture = fixture(Vec::new(), &[]);
+    let mut second = fixture.plan.stages[0].clone();
+    fixture.plan.stages[0].ends_at = cloud(7.5);
+    (second.starts_at, second.holds_at) = (cloud(7.5), cloud(7.5));
+    fixture.plan.stages.push(second);
+    let steady = |fixture: &Fixture| {
+        let steered = Steered::new(&fixture.plan, &fixture.recording);
+        (4..10)
+            .map(|second| steered.steady(&fixture.plan, second))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(steady(&fixture), [false, true, true, true, true, true]);
+    fixture.plan.stages[1].holds_at = cloud(8.0);
+    assert_eq!(steady(&fixture), [false, true, true, false, true, true]);
+    fixture.event(7.6, Event::ScheduleHeld);
+    assert_eq!(
+        steady(&fixture),
+        [false, true, true, false, false, false],
+        "a ramp that is held"
+    );
+}
+
+#[test]
 fn an_interrupted_run_is_cut_by_its_steered_schedule() {
     let errors = || vec![objective("errors", Measure::Errors, None, Limit::Share(0.01), steady())];
     for (events, outcome) in [

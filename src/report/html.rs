@@ -5,7 +5,7 @@ use minijinja::{AutoEscape, Environment, Value, context};
 use serde::Serialize;
 
 use super::times::Row;
-use super::{Report, TokenSummary, classes, json, terminal, text};
+use super::{Report, TokenSummary, classes, failures, json, terminal, text};
 use crate::judge::{FaultFindings, Outcome, format_share, format_value};
 use crate::plan::LoadModel;
 use crate::units::{format_count, format_duration};
@@ -45,6 +45,11 @@ fn page(report: &Report) -> Value {
             name => curve.fault.experiment.clone(),
             region => curve.region.clone(),
             points => curve.points.iter().map(|(at, share)| (format!("{at:.0}s"), format_share(*share))).collect::<Vec<_>>(),
+        }).collect::<Vec<_>>(),
+        failure_columns => failures::COLUMNS,
+        failures => report.failures.iter().map(|failures| context! {
+            row => failures.row().to_vec(),
+            first => failures.first.clone().unwrap_or_default(),
         }).collect::<Vec<_>>(),
         class_columns => classes::COLUMNS,
         classes => verdict.classes.iter().map(|class| classes::row(class).to_vec()).collect::<Vec<_>>(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::{CommandSummary, Distribution, Times, commands};
+use super::{CommandSummary, Distribution, Failures, Times, commands};
 use crate::judge::{Honesty, Timeline};
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Recording, StepSlice};
@@ -32,6 +32,8 @@ pub struct LoadSummary {
     pub ok: u64,
     /// Failures by kind.
     pub failed: BTreeMap<String, u64>,
+    /// The same by step, with the reason of the first of each kind.
+    pub failures: Vec<Failures>,
     /// Requests that were not sent: the generator's own limits, or too many waiting already.
     pub not_sent: u64,
     /// From the intended start, milliseconds.
@@ -115,6 +117,7 @@ impl LoadSummary {
             rate: requests as f64 / seconds.max(1e-9),
             ok,
             failed,
+            failures: Failures::all(plan, recording),
             not_sent: slices.iter().map(|slice| slice.dropped).sum(),
             latency_ms: times.all.latency.unwrap_or_default(),
             latency_ok_ms: times.all.latency_ok,
@@ -170,7 +173,10 @@ impl LoadSummary {
             format_count(self.ok)
         )?;
         for (kind, count) in &self.failed {
-            writeln!(out, "  failed     {} {kind}", format_count(*count))?;
+            let mut of_kind = self.failures.iter().filter(|failures| failures.kind == kind.as_str());
+            let first = of_kind.find_map(|failures| failures.first.as_ref());
+            let why = first.map(|first| format!(", the first: {first}")).unwrap_or_default();
+            writeln!(out, "  failed     {} {kind}{why}", format_count(*count))?;
         }
         if self.not_sent > 0 {
             writeln!(out, "  not sent   {}", format_count(self.not_sent))?;

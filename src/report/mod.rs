@@ -3,6 +3,7 @@
 
 mod bounds;
 mod classes;
+mod failures;
 mod hlog;
 mod html;
 mod json;
@@ -18,6 +19,7 @@ mod tokens;
 #[cfg(test)]
 mod tests;
 
+pub use failures::Failures;
 pub use hlog::hlog;
 pub use html::html;
 pub use json::json;
@@ -64,6 +66,8 @@ pub struct Report {
     pub times: Times,
     /// Requests for tokens, by client; none where nobody wanted any.
     pub tokens: Vec<TokenSummary>,
+    /// Requests that failed, by step and kind; none where all were answered as expected.
+    pub failures: Vec<Failures>,
     /// How requests ended, by Region, AZ and instance.
     pub places: Places,
     /// Per-second values, all arrays of one length.
@@ -162,6 +166,7 @@ impl Report {
             verdict,
             times: Times::new(plan, recording),
             tokens: TokenSummary::all(recording),
+            failures: Failures::all(plan, recording),
             places: Places::new(recording),
             series: Series::new(plan, recording),
             commands: commands(plan, recording),

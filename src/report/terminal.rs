@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{Report, classes, text};
+use super::{Failures, Report, classes, failures, text};
 use crate::judge::{FaultFindings, Outcome, ScaleOut, format_share};
 use crate::units::{format_count, format_duration};
 
@@ -92,6 +92,7 @@ pub fn terminal(report: &Report, color: bool) -> String {
             );
         }
     }
+    self::failures(&mut out, report, &paint);
     self::classes(&mut out, report, &paint);
     let times = report.times.table();
     if !times.is_empty() {
@@ -111,6 +112,19 @@ pub fn terminal(report: &Report, color: bool) -> String {
         line(&mut out, &format!("  {}", paint.dim(&why)));
     }
     out
+}
+
+fn failures(out: &mut String, report: &Report, paint: &Paint) {
+    if report.failures.is_empty() {
+        return;
+    }
+    heading(out, paint, "What failed");
+    let rows: Vec<_> = report.failures.iter().map(Failures::row).collect();
+    let table = classes::table("  ", failures::COLUMNS, &rows);
+    let first = report.failures.iter().map(|failures| failures.first.as_deref());
+    for (row, first) in table.lines().zip(std::iter::once(None).chain(first)) {
+        line(out, &format!("{row}  {}", paint.dim(first.unwrap_or_default())));
+    }
 }
 
 fn classes(out: &mut String, report: &Report, paint: &Paint) {

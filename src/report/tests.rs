@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::judge::fixture::{EAST, Fate, Fixture, INJECTED, steady, under_test, well};
 use crate::judge::{fixture, judge};
 use crate::plan::{ClassPlan, DnsPolicy, Fault, Plan};
-use crate::recording::{ClassSlice, FailureKind, LedgerResult, Recording};
+use crate::recording::{ClassSlice, FailureKind, LedgerResult, Recording, StepSlice};
 
 /// A blackout of the first Region: 4.4 s of failures, users away by then, back 5 s after the revert; one scale-out.
 fn blackout() -> Fixture {
@@ -249,6 +249,33 @@ fn the_page_is_whole_and_escapes_what_the_run_says() {
         assert!(page.contains(&format!("id=\"{section}\"")), "{section}");
     }
     assert!(!page.contains("src=\"http") && !page.contains("href=\"http"));
+}
+
+#[test]
+fn what_failed_is_told_by_step_and_kind() {
+    let mut fixture = blackout();
+    let failing = fixture.recording.slices.iter_mut().flat_map(|slice| &mut slice.steps);
+    for step in failing.filter(|step| step.failures() > 0) {
+        step.why.insert(FailureKind::ConnectTimeout, "<b>no route".to_owned());
+    }
+    let report = report(&fixture.plan, &fixture.recording);
+    assert!(terminal(&report, false).contains("connect timeout  <b>no route\n"));
+    let told: Vec<_> = report.failures.iter().map(|of| (of.step.as_str(), of.kind)).collect();
+    assert_eq!(told, [("browse", "connect timeout"), ("order", "connect timeout")]);
+    let all: u64 = report.failures.iter().map(|of| of.count).sum();
+    let steps = fixture.recording.slices.iter().flat_map(|slice| &slice.steps);
+    assert_eq!(all, steps.map(StepSlice::failures).sum::<u64>());
+    let value: serde_json::Value = serde_json::from_str(&json(&report)).expect("is JSON");
+    assert_eq!(value["failures"][0]["kind"], "connect timeout");
+    assert_eq!(value["failures"][0]["count"], report.failures[0].count);
+    let page = html(&report);
+    assert!(page.contains("id=\"failures\"") && page.contains(">connect timeout</td>"));
+    assert!(page.contains("&lt;b&gt;no route") && !page.contains("<b>no route"));
+
+    let well = Fixture::new(Fault::RdsFailover, "database", Vec::new(), well);
+    let well = self::report(&well.plan, &well.recording);
+    assert!(well.failures.is_empty());
+    assert!(!html(&well).contains("id=\"failures\"") && !terminal(&well, false).contains("What failed"));
 }
 
 #[test]

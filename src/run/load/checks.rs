@@ -8,6 +8,7 @@ use regex::bytes::Regex;
 use serde_json::Value;
 
 use super::http1::Head;
+use super::reasons::found;
 use crate::plan::{Source, StepPlan, Wanted};
 
 /// Bytes of a body that are kept for checks; a longer one fails them.
@@ -59,12 +60,15 @@ enum FromBody {
 #[derive(Clone, Debug, Default)]
 pub struct Checks {
     headers: Vec<(String, Test)>,
-    json: Vec<(Path, Test)>,
+    /// With the path as it is written.
+    json: Vec<(String, Path, Test)>,
     body: Vec<Test>,
     size: Option<(u64, u64)>,
     within_us: Option<u64>,
     from_head: Vec<(usize, FromHead)>,
     from_body: Vec<(usize, FromBody)>,
+    /// The variables by their number.
+    names: Vec<String>,
 }
 
 /// The values a pass has kept so far, by the number of the variable.
@@ -78,13 +82,16 @@ impl Checks {
         let mut checks = Self {
             size: expect.size,
             within_us: expect.within.map(|within| within.as_micros() as u64),
+            names: variables.to_vec(),
             ..Self::default()
         };
         for (name, wanted) in &expect.headers {
             checks.headers.push((name.clone(), compiler.test(wanted)?));
         }
         for (path, wanted) in &expect.json {
-            checks.json.push((compiler.path(path)?, compiler.test(wanted)?));
+            checks
+                .json
+                .push((path.clone(), compiler.path(path)?, compiler.test(wanted)?));
         }
         for wanted in &expect.body {
             checks.body.push(compiler.test(wanted)?);
@@ -151,7 +158,7 @@ impl Checks {
         let wants_json =
             !self.json.is_empty() || self.from_body.iter().any(|(_, from)| matches!(from, FromBody::Json(_)));
         let json: Option<Value> = wants_json.then(|| serde_json::from_slice(body).ok()).flatten();
-        let checked = self.json.iter().all(|(path, test)| {
+        let checked = self.json.iter().all(|(_, path, test)| {
             let found = json.as_ref().and_then(|json| path.find(json));
             found.is_some_and(|value| test.holds(&text(value)))
         });
@@ -170,6 +177,83 @@ impl Checks {
             };
         }
         sized && timely && checked && found_all && self.body.iter().all(|test| test.holds(body))
+    }
+}
+
+/// What is wrong with an answer, in words; asked once a check has failed.
+impl Checks {
+    /// The first that a head of these fields fails.
+    #[must_use]
+    pub fn why_head(&self, head: &Head<'_>) -> String {
+        let failed = self.headers.iter().find_map(|(name, test)| match head.get(name) {
+            None => Some(format!("there is no header {name}")),
+            Some(value) if test.holds(value) => None,
+            Some(value) => Some(format!("header {name} is {}, {}", found(name, value), test.wanted())),
+        });
+        let missing = || {
+            let missing = self.from_head.iter().find(|(_, from)| match from {
+                FromHead::Header(name) => head.get(name).is_none(),
+                FromHead::Cookie(name) => cookie(head, name).is_none(),
+            });
+            missing.map(|(number, _)| self.nothing_for(*number))
+        };
+        failed.or_else(missing).unwrap_or_default()
+    }
+
+    /// The first that a whole answer fails, with what [`Checks::whole`] is given.
+    #[must_use]
+    pub fn why(&self, body: Option<&[u8]>, length: u64, latency_us: u64) -> String {
+        let sized = self.size.filter(|(least, most)| !(least..=most).contains(&&length));
+        if let Some((least, most)) = sized {
+            return format!("the body has {length} bytes, not {least}..{most}");
+        }
+        if let Some(within_us) = self.within_us.filter(|within_us| latency_us > *within_us) {
+            return format!(
+                "it took {:.1}ms, not within {:.1}ms",
+                latency_us as f64 / 1e3,
+                within_us as f64 / 1e3
+            );
+        }
+        let Some(body) = body else {
+            return format!("the body is longer than the {CAPTURE_MAX} bytes that are kept for checks");
+        };
+        let json: Option<Value> = serde_json::from_slice(body).ok();
+        self.why_json(json.as_ref())
+            .or_else(|| self.why_body(body, json.as_ref()))
+            .unwrap_or_default()
+    }
+
+    fn why_json(&self, json: Option<&Value>) -> Option<String> {
+        self.json.iter().find_map(|(written, path, test)| {
+            let Some(json) = json else {
+                return Some("the body is not JSON".to_owned());
+            };
+            let Some(value) = path.find(json) else {
+                return Some(format!("there is no {written}"));
+            };
+            let (text, wanted) = (text(value), || test.wanted());
+            (!test.holds(&text)).then(|| match value {
+                // Whatever else is in there is nobody's business.
+                Value::Object(_) | Value::Array(_) => format!("{written} is another, {}", wanted()),
+                _ => format!("{written} is {}, {}", found(written, &text), wanted()),
+            })
+        })
+    }
+
+    fn why_body(&self, body: &[u8], json: Option<&Value>) -> Option<String> {
+        if let Some(test) = self.body.iter().find(|test| !test.holds(body)) {
+            return Some(format!("the body, {} bytes, is another, {}", body.len(), test.wanted()));
+        }
+        let missing = self.from_body.iter().find(|(_, from)| match from {
+            FromBody::Json(path) => json.is_none_or(|json| path.find(json).is_none()),
+            FromBody::Regex(regex) => !regex.is_match(body),
+        });
+        missing.map(|(number, _)| self.nothing_for(*number))
+    }
+
+    fn nothing_for(&self, number: usize) -> String {
+        let name = self.names.get(number).map_or("", String::as_str);
+        format!("there is nothing to extract as {name:?}")
     }
 }
 
@@ -204,6 +288,16 @@ impl Test {
     /// What `step` wants of a text.
     pub fn compile(step: &StepPlan, wanted: &Wanted) -> Result<Self, CheckError> {
         Compiler(step).test(wanted)
+    }
+
+    /// What a value under this name was to be, in words.
+    fn wanted(&self) -> String {
+        match self {
+            Test::Exists => "and is to be there".to_owned(),
+            // As the profile has it, which everyone may read.
+            Test::Is(wanted) => format!("not {wanted:?}"),
+            Test::Matches(regex) => format!("which does not match {:?}", regex.as_str()),
+        }
     }
 
     /// Whether this value is as wanted.
@@ -399,6 +493,62 @@ mod tests {
             !checks.whole(Some(b"{}"), 2, 0, &mut values),
             "nothing to keep is a failure"
         );
+    }
+
+    #[test]
+    fn what_fails_a_check_is_told_and_no_secret() {
+        let wanted = |text: &str| Wanted::Is(text.to_owned());
+        let expect = Expect {
+            headers: vec![("etag".to_owned(), wanted("v1")), ("x-token".to_owned(), wanted("abc"))],
+            json: vec![
+                ("$.state".to_owned(), wanted("new")),
+                ("$.secret".to_owned(), Wanted::Exists),
+            ],
+            body: vec![Wanted::Matches("ready".to_owned())],
+            size: Some((1, 100)),
+            within: Some(std::time::Duration::from_millis(5)),
+            ..Expect::default()
+        };
+        let (checks, _) = checks(expect, &[("order", Source::Json("$.id".to_owned()))]);
+        let of_head = |fields: &[(&str, &str)]| {
+            let fields = fields.iter().map(|(name, value)| httparse::Header {
+                name,
+                value: value.as_bytes(),
+            });
+            let headers: Vec<_> = fields.collect();
+            checks.why_head(&Head {
+                status: 200,
+                headers: &headers,
+            })
+        };
+        assert_eq!(of_head(&[]), "there is no header etag");
+        assert_eq!(of_head(&[("ETag", "v2")]), "header etag is \"v2\", not \"v1\"");
+        assert_eq!(
+            of_head(&[("etag", "v1"), ("x-token", "hunter2")]),
+            "header x-token is another value, not \"abc\""
+        );
+        let of = |body: &str| checks.why(Some(body.as_bytes()), 10, 1_000);
+        let cases = [
+            ("ready", "the body is not JSON"),
+            (r#"{"ready":1}"#, "there is no $.state"),
+            (r#"{"state":"old"}"#, "$.state is \"old\", not \"new\""),
+            (r#"{"state":{"pin":1}}"#, "$.state is another, not \"new\""),
+            (r#"{"state":"new"}"#, "there is no $.secret"),
+            (
+                r#"{"state":"new","secret":"hunter2"}"#,
+                "the body, 34 bytes, is another, which does not match \"ready\"",
+            ),
+            (
+                r#"{"state":"new","secret":"ready"}"#,
+                "there is nothing to extract as \"order\"",
+            ),
+        ];
+        for (body, why) in cases {
+            assert_eq!(of(body), why, "{body}");
+        }
+        assert_eq!(checks.why(None, 101, 0), "the body has 101 bytes, not 1..100");
+        assert_eq!(checks.why(None, 10, 7_500), "it took 7.5ms, not within 5.0ms");
+        assert!(checks.why(None, 10, 0).contains("longer than"));
     }
 
     #[test]

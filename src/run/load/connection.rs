@@ -12,6 +12,7 @@ use super::http2::{Joining, Seat};
 use super::lookout::Signs;
 use super::pool::Next;
 use super::ready::Bell;
+use super::reasons::of_connection;
 use super::stream::{Opening, Stream, Took, is_tls};
 use crate::recording::FailureKind;
 
@@ -41,10 +42,12 @@ pub enum Happened {
 }
 
 /// How a connection broke under a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// What the user sees.
     pub kind: FailureKind,
+    /// In words, where there is more to say than the kind does.
+    pub why: Option<Box<str>>,
     /// Not one byte of a response had come.
     pub silent: bool,
     /// Not one byte of the request had left, or none that the server has looked at.
@@ -164,13 +167,13 @@ impl Connection {
                     written += count;
                     self.written = true;
                 }
-                Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
+                Poll::Ready(Err(error)) => return Err(self.broken_by(&error)),
             }
         }
         self.unflushed = match stream.poll_flush(&mut context) {
             Poll::Pending => true,
             Poll::Ready(Ok(())) => false,
-            Poll::Ready(Err(error)) => return Err(self.broken(io_failure(&error))),
+            Poll::Ready(Err(error)) => return Err(self.broken_by(&error)),
         };
         Ok(written)
     }
@@ -217,7 +220,7 @@ impl Connection {
                     self.listening = true;
                     return Happened::Nothing;
                 }
-                Poll::Ready(Err(error)) => return Happened::Broken(self.broken(io_failure(&error))),
+                Poll::Ready(Err(error)) => return Happened::Broken(self.broken_by(&error)),
                 Poll::Ready(Ok(())) => read.filled(),
             };
             if input.is_empty() {
@@ -234,7 +237,11 @@ impl Connection {
                     let reusable = reusable && used == input.len();
                     return Happened::Answered { reusable };
                 }
-                Err(_) => return Happened::Broken(self.broken(FailureKind::Protocol)),
+                Err(error) => {
+                    let why = Some(error.to_string().into());
+                    let broken = self.broken(FailureKind::Protocol);
+                    return Happened::Broken(Broken { why, ..broken });
+                }
             }
         }
         self.bell.wake_by_ref();
@@ -247,10 +254,20 @@ impl Connection {
                 FailureKind::Timeout if self.heard => FailureKind::BodyTimeout,
                 kind => kind,
             },
+            why: None,
             silent: !self.heard,
             unsent: !self.written,
             refused: false,
             reused: self.reused,
+        }
+    }
+
+    #[cold]
+    fn broken_by(&self, error: &io::Error) -> Broken {
+        Broken {
+            // Of the others the kind says it all.
+            why: is_tls(error).then(|| of_connection(error).into()),
+            ..self.broken(io_failure(error))
         }
     }
 }

@@ -14,6 +14,7 @@ use super::measure::{Finished, Recorder};
 use super::passes::{Pass, Place};
 use super::pieces::Filling;
 use super::pool::{Next, NoRoute, Slot};
+use super::reasons::of_connection;
 use super::request::CompiledStep;
 use super::retry::Attempt;
 use super::shard::Shard;
@@ -71,6 +72,11 @@ impl Receiver for Answer<'_> {
         } else if let Some(checks) = &self.step.checks {
             // The head of a redirect that is followed is not the one that the step is about.
             self.pass.head_fine = checks.head(head, &mut self.pass.values);
+            if !self.pass.head_fine && self.step.judge(head.status).is_none() {
+                let step = self.pass.step as usize;
+                self.recorder
+                    .reason(step, FailureKind::Expectation, || checks.why_head(head));
+            }
             if checks.needs_body() {
                 self.pass.codings = codings(head);
             }
@@ -403,6 +409,9 @@ impl Shard {
         let now_us = self.now_us();
         self.give(next, None, now_us);
         let ending = connect_failure(error).map_or(Ending::NotSent, Ending::Failed);
+        if let Ending::Failed(kind) = ending {
+            self.recorder.reason(self.step_of(pass), kind, || of_connection(error));
+        }
         self.end_request(pass, ending, now_us);
     }
 
@@ -427,6 +436,9 @@ impl Shard {
         state.sent |= !broken.unsent;
         if !broken.silent {
             state.heard_us.get_or_insert(now_us);
+        }
+        if let Some(why) = broken.why {
+            self.recorder.reason(self.step_of(pass), broken.kind, || why.into());
         }
         let next = self.transport.close(connection);
         self.give(next, None, now_us);
@@ -505,7 +517,13 @@ impl Shard {
         let failure = match ending {
             Ending::Answered => {
                 state.sent = true;
-                compiled.judge(state.status).or_else(|| check(compiled, state, now_us))
+                match compiled.judge(state.status) {
+                    None => check(compiled, state, &mut self.recorder, now_us),
+                    Some(kind) => {
+                        self.recorder.reason(step, kind, || compiled.unexpected(state.status));
+                        Some(kind)
+                    }
+                }
             }
             Ending::Failed(kind) => Some(kind),
             Ending::NotSent => {
@@ -624,18 +642,26 @@ pub(super) fn filling<'a>(
 }
 
 /// Whether an answer of the right status is what the step wants of it.
-fn check(step: &CompiledStep, pass: &mut Pass, now_us: u64) -> Option<FailureKind> {
+fn check(step: &CompiledStep, pass: &mut Pass, recorder: &mut Recorder, now_us: u64) -> Option<FailureKind> {
     let checks = step.checks.as_ref()?;
     let latency_us = now_us.saturating_sub(pass.intended_us);
     let mut whole = pass.body.len() as u64 == pass.body_length;
     if whole && checks.needs_body() && !pass.codings.is_plain() {
         match pass.codings.decode(&mut pass.body, CAPTURE_MAX) {
             Ok(decoded) => whole = decoded == Decoded::Whole,
-            Err(_) => return Some(FailureKind::Protocol),
+            Err(_) => {
+                let why = || "the body is not what its content-encoding says".to_owned();
+                recorder.reason(pass.step as usize, FailureKind::Protocol, why);
+                return Some(FailureKind::Protocol);
+            }
         }
     }
     let body = whole.then_some(pass.body.as_slice());
     let fine = checks.whole(body, pass.body_length, latency_us, &mut pass.values);
+    if !fine {
+        let why = || checks.why(body, pass.body_length, latency_us);
+        recorder.reason(pass.step as usize, FailureKind::Expectation, why);
+    }
     (!fine || !pass.head_fine).then_some(FailureKind::Expectation)
 }
 

@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 
 use super::counts::Counts;
 use super::pulses::Cells;
+use super::reasons::Reasons;
 use super::seconds::ShardSecond;
 use super::stream::Took;
 use crate::recording::{ClassSlice, FailureKind, GeneratorSlice, Hist, Pulse, PulseCell, ServedBy, Slice, StepSlice};
@@ -161,6 +162,7 @@ pub struct Recorder {
     retries: u64,
     steps: Vec<WorkingStep>,
     groups: Vec<WorkingStep>,
+    reasons: Reasons,
     connect: Histogram<u64>,
     tls: Histogram<u64>,
     /// For taking counts.
@@ -189,6 +191,7 @@ impl Recorder {
             retries: 0,
             steps: (0..kept.steps).map(|_| WorkingStep::new()).collect(),
             groups: (0..kept.groups).map(|_| WorkingStep::new()).collect(),
+            reasons: Reasons::new(kept.steps),
             connect: Hist::working(),
             tls: Hist::working(),
             scratch: Hist::working(),
@@ -370,6 +373,11 @@ impl Recorder {
         }
     }
 
+    /// Why a request of this step fails as this kind, where nobody has told it yet.
+    pub fn reason(&mut self, step: usize, kind: FailureKind, why: impl FnOnce() -> String) {
+        self.reasons.tell(step, kind, why);
+    }
+
     /// Where the silences of a step's streams are taken down.
     pub fn gaps(&mut self, step: usize) -> Gaps {
         let none = || Gaps(Rc::new(RefCell::new(Hist::working())));
@@ -393,10 +401,11 @@ impl Recorder {
 
     /// Closes the current second and begins the next one.
     pub fn close_second(&mut self, users: u64, generator: GeneratorSlice) -> ShardSecond {
-        let steps = {
+        let mut steps: Vec<StepSlice> = {
             let steps = self.steps.iter_mut();
             steps.map(|step| take_step(step, &mut self.scratch)).collect()
         };
+        self.reasons.hand_over(&mut steps);
         let groups = {
             let groups = self.groups.iter_mut();
             groups.map(|group| take_group(group, &mut self.scratch)).collect()
@@ -521,6 +530,7 @@ fn take_step(step: &mut WorkingStep, scratch: &mut Histogram<u64>) -> StepSlice 
     let slice = StepSlice {
         ok: std::mem::take(&mut step.ok),
         failed,
+        why: BTreeMap::new(),
         latency: step.latency_ok.take(scratch),
         latency_failed: step.latency_failed.take(scratch),
         service_time: step.service_time.take(scratch),

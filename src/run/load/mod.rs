@@ -35,6 +35,7 @@ mod pool;
 mod program;
 mod pulses;
 mod ready;
+mod reasons;
 mod redirect;
 mod request;
 mod resolver;

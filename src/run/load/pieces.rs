@@ -53,7 +53,12 @@ pub enum Piece {
 /// Where a value is put in; none of them lets it end the place it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// The beginning of a path: a link, which may have a query.
+    Link,
+    /// Further on in a path.
     Path,
+    /// After the question mark.
+    Query,
     Header,
     /// Within a JSON string.
     Json,
@@ -74,20 +79,58 @@ impl Place {
                     out.extend_from_slice(piece.as_bytes());
                 }
             }
-            // What is percent-encoded already stays as it is.
-            Place::Path => {
-                for byte in value {
-                    match byte {
-                        0..=b' ' | 0x7f.. | b'"' | b'<' | b'>' | b'\\' | b'^' | b'`' | b'{' | b'|' | b'}' | b'#' => {
-                            write!(out, "%{byte:02X}").expect(MEMORY);
-                        }
-                        plain => out.push(*plain),
-                    }
-                }
+            Place::Link => {
+                // Neither nothing nor another host's address may stand in a request's first line.
+                out.extend((!value.starts_with(b"/")).then_some(b'/'));
+                IN_LINK.write(value, out);
             }
+            Place::Path => IN_PATH.write(value, out),
+            Place::Query => IN_QUERY.write(value, out),
             Place::Json => {
                 let text = serde_json::to_string(&String::from_utf8_lossy(value)).expect("a text is JSON");
                 out.extend_from_slice(&text.as_bytes()[1..text.len() - 1]);
+            }
+        }
+    }
+}
+
+/// Which bytes stand for themselves, by their number; the others are percent-encoded.
+struct Plain([bool; 256]);
+
+/// What is percent-encoded already stays as it is.
+static IN_LINK: Plain = Plain::of(&[UNRESERVED, SUB_DELIMS, b":@/?[]%"]);
+static IN_PATH: Plain = Plain::of(&[UNRESERVED, SUB_DELIMS, b":@/"]);
+/// Neither `&` nor `=`, which would begin another parameter.
+static IN_QUERY: Plain = Plain::of(&[UNRESERVED]);
+
+/// RFC 3986, section 2.3.
+const UNRESERVED: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+/// RFC 3986, section 2.2.
+const SUB_DELIMS: &[u8] = b"!$&'()*+,;=";
+
+impl Plain {
+    const fn of(sets: &[&[u8]]) -> Self {
+        let mut plain = [false; 256];
+        let mut set = 0;
+        while set < sets.len() {
+            let mut byte = 0;
+            while byte < sets[set].len() {
+                plain[sets[set][byte] as usize] = true;
+                byte += 1;
+            }
+            set += 1;
+        }
+        Self(plain)
+    }
+
+    fn write(&self, value: &[u8], out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+        for byte in value {
+            if self.0[usize::from(*byte)] {
+                out.push(*byte);
+            } else {
+                let digit = |of: u8| DIGITS[usize::from(of & 15)];
+                out.extend_from_slice(&[b'%', digit(byte >> 4), digit(*byte)]);
             }
         }
     }
@@ -166,29 +209,46 @@ impl<'a> Pieces<'a> {
         self.pieces.push(piece);
     }
 
+    /// A path with its query: what a value may bring in depends on what is before its hole.
+    pub fn path(&mut self, path: &Template) {
+        let mut place = Place::Link;
+        for part in &path.parts {
+            self.part(part, place);
+            place = match part {
+                Part::Text(text) if text.contains('?') => Place::Query,
+                _ if place == Place::Link => Place::Path,
+                _ => place,
+            };
+        }
+    }
+
     pub fn template(&mut self, template: &Template, place: Place) {
         for part in &template.parts {
-            match part {
-                Part::Text(text) => self.text(text),
-                Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
-                Part::Unique => self.push(Piece::Unique),
-                Part::Variable(name) => {
-                    let number = self.variables.iter().position(|variable| variable == name);
-                    self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
-                }
-                Part::Bytes(bytes) => self.literal(bytes),
-                Part::Token(client) => self.push(Piece::Token(*client)),
-                Part::Base64(inner) => {
-                    let mut pieces = Pieces::new(self.variables);
-                    pieces.template(inner, Place::Body);
-                    match pieces.fixed() {
-                        Some(_) => self.text(&STANDARD.encode(pieces.bytes())),
-                        None => self.push(Piece::Base64(pieces.done())),
-                    }
-                }
-                // Only a ledger's read path has an id, and the environment is filled in before a plan is compiled.
-                Part::Id | Part::Env(_) => {}
+            self.part(part, place);
+        }
+    }
+
+    fn part(&mut self, part: &Part, place: Place) {
+        match part {
+            Part::Text(text) => self.text(text),
+            Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
+            Part::Unique => self.push(Piece::Unique),
+            Part::Variable(name) => {
+                let number = self.variables.iter().position(|variable| variable == name);
+                self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
             }
+            Part::Bytes(bytes) => self.literal(bytes),
+            Part::Token(client) => self.push(Piece::Token(*client)),
+            Part::Base64(inner) => {
+                let mut pieces = Pieces::new(self.variables);
+                pieces.template(inner, Place::Body);
+                match pieces.fixed() {
+                    Some(_) => self.text(&STANDARD.encode(pieces.bytes())),
+                    None => self.push(Piece::Base64(pieces.done())),
+                }
+            }
+            // Only a ledger's read path has an id, and the environment is filled in before a plan is compiled.
+            Part::Id | Part::Env(_) => {}
         }
     }
 
@@ -210,5 +270,54 @@ impl<'a> Pieces<'a> {
 
     pub fn done(self) -> Box<[Piece]> {
         self.pieces.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The path of these texts with the holes between them filled with `value`.
+    fn path(texts: &[&str], value: &str) -> String {
+        let hole = || Part::Variable("v".to_owned());
+        let mut parts = Vec::new();
+        for text in texts {
+            parts.extend((!text.is_empty()).then(|| Part::Text((*text).to_owned())));
+            parts.push(hole());
+        }
+        parts.pop();
+        let variables = ["v".to_owned()];
+        let mut pieces = Pieces::new(&variables);
+        pieces.path(&Template { parts });
+        let mut out = Vec::new();
+        for piece in &pieces.done() {
+            match piece {
+                Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+                Piece::Variable(0, place) => place.write(value.as_bytes(), &mut out),
+                other => panic!("{other:?}"),
+            }
+        }
+        String::from_utf8(out).expect("a path is ASCII")
+    }
+
+    #[test]
+    fn a_value_in_a_url_stays_within_its_place() {
+        let query = ["/echo?q=", "&z=1"];
+        let cases: [(&[&str], &str, &str); 11] = [
+            (&query, "a&b=c", "/echo?q=a%26b%3Dc&z=1"),
+            (&query, "1+1 100%?#/é", "/echo?q=1%2B1%20100%25%3F%23%2F%C3%A9&z=1"),
+            (&query, "A-z_0.9~", "/echo?q=A-z_0.9~&z=1"),
+            (&["/of/", "?q=", ""], "a?b", "/of/a%3Fb?q=a%3Fb"),
+            (&["/of/", "/items"], "a?b#c 50%", "/of/a%3Fb%23c%2050%25/items"),
+            (&["/of/", ""], "a/b:c@d;e=f&g", "/of/a/b:c@d;e=f&g"),
+            (&["", ""], "/next?page=2&of=a%20b", "/next?page=2&of=a%20b"),
+            (&["", ""], "http://other/", "/http://other/"),
+            (&["", ""], "", "/"),
+            (&["", "&more=", ""], "/a?b=1", "/a?b=1&more=/a%3Fb=1"),
+            (&["", "?more=", ""], "/a&b", "/a&b?more=%2Fa%26b"),
+        ];
+        for (texts, value, expected) in cases {
+            assert_eq!(path(texts, value), expected, "{texts:?} with {value:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@ use url::Url;
 
 use super::exchange::Ending;
 use super::pool::NoRoute;
+use super::reasons::place;
 use super::shard::Shard;
 use crate::plan::TargetPlan;
 use crate::recording::FailureKind;
@@ -59,7 +60,11 @@ impl Shard {
             return Err(None);
         };
         let failed = Err(Some(Ending::Failed(FailureKind::Redirect)));
+        let step = state.step as usize;
         if state.redirects >= compiled.redirects_max {
+            let most = compiled.redirects_max;
+            let why = || format!("more redirects than the {most} that are followed");
+            self.recorder.reason(step, FailureKind::Redirect, why);
             return failed;
         }
         let path = match &state.going {
@@ -67,6 +72,9 @@ impl Shard {
             None => self.path_of(pass),
         };
         let Some(there) = resolve(&self.common.plan.target, &path, &self.passes[pass].location) else {
+            let location = &self.passes[pass].location;
+            let why = || format!("to {}, which is not on the target", place(location));
+            self.recorder.reason(step, FailureKind::Redirect, why);
             return failed;
         };
         let pool = self.route(pass, door).map_err(|no_route| {

@@ -228,6 +228,20 @@ impl CompiledStep {
         }
     }
 
+    /// A status that is not the expected one, in words.
+    #[must_use]
+    pub fn unexpected(&self, status: u16) -> String {
+        let (name, base) = match status {
+            grpc::STATUS.. => ("grpc-status", grpc::STATUS),
+            _ => ("status", 0),
+        };
+        let found = status - base;
+        match self.expect_status {
+            Some(expected) => format!("{name} {found}, not {}", expected.saturating_sub(base)),
+            None => format!("{name} {found}"),
+        }
+    }
+
     /// Whether sending it twice is the same as sending it once (RFC 9110, section 9.2.2).
     #[must_use]
     #[inline]
@@ -417,7 +431,7 @@ fn shape(
     pieces.text(" ");
     path(step)?;
     match line {
-        Line::Own => pieces.template(&step.path, Place::Path),
+        Line::Own => pieces.path(&step.path),
         Line::Going => pieces.push(Piece::Going),
     }
     pieces.text(" HTTP/1.1\r\n");
@@ -501,7 +515,7 @@ fn place_of(encoding: Encoding) -> Place {
     }
 }
 
-/// Only what a hole cannot bring in has to be checked: holes hold digits and ids.
+/// Only what a hole cannot bring in has to be checked: values are escaped.
 fn path(step: &StepPlan) -> Result<(), StepError> {
     let bad = |text: &String| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f);
     let texts = |template: &Template| {

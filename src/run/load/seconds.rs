@@ -71,11 +71,15 @@ fn move_step_times(from: &mut [StepSlice], into: &mut Vec<StepSlice>) {
         into.resize_with(from.len(), StepSlice::default);
     }
     for (from, into) in from.iter_mut().zip(into) {
-        // Its counts go back: only times move.
-        let counts = (std::mem::take(&mut from.ok), std::mem::take(&mut from.failed));
+        // What was counted goes back: only times move.
+        let counted = StepSlice {
+            ok: std::mem::take(&mut from.ok),
+            failed: std::mem::take(&mut from.failed),
+            why: std::mem::take(&mut from.why),
+            ..StepSlice::default()
+        };
         absorb_step(into, from);
-        *from = StepSlice::default();
-        (from.ok, from.failed) = counts;
+        *from = counted;
     }
 }
 
@@ -92,6 +96,9 @@ fn absorb_step(into: &mut StepSlice, step: &StepSlice) {
     into.ok += step.ok;
     for (kind, count) in &step.failed {
         *into.failed.entry(*kind).or_default() += count;
+    }
+    for (kind, why) in &step.why {
+        into.why.entry(*kind).or_insert_with(|| why.clone());
     }
     add(&mut into.latency, &step.latency);
     add(&mut into.latency_failed, &step.latency_failed);

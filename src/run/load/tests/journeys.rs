@@ -110,15 +110,16 @@ async fn what_a_step_extracts_later_steps_send_each_in_its_place() {
 async fn an_answer_that_is_not_as_expected_fails_and_ends_the_pass_that_needs_it() {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let server = shop(Arc::clone(&asked)).await;
-    for (first, kind) in [
-        ("/broken", FailureKind::Status5xx),
-        ("/orders", FailureKind::Expectation),
+    for (first, kind, why) in [
+        ("/broken", FailureKind::Status5xx, "status 500, not 201"),
+        ("/orders", FailureKind::Expectation, "$.state is \"new\", not \"old\""),
     ] {
         let mut plan = shopping(server.address, first);
         plan.steps[0].expect.json[0].1 = Wanted::Is("old".to_owned());
         asked.lock().unwrap().clear();
         let ran = run(plan).await;
         assert_eq!(ran.failed().keys().collect::<Vec<_>>(), [&kind]);
+        assert_eq!(ran.why(), BTreeMap::from([(kind, why.to_owned())]));
         assert_eq!(ran.ok(), 0);
         let asked = asked.lock().unwrap();
         assert!(asked.len() > 20, "users begin anew: {}", asked.len());

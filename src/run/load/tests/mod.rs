@@ -177,6 +177,12 @@ impl Ran {
         all
     }
 
+    /// Why the first of each kind failed.
+    fn why(&self) -> BTreeMap<FailureKind, String> {
+        let steps = self.slices.iter().flat_map(|slice| &slice.steps);
+        steps.flat_map(|step| step.why.clone()).collect()
+    }
+
     /// Failures by Region.
     fn served_badly(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();

@@ -35,3 +35,23 @@ async fn only_what_is_followed_is_spared_the_checks_of_its_head() {
     assert_eq!(own.ok(), 0);
     assert_eq!(own.failed().keys().collect::<Vec<_>>(), [&FailureKind::Expectation]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redirect_that_is_not_followed_says_where_to_or_how_many() {
+    let server = serve("127.0.0.1:0", |request: Request<Bytes>| {
+        let there = match request.uri().path() {
+            "/away" => "https://id.test/login?code=hunter2",
+            _ => "/round",
+        };
+        let answer = Response::builder().status(302).header("location", there);
+        async move { answer.body(Full::default()).unwrap() }
+    })
+    .await;
+    for (path, why) in [
+        ("/away", "to https://id.test/login, which is not on the target"),
+        ("/round", "more redirects than the 3 that are followed"),
+    ] {
+        let ran = run(wanting_etag(server.address, path, 200)).await;
+        assert_eq!(ran.why(), BTreeMap::from([(FailureKind::Redirect, why.to_owned())]));
+    }
+}

@@ -130,6 +130,11 @@ async fn https_with_a_certificate_nobody_vouches_for_is_a_tls_failure() {
         (ran.ok(), ran.failed().keys().collect::<Vec<_>>()),
         (0, vec![&FailureKind::Tls])
     );
+    let why = &ran.why()[&FailureKind::Tls];
+    assert!(
+        why.contains("invalid peer certificate") && why.contains("--ca"),
+        "{why}"
+    );
 
     let (address, authorities) = secure("shop.example.com").await;
     let wrong_name = TlsSettings {
