@@ -36,7 +36,7 @@ impl Classes {
 
     /// How many of so many arrivals in a row belong to each class.
     pub fn split(&self, arrivals: u64) -> impl Iterator<Item = u64> {
-        let within = move |end: &u64| (u128::from(arrivals) * u128::from(*end) >> 64) as u64;
+        let within = move |end: &u64| ((u128::from(arrivals) * u128::from(*end)) >> 64) as u64;
         let ends = self.ends.iter().map(within).chain([arrivals]);
         ends.scan(0, |before, end| Some(end - std::mem::replace(before, end)))
     }
