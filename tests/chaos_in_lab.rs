@@ -188,7 +188,7 @@ fn plan(target: TargetPlan, pace: Pace) -> Plan {
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
             connections: Connections {
-                pool: 100,
+                pool: Some(200),
                 ..Connections::default()
             },
             connect_timeout: Duration::from_secs(10),

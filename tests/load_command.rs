@@ -1,6 +1,7 @@
 //! `tenfold load`: one URL, no file; and whether its figures tell the truth about a server that stops for a while.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -115,6 +116,92 @@ fn load_says_what_is_wrong_and_sends_nothing() {
     let (code, _, stderr) = load("127.0.0.1:1", &["--for", "1s"]);
     assert_eq!(code, 5, "{stderr}");
     assert!(stderr.contains("hint:"), "{stderr}");
+}
+
+/// Answers one request a connection with this status, and tells each request's first line.
+fn answering(status: &'static str) -> (String, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (tell, told) = std::sync::mpsc::sync_channel(64);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 4096];
+            let length = stream.read(&mut request).unwrap_or_default();
+            let line = String::from_utf8_lossy(&request[..length]);
+            // The test may have seen enough.
+            let _ = tell.try_send(line.lines().next().unwrap_or_default().to_owned());
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    (format!("http://{address}/"), told)
+}
+
+#[test]
+fn load_reaches_a_target_that_answers_whatever_it_answers() {
+    for (status, kind) in [("404 Not Found", "4xx"), ("500 Broken", "5xx")] {
+        let (url, _told) = answering(status);
+        let (code, summary, stderr) = load(&url, &["-u", "1", "--think", "20ms", "--for", "1s"]);
+        assert_eq!((code, summary["ok"].as_u64()), (0, Some(0)), "{stderr} {summary}");
+        assert!(summary["failed"][kind].as_u64() > Some(5), "{summary}");
+    }
+}
+
+#[test]
+fn load_posts_a_body_unless_told_otherwise() {
+    for (options, method) in [
+        (&[][..], "GET"),
+        (&["-d", "x=1"], "POST"),
+        (&["-d", "x=1", "-X", "put"], "PUT"),
+    ] {
+        let (url, told) = answering("200 OK");
+        let all = [&["-u", "1", "--think", "50ms", "--for", "300ms"], options].concat();
+        let (code, summary, stderr) = load(&url, &all);
+        assert_eq!(code, 0, "{stderr} {summary}");
+        // One connection only asks whether there is anyone.
+        let mut lines = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(10)).ok());
+        let first = lines.find(|line| !line.is_empty());
+        assert_eq!(first, Some(format!("{method} / HTTP/1.1")));
+    }
+}
+
+#[test]
+fn load_opens_no_more_connections_than_it_may() {
+    let server = Server::start();
+    for connections in ["1", "3"] {
+        let (code, summary, stderr) = load(
+            &server.url,
+            &["-c", connections, "-u", "20", "--think", "5ms", "--for", "1s"],
+        );
+        assert_eq!(code, 0, "{stderr}");
+        assert_eq!(
+            summary["generator"]["connections"].to_string(),
+            connections,
+            "{summary}"
+        );
+    }
+}
+
+#[test]
+fn load_uses_no_more_cores_than_there_are() {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    let wanted = (there_are + 1).to_string();
+    let (code, _, stderr) = load("127.0.0.1:1", &["--cores", &wanted]);
+    assert_eq!(code, 2, "{stderr}");
+    let part = format!("--cores {wanted} is more than the {there_are}");
+    assert!(stderr.contains(&part) && stderr.contains("hint:"), "{stderr}");
+}
+
+#[test]
+fn load_that_cannot_be_sent_is_counted_and_believed_by_nobody() {
+    let _machine = machine();
+    let server = Server::start();
+    let (code, summary, stderr) = load(&server.url, &["--rate", "3000000/s", "--for", "1s"]);
+    assert_eq!(code, 3, "{stderr} {summary}");
+    assert_eq!(summary["intended"], 3_000_000);
+    let [requests, not_sent] = ["requests", "not_sent"].map(|key| summary[key].as_u64().expect("a number"));
+    assert_eq!(requests + not_sent, 3_000_000, "{summary}");
+    assert!(not_sent > 1_000_000, "{summary}");
 }
 
 /// What the Python port of the Java tools reads from an interval log.

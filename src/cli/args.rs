@@ -119,7 +119,8 @@ pub(super) struct LoadArguments {
     /// Time a user thinks between two requests
     #[arg(long, default_value = "0s", conflicts_with = "rate", value_parser = load::duration)]
     pub(super) think: Duration,
-    /// Connections in all, at most [default: 1000, or one a user who does not think where these are more]
+    /// Connections in all, at most, to each address of the host [default: 1000, or one a user who does not think where
+    /// these are more]
     #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) connections: Option<u16>,
     /// Speak HTTP/2: by ALPN to https, else by prior knowledge
@@ -131,9 +132,9 @@ pub(super) struct LoadArguments {
     /// Cores to use, a thread each [default: all]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) cores: Option<u16>,
-    /// Method
-    #[arg(long, short = 'X', default_value = "GET")]
-    pub(super) method: String,
+    /// Method [default: GET, or POST with a body]
+    #[arg(long, short = 'X')]
+    pub(super) method: Option<String>,
     /// A header field; may be given several times
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     pub(super) header: Vec<String>,

@@ -73,7 +73,8 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     }
     Ok(match recording.ended {
         Ended::Interrupted => Exit::Interrupted,
-        _ if summary.ok == 0 => Exit::Unreachable,
+        // An answer that is not the wished one is one.
+        _ if summary.ok == 0 && summary.first_byte_ms.is_none() => Exit::Unreachable,
         _ if summary.generator.spoiled.is_some() => Exit::Inconclusive,
         _ => Exit::Met,
     })
@@ -87,10 +88,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         path,
     } = entry(&arguments.url)?;
     let authorities = arguments.ca.as_deref().map(read_authorities).transpose()?;
-    let cores = arguments.cores.map_or_else(
-        || std::thread::available_parallelism().map_or(1, usize::from),
-        usize::from,
-    );
+    let cores = cores(arguments.cores)?;
     let amount = match (arguments.rate, arguments.users) {
         (Some(rate), _) => Amount::Rate(rate),
         (None, users) => Amount::Users(users.map_or(USERS, u64::from)),
@@ -115,7 +113,11 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         host,
         port,
         path,
-        method: arguments.method.to_uppercase(),
+        method: match (&arguments.method, &arguments.body) {
+            (Some(method), _) => method.to_uppercase(),
+            (None, Some(_)) => "POST".to_owned(),
+            (None, None) => "GET".to_owned(),
+        },
         headers: headers.collect::<Result<_, _>>()?,
         body: arguments
             .body
@@ -124,7 +126,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         amount,
         duration: arguments.duration,
         think: arguments.think,
-        connections: connections.max(cores),
+        connections,
         streams,
         cores,
         timeout: arguments.timeout,
@@ -132,6 +134,18 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
     };
     Ok(plan.plan())
+}
+
+/// The cores to use; more than there are would only take memory and turns from one another.
+fn cores(wanted: Option<u16>) -> Result<usize, Failure> {
+    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    match wanted.map(usize::from) {
+        Some(cores) if cores > there_are => Err(Failure::usage(anyhow!(
+            "--cores {cores} is more than the {there_are} that this process may use\n\
+             hint: give at most {there_are}, or leave it out to use them all"
+        ))),
+        cores => Ok(cores.unwrap_or(there_are)),
+    }
 }
 
 /// Creates a file before the run that is to fill it, since afterwards a wrong path costs the run.

@@ -13,6 +13,9 @@ use crate::units::seconds;
 /// Connections of a pool at most: there are no more ports to one address.
 const POOL_MAX: u64 = 60_000;
 
+/// Of a pool for which no number is given: in each shard.
+const POOL: usize = 1024;
+
 /// Requests that share a connection of HTTP/2 when none are given: as many as servers commonly take.
 const STREAMS: usize = 100;
 const STREAMS_MAX: u64 = 10_000;
@@ -36,8 +39,8 @@ pub enum ConnectionUse {
 pub struct Connections {
     /// Who uses one.
     pub used_by: ConnectionUse,
-    /// Of a pool: per shard and address at most.
-    pub pool: usize,
+    /// Of a pool: to each address at most, all shards together; without a number as many as suit the shards.
+    pub pool: Option<usize>,
     /// Older ones are closed after their request, cloud time, never below 200 ms real.
     #[serde(with = "seconds::option")]
     pub max_age: Option<Duration>,
@@ -54,12 +57,29 @@ impl Default for Connections {
     fn default() -> Self {
         Self {
             used_by: ConnectionUse::Pool,
-            pool: 1024,
+            pool: None,
             max_age: None,
             idle: None,
             sources: Vec::new(),
             http2: None,
         }
+    }
+}
+
+impl Connections {
+    /// How many of these `shards` have connections to open: none would be left for further ones.
+    #[must_use]
+    pub fn shards_of(&self, shards: usize) -> usize {
+        match self.pool {
+            Some(pool) if self.used_by != ConnectionUse::PerUser => shards.min(pool),
+            _ => shards,
+        }
+    }
+
+    /// Those of a pool to one address at most, all `shards` together.
+    #[must_use]
+    pub fn pool_of(&self, shards: usize) -> usize {
+        self.pool.unwrap_or(POOL.saturating_mul(shards))
     }
 }
 
@@ -135,7 +155,7 @@ fn used_by(node: &Node, connections: &mut Connections, sink: &mut Sink) {
         "per_user" => connections.used_by = ConnectionUse::PerUser,
         "per_request" => connections.used_by = ConnectionUse::PerRequest,
         _ => match text.replace('_', "").parse::<u64>() {
-            Ok(pool) if (1..=POOL_MAX).contains(&pool) => connections.pool = pool as usize,
+            Ok(pool) if (1..=POOL_MAX).contains(&pool) => connections.pool = Some(pool as usize),
             _ => {
                 let message = format!("connections is a number from 1 to {POOL_MAX}, per_user or per_request");
                 sink.push(Mistake::at(&node.place, message));

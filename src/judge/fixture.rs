@@ -153,7 +153,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
             connections: Connections {
-                pool: 100,
+                pool: Some(100),
                 ..Connections::default()
             },
             connect_timeout: secs(10.0),

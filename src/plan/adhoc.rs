@@ -34,7 +34,7 @@ pub struct AdHoc {
     pub duration: Duration,
     /// Real time a user thinks between two requests.
     pub think: Duration,
-    /// Connections in all, spread over the shards.
+    /// Connections to each address, all shards together.
     pub connections: usize,
     /// Requests at once on each connection, where HTTP/2 is spoken.
     pub streams: Option<usize>,
@@ -119,7 +119,7 @@ impl AdHoc {
             client: ClientPlan {
                 dns: DnsPolicy::HonourTtl,
                 connections: Connections {
-                    pool: self.connections.div_ceil(self.cores.max(1)),
+                    pool: Some(self.connections),
                     http2: self.streams,
                     ..Connections::default()
                 },

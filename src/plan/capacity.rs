@@ -82,8 +82,8 @@ impl Need {
     /// connections of their own keep one while they think, and open others for what they send at once.
     fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         // Each class of clients has pools of its own.
-        let pools = shards * plan.client.classes.len().max(1);
-        let to_one_max = plan.client.connections.pool as f64 * pools as f64;
+        let pools = plan.client.classes.len().max(1);
+        let to_one_max = plan.client.connections.pool_of(shards) as f64 * pools as f64;
         // Requests of HTTP/2 share connections, and open another only when those there are full.
         let streams = plan.client.connections.http2.unwrap_or(1) as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;

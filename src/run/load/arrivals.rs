@@ -50,6 +50,23 @@ impl Arrivals {
         self.place();
     }
 
+    /// Passes over those until the integral of the rate is there, without going through them; says how many they are: of
+    /// a Poisson process as many as are to be expected.
+    pub fn pass_over(&mut self, until: f64) -> u64 {
+        if self.mass > until {
+            return 0;
+        }
+        let further = (until - self.mass) / self.shards as f64;
+        let further = match self.spacing {
+            Spacing::Even => further as u64,
+            Spacing::Poisson => further.round() as u64,
+        };
+        self.number += (further + 1) * self.shards;
+        self.mass = until;
+        self.place();
+        further + 1
+    }
+
     fn place(&mut self) {
         match self.spacing {
             // Halfway, so that the first interval is as long as the others; from the number, so that nothing adds up.
@@ -94,6 +111,29 @@ mod tests {
         let all = instants(Spacing::Even, 1);
         assert_eq!(all.len(), 60_000);
         assert!(all.windows(2).all(|pair| pair[1] - pair[0] == 1000));
+    }
+
+    #[test]
+    fn those_passed_over_are_as_many_as_one_by_one() {
+        for until in [0.0, 0.5, 1.7, 10.5, 1_000.2, 1e7] {
+            let counts = [Spacing::Even, Spacing::Poisson].map(|spacing| {
+                let mut shards = (0..3).map(|shard| Arrivals::new(spacing, 7, shard, 3));
+                shards
+                    .by_ref()
+                    .map(|mut shard| {
+                        let passed = shard.pass_over(until);
+                        assert!(shard.mass() > until && shard.pass_over(until) == 0);
+                        passed
+                    })
+                    .sum::<u64>()
+            });
+            assert_eq!(counts[0], (until + 0.5) as u64, "of {until}");
+            assert!(counts[0].abs_diff(counts[1]) <= 9, "{counts:?} of {until}");
+        }
+        let mut arrivals = Arrivals::new(Spacing::Even, 1, 1, 3);
+        arrivals.advance();
+        assert_eq!((arrivals.number(), arrivals.pass_over(10.6)), (4, 3));
+        assert_eq!(arrivals.number(), 13);
     }
 
     #[test]

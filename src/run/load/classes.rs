@@ -33,6 +33,13 @@ impl Classes {
         let point = number.wrapping_mul(GOLDEN);
         self.ends.partition_point(|end| *end <= point) as u8
     }
+
+    /// How many of so many arrivals in a row belong to each class.
+    pub fn split(&self, arrivals: u64) -> impl Iterator<Item = u64> {
+        let within = move |end: &u64| ((u128::from(arrivals) * u128::from(*end)) >> 64) as u64;
+        let ends = self.ends.iter().map(within).chain([arrivals]);
+        ends.scan(0, |before, end| Some(end - std::mem::replace(before, end)))
+    }
 }
 
 #[cfg(test)]
@@ -61,6 +68,22 @@ mod tests {
                 assert!((counted - wanted).abs() <= 3, "{users} users: {counted} of {wanted}");
             }
         }
+    }
+
+    #[test]
+    fn many_arrivals_are_split_as_one_by_one() {
+        let classes = classes(&[0.7, 0.25, 0.05]);
+        for arrivals in [0, 1, 1_000, 100_001] {
+            let split: Vec<u64> = classes.split(arrivals).collect();
+            assert_eq!(split.iter().sum::<u64>(), arrivals);
+            for (split, counted) in split.iter().zip(counts(&classes, 0..arrivals)) {
+                assert!(
+                    (*split as i64 - counted).abs() <= 3,
+                    "{arrivals}: {split} and not {counted}"
+                );
+            }
+        }
+        assert_eq!(self::classes(&[]).split(7).collect::<Vec<_>>(), [7]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! Who gets which row of a feeder: every shard takes every n-th row, so that together they take each row once.
-//! Holds no test data of its own; tables are shared by all shards.
+//! Who gets which row of a feeder: passes take turns, whatever shard they are in, so that no row is left out and how many
+//! cores there are changes nothing. Holds no test data of its own; tables are shared by all shards.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::checks::Values;
 use crate::plan::{Plan, RowOrder, Table};
@@ -20,6 +21,8 @@ struct Shared {
     order: RowOrder,
     /// The order of a shuffled one.
     shuffled: Vec<u32>,
+    /// How many turns were taken.
+    taken: AtomicU64,
 }
 
 impl Feeders {
@@ -37,6 +40,7 @@ impl Feeders {
                 table: Arc::clone(&feeder.table),
                 order: feeder.order,
                 shuffled,
+                taken: AtomicU64::new(0),
             }
         });
         Self {
@@ -44,39 +48,16 @@ impl Feeders {
             journeys: plan.journeys.iter().map(|journey| journey.feed.clone()).collect(),
         }
     }
-}
-
-/// The rows that one shard takes.
-#[derive(Debug)]
-pub struct Rows {
-    feeders: Feeders,
-    /// By feeder: the number of the next row, counted on after the last one.
-    next: Vec<u64>,
-    shards: u64,
-}
-
-impl Rows {
-    /// Those of this shard.
-    #[must_use]
-    pub fn new(feeders: Feeders, shard: usize, shards: usize) -> Self {
-        Self {
-            next: vec![shard as u64; feeders.feeders.len()],
-            feeders,
-            shards: shards as u64,
-        }
-    }
 
     /// Puts the next row of each feeder of a journey into the first values of a pass; false when one has run dry.
     #[inline]
-    pub fn fill(&mut self, journey: usize, values: &mut Values, choices: &mut fastrand::Rng) -> bool {
-        let feeders = &self.feeders.journeys[journey];
+    pub fn fill(&self, journey: usize, values: &mut Values, choices: &mut fastrand::Rng) -> bool {
         let mut number = 0;
-        for feeder in feeders {
-            let shared = &self.feeders.feeders[*feeder];
-            let Some(row) = shared.row(self.next[*feeder], choices) else {
+        for feeder in &self.journeys[journey] {
+            let shared = &self.feeders[*feeder];
+            let Some(row) = shared.next(choices) else {
                 return false;
             };
-            self.next[*feeder] += self.shards;
             for cell in shared.table.row(row) {
                 if values.len() <= number {
                     values.push(Vec::new());
@@ -91,14 +72,16 @@ impl Rows {
 }
 
 impl Shared {
-    /// The row of this number; none where each is taken once and there are no more.
-    fn row(&self, number: u64, choices: &mut fastrand::Rng) -> Option<usize> {
+    /// The row whose turn it is; none where each is taken once and there are no more.
+    fn next(&self, choices: &mut fastrand::Rng) -> Option<usize> {
         let rows = self.table.rows() as u64;
+        // Nothing else is published with a turn.
+        let turn = || self.taken.fetch_add(1, Ordering::Relaxed);
         let row = match self.order {
-            RowOrder::Unique => (number < rows).then_some(number)?,
+            RowOrder::Unique => Some(turn()).filter(|turn| *turn < rows)?,
             RowOrder::Random => choices.u64(..rows),
-            RowOrder::Sequential => number % rows,
-            RowOrder::Shuffled => u64::from(self.shuffled[(number % rows) as usize]),
+            RowOrder::Sequential => turn() % rows,
+            RowOrder::Shuffled => u64::from(self.shuffled[(turn() % rows) as usize]),
         };
         usize::try_from(row).ok()
     }
@@ -108,23 +91,29 @@ impl Shared {
 mod tests {
     use super::*;
 
-    fn taken(order: RowOrder, passes: usize) -> Vec<Vec<String>> {
+    fn feeders(order: RowOrder) -> Feeders {
         let table = Table::from_csv(b"a,b\n0,x\n1,x\n2,x\n3,x\n4,x\n").expect("a table");
         let shared = Shared {
             shuffled: vec![3, 1, 4, 0, 2],
             table: Arc::new(table),
             order,
+            taken: AtomicU64::new(0),
         };
-        let feeders = Feeders {
+        Feeders {
             feeders: [shared].into(),
             journeys: [vec![0]].into(),
-        };
+        }
+    }
+
+    /// The rows of so many passes, each made by one of two shards as `shard` says.
+    fn taken(order: RowOrder, passes: usize, shard: fn(usize) -> usize) -> Vec<Vec<String>> {
+        let feeders = feeders(order);
+        let shards = [feeders.clone(), feeders];
         let mut choices = fastrand::Rng::with_seed(1);
-        let mut shards: Vec<Rows> = (0..2).map(|shard| Rows::new(feeders.clone(), shard, 2)).collect();
         (0..passes)
             .filter_map(|pass| {
                 let mut values = Values::new();
-                let filled = shards[pass % 2].fill(0, &mut values, &mut choices);
+                let filled = shards[shard(pass)].fill(0, &mut values, &mut choices);
                 filled.then(|| {
                     values
                         .iter()
@@ -140,12 +129,34 @@ mod tests {
     }
 
     #[test]
-    fn shards_together_take_each_row_in_order() {
-        assert_eq!(first(&taken(RowOrder::Sequential, 7)), "0123401");
-        assert_eq!(first(&taken(RowOrder::Shuffled, 7)), "3140231");
-        assert_eq!(first(&taken(RowOrder::Unique, 9)), "01234", "then it is dry");
-        let random = first(&taken(RowOrder::Random, 200));
-        assert!("01234".chars().all(|row| random.matches(row).count() > 20), "{random}");
-        assert_eq!(taken(RowOrder::Sequential, 1)[0], ["0", "x"]);
+    fn shards_together_take_each_row_in_order_however_passes_fall_on_them() {
+        for shard in [|pass| pass % 2, |_| 0, |pass| usize::from(pass % 3 == 2)] {
+            assert_eq!(first(&taken(RowOrder::Sequential, 7, shard)), "0123401");
+            assert_eq!(first(&taken(RowOrder::Shuffled, 7, shard)), "3140231");
+            assert_eq!(first(&taken(RowOrder::Unique, 9, shard)), "01234", "then it is dry");
+            let random = first(&taken(RowOrder::Random, 200, shard));
+            assert!("01234".chars().all(|row| random.matches(row).count() > 20), "{random}");
+            assert_eq!(taken(RowOrder::Sequential, 1, shard)[0], ["0", "x"]);
+        }
+    }
+
+    #[test]
+    fn threads_that_take_rows_at_once_use_each_exactly_once() {
+        let feeders = feeders(RowOrder::Sequential);
+        let take = || {
+            let mut choices = fastrand::Rng::with_seed(1);
+            let mut values = Values::new();
+            let mut counts = [0; 5];
+            for _ in 0..10_000 {
+                assert!(feeders.fill(0, &mut values, &mut choices));
+                counts[usize::from(values[0][0] - b'0')] += 1;
+            }
+            counts
+        };
+        let counts =
+            std::thread::scope(|scope| [scope.spawn(take), scope.spawn(take)].map(|taken| taken.join().unwrap()));
+        for row in 0..5 {
+            assert_eq!(counts[0][row] + counts[1][row], 4_000, "{counts:?}");
+        }
     }
 }

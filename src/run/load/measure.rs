@@ -225,6 +225,16 @@ impl Recorder {
         }
     }
 
+    /// The due time of so many requests of this class came, and none of them was sent.
+    pub fn not_sent(&mut self, class: u8, requests: u64) {
+        self.intended += requests;
+        self.dropped += requests;
+        if let Some(of) = self.classes.get_mut(usize::from(class)) {
+            of.intended += requests;
+            of.dropped += requests;
+        }
+    }
+
     /// So many passes were to be made and never were; each would have sent a request at least. Whose they were is not
     /// known, so no class counts them.
     pub fn unmade(&mut self, passes: u64) {

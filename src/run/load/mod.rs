@@ -152,11 +152,17 @@ pub async fn assemble(plan: Arc<Plan>) -> Vec<Vec<Source>> {
     assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// How many shards a plan has on this machine.
+/// How many shards a plan has on this machine: no more than there are connections to share.
 #[must_use]
 pub fn shards(plan: &Plan) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    plan.client.shards.unwrap_or_else(cores).max(1)
+    let wanted = plan.client.shards.unwrap_or_else(cores);
+    plan.client.connections.shards_of(wanted).max(1)
+}
+
+/// What a shard gets of so many, so that all `shards` together have exactly these.
+fn share(all: usize, shard: usize, shards: usize) -> usize {
+    all.saturating_sub(shard).div_ceil(shards.max(1))
 }
 
 /// Starts the load, a shard for each of the `sources`. Call it before t0: threads, connections' bookkeeping and the first
@@ -190,7 +196,7 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: client.connections.pool,
+            connections_max: client.connections.pool_of(shards),
             streams: client.connections.http2,
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),

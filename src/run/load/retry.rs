@@ -4,14 +4,16 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use super::share;
 use crate::plan::{ClassPlan, Retries, RetryOn};
 use crate::recording::FailureKind;
 use crate::units::Pace;
 
-/// Retries a budget allows before it has been earned, so that a client's first failure can be tried again.
-const TOKENS_FIRST: f64 = 10.0;
-/// What a budget can save up at most.
-const TOKENS_MAX: f64 = 100.0;
+/// Retries a budget allows before it has been earned, all shards together, so that a client's first failure can be tried
+/// again; one of nothing allows none.
+const TOKENS_FIRST: usize = 10;
+/// What a budget can save up at most, all shards together.
+const TOKENS_MAX: usize = 100;
 
 /// The retries of one shard.
 #[derive(Debug, Default)]
@@ -27,6 +29,7 @@ struct How {
     base_us: u64,
     cap_us: u64,
     tokens: f64,
+    tokens_max: f64,
 }
 
 /// A failed attempt.
@@ -45,13 +48,18 @@ pub struct Attempt {
 }
 
 impl Retrying {
-    /// As each of the plan's classes of clients does it.
+    /// As each of the plan's classes of clients does it, with a shard's share of their budgets.
     #[must_use]
-    pub fn new(classes: &[ClassPlan], pace: Pace) -> Self {
+    pub fn new(classes: &[ClassPlan], pace: Pace, shard: usize, shards: usize) -> Self {
         let how = |retries: &Retries| How {
             base_us: pace.patience(retries.base).as_micros() as u64,
             cap_us: pace.patience(retries.cap).as_micros() as u64,
-            tokens: TOKENS_FIRST,
+            tokens: match retries.budget {
+                Some(0.0) => 0.0,
+                _ => share(TOKENS_FIRST, shard, shards) as f64,
+            },
+            // Less than one would never be enough for one.
+            tokens_max: share(TOKENS_MAX, shard, shards).max(1) as f64,
             retries: retries.clone(),
         };
         let any = classes.iter().any(|class| class.retries.is_some());
@@ -68,7 +76,7 @@ impl Retrying {
         if let Some(Some(how)) = self.how.get_mut(usize::from(class))
             && let Some(share) = how.retries.budget
         {
-            how.tokens = (how.tokens + share).min(TOKENS_MAX);
+            how.tokens = (how.tokens + share).min(how.tokens_max);
         }
     }
 
@@ -165,7 +173,7 @@ mod tests {
             ..Retries::default()
         };
         change(&mut retries);
-        Retrying::new(&[class(Some(retries))], Pace::REAL)
+        Retrying::new(&[class(Some(retries))], Pace::REAL, 0, 1)
     }
 
     #[test]
@@ -206,6 +214,29 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_of_nothing_allows_none_and_shards_share_what_is_not_earned() {
+        let again = |budget, shards| -> usize {
+            let retries = Retries {
+                attempts: 5,
+                budget: Some(budget),
+                ..Retries::default()
+            };
+            let classes = [class(Some(retries))];
+            let mut choices = fastrand::Rng::with_seed(1);
+            let of = |shard| {
+                let mut retrying = Retrying::new(&classes, Pace::REAL, shard, shards);
+                (0..50)
+                    .filter(|_| retrying.wait_us(&FAILED, &mut choices).is_some())
+                    .count()
+            };
+            (0..shards).map(of).sum()
+        };
+        for shards in [1, 2, 3, 64] {
+            assert_eq!((again(0.0, shards), again(0.2, shards)), (0, 10), "{shards} shards");
+        }
+    }
+
+    #[test]
     fn each_class_has_a_budget_of_its_own_and_one_may_have_no_retries() {
         let budget = Retries {
             attempts: 5,
@@ -213,7 +244,7 @@ mod tests {
             ..Retries::default()
         };
         let classes = [class(Some(budget.clone())), class(None), class(Some(budget))];
-        let mut retrying = Retrying::new(&classes, Pace::REAL);
+        let mut retrying = Retrying::new(&classes, Pace::REAL, 0, 1);
         let mut choices = fastrand::Rng::with_seed(1);
         let mut again = |class| retrying.wait_us(&Attempt { class, ..FAILED }, &mut choices).is_some();
         assert_eq!((0..50).filter(|_| again(0)).count(), 10);

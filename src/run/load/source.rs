@@ -135,6 +135,12 @@ impl Source {
         then_us >= self.steered.steering.since_us() && self.crowd.number(row) >= self.level(then_us) as u64
     }
 
+    /// How many arrivals were due by `at_us` and have not begun; they never will.
+    pub fn pass_over_arrivals(&mut self, at_us: u64) -> u64 {
+        let at_us = at_us.max(self.steered.steering.since_us());
+        self.arrivals.pass_over(self.steered.arrivals_until(&self.curve, at_us))
+    }
+
     /// Passes that were to be made and that the end of the load leaves unmade; told once.
     #[inline]
     pub fn unmade(&mut self, at_us: u64) -> u64 {

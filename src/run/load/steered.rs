@@ -25,8 +25,9 @@ impl Steered {
         }
     }
 
-    /// The integral of the steered rate from t0 to `at_us`.
-    fn arrivals_until(&self, curve: &Curve, at_us: u64) -> f64 {
+    /// The integral of the steered rate from t0 to `at_us`, which lies after this took effect.
+    #[must_use]
+    pub fn arrivals_until(&self, curve: &Curve, at_us: u64) -> f64 {
         let steering = &self.steering;
         let before = self.arrivals.unwrap_or_default();
         if steering.paused() {
@@ -35,7 +36,7 @@ impl Steered {
         let since_us = steering.since_us();
         let from_us = steering.schedule_us(since_us);
         let more = if steering.held() {
-            curve.level(from_us) * (at_us - since_us) as f64 / 1e6
+            curve.level(from_us) * at_us.saturating_sub(since_us) as f64 / 1e6
         } else {
             curve.integral(steering.schedule_us(at_us)) - curve.integral(from_us)
         };

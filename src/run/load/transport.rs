@@ -16,6 +16,7 @@ use super::http2::{Hold, Sessions};
 use super::lookout::{Event, Watch};
 use super::pool::{Next, NoRoute, Pools, Slot};
 use super::ready::{Ready, Token};
+use super::share;
 use super::stream::{Opening, Stream};
 use crate::plan::DnsPolicy;
 
@@ -27,7 +28,7 @@ const BUFFER: usize = 64 * 1024;
 pub struct TransportSettings {
     /// Where connections go; the first is that of HTTP/1.1.
     pub doors: Arc<[Door]>,
-    /// Connections per address and door at most.
+    /// Connections per address and door at most, all shards together.
     pub connections_max: usize,
     /// Requests at once on each connection of HTTP/2; none where HTTP/1.1 is spoken.
     pub streams: Option<usize>,
@@ -86,15 +87,15 @@ pub struct Transport {
 impl Transport {
     /// No connection is opened yet. Shards start at different turns, so that few requests spread over all addresses.
     #[must_use]
-    pub fn new(settings: &TransportSettings, first_turn: usize, ready: Ready, watch: Watch) -> Self {
+    pub fn new(settings: &TransportSettings, shard: usize, shards: usize, ready: Ready, watch: Watch) -> Self {
         let ports: Vec<u16> = settings.doors.iter().map(|door| door.port).collect();
         Self {
             pools: Pools::new(
                 &ports,
-                settings.connections_max,
+                share(settings.connections_max, shard, shards),
                 settings.streams.unwrap_or(1),
                 &settings.policies,
-                first_turn,
+                shard,
             ),
             doors: Arc::clone(&settings.doors),
             connections: Vec::new(),
@@ -107,7 +108,7 @@ impl Transport {
             age_max_us: settings.age_max.map_or(u64::MAX, |age| age.as_micros() as u64),
             idle: settings.idle_max.map(|idle| Deadlines::new(idle.as_micros() as u64)),
             sources: Arc::clone(&settings.sources),
-            turn: first_turn,
+            turn: shard,
             sessions: settings.streams.map(Sessions::new),
         }
     }

@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use super::book::Book;
 use super::classes::Classes;
 use super::exchange::HeadTold;
-use super::feed::{Feeders, Rows};
+use super::feed::Feeders;
 use super::flow::Pauses;
 use super::health::Meter;
 use super::http1::Known;
@@ -181,7 +181,6 @@ pub(super) struct Shard {
     sources: Vec<Source>,
     /// Passes of arrivals under way.
     arriving: u64,
-    rows: Rows,
     pub(super) passes: Passes,
     /// How long a request may take altogether.
     pub(super) patience: Patience,
@@ -236,7 +235,7 @@ impl Shard {
             end_us: micros(end),
             steering: Steering::default(),
             timer: Timer::new(&watch)?,
-            transport: Transport::new(&common.transport, index, ready.clone(), watch),
+            transport: Transport::new(&common.transport, index, common.shards, ready.clone(), watch),
             tokens: UserTokens::new(plan, common.desk.clone(), Waker::from(Arc::clone(&signal))),
             signal,
             lane: Lane::new(ready.clone()),
@@ -244,10 +243,9 @@ impl Shard {
             destinations: Vec::new(),
             sources,
             arriving: 0,
-            rows: Rows::new(common.feeders.clone(), index, common.shards),
             passes: Passes::default(),
             patience: Patience::of_requests(&classes, &plan.steps, pace),
-            retrying: Retrying::new(&classes, pace),
+            retrying: Retrying::new(&classes, pace, index, common.shards),
             pauses: Pauses::default(),
             connecting: Patience::of_connects(&classes, pace),
             patience_us,
@@ -314,7 +312,9 @@ impl Shard {
             let look_us = self.start_due(now_us);
             self.rest(look_us, &mut ready).await?;
         }
-        if !self.cut {
+        if self.cut {
+            self.leave_due(self.now_us());
+        } else {
             self.start_last();
         }
         self.stopping = true;

@@ -18,7 +18,10 @@ impl Shard {
         let since_us = steered.steering.since_us();
         loop {
             let source = &self.sources[load];
-            if source.model == LoadModel::Users || !steered.is_past(source.arrivals.mass()) {
+            if source.model == LoadModel::Users
+                || !steered.is_past(source.arrivals.mass())
+                || *self.common.stop.borrow()
+            {
                 return;
             }
             let due_us = source.steered.arrival_us(&source.curve, source.arrivals.mass());
@@ -42,7 +45,7 @@ impl Shard {
     }
 
     /// The last arrivals were due before the end, however late this thread woke; passes that were to be made by then
-    /// are made no more.
+    /// are made no more. Arrivals that the word to stop leaves behind count as not sent.
     pub(super) fn start_last(&mut self) {
         let end_us = self.end_us;
         for load in 0..self.sources.len() {
@@ -53,8 +56,26 @@ impl Shard {
                     let is_due = |at_us: Option<u64>| at_us.is_some_and(|at_us| at_us <= end_us);
                     // However many they are, the user need not wait for them.
                     while is_due(self.start_arrivals(load, end_us)) && !*stop.borrow() {}
+                    self.count_unstarted(load, end_us);
                 }
             }
+        }
+    }
+
+    /// The run is cut short: what was due by now and has not begun does not begin any more.
+    pub(super) fn leave_due(&mut self, now_us: u64) {
+        for load in 0..self.sources.len() {
+            if self.sources[load].model != LoadModel::Users {
+                self.count_unstarted(load, now_us);
+            }
+        }
+    }
+
+    /// Arrivals due by then that are not started any more. They may be millions, so they are not gone through.
+    fn count_unstarted(&mut self, load: usize, until_us: u64) {
+        let unstarted = self.sources[load].pass_over_arrivals(until_us);
+        for (class, arrivals) in self.common.classes.split(unstarted).enumerate() {
+            self.recorder.not_sent(class as u8, arrivals);
         }
     }
 
@@ -141,8 +162,7 @@ impl Shard {
         let class = self.common.classes.of(number);
         // Past anyone's patience it cannot be sent in time any more.
         if now_us.saturating_sub(due_us) > self.patience_us {
-            self.recorder.intended(class);
-            self.recorder.dropped(class);
+            self.recorder.not_sent(class, 1);
             return;
         }
         let choices = choices(source.seed, number, 0);
@@ -156,7 +176,7 @@ impl Shard {
         let state = &mut self.passes[pass];
         let journey = self.sources[load].journeys.pick(&mut state.choices);
         (state.journey, state.begun_us) = (journey as u32, due_us);
-        if !self.rows.fill(journey, &mut state.values, &mut state.choices) {
+        if !self.common.feeders.fill(journey, &mut state.values, &mut state.choices) {
             self.leave_dry(pass);
             return;
         }
@@ -165,9 +185,7 @@ impl Shard {
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
     fn leave_dry(&mut self, pass: u32) {
-        let class = self.passes[pass].class;
-        self.recorder.intended(class);
-        self.recorder.dropped(class);
+        self.recorder.not_sent(self.passes[pass].class, 1);
         if let Some(own) = self.passes[pass].own.take() {
             self.transport.give_up(own);
         }

@@ -18,12 +18,20 @@ async fn run_with(change: impl FnOnce(&mut ClientPlan)) -> (Ran, Server) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_user_has_its_own_connection_each_request_its_own_or_all_share_a_few() {
-    let (shared, server) = run_with(|client| client.connections.pool = 1).await;
+    let (shared, server) = run_with(|client| client.connections.pool = Some(1)).await;
     assert!(
-        shared.ok() > 60 && server.connections() <= 2,
+        shared.ok() > 60 && server.connections() == 1,
         "{}",
         server.connections()
     );
+    let (shared, server) = run_with(|client| {
+        client.connections.pool = Some(3);
+        client.shards = Some(2);
+    })
+    .await;
+    let most = shared.slices.iter().map(|slice| slice.generator.connections).max();
+    assert!(shared.ok() > 60 && most <= Some(3), "{most:?}");
+    assert!(server.connections() <= 3, "{}", server.connections());
     let (own, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerUser).await;
     assert!(own.ok() > 60 && server.connections() == 10, "{}", server.connections());
     let (closed, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerRequest).await;

@@ -80,7 +80,7 @@ where
     });
     let mut plan = plan(address);
     plan.client.shards = Some(1);
-    plan.client.connections.pool = 1;
+    plan.client.connections.pool = Some(1);
     // A busy machine does not try it.
     plan.client.request_timeout = Duration::from_secs(3);
     plan.journeys[0].think = Wait::constant(Duration::from_millis(10));

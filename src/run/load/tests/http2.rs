@@ -106,7 +106,7 @@ fn fine(_: u64, _: u64, head: http::request::Parts, body: Bytes, mut answer: Sen
 fn plan_of(server: &Http2, connections: usize, streams: usize, users: f64) -> Plan {
     let mut plan = plan(server.address);
     plan.client.shards = Some(1);
-    plan.client.connections.pool = connections;
+    plan.client.connections.pool = Some(connections);
     plan.client.connections.http2 = Some(streams);
     plan.client.request_timeout = Duration::from_secs(2);
     stage(&mut plan, users, Duration::ZERO, Duration::from_secs(1));

@@ -183,3 +183,35 @@ async fn a_body_too_large_to_be_kept_fails_its_check_and_no_other() {
     assert!(ok(1) > 5);
     assert_eq!(ran.failed().keys().collect::<Vec<_>>(), [&FailureKind::Expectation]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_user_is_fed_every_row_however_many_shards_there_are() {
+    for order in [RowOrder::Sequential, RowOrder::Unique] {
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let server = shop(Arc::clone(&asked)).await;
+        let mut plan = plan(server.address);
+        let csv: String = (0..20).map(|row| format!("{row}\n")).collect();
+        plan.feeders = vec![FeederPlan {
+            name: "seq".to_owned(),
+            order,
+            table: Arc::new(Table::from_csv(format!("id\n{csv}").as_bytes()).unwrap()),
+        }];
+        plan.journeys[0].feed = vec![0];
+        plan.journeys[0].think = Wait::constant(Duration::from_millis(10));
+        plan.steps[0].path = parts(&[Part::Text("/row/".to_owned()), variable("seq.id")]);
+        stage(&mut plan, 1.0, Duration::ZERO, Duration::from_secs(1));
+        let ran = run(plan).await;
+        let asked = asked.lock().unwrap();
+        let rows: Vec<&str> = asked
+            .iter()
+            .filter_map(|asked| asked.split(['/', '|']).nth(2))
+            .collect();
+        let wanted: Vec<String> = (0..20).map(|row| row.to_string()).collect();
+        assert!(rows.len() >= 20, "{order:?}: {rows:?} {:?}", ran.failed());
+        assert_eq!(rows[..20], wanted, "{order:?}");
+        assert!(
+            order != RowOrder::Unique || (rows.len(), ran.dropped()) == (20, 1),
+            "{rows:?}"
+        );
+    }
+}

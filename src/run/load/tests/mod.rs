@@ -93,7 +93,7 @@ fn plan(address: SocketAddr) -> Plan {
         client: ClientPlan {
             dns: DnsPolicy::HonourTtl,
             connections: Connections {
-                pool: 100,
+                pool: Some(200),
                 ..Connections::default()
             },
             connect_timeout: Duration::from_secs(1),

@@ -332,7 +332,7 @@ async fn sessions_are_opened_talked_in_and_closed_step_by_step() {
         let mut plan = facing(address, session());
         plan.stages[0].level = 8.0;
         plan.client.connections.used_by = used_by;
-        plan.client.connections.pool = 4;
+        plan.client.connections.pool = Some(4);
         let ran = run(plan).await;
         assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0), "{used_by:?}");
         let opened = of_step(&ran, 0).0;
@@ -359,7 +359,7 @@ async fn a_session_left_open_ends_with_its_pass_and_one_that_is_gone_ends_its_pa
     };
     let (address, connections) = listen(until_close).await;
     let mut plan = facing(address, session()[..2].to_vec());
-    plan.client.connections.pool = 1;
+    plan.client.connections.pool = Some(1);
     let ran = run(plan).await;
     assert_eq!((ran.failed(), ran.dropped()), (BTreeMap::new(), 0));
     let opened = connections.load(Ordering::SeqCst);
@@ -431,7 +431,7 @@ async fn a_session_is_repeated_or_left_out_as_a_whole() {
 async fn a_session_left_open_ends_where_its_pass_opens_the_next() {
     let (address, connections) = listen(polite).await;
     let mut plan = facing(address, session()[..2].to_vec());
-    plan.client.connections.pool = 1;
+    plan.client.connections.pool = Some(1);
     plan.journeys[0].flow = vec![Flow::Repeat {
         min: 3,
         max: 3,

@@ -69,7 +69,7 @@ pub(in crate::run::load::tests) fn crlf() -> TcpUntil {
 async fn tcp_answers_are_checked_and_kept_and_connections_shared_or_of_each_user() {
     let web = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
     for (used_by, opened) in [
-        (ConnectionUse::Pool, 1..=4),
+        (ConnectionUse::Pool, 1..=2),
         (ConnectionUse::PerUser, 10..=10),
         (ConnectionUse::PerRequest, 60..=1000),
     ] {
@@ -96,7 +96,7 @@ async fn tcp_answers_are_checked_and_kept_and_connections_shared_or_of_each_user
         plan.steps = vec![hello, again];
         plan.journeys[0].steps = vec![0, 1];
         plan.client.connections.used_by = used_by;
-        plan.client.connections.pool = 2;
+        plan.client.connections.pool = Some(2);
         stage(&mut plan, 10.0, Duration::ZERO, Duration::from_secs(1));
         let ran = run(plan).await;
         assert_eq!(ran.failed(), BTreeMap::new(), "{used_by:?}");
@@ -117,13 +117,13 @@ async fn tcp_and_http_share_an_address_and_no_connection() {
         tcp("line", Some(address.port()), &[said("a\r\n")], crlf()),
     ];
     plan.journeys[0].steps = vec![0, 1];
-    plan.client.connections.pool = 1;
+    plan.client.connections.pool = Some(1);
     stage(&mut plan, 5.0, Duration::ZERO, Duration::from_secs(1));
     let ran = run(plan).await;
     assert_eq!(ran.failed(), BTreeMap::new());
     let pages: u64 = ran.slices.iter().map(|slice| slice.steps[0].ok).sum();
     assert_eq!((pages, web.requests()), (ran.ok() - pages, pages));
-    assert!(web.connections() <= 2 && connections.load(Ordering::SeqCst) <= 2);
+    assert!(web.connections() == 1 && connections.load(Ordering::SeqCst) == 1);
 }
 
 /// One user whose every request meets `deed`; by what it failed.

@@ -37,7 +37,7 @@ fn half_a_second(address: SocketAddr, users: f64, connections: usize) -> Plan {
         min: Duration::ZERO,
         max: Duration::ZERO,
     };
-    plan.client.connections.pool = connections;
+    plan.client.connections.pool = Some(connections);
     plan.client.request_timeout = Duration::from_millis(400);
     plan.client.connect_timeout = Duration::from_millis(250);
     stage(&mut plan, users, Duration::ZERO, Duration::from_millis(500));

@@ -213,7 +213,7 @@ async fn parts_have_their_own_patience_and_stand_in_line_for_their_own_connectio
     let paths = ["/slow/1500", "/a/150", "/b/150", "/c/150", "/after/0"];
     let flow = vec![together(None, &[&[0], &[1], &[2], &[3]]), Flow::Request(4)];
     let mut plan = once(server.address, &paths, flow);
-    plan.client.connections.pool = 2;
+    plan.client.connections.pool = Some(2);
     plan.steps[0].timeout = Some(Duration::from_millis(400));
     let ran = run(plan).await;
     assert_eq!(ran.failed(), BTreeMap::from([(FailureKind::Timeout, 1)]));
@@ -602,10 +602,10 @@ async fn moody() -> SocketAddr {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_becomes_of_them_every_request_is_accounted_for_and_every_pass_ends() {
     for (connections, pool, cut) in [
-        (ConnectionUse::Pool, 6, false),
+        (ConnectionUse::Pool, 12, false),
         (ConnectionUse::Pool, 500, true),
         (ConnectionUse::PerUser, 1, false),
-        (ConnectionUse::PerRequest, 20, true),
+        (ConnectionUse::PerRequest, 40, true),
     ] {
         let paths = ["/a", "/b", "/c", "/d", "/e"];
         let waits = vec![
@@ -632,7 +632,7 @@ async fn whatever_becomes_of_them_every_request_is_accounted_for_and_every_pass_
         extracts(&mut plan.steps[2], "third");
         plan.steps[0].redirects = 2;
         plan.client.connections.used_by = connections;
-        plan.client.connections.pool = pool;
+        plan.client.connections.pool = Some(pool);
         plan.client.request_timeout = Duration::from_millis(200);
         plan.client.rate_limit = Some(3_000.0);
         plan.client.retries = Some(Retries {

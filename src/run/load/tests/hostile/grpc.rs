@@ -461,7 +461,7 @@ async fn hostile_grpc_servers_that_go_on_with_streams_that_were_left_keep_their_
         }
     });
     let mut plan = reading(address, MessagesUntil::Messages(1));
-    plan.client.connections.pool = 1;
+    plan.client.connections.pool = Some(1);
     plan.client.connections.http2 = Some(20);
     plan.journeys[0].think = Wait::constant(Duration::from_millis(5));
     plan.stages[0].level = 20.0;
