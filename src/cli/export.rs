@@ -42,5 +42,10 @@ async fn print(config: &Config, experiment: &Experiment, target: String, scratch
     let template = plan::export_fis(experiment, &target.described, SEED).map_err(Failure::usage);
     target.end().await;
     out::json(&template?)?;
+    if experiment.stop_when.iter().any(|stop| stop.alarm().is_none()) {
+        out::tell(
+            "note: AWS FIS stops at alarms only: the template leaves out what `stop_when` says of users, which `tenfold run` keeps",
+        );
+    }
     Ok(Exit::Met)
 }

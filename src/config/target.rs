@@ -1,5 +1,6 @@
 //! A target file: the account, its entry, and the AWS resources by role. The lab announces itself in the same form.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::calendar::{self, Calendar, DaysOff, Window};
@@ -174,6 +175,10 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
                 .collect()
         })
         .unwrap_or_default();
+    if let Some((node, twice)) = regions_node.zip(first_twice(&regions)) {
+        let message = format!("{twice} is named twice");
+        sink.push(Mistake::at(&node.place, message).hint("name each Region once"));
+    }
     if let (Some(node), true) = (regions_node, regions.is_empty()) {
         sink.push(Mistake::at(&node.place, "there are no Regions").hint("write `regions: [us-east-1]`"));
     }
@@ -264,6 +269,11 @@ fn assume(node: &Node, sink: &mut Sink) -> Vec<String> {
         roles.push(role);
     }
     roles
+}
+
+fn first_twice(names: &[String]) -> Option<&String> {
+    let mut seen = BTreeSet::new();
+    names.iter().find(|name| !seen.insert(*name))
 }
 
 fn addresses(node: &Node, regions: &[String], sink: &mut Sink) -> Vec<AddressEntry> {
@@ -474,6 +484,16 @@ mod tests {
             target.allow.and_then(|allow| allow.tag),
             Some(("chaos".to_owned(), "allowed".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_region_is_named_once() {
+        let text = LAB.replace(
+            "[\"us-east-1\",\"eu-west-1\"]",
+            "[\"us-east-1\",\"eu-west-1\",\"us-east-1\"]",
+        );
+        let errors = load_target("t.json", &text).expect_err("twice").to_string();
+        assert!(errors.contains("us-east-1 is named twice"), "{errors}");
     }
 
     #[test]

@@ -57,7 +57,8 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
         .map(|objective| objectives::evaluate(&timeline, objective, &scale_outs))
         .collect();
     standstill.reconsider(plan, recording, &mut objectives);
-    let outcome = run_outcome(&objectives, &honesty, recording.ended);
+    let faults_proven = findings.iter().all(|fault| fault.observed);
+    let outcome = run_outcome(&objectives, &honesty, faults_proven, recording.ended);
     let (moves, moves_more) = moves::moves(&timeline);
     Verdict {
         outcome,
@@ -73,13 +74,14 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     }
 }
 
-fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, ended: Ended) -> Outcome {
+/// Without `faults_proven` some fault of the plan was not seen to be in the world: nothing held under it.
+fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, faults_proven: bool, ended: Ended) -> Outcome {
     let any = |outcome| objectives.iter().any(|objective| objective.outcome == outcome);
     if honesty.spoiled.is_some() {
         Outcome::Inconclusive
     } else if any(Outcome::Missed) {
         Outcome::Missed
-    } else if any(Outcome::Inconclusive) || objectives.is_empty() || ended != Ended::Finished {
+    } else if any(Outcome::Inconclusive) || objectives.is_empty() || !faults_proven || ended != Ended::Finished {
         Outcome::Inconclusive
     } else {
         Outcome::Met
@@ -150,9 +152,10 @@ fn sentence(
         Outcome::Inconclusive => match &honesty.spoiled {
             Some(why) => format!("Inconclusive: the measurement is spoilt; {why}."),
             None if total == 0 => "Inconclusive: there is no objective to judge by.".to_owned(),
-            None if of(Outcome::Inconclusive).count() == 0 => {
-                "Inconclusive: the run ended before its schedule did.".to_owned()
-            }
+            None if of(Outcome::Inconclusive).count() == 0 => match faults.iter().find(|fault| !fault.observed) {
+                Some(fault) if recording.ended == Ended::Finished => format!("Inconclusive: {}.", fault.evidence),
+                _ => "Inconclusive: the run ended before its schedule did.".to_owned(),
+            },
             None => format!(
                 "Inconclusive: {} of {} could not be judged, first {}.",
                 of(Outcome::Inconclusive).count(),

@@ -277,6 +277,18 @@ fn a_fault_without_proof_is_inconclusive() {
 }
 
 #[test]
+fn nothing_held_under_a_fault_that_was_not_there() {
+    let errors = || objective("errors < 100%", Measure::Errors, None, Limit::Share(1.0), Scope::Run);
+    let there = failover(vec![errors()], well);
+    assert_eq!(judge(&there.plan, &there.recording).outcome, Outcome::Met);
+    let gone = failover(vec![errors()], well).without_events(|event| matches!(event, Event::FaultObserved { .. }));
+    let verdict = judge(&gone.plan, &gone.recording);
+    assert_eq!(verdict.objectives[0].outcome, Outcome::Met);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    assert!(verdict.sentence.contains("was not confirmed"), "{}", verdict.sentence);
+}
+
+#[test]
 fn a_spoiled_generator_never_passes_and_never_accuses() {
     for fate in [well as Fate, down_for_good] {
         let mut late = failover(recovery(120), fate);
