@@ -67,7 +67,7 @@ impl Default for Connections {
 }
 
 impl Connections {
-    /// How many of these `shards` have connections to open: none would be left for further ones.
+    /// How many of these `shards` there can be: each opens one connection of the pool at least.
     #[must_use]
     pub fn shards_of(&self, shards: usize) -> usize {
         match self.pool {

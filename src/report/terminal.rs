@@ -123,7 +123,8 @@ fn failures(out: &mut String, report: &Report, paint: &Paint) {
     let table = classes::table("  ", failures::COLUMNS, &rows);
     let first = report.failures.iter().map(|failures| failures.first.as_deref());
     for (row, first) in table.lines().zip(std::iter::once(None).chain(first)) {
-        line(out, &format!("{row}  {}", paint.dim(first.unwrap_or_default())));
+        let first = first.map(|first| format!("  {}", paint.dim(first)));
+        line(out, &format!("{row}{}", first.unwrap_or_default()));
     }
 }
 
