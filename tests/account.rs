@@ -21,7 +21,7 @@ pub struct Settings {
     pub network: BTreeMap<String, String>,
     /// How many network ACLs there are.
     pub acls: usize,
-    /// Status.
+    /// Status of the instance, or of the cluster.
     pub database: String,
     /// Of each health check of the record.
     pub inverted: Vec<bool>,
@@ -48,7 +48,9 @@ pub async fn settings(reader: &Reader, hosted_zone: &str) -> Settings {
         let associations = acl.associations.iter();
         associations.map(|one| (one.subnet.clone(), acl.id.clone()))
     });
-    let database = reader.db_instance(REGION, DATABASE).await.expect("an answer");
+    let instance = reader.db_instance(REGION, DATABASE).await.expect("an answer");
+    let cluster = reader.db_cluster(REGION, DATABASE).await.expect("an answer");
+    let database = instance.map(|one| one.status).or(cluster.map(|one| one.status));
     let mut inverted = Vec::new();
     for id in reader
         .record_health_checks(hosted_zone, RECORD)
@@ -62,7 +64,7 @@ pub async fn settings(reader: &Reader, hosted_zone: &str) -> Settings {
         health_check_path: targets[0].health_check_path.clone(),
         network: under.collect(),
         acls: acls.len(),
-        database: database.expect("a database").status,
+        database: database.expect("a database, alone or as a cluster"),
         inverted,
         records: reader.record_sets(hosted_zone, RECORD).await.expect("an answer"),
     }

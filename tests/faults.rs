@@ -411,6 +411,13 @@ fn faults_api_errors() {
 }
 
 #[test]
+fn faults_network_cross_region() {
+    let fault = run("cross-region", &[]);
+    assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
+    assert!(fault.evidence.contains("reaches eu-west-1"), "{fault:?}");
+}
+
+#[test]
 fn faults_ebs_pause_io() {
     let fault = run("disk-stall", &[]);
     assert!(!is_unfelt(&fault), "{fault:?}");

@@ -8,6 +8,7 @@ use tenfold::aws::{Clients, ConnectOptions, Reader, Writer};
 use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::config::{self, Sources};
 use tenfold::event::{Event, FaultId, Stamped};
+use tenfold::lab::truth::{TruthLine, What};
 use tenfold::lab::{self, Lab, LabConfig, LabOptions};
 use tenfold::plan::{self, Plan, PlanOptions, TargetPlan};
 use tenfold::run::chaos::{Journal, RunHeader, Runner, revert_journal};
@@ -551,6 +552,120 @@ async fn a_slow_disk_makes_the_answers_slower_and_a_reboot_does_not_mend_it() {
     assert!(answers(address, soon).await.is_some_and(|took| took < slow));
 }
 
+const CROSS_REGION: &str = "fault: network.cross_region, role: web, to: eu-west-1, lasts: 10m";
+
+/// What an instance of a Region answers to an order: its status.
+async fn order(lab: &Lab, region: &str, id: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = lab.world().regions[region]
+        .instances
+        .values()
+        .next()
+        .expect("an instance")
+        .address;
+    let mut stream = tokio::net::TcpStream::connect((address, lab.data.port()))
+        .await
+        .expect("it listens");
+    let body = format!(r#"{{"id":"{id}","item":7}}"#);
+    let request = format!(
+        "POST /orders HTTP/1.1\r\nhost: web\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("read");
+    answer.split(' ').nth(1).expect("a status").to_owned()
+}
+
+/// A lab whose applications write to a primary in the second Region.
+fn primary_elsewhere() -> serde_json::Value {
+    serde_json::json!({"database": {
+        "engine": "aurora-postgresql", "global": true, "primary": "eu-west-1", "statement_timeout": "30s",
+    }})
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_leaves_for_the_other_region_vanishes_and_nothing_else_does() {
+    let bench = Bench::start(CROSS_REGION, "", primary_elsewhere()).await;
+    let lab = &bench.lab;
+    let zones = |region: &str| {
+        let of = |line: &TruthLine| line.what == What::Zone && line.region == region;
+        lab.truth.lines().into_iter().filter(of).count()
+    };
+    assert_eq!(order(lab, REGION, "before").await, "201");
+    let (runner, mut seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    let said = evidence(&drained(&mut seen));
+    assert!(said.contains("reaches eu-west-1 from now on"), "{said}");
+    assert_eq!((zones(REGION), zones("eu-west-1")), (3, 0));
+    assert_eq!(order(lab, REGION, "during").await, "503");
+    assert_eq!(order(lab, "eu-west-1", "there").await, "201");
+    let page = std::net::SocketAddr::from((
+        lab.world().regions[REGION]
+            .instances
+            .values()
+            .next()
+            .expect("one")
+            .address,
+        lab.data.port(),
+    ));
+    assert!(answers(page, Duration::from_secs(5)).await.is_some());
+    runner.revert(fault()).await.expect("is reverted");
+    assert_eq!(order(lab, REGION, "after").await, "201");
+    assert!(lab.world().regions[REGION].fis.route_faults.is_empty());
+    assert_eq!(bench.world().await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_in_the_own_region_is_reached_all_the_time() {
+    let own = serde_json::json!({"database": {"engine": "aurora-postgresql", "global": true}});
+    let bench = Bench::start(CROSS_REGION, "", own).await;
+    let (runner, _seen) = bench.runner();
+    runner.inject(fault()).await.expect("is injected");
+    assert_eq!(order(&bench.lab, REGION, "during").await, "201");
+    runner.revert(fault()).await.expect("is reverted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn routes_stay_where_a_subnet_has_no_tag_or_the_other_region_could_not_serve() {
+    let bench = Bench::start(CROSS_REGION, "", primary_elsewhere()).await;
+    let (runner, _seen) = bench.runner();
+    let refused = async || runner.inject(fault()).await.expect_err("is refused").to_string();
+    let subnet = bench.plan.target.inventory.regions[REGION].subnets[0].id.clone();
+    let tag = |region: &mut tenfold::lab::world::Region, tagged: bool| {
+        let tags = &mut region.subnets.get_mut(&subnet).expect("the subnet").tags;
+        if tagged {
+            tags.insert("chaos".to_owned(), "allowed".to_owned());
+        } else {
+            tags.remove("chaos");
+        }
+    };
+    let home = |change: &dyn Fn(&mut tenfold::lab::world::Region)| {
+        change(bench.lab.world().regions.get_mut(REGION).expect("the Region"));
+    };
+    home(&|region| tag(region, false));
+    let said = refused().await;
+    assert!(
+        said.contains(&format!("{subnet} is not tagged chaos=allowed")),
+        "{said}"
+    );
+    home(&|region| tag(region, true));
+    for target in bench
+        .lab
+        .world()
+        .regions
+        .get_mut("eu-west-1")
+        .expect("the other Region")
+        .target_groups
+        .values_mut()
+    {
+        target.targets.clear();
+    }
+    let said = refused().await;
+    assert!(said.contains("in eu-west-1"), "{said}");
+    assert_eq!(bench.world().await.0, 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_volume_without_the_tag_is_left_alone() {
     let (bench, volume, _) = with_disks("fault: ebs.pause_io, role: web, share: 34%, lasts: 10m").await;
@@ -783,6 +898,10 @@ fn the_catalogue_names_the_action_of_fis() {
         (
             "ebs.pause_io",
             "aws:ebs:pause-volume-io on aws:ec2:ebs-volume (no API does it)",
+        ),
+        (
+            "network.cross_region",
+            "aws:network:route-table-disrupt-cross-region-connectivity on aws:ec2:subnet (no API does it)",
         ),
         ("route53.zero_weight", "none; by the API only"),
     ] {

@@ -215,6 +215,9 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
     for fault in &region.fis.api_faults {
         put(fault.role.clone(), format!("{fault:?}"));
     }
+    for fault in &region.fis.route_faults {
+        put(format!("routes of {}", fault.subnet), format!("{fault:?}"));
+    }
     for fault in &region.fis.volume_faults {
         put(fault.volume.clone(), format!("{fault:?}"));
     }
@@ -633,6 +636,12 @@ fn kill_matrix_elb_zonal_shift() {
 fn kill_matrix_autoscaling_insufficient_capacity() {
     let az = format!("{REGION}b");
     in_turn(matrix_by_fis("web", Fault::AutoScalingInsufficientCapacity { az }));
+}
+
+#[test]
+fn kill_matrix_network_cross_region() {
+    let to = "eu-west-1".to_owned();
+    in_turn(matrix_by_fis("web", Fault::NetworkCrossRegion { to }));
 }
 
 #[test]

@@ -69,11 +69,20 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     if has(|fault| matches!(fault, Fault::Ec2SpotInterruption { .. })) {
         needed.push(("lab.web.on_demand_percentage".to_owned(), "0".to_owned()));
     }
-    if has(|fault| fault.entry().hits == Hits::Cluster) {
+    let mut faults = config.experiments.iter().flat_map(|experiment| &experiment.faults);
+    // Nothing that the application does goes to another Region but what it asks of the primary there.
+    let crossed = faults.find_map(|entry| match &entry.fault {
+        Fault::NetworkCrossRegion { to } => Some(to.clone()),
+        _ => None,
+    });
+    if crossed.is_some() || has(|fault| fault.entry().hits == Hits::Cluster) {
         needed.push(("lab.database.engine".to_owned(), "aurora-postgresql".to_owned()));
     }
-    if has(|fault| fault.hands_over_to().is_some()) {
+    if crossed.is_some() || has(|fault| fault.hands_over_to().is_some()) {
         needed.push(("lab.database.global".to_owned(), "true".to_owned()));
+    }
+    if let Some(region) = crossed {
+        needed.push(("lab.database.primary".to_owned(), region));
     }
     needed
 }
@@ -200,6 +209,17 @@ mod tests {
             "{fault: rds.switchover_global, role: database, to: eu-west-1, at: hold + 2m, irreversible: true}";
         let config = load(switchover, &[]).expect("it is right");
         assert_eq!(config.lab["database"]["global"], true);
+    }
+
+    #[test]
+    fn the_application_crosses_over_to_the_region_that_is_not_to_be_reached() {
+        let crossed = "{fault: network.cross_region, role: web, to: eu-west-1, at: hold + 2m, lasts: 4m}";
+        let config = load(crossed, &[]).expect("it is right");
+        let database = &config.lab["database"];
+        assert_eq!(
+            (&database["engine"], &database["global"], &database["primary"]),
+            (&"aurora-postgresql".into(), &true.into(), &"eu-west-1".into())
+        );
     }
 
     #[test]

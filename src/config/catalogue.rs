@@ -102,6 +102,12 @@ pub enum Fault {
     /// A network ACL that denies everything, on every subnet of a Region.
     #[serde(rename = "network.deny_region")]
     NetworkDenyRegion,
+    /// What leaves the subnets of a Region for another Region vanishes; AWS FIS alone can do this.
+    #[serde(rename = "network.cross_region")]
+    NetworkCrossRegion {
+        /// The Region that is not reached.
+        to: String,
+    },
     /// RDS RebootDBInstance with ForceFailover.
     #[serde(rename = "rds.failover")]
     RdsFailover,
@@ -261,6 +267,12 @@ const TO: Parameter = Parameter {
     form: "eu-west-1",
     optional: false,
 };
+const NOT_REACHED: Parameter = Parameter {
+    key: "to",
+    says: "which other Region is not reached from the subnets",
+    form: "eu-west-1",
+    optional: false,
+};
 const DATA_MAY_BE_LOST: Parameter = Parameter {
     key: "data_may_be_lost",
     says: "that acknowledged writes may be lost for ever",
@@ -316,7 +328,7 @@ pub const PROCESS_NAMES: [&str; 9] = [
 ];
 
 /// Every fault, by system.
-pub const CATALOGUE: [Entry; 23] = [
+pub const CATALOGUE: [Entry; 24] = [
     Entry {
         name: "ec2.stop",
         does: "stops instances; their group replaces them, or they are started again",
@@ -599,6 +611,37 @@ pub const CATALOGUE: [Entry; 23] = [
         reads: &[],
     },
     Entry {
+        name: "network.cross_region",
+        does: "lets everything vanish that leaves the subnets of a Region for another Region",
+        hits: Hits::Network,
+        parameters: &[NOT_REACHED],
+        precondition: "another Region of the target stays, and this run is in none of the subnets",
+        observed: "GetExperiment shows every action running; no other call that a run makes tells, but who serves users \
+                   from these subnets may",
+        reversible: true,
+        undo: "StopExperiment, after which each subnet is put back under its route table",
+        fidelity: "route tables block what the subnets send to the Region's public addresses and over VPC peering, while \
+                   what arrives from there may pass; what goes by a transit gateway has an action of its own, and what \
+                   AWS's services do between Regions goes on: Aurora and S3 replicate as before",
+        cost: "AWS FIS bills each minute of an action",
+        quota: Some(
+            "one of five experiments of AWS FIS at the same time; a route table of the VPC must take 250 routes (350 \
+             where us-east-1 is not reached) beside its own",
+        ),
+        inject: &[
+            "ec2:CreateManagedPrefixList",
+            "ec2:CreateNetworkInterface",
+            "ec2:CreateRoute",
+            "ec2:CreateRouteTable",
+            "ec2:CreateTags",
+            "ec2:ModifyManagedPrefixList",
+            "ec2:ModifyVpcEndpoint",
+            "ec2:ReplaceRouteTableAssociation",
+        ],
+        revert: &["fis:StopExperiment"],
+        reads: &[],
+    },
+    Entry {
         name: "rds.failover",
         does: "fails the primary of a Multi-AZ instance over to its standby; a single-AZ instance only restarts",
         hits: Hits::Database,
@@ -802,6 +845,7 @@ impl Fault {
             Fault::ElbZonalShift { .. } => "elb.zonal_shift",
             Fault::NetworkDenyAz { .. } => "network.deny_az",
             Fault::NetworkDenyRegion => "network.deny_region",
+            Fault::NetworkCrossRegion { .. } => "network.cross_region",
             Fault::RdsFailover => "rds.failover",
             Fault::RdsReboot => "rds.reboot",
             Fault::RdsStop => "rds.stop",
@@ -903,6 +947,9 @@ mod tests {
             Fault::ElbZonalShift { az: az.clone() },
             Fault::NetworkDenyAz { az },
             Fault::NetworkDenyRegion,
+            Fault::NetworkCrossRegion {
+                to: "eu-west-1".to_owned(),
+            },
             Fault::RdsFailover,
             Fault::RdsReboot,
             Fault::RdsStop,

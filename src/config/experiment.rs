@@ -341,6 +341,7 @@ fn parameters(
         "elb.zonal_shift" => Fault::ElbZonalShift { az: az? },
         "network.deny_az" => Fault::NetworkDenyAz { az: az? },
         "network.deny_region" => Fault::NetworkDenyRegion,
+        "network.cross_region" => Fault::NetworkCrossRegion { to: to? },
         "rds.failover" => Fault::RdsFailover,
         "rds.reboot" => Fault::RdsReboot,
         "rds.stop" => Fault::RdsStop,

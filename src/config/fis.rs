@@ -124,7 +124,7 @@ const REBOOT_DB: FisAction = FisAction {
 };
 
 /// By the fault's name.
-const ACTIONS: [(&str, FisAction); 13] = [
+const ACTIONS: [(&str, FisAction); 14] = [
     ("api.errors", INTERNAL_ERROR),
     (
         "autoscaling.insufficient_capacity",
@@ -188,6 +188,16 @@ const ACTIONS: [(&str, FisAction); 13] = [
         FisAction {
             id: "aws:ec2:reboot-instances",
             ..INSTANCES
+        },
+    ),
+    (
+        "network.cross_region",
+        FisAction {
+            id: "aws:network:route-table-disrupt-cross-region-connectivity",
+            parameters: &[],
+            only: true,
+            undone: "each subnet is put back under its route table, and the copy deleted",
+            ..CONNECTIVITY
         },
     ),
     ("network.deny_az", CONNECTIVITY),

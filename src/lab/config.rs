@@ -229,9 +229,10 @@ pub struct DatabaseConfig {
     pub cluster_failover: Range,
     /// From then until the old writer is back as a reader [our choice].
     pub rejoin: Range,
-    /// Whether the clusters of all Regions are one global cluster, whose primary is in the first Region: then every
-    /// application writes to the primary.
+    /// Whether the clusters of all Regions are one global cluster: then every application writes to its primary.
     pub global: bool,
+    /// The Region of that primary; none where it is the first one.
+    pub primary: Option<String>,
     /// Lag of the secondary Regions (documented: typically less than 1 s).
     pub global_lag: Range,
     /// A switchover to another Region, until it accepts writes (documented: in the order of minutes).
@@ -541,6 +542,7 @@ impl Default for DatabaseConfig {
             cluster_failover: Range::seconds(15, 45),
             rejoin: Range::seconds(20, 60),
             global: false,
+            primary: None,
             global_lag: Range {
                 min: Duration::from_millis(200),
                 max: Duration::from_secs(1),
@@ -671,6 +673,19 @@ impl LabConfig {
                 !self.database.global || self.database.engine == Engine::AuroraPostgresql,
                 "lab.database.global",
                 "only an Aurora cluster can be global: set lab.database.engine to aurora-postgresql",
+            ),
+            (
+                self.database.primary.is_none() || self.database.global,
+                "lab.database.primary",
+                "only a global cluster has its primary in one Region: set lab.database.global to true",
+            ),
+            (
+                self.database
+                    .primary
+                    .iter()
+                    .all(|primary| self.regions.contains(primary)),
+                "lab.database.primary",
+                "the primary must be in one of lab.regions",
             ),
             (web.min <= web.max, "lab.web.min", "min must not exceed lab.web.max"),
             (
@@ -896,6 +911,16 @@ mod tests {
             (json!({"web": {"suspended": ["Lunch"]}}), "lab.web.suspended", "Launch"),
             (json!({"account": "12"}), "lab.account", "twelve"),
             (json!({"routing": "random"}), "lab.routing", "failover"),
+            (
+                json!({"database": {"primary": "eu-west-1"}}),
+                "lab.database.primary",
+                "global to true",
+            ),
+            (
+                json!({"database": {"engine": "aurora-postgresql", "global": true, "primary": "mars-1"}}),
+                "lab.database.primary",
+                "lab.regions",
+            ),
             (
                 json!({"control_plane": {"misbehave": [{"action": "StopInstances", "answer": "shrug"}]}}),
                 "lab.control_plane.misbehave",

@@ -23,6 +23,19 @@ pub struct Fis {
     pub volume_faults: Vec<VolumeFault>,
     /// Roles whose calls fail.
     pub api_faults: Vec<ApiFault>,
+    /// Subnets from which another Region is not reached.
+    pub route_faults: Vec<RouteFault>,
+}
+
+/// A subnet from which another Region is not reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFault {
+    /// UUID of the action that did it.
+    pub id: String,
+    /// Subnet.
+    pub subnet: String,
+    /// The Region that is not reached.
+    pub to: String,
 }
 
 /// A role whose calls fail.

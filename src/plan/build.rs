@@ -498,6 +498,9 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             let message = format!("the target {:?} has no other Region", target.name);
             mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         }
+        Fault::NetworkCrossRegion { to } if !is_other(to, region, target) => {
+            mistakes.push(no_other(to, target, place("to")));
+        }
         Fault::NetworkDenyAz { az } | Fault::ElbZonalShift { az } | Fault::AutoScalingInsufficientCapacity { az } => {
             let found = target.inventory.regions.get(region);
             let zones: BTreeSet<&str> = found
@@ -561,6 +564,16 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
     }
 }
 
+/// Whether `to` is a Region of the target beside `region`.
+fn is_other(to: &str, region: &str, target: &TargetPlan) -> bool {
+    to != region && target.regions.iter().any(|known| known == to)
+}
+
+fn no_other(to: &str, target: &TargetPlan, place: &Place) -> Mistake {
+    let message = format!("{to:?} is no other Region of the target {:?}", target.name);
+    Mistake::at(place, message).hint(regions_hint(&target.regions))
+}
+
 /// Whether the other Region has a cluster that could take over.
 fn handed_over(
     entry: &FaultEntry,
@@ -570,9 +583,8 @@ fn handed_over(
     place: &Place,
     mistakes: &mut Vec<Mistake>,
 ) {
-    if to == region || !target.regions.iter().any(|known| known == to) {
-        let message = format!("{to:?} is no other Region of the target {:?}", target.name);
-        mistakes.push(Mistake::at(place, message).hint(regions_hint(&target.regions)));
+    if !is_other(to, region, target) {
+        mistakes.push(no_other(to, target, place));
         return;
     }
     let found = target.inventory.regions.get(region);

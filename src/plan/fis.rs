@@ -168,6 +168,9 @@ fn parameters(action: &FisAction, of: &FisFor<'_>) -> BTreeMap<String, String> {
     if let Fault::AutoScalingInsufficientCapacity { az } = of.fault {
         parameters.insert("availabilityZoneIdentifiers".to_owned(), az.clone());
     }
+    if let Fault::NetworkCrossRegion { to } = of.fault {
+        parameters.insert("region".to_owned(), to.clone());
+    }
     if let Fault::ApiErrors { operations, calls, .. } = of.fault {
         parameters.insert("operations".to_owned(), operations.join(","));
         parameters.insert("percentage".to_owned(), format!("{:.0}", calls * 100.0));
@@ -441,6 +444,25 @@ mod tests {
             "targets": { "Volumes": "slow" },
         });
         assert_eq!(serde_json::to_value(&template.actions["slow"]).expect("JSON"), expected);
+    }
+
+    #[test]
+    fn the_region_that_is_not_reached_is_a_parameter() {
+        let fault = Fault::NetworkCrossRegion {
+            to: "eu-west-1".to_owned(),
+        };
+        let mut template = FisTemplate::new(String::new(), String::new(), &[], "us-east-1", "111122223333");
+        template.add(&of(&fault, Some(360)), "cross", &["subnet-1".to_owned()], &[]);
+        let expected = serde_json::json!({
+            "actionId": "aws:network:route-table-disrupt-cross-region-connectivity",
+            "parameters": { "duration": "PT6M", "region": "eu-west-1" },
+            "targets": { "Subnets": "cross" },
+        });
+        assert_eq!(
+            serde_json::to_value(&template.actions["cross"]).expect("JSON"),
+            expected
+        );
+        assert_eq!(template.targets["cross"].resource_type, "aws:ec2:subnet");
     }
 
     #[test]

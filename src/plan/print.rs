@@ -424,6 +424,10 @@ fn blast_radius(fault: &FaultPlan, roles: &BTreeMap<String, Role>, inventory: &I
         }
         (Hits::Cluster, _) => format!("{listed}, and every write to it until a reader has taken over"),
         (Hits::Dns, _) => format!("every user whom DNS sends to {} ({listed})", fault.region),
+        (Hits::Network, _) if matches!(fault.fault, Fault::NetworkCrossRegion { .. }) => format!(
+            "whatever {count} subnets of {} ({listed}) send to the other Region",
+            fault.region
+        ),
         (Hits::Network, _) => format!("every resource in {count} subnets of {} ({listed})", fault.region),
     }
 }

@@ -383,10 +383,16 @@ impl Calls<'_> {
     fn on_network(&self, fault: &Fault, found: &InventoryRegion) -> Effect {
         let cut = |subnet: &&InventorySubnet| match fault {
             Fault::NetworkDenyAz { az } => subnet.az == *az,
-            fault => *fault == Fault::NetworkDenyRegion,
+            fault => matches!(fault, Fault::NetworkDenyRegion | Fault::NetworkCrossRegion { .. }),
         };
         let mut subnets: Vec<&InventorySubnet> = found.subnets.iter().filter(cut).collect();
         subnets.sort_by_key(|subnet| &subnet.id);
+        if matches!(fault, Fault::NetworkCrossRegion { .. }) {
+            return Effect {
+                resources: subnets.iter().map(|subnet| subnet.id.clone()).collect(),
+                ..Effect::default()
+            };
+        }
         let vpcs: BTreeSet<&str> = subnets.iter().map(|subnet| subnet.vpc.as_str()).collect();
         let mut effect = Effect::default();
         for vpc in &vpcs {

@@ -347,6 +347,29 @@ fn a_global_cluster_is_handed_over_to_a_region_it_has() {
 }
 
 #[test]
+fn the_region_that_is_not_reached_is_another_of_the_target() {
+    let planned = |to: &str| {
+        let of = "experiments.region-blackout.faults.0";
+        let (kind, other) = (format!("{of}.fault"), format!("{of}.to"));
+        let overrides = [(kind.as_str(), "network.cross_region"), (other.as_str(), to)];
+        let mut target = target();
+        target.fis_role = Some("arn:aws:iam::111122223333:role/fis".to_owned());
+        for found in target.inventory.regions.values_mut() {
+            let id = "aws:network:route-table-disrupt-cross-region-connectivity";
+            found.fis_actions = Some([id.to_owned()].into());
+        }
+        build(&loaded("profiles/game-day.yaml", &overrides), target, &options())
+    };
+    let plan = planned("eu-west-1").unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(print(&plan).contains("send to the other Region"), "{}", print(&plan));
+    for to in ["us-east-1", "mars-1"] {
+        let errors = planned(to).expect_err(to).to_string();
+        let said = format!("{to:?} is no other Region of the target");
+        assert!(errors.contains(&said) && errors.contains("hint: "), "{errors}");
+    }
+}
+
+#[test]
 fn a_target_without_the_resource_plans_no_call() {
     let mut target = target();
     target

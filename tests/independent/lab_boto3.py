@@ -750,6 +750,39 @@ def test_fis_api_errors():
         fis.delete_experiment_template(id=made["id"])
 
 
+def test_fis_cross_region():
+    found = ec2.describe_subnets()["Subnets"]
+    arns = [f"arn:aws:ec2:{REGION}:111122223333:subnet/{one['SubnetId']}" for one in found]
+    id = "aws:network:route-table-disrupt-cross-region-connectivity"
+    parameters = fis.get_action(id=id)["action"]["parameters"]
+    assert {key: one["required"] for key, one in parameters.items()} == {"duration": True, "region": True}
+    template = {
+        "description": "a test",
+        "roleArn": "arn:aws:iam::111122223333:role/fis",
+        "stopConditions": [{"source": "none"}],
+        "targets": {"all": {"resourceType": "aws:ec2:subnet", "resourceArns": arns, "selectionMode": "ALL"}},
+        "actions": {
+            "cross": {
+                "actionId": id,
+                "parameters": {"duration": "PT10M", "region": OTHER},
+                "targets": {"Subnets": "all"},
+            }
+        },
+    }
+    made = fis.create_experiment_template(**template)["experimentTemplate"]
+    started = fis.start_experiment(experimentTemplateId=made["id"])["experiment"]
+
+    def status():
+        return fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]
+
+    eventually("it runs", lambda: status() == "running")
+    fis.stop_experiment(id=started["id"])
+    eventually("it is stopped", lambda: status() == "stopped")
+    fis.delete_experiment_template(id=made["id"])
+    action = {**template["actions"]["cross"], "parameters": {"duration": "PT10M"}}
+    refuses("ValidationException", fis.create_experiment_template, **{**template, "actions": {"cross": action}})
+
+
 def test_fis_volumes():
     instance = running()[0]
     id = instance["BlockDeviceMappings"][0]["Ebs"]["VolumeId"]

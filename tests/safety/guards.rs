@@ -93,6 +93,18 @@ fn a_dry_run_tells_every_refusal_of_the_guards() {
     );
     account.target(with("healthy_min", json!(4)));
     contains(&refusal(), &["and at least 4 must (`allow.healthy_min`); in eu-west-1"]);
+    account.experiment(
+        "name: harm\nhypothesis: h\nfaults:\n  - { fault: network.cross_region, role: web, to: eu-west-1, at: 30s, lasts: 1m }\nsettle: 30s\n",
+    );
+    contains(&refusal(), &["and at least 4 must (`allow.healthy_min`); in eu-west-1"]);
+    account.target(|target| {
+        target["allow"] = allowed();
+        target["runner"] = json!({ "subnet": id });
+    });
+    contains(
+        &refusal(),
+        &[&format!("this run itself is in {id}, and would cut itself off")],
+    );
     account.experiment(&deny_az);
     // By its instance alone: the one that the variable names is in the AZ.
     let instances = plan["target"]["inventory"]["regions"][REGION]["groups"]["shop-web"]["instances"].clone();

@@ -382,13 +382,14 @@ fn add_cluster(lab: &Lab, region: &mut Region, born: CloudTime) {
 pub(super) fn join(lab: &Lab, world: &mut World) {
     let name = &lab.config.database.name;
     let id = format!("{name}-global");
+    let primary = lab.config.database.primary.as_ref().or(lab.config.regions.first());
     let arn = |region: &Region| Some((region.name.clone(), region.db_clusters.get(name)?.arn.clone()));
     let global = GlobalCluster {
         arn: format!("arn:aws:rds::{}:global-cluster:{id}", lab.config.account),
         status: "available".to_owned(),
         cluster: name.clone(),
         members: world.regions.values().filter_map(arn).collect(),
-        writer: lab.config.regions.first().cloned().unwrap_or_default(),
+        writer: primary.cloned().unwrap_or_default(),
         resyncing: BTreeSet::new(),
         handover: None,
         endpoint: format!("{id}.global-{}.global.rds.amazonaws.com", lab.random_text(LOWER, 12)),

@@ -123,6 +123,11 @@ impl Database {
         self.gates.get(&[region, az])
     }
 
+    /// The Region that an address of a database lies in which several Regions write to.
+    pub(crate) fn region_of(&self, address: Ipv4Addr) -> Option<&str> {
+        self.gate(address).map(|gate| gate.region.as_str())
+    }
+
     /// Notes that the primary's subnet went silent, and its replication with it, or that it is back.
     pub(crate) fn follow_silence(&self) {
         let Some(gate) = self.gate(self.endpoint_address()) else {

@@ -2,7 +2,7 @@
 //! Incoming segments are dropped by the kernel through a socket filter, so that peers see silence and no refusal;
 //! outgoing ones are held back here. Decides nothing about when.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::pin::Pin;
@@ -14,6 +14,8 @@ use socket2::{Domain, SockFilter, SockRef, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
+
+use crate::lab::truth::TruthState;
 
 /// Pending connections that a listener holds for its accept loop.
 const BACKLOG: i32 = 4096;
@@ -32,6 +34,8 @@ pub(crate) struct Gate {
     pub(crate) region: String,
     silent: AtomicBool,
     silence: watch::Sender<bool>,
+    /// Other Regions to which packets from here vanish.
+    unreached: watch::Sender<BTreeSet<String>>,
     members: Mutex<Members>,
 }
 
@@ -59,6 +63,7 @@ impl Gate {
             region,
             silent: AtomicBool::new(false),
             silence: watch::Sender::new(false),
+            unreached: watch::Sender::default(),
             members: Mutex::default(),
         }
     }
@@ -108,6 +113,30 @@ impl Gate {
         if self.is_silent() {
             // The sender lives as long as `self`, so this cannot fail.
             let _ = self.silence.subscribe().wait_for(|silent| !silent).await;
+        }
+    }
+
+    /// Sets the other Regions to which packets from here vanish; answers whether that changed anything.
+    pub(crate) fn set_unreached(&self, regions: BTreeSet<String>) -> bool {
+        self.unreached.send_if_modified(|now| {
+            let changed = *now != regions;
+            *now = regions;
+            changed
+        })
+    }
+
+    /// Waits until packets reach a Region.
+    pub(crate) async fn reaches(&self, region: &str) {
+        // The sender lives as long as `self`, so this cannot fail.
+        let _ = self.unreached.subscribe().wait_for(|now| !now.contains(region)).await;
+    }
+
+    /// What is true of the subnet now.
+    pub(crate) fn truth(&self) -> TruthState {
+        match (self.is_silent(), self.unreached.borrow().is_empty()) {
+            (true, _) => TruthState::Down,
+            (false, false) => TruthState::Degraded,
+            (false, true) => TruthState::Up,
         }
     }
 

@@ -240,6 +240,9 @@ impl Instance {
             let address = self
                 .resolved
                 .address(database, self.clock.cloud_unix(), self.endpoint_ttl);
+            if let Some(region) = database.region_of(address) {
+                self.gate.reaches(region).await;
+            }
             run(database, address).await
         };
         match tokio::time::timeout(self.statement_timeout, statement).await {

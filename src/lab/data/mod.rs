@@ -13,7 +13,7 @@ pub mod stats;
 mod tests;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -271,12 +271,11 @@ impl DataPlane {
         {
             subnet.silent = silent;
         }
-        let state = |silent| if silent { TruthState::Down } else { TruthState::Up };
         self.truth.write(
             What::Zone,
             &gate.az,
             &gate.region,
-            state(silent),
+            gate.truth(),
             json!({"subnet": gate.subnet_id}),
         );
         let quiet: Vec<bool> = {
@@ -299,6 +298,16 @@ impl DataPlane {
         let detail = json!({"silent_zones": silent_zones, "zones": of});
         self.truth
             .write(What::Region, &gate.region, &gate.region, state, detail);
+    }
+
+    /// Lets packets from a subnet to these other Regions vanish, and to all others pass.
+    pub fn set_unreached(&self, subnet_id: &str, regions: BTreeSet<String>) {
+        let gate = self.inner().gates.get(subnet_id).cloned();
+        let detail = json!({"subnet": subnet_id, "unreached": regions});
+        if let Some(gate) = gate.filter(|gate| gate.set_unreached(regions)) {
+            self.truth
+                .write(What::Zone, &gate.az, &gate.region, gate.truth(), detail);
+        }
     }
 
     /// Whether packets to and from a subnet vanish.

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::DatabaseState;
 use crate::lab::serve::start_data_plane;
-use crate::lab::truth::{TruthState, What};
+use crate::lab::truth::{TruthLine, TruthState, What};
 use crate::lab::{Lab, LabConfig, LabOptions};
 use crate::units::Pace;
 
@@ -157,6 +157,30 @@ async fn a_silent_subnet_hangs_and_comes_back() {
         (What::Region, TruthState::Up),
     ];
     assert!(truth.ends_with(&expected), "{truth:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_statement_to_a_region_that_is_not_reached_waits_until_it_is() {
+    let lab = lab(serde_json::json!({"database": {
+        "engine": "aurora-postgresql", "global": true, "primary": "eu-west-1",
+    }}));
+    let (instance, address, subnet) = first_instance(&lab);
+    assert!(lab.data.is_open(&instance));
+    let at = SocketAddrV4::new(address, lab.data.port());
+    assert_eq!(post_order(at, "a").await.expect("an answer").0, 201);
+    lab.data.set_unreached(&subnet, ["eu-west-1".to_owned()].into());
+    let waiting = tokio::spawn(async move { post_order(at, "b").await });
+    assert_eq!(get(at, "/").await.expect("an answer").0, 200);
+    tokio::time::sleep(SOON).await;
+    assert!(!waiting.is_finished(), "nobody answers");
+    lab.data.set_silent(&lab, &subnet, true);
+    lab.data.set_silent(&lab, &subnet, false);
+    lab.data.set_unreached(&subnet, Default::default());
+    assert_eq!(waiting.await.expect("it ran").expect("an answer").0, 201);
+    let zone = |line: &TruthLine| (line.what == What::Zone).then_some(line.state);
+    let states: Vec<_> = lab.truth.lines().iter().filter_map(zone).collect();
+    let (down, part, up) = (TruthState::Down, TruthState::Degraded, TruthState::Up);
+    assert_eq!(states, [part, down, part, up]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

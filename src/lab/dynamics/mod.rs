@@ -12,6 +12,7 @@ pub mod fis;
 pub mod network;
 pub mod rds;
 pub mod route53;
+pub mod routes;
 #[cfg(test)]
 mod tests;
 pub mod zonal_shift;

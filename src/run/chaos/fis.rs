@@ -255,6 +255,9 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &FisBefore, since: f64) -> 
             all_run(&experiment).then(|| format!("I/O of {} takes longer from now on", disks.volumes.join(", ")))
         }
         Before::ApiErrors { role } => all_run(&experiment).then(|| format!("calls of {role} fail from now on")),
+        Before::NetworkCrossRegion { subnets, to } => {
+            all_run(&experiment).then(|| format!("nothing that leaves {} reaches {to} from now on", subnets.join(", ")))
+        }
         Before::Ec2Reboot { group, instances } => ec2::observe_rebooting(hand, group, instances).await?,
         Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
             network::observe_by_fis(hand, before).await?

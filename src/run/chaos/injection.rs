@@ -87,6 +87,7 @@ async fn prepare_world(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPl
         Fault::ElbZonalShift { az } => arczonalshift::prepare(sight, context, role, az).await,
         Fault::NetworkDenyAz { az } => network::prepare(sight, context, role, Some(az)).await,
         Fault::NetworkDenyRegion => network::prepare(sight, context, role, None).await,
+        Fault::NetworkCrossRegion { to } => network::prepare_cross_region(sight, context, role, to).await,
         Fault::RdsFailover => rds::prepare_failover(sight, context, role).await,
         Fault::RdsReboot => rds::prepare_reboot(sight, context, role).await,
         Fault::RdsStop => rds::prepare_stop(sight, context, role).await,
@@ -118,7 +119,10 @@ impl Before {
             | Before::Ec2SpotInterruption { .. }
             | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
-            | Before::EbsLatency(_) => Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned())),
+            | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. } => {
+                Err(ChaosError::Refused("no API does this, only AWS FIS".to_owned()))
+            }
             Before::AutoScalingSetUnhealthy { instances, .. } => autoscaling::set_unhealthy(hand, instances).await,
             Before::ElbDeregister { targets } => elasticloadbalancingv2::deregister(hand, targets).await,
             Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::break_path(hand, groups).await,
@@ -152,7 +156,8 @@ impl Before {
             | Before::Ec2SpotInterruption { .. }
             | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
-            | Before::EbsLatency(_) => Ok(None),
+            | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. } => Ok(None),
             Before::AutoScalingSetUnhealthy { group, instances } => {
                 autoscaling::observe_unhealthy(hand, group, instances).await
             }
@@ -226,6 +231,7 @@ impl Before {
             | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. }
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }
@@ -265,6 +271,7 @@ impl Before {
             | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. }
             | Before::AutoScalingInsufficientCapacity { .. }
             | Before::AutoScalingSetUnhealthy { .. }
             | Before::RdsFailover { .. }

@@ -189,6 +189,13 @@ pub enum Before {
     NetworkDenyAz(NetworkBefore),
     /// Subnets that will be put under an ACL that denies everything.
     NetworkDenyRegion(NetworkBefore),
+    /// Subnets from which another Region will not be reached.
+    NetworkCrossRegion {
+        /// Subnets.
+        subnets: Vec<String>,
+        /// That Region.
+        to: String,
+    },
     /// A database that will be rebooted; it comes back by itself.
     RdsFailover {
         /// Identifier.
@@ -363,6 +370,7 @@ impl Before {
             | Before::ElbZonalShift(_)
             | Before::NetworkDenyAz(_)
             | Before::NetworkDenyRegion(_)
+            | Before::NetworkCrossRegion { .. }
             | Before::RdsStop { .. }
             | Before::Route53InvertHealthCheck { .. }
             | Before::Route53ZeroWeight { .. }
@@ -402,6 +410,7 @@ impl Before {
             Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
                 before.subnets.iter().map(|one| one.subnet.clone()).collect()
             }
+            Before::NetworkCrossRegion { subnets, .. } => subnets.clone(),
             Before::RdsFailover { database, .. } | Before::RdsReboot { database } | Before::RdsStop { database } => {
                 vec![database.clone()]
             }

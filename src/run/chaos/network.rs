@@ -1,4 +1,5 @@
 //! `network.deny_region` and `network.deny_az`: every subnet of a VPC, or of one AZ of it, goes under an empty network ACL, which denies everything, and back.
+//! `network.cross_region`: from which subnets AWS FIS is to let another Region not be reached.
 //! The association's id changes with every replacement, so the revert looks it up and trusts no id it remembers.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +40,39 @@ pub(super) async fn prepare(
     role: &str,
     az: Option<&str>,
 ) -> Result<Before, ChaosError> {
+    let (before, others) = subnets(sight, context, role, az).await?;
+    match az {
+        None => Ok(Before::NetworkDenyRegion(before)),
+        Some(_) if others > 0 => Ok(Before::NetworkDenyAz(before)),
+        Some(az) => Err(ChaosError::Refused(format!(
+            "{az} is the last AZ in {} that is not cut off",
+            sight.region
+        ))),
+    }
+}
+
+/// Finds the subnets from which `to` is not to be reached.
+pub(super) async fn prepare_cross_region(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+    to: &str,
+) -> Result<Before, ChaosError> {
+    let (before, _) = subnets(sight, context, role, None).await?;
+    Ok(Before::NetworkCrossRegion {
+        subnets: before.subnets.into_iter().map(|subnet| subnet.subnet).collect(),
+        to: to.to_owned(),
+    })
+}
+
+/// The subnets that a fault hits, all or those of one AZ, with the ACLs they are under, once it is sure that each may be
+/// hit; and how many of others are not cut off.
+async fn subnets(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    role: &str,
+    az: Option<&str>,
+) -> Result<(NetworkBefore, usize), ChaosError> {
     let allow = context.target.allow.as_ref();
     let own = own_subnet(sight, context).await?;
     let mut others = 0;
@@ -78,14 +112,7 @@ pub(super) async fn prepare(
         run: context.run.to_owned(),
         subnets,
     };
-    match az {
-        None => Ok(Before::NetworkDenyRegion(before)),
-        Some(_) if others > 0 => Ok(Before::NetworkDenyAz(before)),
-        Some(az) => Err(ChaosError::Refused(format!(
-            "{az} is the last AZ in {} that is not cut off",
-            sight.region
-        ))),
-    }
+    Ok((before, others))
 }
 
 /// The subnet that this run itself is in, as far as that is known.

@@ -159,6 +159,36 @@ async fn volumes_of_one_action_are_in_one_az_and_what_was_begun_ends() {
     assert_eq!(disturbed(), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_region_that_is_not_reached_is_another_one_and_is_reached_again() {
+    let (lab, sdk) = plain_lab().await;
+    let client = Client::new(&sdk);
+    let isolate = |to: &'static str| {
+        Asked::of(
+            "aws:network:route-table-disrupt-cross-region-connectivity",
+            ("Subnets", "aws:ec2:subnet"),
+            subnets(&lab),
+            if to == REGION {
+                &[("duration", "PT1M"), ("region", REGION)]
+            } else {
+                &[("duration", "PT1M"), ("region", "eu-west-1")]
+            },
+        )
+    };
+    let not_reached = || lab.world().regions[REGION].fis.route_faults.len();
+    let template = isolate(REGION).template(&client).await;
+    let id = start(&client, &template).await;
+    let (_, reason) = reaches(&client, &id, &[ExperimentStatus::Failed]).await;
+    assert!(reason.contains("the Region of the subnets themselves"), "{reason}");
+    assert_eq!(not_reached(), 0);
+    let template = isolate("eu-west-1").template(&client).await;
+    let id = start(&client, &template).await;
+    reaches(&client, &id, &[ExperimentStatus::Running]).await;
+    assert_eq!(not_reached(), 3);
+    reaches(&client, &id, &[ExperimentStatus::Completed]).await;
+    assert_eq!(not_reached(), 0);
+}
+
 fn instances(lab: &Lab) -> Vec<String> {
     let world = lab.world();
     let all = world.regions[REGION].instances.keys();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::resolve::name_of;
 use super::seconds_of;
 use crate::lab::Lab;
-use crate::lab::dynamics::{ebs, ec2, network, rds, region_mut};
+use crate::lab::dynamics::{ebs, ec2, network, rds, region_mut, routes};
 use crate::lab::error::AwsError;
 use crate::lab::experiments::{Action, ApiError, ApiFault, Shortage, VolumeIo};
 use crate::lab::world::{InstanceState, Tags};
@@ -31,6 +31,8 @@ pub(super) enum Effect {
     Cut(Vec<Cut>),
     /// Volumes whose I/O is disturbed, by the id of what disturbs them.
     Disturbed(String),
+    /// Subnets from which another Region is not reached, by the id of what lets it be so.
+    Isolated(String),
     /// Roles whose calls fail, by the id of what lets them.
     Failing(String),
 }
@@ -82,6 +84,10 @@ pub(super) fn begin(lab: &Arc<Lab>, region: &str, action: &Action, arns: &[Strin
             Ok(Effect::Done)
         }
         "aws:ec2:asg-insufficient-instance-capacity-error" => short(lab, region, action, ids),
+        "aws:network:route-table-disrupt-cross-region-connectivity" => {
+            let to = action.parameters.get("region").map(String::as_str).unwrap_or_default();
+            routes::isolate(lab, region, &ids, to).map(Effect::Isolated)
+        }
         "aws:network:disrupt-connectivity" => {
             let mut cuts = Vec::new();
             for id in ids {
@@ -193,6 +199,10 @@ impl Effect {
                 if let Some(state) = lab.world().regions.get_mut(region) {
                     state.fis.api_faults.retain(|one| one.id != *id);
                 }
+                Ok(true)
+            }
+            Effect::Isolated(id) => {
+                routes::rejoin(lab, region, id);
                 Ok(true)
             }
             Effect::Disturbed(id) => {

@@ -48,7 +48,7 @@ const API_ERROR: Offer = Offer {
 };
 
 /// Every action, by id.
-pub const OFFERS: [Offer; 14] = [
+pub const OFFERS: [Offer; 15] = [
     Offer {
         id: "aws:ebs:pause-volume-io",
         description: "Pause I/O of the specified EBS volumes.",
@@ -137,6 +137,13 @@ pub const OFFERS: [Offer; 14] = [
         id: "aws:network:disrupt-connectivity",
         description: "Disrupt network connectivity for the specified subnets.",
         parameters: &[("duration", true), ("scope", true)],
+        lasts: Some("duration"),
+        target: Some(("Subnets", SUBNET)),
+    },
+    Offer {
+        id: "aws:network:route-table-disrupt-cross-region-connectivity",
+        description: "Block traffic from the specified subnets to the specified Region, by their route tables.",
+        parameters: &[("duration", true), ("region", true)],
         lasts: Some("duration"),
         target: Some(("Subnets", SUBNET)),
     },
