@@ -397,6 +397,137 @@ async fn nothing_is_injected_once_the_run_is_ending() {
     assert_eq!((network(&bench), records(&bench).len()), (before, 1));
 }
 
+/// Injects an experiment each of these faults (role, Region, fault), all at once; the outcomes in their order.
+async fn all_at_once(bench: &mut Bench, faults: &[(&str, &str, Fault)]) -> Vec<Result<(), String>> {
+    let name = |index: usize| format!("fault-{index}");
+    for (index, (role, region, planned)) in faults.iter().enumerate() {
+        let mut experiment = chaos_in_lab::experiment(&name(index), role, planned.clone());
+        (*region).clone_into(&mut experiment.faults[0].region);
+        Arc::make_mut(&mut bench.plan).experiments.push(experiment);
+    }
+    let (runner, _events) = runner(bench);
+    let runner = Arc::new(runner);
+    let mut under_way = Vec::new();
+    for index in 0..faults.len() {
+        let (injecting, id) = (Arc::clone(&runner), fault(&name(index)));
+        under_way.push(tokio::spawn(async move { injecting.inject(id).await }));
+        // Each is polled before the next is there: the first of them comes first.
+        tokio::task::yield_now().await;
+    }
+    let mut outcomes = Vec::new();
+    for injected in under_way {
+        outcomes.push(injected.await.expect("no panic").map_err(|error| error.to_string()));
+    }
+    let summary = runner.revert_all().await;
+    assert!(summary.failed.is_empty(), "{summary:?}");
+    outcomes
+}
+
+/// One of them is refused, and its words name another.
+fn one_is_refused(outcomes: &[Result<(), String>], why: &str) {
+    let refused: Vec<(usize, &String)> = outcomes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, outcome)| Some((index, outcome.as_ref().err()?)))
+        .collect();
+    let [(index, refusal)] = refused.as_slice() else {
+        panic!("{outcomes:?}")
+    };
+    assert!(refusal.contains(why), "{refusal} does not say {why}");
+    let others = (0..outcomes.len()).filter(|other| other != index);
+    let named = others.map(|other| format!("fault-{other}[0]"));
+    assert!(named.clone().any(|name| refusal.contains(&name)), "{refusal}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_one_instant_leave_a_region_and_an_az() {
+    let mut bench = Bench::start(json!({"control_plane": {"lag": "2s"}}), 60.0).await;
+    let before = network(&bench);
+    let regions = bench.plan.target.regions.clone();
+    let blackouts: Vec<(&str, &str, Fault)> = regions
+        .iter()
+        .map(|region| ("web", region.as_str(), Fault::NetworkDenyRegion))
+        .collect();
+    one_is_refused(
+        &all_at_once(&mut bench, &blackouts).await,
+        "is the last Region of the target",
+    );
+    assert_eq!(network(&bench), before);
+
+    let mut bench = Bench::start(json!({"control_plane": {"lag": "2s"}}), 60.0).await;
+    let az = |letter: char| Fault::NetworkDenyAz {
+        az: format!("{REGION}{letter}"),
+    };
+    let outages = [
+        ("web", REGION, az('a')),
+        ("database", REGION, az('b')),
+        ("dns", REGION, az('c')),
+    ];
+    one_is_refused(&all_at_once(&mut bench, &outages).await, "is the last AZ in us-east-1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn faults_of_one_instant_leave_enough_healthy_targets() {
+    let mut bench = Bench::start(json!({"control_plane": {"lag": "2s"}}), 60.0).await;
+    let plan = Arc::make_mut(&mut bench.plan);
+    plan.target.allow.as_mut().expect("the lab allows faults").healthy_min = 2;
+    // The one that is stopped is not in the AZ that is cut off, or there would be enough.
+    let chosen = {
+        let world = bench.lab.world();
+        let instances = world.regions[REGION].instances.values();
+        let there = instances.filter(|one| one.az.ends_with('b')).map(|one| one.id.clone());
+        there.collect::<Vec<String>>()
+    };
+    let mut stop = chaos_in_lab::experiment("later", "web", Fault::Ec2Stop { share: 1.0 / 3.0 });
+    stop.faults[0].resources = chosen;
+    let cut = chaos_in_lab::experiment(
+        "first",
+        "dns",
+        Fault::NetworkDenyAz {
+            az: format!("{REGION}a"),
+        },
+    );
+    Arc::make_mut(&mut bench.plan).experiments.extend([cut, stop]);
+    let (runner, _events) = runner(&bench);
+    let (first, later) = tokio::join!(runner.inject(fault("first")), runner.inject(fault("later")));
+    first.expect("the first is injected");
+    let refusal = later.expect_err("too few would stay").to_string();
+    assert!(
+        refusal.contains("1 of the 2 healthy targets") && refusal.contains("first[0]"),
+        "{refusal}"
+    );
+    assert_eq!(runner.in_world(), [fault("first")]);
+    runner.revert_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_roles_of_one_group_do_not_hit_an_instance_twice() {
+    let mut bench = Bench::start(json!({"control_plane": {"lag": "2s"}}), 60.0).await;
+    let web = bench.plan.target.roles["web"].clone();
+    let plan = Arc::make_mut(&mut bench.plan);
+    plan.target.roles.insert("api".to_owned(), web);
+    let one = bench.lab.world().regions[REGION].groups["shop-web"].members[0]
+        .instance_id
+        .clone();
+    for (name, role, planned) in [
+        ("first", "web", Fault::Ec2Stop { share: 1.0 / 3.0 }),
+        ("later", "api", Fault::Ec2Terminate { share: 1.0 / 3.0 }),
+    ] {
+        let mut experiment = chaos_in_lab::experiment(name, role, planned);
+        experiment.faults[0].resources = vec![one.clone()];
+        Arc::make_mut(&mut bench.plan).experiments.push(experiment);
+    }
+    let (runner, _events) = runner(&bench);
+    let (first, later) = tokio::join!(runner.inject(fault("first")), runner.inject(fault("later")));
+    first.expect("the first is injected");
+    let refusal = later.expect_err("it is hit already").to_string();
+    assert_eq!(
+        refusal,
+        format!("instance {one} is already hit by first[0] of this run")
+    );
+    runner.revert_all().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subnet_that_somebody_else_moved_is_left_and_told() {
     let bench = Bench::start(json!({}), 120.0).await;

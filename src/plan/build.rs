@@ -12,7 +12,7 @@ use super::{
     Inventory, JourneyPlan, LedgerPlan, Measure, OAuth2Plan, Objective, Part, Plan, ProbePlan, Protocol, Role,
     RunnerPlan, ServicesPlan, SigV4Plan, StagePlan, StepPlan, StopCondition, TargetPlan, Template, WebSocketStep,
 };
-use super::{alarms, resolve, schedule};
+use super::{alarms, resolve, schedule, together};
 use crate::config::classes::Class;
 use crate::config::oauth2::OAuth2;
 use crate::config::protobuf::Services;
@@ -379,18 +379,6 @@ pub(super) fn experiment(
         };
         let effect = resolve::effect(&fault, role, &region, target, &draw);
         let revert_at = entry.lasts.map(|lasts| at.saturating_add(lasts));
-        let end = revert_at.unwrap_or(at);
-        let overlap = faults.iter().any(|other| {
-            other.role == entry.role.value
-                && other.region == region
-                && at <= other.revert_at.unwrap_or(other.at)
-                && other.at <= end
-        });
-        if overlap {
-            let message = format!("two faults hit {:?} in {region} at the same time", entry.role.value);
-            let hint = "move one of them, so that each effect has one cause";
-            mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
-        }
         let of = FisFor {
             fault: &fault,
             region: &region,
@@ -402,7 +390,7 @@ pub(super) fn experiment(
             Some(template) => fis::effect(template, entry.lasts.is_some(), &region, effect.resources),
             None => effect,
         };
-        faults.push(FaultPlan {
+        let planned = FaultPlan {
             via: entry.via(),
             fis: template,
             fidelity: fault.entry().fidelity.to_owned(),
@@ -414,7 +402,12 @@ pub(super) fn experiment(
             calls: effect.calls,
             reverts: effect.reverts,
             resources: effect.resources,
-        });
+        };
+        if let Some(message) = together::clash(&planned, &faults, target) {
+            let hint = "move one of them, so that each effect has one cause";
+            mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
+        }
+        faults.push(planned);
     }
     alarms::check(&experiment.stop_when, &faults, target, mistakes);
     let stop = |stop: &crate::config::Stop| StopCondition {

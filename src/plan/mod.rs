@@ -24,6 +24,7 @@ mod resolve;
 mod schedule;
 mod steering;
 mod timeline;
+mod together;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

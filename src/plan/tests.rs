@@ -677,3 +677,83 @@ fn fis_is_chosen_where_it_can_be_and_otherwise_it_is_said_why_not() {
         );
     }
 }
+
+#[test]
+fn faults_that_hit_the_same_at_the_same_time_are_refused() {
+    let told = |faults: &[&str]| {
+        let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [x.yaml], \
+                       stages: [{tier: 1, users: 1, hold: 1h}]}";
+        let faults: String = faults.iter().map(|fault| format!("  - {{ {fault} }}\n")).collect();
+        let sources = Sources {
+            profile: ("p.yaml".to_owned(), profile.to_owned()),
+            experiments: vec![(
+                "x.yaml".to_owned(),
+                format!("name: x\nhypothesis: h\nfaults:\n{faults}"),
+            )],
+            ..Sources::default()
+        };
+        let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+        let mut target = target();
+        let web = target.roles["web"].clone();
+        target.roles.insert("api".to_owned(), web);
+        let built = build(&config, target, &options());
+        built.err().map(|errors| errors.to_string()).unwrap_or_default()
+    };
+    let stop = |role: &str, at: &str| format!("fault: ec2.stop, role: {role}, share: 34%, at: {at}, lasts: 2m");
+    let az = |role: &str, az: &str, at: &str| {
+        format!("fault: network.deny_az, role: {role}, az: us-east-1{az}, at: {at}, lasts: 2m")
+    };
+    let region = |role: &str, region: &str, at: &str| {
+        format!("fault: network.deny_region, role: {role}, region: {region}, at: {at}, lasts: 2m")
+    };
+    let cases = [
+        (
+            vec![stop("web", "1m"), stop("web", "2m")],
+            "two faults hit \"web\" in us-east-1 at the same time",
+        ),
+        (
+            vec![stop("web", "1m"), stop("api", "2m")],
+            "two faults hit \"api\" in us-east-1 at the same time, which is \"web\" too",
+        ),
+        (
+            vec![az("web", "a", "1m"), az("dns", "a", "2m")],
+            "two faults hit subnet-00 in us-east-1 at the same time",
+        ),
+        (
+            vec![region("web", "us-east-1", "1m"), az("dns", "b", "2m")],
+            "two faults hit subnet-01 in us-east-1 at the same time",
+        ),
+        (
+            vec![region("web", "us-east-1", "1m"), region("web", "eu-west-1", "2m")],
+            "all Regions of the target are cut off at the same time",
+        ),
+        (
+            vec![az("web", "a", "1m"), az("database", "b", "1m"), az("dns", "c", "2m")],
+            "all AZs of us-east-1 are cut off at the same time",
+        ),
+        (vec![stop("web", "1m"), stop("api", "4m")], ""),
+        (vec![az("web", "a", "1m"), az("dns", "b", "1m")], ""),
+        (
+            vec![region("web", "us-east-1", "1m"), region("web", "eu-west-1", "4m")],
+            "",
+        ),
+        // The third meets each of the others, and never both.
+        (
+            vec![
+                az("web", "a", "1m"),
+                az("database", "b", "4m"),
+                "fault: network.deny_az, role: dns, az: us-east-1c, at: 2m, lasts: 3m".to_owned(),
+            ],
+            "",
+        ),
+    ];
+    for (faults, said) in cases {
+        let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
+        let told = told(&faults);
+        assert_eq!(told.is_empty(), said.is_empty(), "{faults:?}: {told}");
+        assert!(
+            told.contains(said) && (said.is_empty() || told.contains("hint:")),
+            "{faults:?}: {told}"
+        );
+    }
+}

@@ -13,7 +13,7 @@ pub(super) async fn prepare_suspend(
     role: &str,
     processes: &[String],
 ) -> Result<Before, ChaosError> {
-    let facts = ec2::facts(sight, ec2::group(sight, context, role).await?).await?;
+    let facts = ec2::facts(sight, context, ec2::group(sight, context, role).await?).await?;
     facts.sound().map_err(ChaosError::Degraded)?;
     let group = facts.group;
     guard::tagged(context.target.allow.as_ref(), &group.name, &group.tags).map_err(ChaosError::Refused)?;

@@ -1,6 +1,7 @@
 //! `ec2.stop`, `ec2.terminate` and `ec2.reboot`: a share of a group's in-service instances, chosen when it happens, by
 //! the run's seed. Faults that hit instances in another way choose them here too.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ChaosError;
@@ -8,6 +9,7 @@ use super::guard::{self, GroupFacts, Refusal};
 use super::injection::{Context, Pass};
 use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, ErrorKind, Group, Instance};
+use crate::event::FaultId;
 use crate::plan::{Role, choose};
 
 /// Time between the notice of a Spot interruption and its instance's end.
@@ -37,13 +39,40 @@ pub(super) async fn described(sight: &Sight<'_>, ids: &[String]) -> Result<Vec<I
     }
 }
 
-/// A group with the targets of its target groups.
-pub(super) async fn facts(sight: &Sight<'_>, group: Group) -> Result<GroupFacts, ChaosError> {
+/// A group with the targets of its target groups, and what the run's own faults take of it.
+pub(super) async fn facts(sight: &Sight<'_>, context: &Context<'_>, group: Group) -> Result<GroupFacts, ChaosError> {
     let mut targets = Vec::new();
     for arn in &group.target_groups {
         targets.push((arn.clone(), sight.reader.target_health(sight.region, arn).await?));
     }
-    Ok(GroupFacts { group, targets })
+    let lost = lost(sight, context, &group).await?;
+    Ok(GroupFacts { group, targets, lost })
+}
+
+/// The members that the run's own faults take away, and by what.
+async fn lost(
+    sight: &Sight<'_>,
+    context: &Context<'_>,
+    group: &Group,
+) -> Result<BTreeMap<String, FaultId>, ChaosError> {
+    let mut lost = context.own.lost_instances(sight.region);
+    let cut = context.own.cut_subnets(sight.region);
+    if cut.is_empty() {
+        return Ok(lost);
+    }
+    let ids: Vec<String> = group.members.iter().map(|member| member.id.clone()).collect();
+    let mut members = described(sight, &ids).await?;
+    if members.is_empty() {
+        // One by one: an instance that AWS has forgotten must not hide the others.
+        for id in &ids {
+            members.extend(described(sight, std::slice::from_ref(id)).await?);
+        }
+    }
+    for instance in members {
+        let by = instance.subnet.and_then(|subnet| cut.get(&subnet).cloned());
+        lost.extend(by.map(|by| (instance.id, by)));
+    }
+    Ok(lost)
 }
 
 /// Chooses a share of the instances that a role's group has in service; answers the group's name and their ids.
@@ -81,7 +110,7 @@ pub(super) async fn chosen(
     fit: impl Fn(&Instance) -> Result<(), Refusal>,
 ) -> Result<(String, Vec<Instance>), ChaosError> {
     let (region, allow) = (sight.region, context.target.allow.as_ref());
-    let facts = facts(sight, group(sight, context, role).await?).await?;
+    let facts = facts(sight, context, group(sight, context, role).await?).await?;
     let name = &facts.group.name;
     let in_service: Vec<String> = facts
         .group

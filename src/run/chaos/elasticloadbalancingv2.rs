@@ -55,7 +55,7 @@ pub(super) async fn prepare_deregister(
 
 /// The role's target groups, each of which may be touched.
 async fn target_groups(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Vec<String>, ChaosError> {
-    let facts = ec2::facts(sight, ec2::group(sight, context, role).await?).await?;
+    let facts = ec2::facts(sight, context, ec2::group(sight, context, role).await?).await?;
     facts.sound().map_err(ChaosError::Degraded)?;
     let group = facts.group;
     let arns = group.target_groups;

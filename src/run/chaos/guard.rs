@@ -1,10 +1,11 @@
 //! What must hold before anything is touched. Pure: facts in, a refusal in words out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use crate::aws::{ClusterMember, DbCluster, DbInstance, GlobalCluster, Group, Member, Tags, Target};
+use crate::event::FaultId;
 use crate::plan::{Allow, TargetPlan, how_many};
 
 /// Why something must not be touched.
@@ -87,10 +88,12 @@ pub struct GroupFacts {
     pub group: Group,
     /// Targets by the ARN of their target group.
     pub targets: Vec<(String, Vec<Target>)>,
+    /// Instances that the run's own faults take away, whatever the health checks still say, and by what.
+    pub lost: BTreeMap<String, FaultId>,
 }
 
 impl GroupFacts {
-    /// Members that serve: in service, healthy to their group and to every load balancer.
+    /// Members that serve: in service, healthy to their group and to every load balancer, and not ours already.
     fn serving(&self) -> impl Iterator<Item = &Member> {
         let healthy_everywhere = |member: &&Member| {
             let is_it = |target: &Target| target.id == member.id && target.state == "healthy";
@@ -98,7 +101,7 @@ impl GroupFacts {
         };
         let members = self.group.members.iter();
         members
-            .filter(|member| member.in_service && member.healthy)
+            .filter(|member| member.in_service && member.healthy && !self.lost.contains_key(&member.id))
             .filter(healthy_everywhere)
     }
 
@@ -139,8 +142,9 @@ impl GroupFacts {
         }
         let now = self.serving().count();
         Err(format!(
-            "{stay} of the {now} healthy targets of group {} would stay, and at least {least} must (`allow.healthy_min`)",
-            self.group.name
+            "{stay} of the {now} healthy targets of group {} would stay, and at least {least} must (`allow.healthy_min`){}",
+            self.group.name,
+            already(self.group.members.iter().filter_map(|member| self.lost.get(&member.id)))
         ))
     }
 }
@@ -252,16 +256,29 @@ fn role_of(arn: &str) -> Option<(&str, String)> {
     Some((account, name.to_lowercase()))
 }
 
+/// Names the faults of the run that have taken the rest; says nothing where there are none.
+pub fn already<'a>(by: impl IntoIterator<Item = &'a FaultId>) -> String {
+    let names: BTreeSet<String> = by.into_iter().map(FaultId::to_string).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!("; of this run, {} hit the rest already", names.join(", ")),
+    }
+}
+
 /// Another Region of the target stays in the world.
-pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeSet<String>) -> Result<(), Refusal> {
+pub fn another_region(target: &TargetPlan, region: &str, cut: &BTreeMap<String, FaultId>) -> Result<(), Refusal> {
     let left = target
         .regions
         .iter()
-        .any(|other| other != region && !cut.contains(other));
+        .any(|other| other != region && !cut.contains_key(other));
     if left {
         Ok(())
     } else {
-        Err(format!("{region} is the last Region of the target that is not cut off"))
+        Err(format!(
+            "{region} is the last Region of the target that is not cut off{}",
+            already(cut.values())
+        ))
     }
 }
 
@@ -278,6 +295,13 @@ mod tests {
             account: Some(ACCOUNT.to_owned()),
             regions: vec!["us-east-1".to_owned(), "eu-west-1".to_owned()],
             ..entry
+        }
+    }
+
+    fn harm(index: usize) -> FaultId {
+        FaultId {
+            experiment: "harm".to_owned(),
+            index,
         }
     }
 
@@ -301,6 +325,7 @@ mod tests {
         };
         GroupFacts {
             targets: vec![("arn".to_owned(), members.iter().map(target).collect())],
+            lost: BTreeMap::new(),
             group: Group {
                 name: "web".to_owned(),
                 desired: members.len() as u32,
@@ -477,6 +502,26 @@ mod tests {
     }
 
     #[test]
+    fn what_the_run_itself_takes_away_is_not_healthy() {
+        let mut three = facts(&["a", "b", "c"]);
+        let least = Allow {
+            healthy_min: 2,
+            ..allow(1.0)
+        };
+        let one = |member: &Member| member.id == "i-0";
+        assert_eq!(three.enough_without(Some(&least), one), Ok(()));
+        three.lost = BTreeMap::from([("i-2".to_owned(), harm(1))]);
+        let refusal = three.enough_without(Some(&least), one).expect_err("too few stay");
+        assert!(
+            refusal.contains("1 of the 2 healthy targets") && refusal.contains("harm[1]"),
+            "{refusal}"
+        );
+        // Hit twice, it is lost once.
+        let same = |member: &Member| member.id == "i-2";
+        assert_eq!(three.enough_without(Some(&least), same), Ok(()));
+    }
+
+    #[test]
     fn the_run_does_not_cut_itself_off() {
         assert!(not_own_subnet(Some("subnet-1"), "subnet-1").is_err());
         assert!(not_own_subnet(Some("subnet-1"), "subnet-2").is_ok());
@@ -538,10 +583,10 @@ mod tests {
     #[test]
     fn the_last_region_stays() {
         let mut target = target();
-        let cut = BTreeSet::from(["eu-west-1".to_owned()]);
-        assert!(another_region(&target, "us-east-1", &BTreeSet::new()).is_ok());
-        assert!(another_region(&target, "us-east-1", &cut).is_err());
+        let cut = BTreeMap::from([("eu-west-1".to_owned(), harm(0))]);
+        assert!(another_region(&target, "us-east-1", &BTreeMap::new()).is_ok());
+        assert!(another_region(&target, "us-east-1", &cut).is_err_and(|why| why.contains("harm[0]")));
         target.regions.truncate(1);
-        assert!(another_region(&target, "us-east-1", &BTreeSet::new()).is_err());
+        assert!(another_region(&target, "us-east-1", &BTreeMap::new()).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::journal::Before;
+use super::own::Own;
 use super::runner::{Hand, Sight};
 use super::{
     ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, mark, network, rds, route53,
@@ -19,6 +20,8 @@ pub(super) struct Context<'a> {
     pub(super) run: &'a str,
     /// What the plan chose, which is hit as long as it can be.
     pub(super) planned: &'a [String],
+    /// The other faults of the run; none where nothing is injected.
+    pub(super) own: &'a Own,
 }
 
 /// One look at what a revert has to do, which does it.
@@ -35,6 +38,7 @@ pub(super) struct Pass {
 /// Checks what the fault needs and notes what it is about to change, as it is.
 pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
     let world = prepare_world(sight, context, fault).await?;
+    context.own.apart(sight.region, &world).map_err(ChaosError::Refused)?;
     match &fault.fis {
         Some(template) => fis::prepare(sight, context, fault, template, world).await,
         None => {

@@ -387,6 +387,15 @@ impl Before {
         }
     }
 
+    /// Whether the instances that it hits never serve again.
+    #[must_use]
+    pub fn takes_for_good(&self) -> bool {
+        matches!(
+            self.world(),
+            Before::Ec2Terminate { .. } | Before::Ec2SpotInterruption { .. } | Before::AutoScalingSetUnhealthy { .. }
+        )
+    }
+
     /// Ids of what it hits.
     #[must_use]
     pub fn resources(&self) -> Vec<String> {

@@ -14,6 +14,7 @@ mod injection;
 mod journal;
 mod mark;
 mod network;
+mod own;
 mod preview;
 mod rds;
 mod rehearse;

@@ -40,15 +40,11 @@ pub(super) async fn prepare(
     role: &str,
     az: Option<&str>,
 ) -> Result<Before, ChaosError> {
-    let (before, others) = subnets(sight, context, role, az).await?;
-    match az {
-        None => Ok(Before::NetworkDenyRegion(before)),
-        Some(_) if others > 0 => Ok(Before::NetworkDenyAz(before)),
-        Some(az) => Err(ChaosError::Refused(format!(
-            "{az} is the last AZ in {} that is not cut off",
-            sight.region
-        ))),
-    }
+    let before = subnets(sight, context, role, az).await?;
+    Ok(match az {
+        None => Before::NetworkDenyRegion(before),
+        Some(_) => Before::NetworkDenyAz(before),
+    })
 }
 
 /// Finds the subnets from which `to` is not to be reached.
@@ -58,7 +54,7 @@ pub(super) async fn prepare_cross_region(
     role: &str,
     to: &str,
 ) -> Result<Before, ChaosError> {
-    let (before, _) = subnets(sight, context, role, None).await?;
+    let before = subnets(sight, context, role, None).await?;
     Ok(Before::NetworkCrossRegion {
         subnets: before.subnets.into_iter().map(|subnet| subnet.subnet).collect(),
         to: to.to_owned(),
@@ -66,23 +62,31 @@ pub(super) async fn prepare_cross_region(
 }
 
 /// The subnets that a fault hits, all or those of one AZ, with the ACLs they are under, once it is sure that each may be
-/// hit; and how many of others are not cut off.
+/// hit.
 async fn subnets(
     sight: &Sight<'_>,
     context: &Context<'_>,
     role: &str,
     az: Option<&str>,
-) -> Result<(NetworkBefore, usize), ChaosError> {
+) -> Result<NetworkBefore, ChaosError> {
     let allow = context.target.allow.as_ref();
     let own = own_subnet(sight, context).await?;
-    let mut others = 0;
+    let cut = context.own.cut_subnets(sight.region);
+    let (mut others, mut by): (usize, Vec<&FaultId>) = (0, Vec::new());
     let mut subnets = Vec::new();
     for vpc in vpcs(sight, &context.target.roles, role).await? {
         let acls = sight.reader.network_acls(sight.region, &vpc).await?;
         for subnet in sight.reader.subnets_of(sight.region, &vpc).await? {
             if az.is_some_and(|az| az != subnet.az) {
-                others += usize::from(!is_cut(&acls, &subnet.id));
+                // An ACL of this run may not be shown yet.
+                let ours = cut.get(&subnet.id);
+                by.extend(ours);
+                others += usize::from(ours.is_none() && !is_cut(&acls, &subnet.id));
                 continue;
+            }
+            if let Some(by) = cut.get(&subnet.id) {
+                let why = format!("{} is already cut off by {by} of this run", subnet.id);
+                return Err(ChaosError::Refused(why));
             }
             guard::tagged(allow, &subnet.id, &subnet.tags).map_err(ChaosError::Refused)?;
             guard::not_own_subnet(own.as_deref(), &subnet.id).map_err(ChaosError::Refused)?;
@@ -107,12 +111,19 @@ async fn subnets(
             sight.region
         )));
     }
+    if let Some(az) = az.filter(|_| others == 0) {
+        return Err(ChaosError::Refused(format!(
+            "{az} is the last AZ in {} that is not cut off{}",
+            sight.region,
+            guard::already(by)
+        )));
+    }
     enough_elsewhere(sight, context, az).await?;
     let before = NetworkBefore {
         run: context.run.to_owned(),
         subnets,
     };
-    Ok((before, others))
+    Ok(before)
 }
 
 /// The subnet that this run itself is in, as far as that is known.
@@ -139,7 +150,7 @@ async fn enough_elsewhere(sight: &Sight<'_>, context: &Context<'_>, az: Option<&
             let Some(group) = there.reader.group(region, name).await? else {
                 continue;
             };
-            let facts = ec2::facts(&there, group).await?;
+            let facts = ec2::facts(&there, context, group).await?;
             if az.is_some() {
                 facts.sound().map_err(ChaosError::Degraded)?;
             }

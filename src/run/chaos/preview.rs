@@ -1,7 +1,7 @@
 //! What AWS FIS itself would hit: for every fault that it injects, an experiment whose actions are all skipped, so that its
 //! targets are resolved and nothing is done to them. The template is journalled before and deleted after, as a fault's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::injection::{self, Context};
 use super::journal::{Before, FisBefore, Journal, Record};
+use super::own::Own;
 use super::runner::{self, Hand, Sight};
 use super::undo::undo;
 use super::{ChaosError, fis, guard};
@@ -74,7 +75,7 @@ async fn prepared(
     id: &FaultId,
     fault: &FaultPlan,
 ) -> Result<FisBefore, ChaosError> {
-    runner::may(&plan.target, fault, &BTreeSet::new(), Timestamp::now())?;
+    runner::may(&plan.target, fault, &BTreeMap::new(), Timestamp::now())?;
     let caller = cloud.reader().caller(&fault.region).await?;
     guard::account(&plan.target, &caller.account).map_err(ChaosError::Refused)?;
     let sight = Sight {
@@ -87,6 +88,7 @@ async fn prepared(
         seed: plan.seed,
         run: journal.run(),
         planned: &fault.resources,
+        own: &Own::default(),
     };
     match injection::prepare(&sight, &context, fault).await? {
         Before::Fis(before) => Ok(before),

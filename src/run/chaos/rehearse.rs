@@ -1,12 +1,13 @@
 //! What every fault of a plan would hit now, and whether it may: the guards with all they look at, through a client that
 //! has no call that changes anything.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::injection::{self, Context};
+use super::own::Own;
 use super::runner::{self, Sight};
 use super::{ChaosError, guard};
 use crate::aws::Reader;
@@ -76,7 +77,7 @@ async fn hits(
     fault: &FaultPlan,
     start: Timestamp,
 ) -> Result<Vec<String>, ChaosError> {
-    runner::may(&plan.target, fault, &BTreeSet::new(), later(plan, start, fault.at))?;
+    runner::may(&plan.target, fault, &BTreeMap::new(), later(plan, start, fault.at))?;
     let found = reader.caller(&fault.region).await?;
     guard::account(&plan.target, &found.account).map_err(ChaosError::Refused)?;
     let sight = Sight {
@@ -89,6 +90,7 @@ async fn hits(
         seed: plan.seed,
         run: "dry-run",
         planned: &fault.resources,
+        own: &Own::default(),
     };
     let before = injection::prepare(&sight, &context, fault).await?;
     Ok(before.resources())

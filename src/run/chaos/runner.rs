@@ -1,6 +1,6 @@
 //! Injects and reverts the faults of a plan, one at a time each, in any order; tells what happened as events.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::injection::{self, Context};
 use super::journal::{Before, Journal, Record};
+use super::own::{Own, Standing};
 use super::undo::undo;
 use super::{ChaosError, RevertSummary, fis, guard};
 use crate::aws::{AwsError, Called, Reader, Writer};
@@ -41,6 +42,8 @@ pub struct Runner {
     events: mpsc::Sender<Stamped>,
     ending: AtomicBool,
     account_checked: AtomicBool,
+    /// Held from a fault's guards to the end of its injection, so that those of one instant see each other.
+    injecting: tokio::sync::Mutex<()>,
     /// In the order of injection.
     states: Mutex<Vec<Arc<State>>>,
 }
@@ -54,6 +57,8 @@ struct State {
     before: Mutex<Option<Before>>,
     created: Mutex<Vec<String>>,
     reverting: AtomicBool,
+    /// Its effect has been looked for, so that the world shows what there is of it.
+    looked_for: AtomicBool,
 }
 
 /// What one fault's calls are made with.
@@ -160,6 +165,7 @@ impl Runner {
             events,
             ending: AtomicBool::new(false),
             account_checked: AtomicBool::new(false),
+            injecting: tokio::sync::Mutex::default(),
             states: Mutex::new(Vec::new()),
         }
     }
@@ -186,7 +192,9 @@ impl Runner {
             return Err(error);
         }
         self.emit(Event::FaultInjected { fault: id.clone() }).await;
-        match self.look(fault, &state, since).await {
+        let seen = self.look(fault, &state, since).await;
+        state.looked_for.store(true, Ordering::Release);
+        match seen {
             Some(evidence) => {
                 let fault = id.clone();
                 let record = Record::Observed {
@@ -323,14 +331,7 @@ impl Runner {
 
     async fn act(&self, fault: &FaultPlan, state: &State) -> Result<(), ChaosError> {
         let hand = self.hand(state);
-        self.guard(fault).await?;
-        let context = Context {
-            target: &self.plan.target,
-            seed: self.plan.seed,
-            run: self.journal.run(),
-            planned: &fault.resources,
-        };
-        let before = self.prepared(&hand, &context, fault, state).await?;
+        let (before, _injecting) = self.prepared(&hand, fault, state).await?;
         if hand.is_ending() {
             return Err(ChaosError::Ending);
         }
@@ -352,29 +353,47 @@ impl Runner {
         before.inject(&hand, expires).await
     }
 
-    /// What the fault is about to change. A group that is only scaling at that moment is waited for.
+    /// What the fault is about to change, with the right to inject it before any other. A group that is only scaling at
+    /// that moment is waited for, and meanwhile the others go on.
     async fn prepared(
         &self,
         hand: &Hand<'_>,
-        context: &Context<'_>,
         fault: &FaultPlan,
         state: &State,
-    ) -> Result<Before, ChaosError> {
+    ) -> Result<(Before, tokio::sync::MutexGuard<'_, ()>), ChaosError> {
         let pace = self.clock.pace();
         let deadline = Instant::now() + pace.patience(SOUND_PATIENCE);
         loop {
-            let prepared = injection::prepare(&hand.sight(), context, fault).await;
+            let injecting = self.injecting.lock().await;
+            let prepared = self.prepare(hand, fault).await;
             let over = state.reverting.load(Ordering::Acquire) || hand.is_ending() || Instant::now() >= deadline;
             if over || !matches!(prepared, Err(ChaosError::Degraded(_))) {
-                return prepared;
+                return prepared.map(|before| (before, injecting));
             }
+            drop(injecting);
             tokio::time::sleep(pace.patience(OBSERVE_EVERY)).await;
         }
     }
 
-    async fn guard(&self, fault: &FaultPlan) -> Result<(), ChaosError> {
+    async fn prepare(&self, hand: &Hand<'_>, fault: &FaultPlan) -> Result<Before, ChaosError> {
+        if hand.is_ending() {
+            return Err(ChaosError::Ending);
+        }
+        let own = self.others(hand.fault);
+        self.guard(fault, &own).await?;
+        let context = Context {
+            target: &self.plan.target,
+            seed: self.plan.seed,
+            run: self.journal.run(),
+            planned: &fault.resources,
+            own: &own,
+        };
+        injection::prepare(&hand.sight(), &context, fault).await
+    }
+
+    async fn guard(&self, fault: &FaultPlan, own: &Own) -> Result<(), ChaosError> {
         let target = &self.plan.target;
-        may(target, fault, &self.cut_off(), Timestamp::now())?;
+        may(target, fault, &own.cut_regions(), Timestamp::now())?;
         if !self.account_checked.load(Ordering::Acquire) {
             let found = self.cloud.reader().caller(&fault.region).await?;
             guard::account(target, &found.account).map_err(ChaosError::Refused)?;
@@ -468,15 +487,18 @@ impl Runner {
         }
     }
 
-    fn cut_off(&self) -> BTreeSet<String> {
+    /// What the other faults of the run take away.
+    fn others(&self, fault: &FaultId) -> Own {
         let states = self.states();
-        let cut = states.iter().filter(|state| {
-            matches!(
-                state.before().as_ref().map(Before::world),
-                Some(Before::NetworkDenyRegion(_))
-            )
+        let others = states.iter().filter(|state| state.fault != *fault);
+        let standing = others.filter_map(|state| {
+            Some(Standing {
+                fault: state.fault.clone(),
+                region: state.region.clone(),
+                before: state.standing()?,
+            })
         });
-        cut.map(|state| state.region.clone()).collect()
+        standing.collect()
     }
 
     fn hand<'a>(&'a self, state: &'a State) -> Hand<'a> {
@@ -503,6 +525,7 @@ impl Runner {
             before: Mutex::new(None),
             created: Mutex::default(),
             reverting: AtomicBool::new(false),
+            looked_for: AtomicBool::new(false),
         });
         states.push(Arc::clone(&state));
         state
@@ -525,13 +548,20 @@ impl State {
     fn before(&self) -> MutexGuard<'_, Option<Before>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What it takes away. What comes back by itself is left to what the world shows once its effect was looked for.
+    fn standing(&self) -> Option<Before> {
+        let before = self.before().clone()?;
+        let stays = before.is_reversible() || before.takes_for_good() || !self.looked_for.load(Ordering::Acquire);
+        stays.then_some(before)
+    }
 }
 
 /// What the target says of a fault at this time, with these Regions cut off; asks nobody.
 pub(super) fn may(
     target: &TargetPlan,
     fault: &FaultPlan,
-    cut: &BTreeSet<String>,
+    cut: &BTreeMap<String, FaultId>,
     now: Timestamp,
 ) -> Result<(), ChaosError> {
     let mut checked = guard::region(target, &fault.region).and_then(|()| guard::open(target.allow.as_ref(), now));
