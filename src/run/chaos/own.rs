@@ -100,7 +100,9 @@ fn hit(before: &Before) -> Vec<(&'static str, String)> {
         }
         Before::ElbBreakHealthCheck { .. } => ("target group", before.resources()),
         Before::ElbZonalShift(_) => ("load balancer", before.resources()),
-        Before::NetworkDenyAz(_) | Before::NetworkDenyRegion(_) => ("subnet", before.resources()),
+        Before::NetworkDenyAz(_) | Before::NetworkDenyRegion(_) | Before::NetworkCrossRegion { .. } => {
+            ("subnet", before.resources())
+        }
         Before::RdsFailover { .. } | Before::RdsReboot { .. } | Before::RdsStop { .. } => {
             ("database", before.resources())
         }
