@@ -108,7 +108,7 @@ impl Wanted {
     fn fits(self, fault: &Fault) -> bool {
         match self {
             Wanted::Any => true,
-            Wanted::Failover => *fault == Fault::RdsFailover,
+            Wanted::Failover => fault.fails_over(),
             Wanted::OfInstances => fault.costs_instances(),
             Wanted::OfRegions => fault.moves_users(),
         }
@@ -117,7 +117,7 @@ impl Wanted {
     fn what(self) -> &'static str {
         match self {
             Wanted::Any => "a fault",
-            Wanted::Failover => "`rds.failover`",
+            Wanted::Failover => "`rds.failover` or `rds.failover_cluster`",
             Wanted::OfInstances => "a fault that costs a group instances",
             Wanted::OfRegions => "a fault that moves users to another Region",
         }
