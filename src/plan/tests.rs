@@ -292,6 +292,8 @@ fn a_global_cluster_is_handed_over_to_a_region_it_has() {
         let mut overrides = vec![
             ("experiments.database-failover.faults.0.fault", kind),
             ("experiments.database-failover.faults.0.to", to),
+            // What it says of a standby cannot be judged of these.
+            ("experiments.database-failover.objectives", "[]"),
         ];
         if kind == "rds.failover_global" {
             overrides.push(("experiments.database-failover.faults.0.data_may_be_lost", "true"));
@@ -351,7 +353,12 @@ fn the_region_that_is_not_reached_is_another_of_the_target() {
     let planned = |to: &str| {
         let of = "experiments.region-blackout.faults.0";
         let (kind, other) = (format!("{of}.fault"), format!("{of}.to"));
-        let overrides = [(kind.as_str(), "network.cross_region"), (other.as_str(), to)];
+        let overrides = [
+            (kind.as_str(), "network.cross_region"),
+            (other.as_str(), to),
+            // What it says of users who move cannot be judged of this one.
+            ("experiments.region-blackout.objectives", "[]"),
+        ];
         let mut target = target();
         target.fis_role = Some("arn:aws:iam::111122223333:role/fis".to_owned());
         for found in target.inventory.regions.values_mut() {
