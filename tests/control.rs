@@ -288,7 +288,7 @@ fn control_never_leaves_a_fault_out_and_never_keeps_one_longer() {
         &dir,
         "blackout.yaml",
         "name: blackout\nhypothesis: users move\nsettle: 1m\n\
-         faults:\n  - { fault: network.deny_region, role: web, at: 1m, lasts: 6m }\n",
+         faults:\n  - { fault: network.deny_region, role: web, at: 4m, lasts: 6m }\n",
     );
     let path = written(
         &dir,
@@ -307,7 +307,7 @@ fn control_never_leaves_a_fault_out_and_never_keeps_one_longer() {
     refused(
         &out,
         &["skip"],
-        &["the experiment blackout would be left out; it begins at 1m", "hint:"],
+        &["the experiment blackout would be left out; it begins at 4m", "hint:"],
     );
     done(&out, &["resume"], "resumed");
     wait_until(&out, "the fault", |status| status["faults"][0] == "blackout");
