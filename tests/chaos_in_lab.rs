@@ -407,39 +407,42 @@ async fn a_third_of_the_instances_dies_and_is_replaced() {
     offset_of(&events, launched);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_group_that_is_short_of_instances_is_waited_for_and_not_hit_while_it_is() {
-    let bench = Bench::start(serde_json::json!({}), 60.0).await;
+/// A group that cannot launch stays short of an instance.
+pub async fn lose_an_instance(reader: &Reader, writer: &Writer) {
     let launch = ["Launch".to_owned()];
-    let (reader, writer) = (&bench.reader, &bench.writer);
-    writer
-        .suspend_processes(REGION, "shop-web", &launch)
-        .await
-        .expect("it is suspended");
+    let suspended = writer.suspend_processes(REGION, "shop-web", &launch);
+    suspended.await.expect("it is suspended");
     let group = async || {
-        reader
-            .group(REGION, "shop-web")
-            .await
-            .expect("answers")
-            .expect("a group")
+        let group = reader.group(REGION, "shop-web").await;
+        group.expect("answers").expect("a group")
     };
     let lost = group().await.members[0].id.clone();
-    writer
-        .terminate_instances(REGION, std::slice::from_ref(&lost))
-        .await
-        .expect("it is terminated");
+    let terminated = writer.terminate_instances(REGION, std::slice::from_ref(&lost));
+    terminated.await.expect("it is terminated");
     while group().await.members.iter().any(|one| one.id == lost && one.in_service) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_is_short_of_instances_is_waited_for_and_not_hit_while_it_is() {
+    let bench = Bench::start(serde_json::json!({}), 60.0).await;
+    let (reader, writer) = (&bench.reader, &bench.writer);
+    lose_an_instance(reader, writer).await;
     let (events, _seen) = mpsc::channel(1000);
     let runner = bench.runner(events);
     let refused = runner.inject(fault("instance-loss")).await;
     assert!(matches!(refused, Err(ChaosError::Degraded(_))), "{refused:?}");
-    assert_eq!(group().await.members.iter().filter(|one| one.in_service).count(), 2);
+    let group = reader
+        .group(REGION, "shop-web")
+        .await
+        .expect("answers")
+        .expect("a group");
+    assert_eq!(group.members.iter().filter(|one| one.in_service).count(), 2);
     let resume = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         writer
-            .resume_processes(REGION, "shop-web", &launch)
+            .resume_processes(REGION, "shop-web", &["Launch".to_owned()])
             .await
             .expect("it is resumed");
     };

@@ -22,12 +22,12 @@ use tenfold::aws::{Clients, ConnectOptions};
 use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::lab::world::{Region, ShiftStatus, World};
 use tenfold::plan::catalogue::{ApiError, CATALOGUE};
-use tenfold::plan::{ExperimentPlan, Fault, FaultPlan, FisTemplate, Plan};
+use tenfold::plan::{Fault, FisTemplate, Plan};
 use tenfold::run::chaos::{Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use crate::chaos_in_lab::{Bench, REGION};
+use crate::chaos_in_lab::{Bench, REGION, experiment};
 use crate::support::{share_of_the_machine, tenfold};
 
 /// How the runner's process is told what to do.
@@ -348,30 +348,17 @@ impl Matrix {
             config[section.as_str()] = value.clone();
         }
         let bench = Bench::start(config, PACE).await;
+        let mut experiment = experiment(name, role, fault);
+        if fis {
+            let planned = &mut experiment.faults[0];
+            // FIS needs to know how long it lasts.
+            planned.revert_at = planned.fault.entry().reversible.then_some(Duration::from_secs(1200));
+            let role = "arn:aws:iam::111122223333:role/tenfold-fis".to_owned();
+            let template = FisTemplate::new(name.to_owned(), role, &[], REGION, "111122223333");
+            planned.fis = Some(template);
+        }
         let plan = Plan {
-            experiments: vec![ExperimentPlan {
-                name: name.to_owned(),
-                hypothesis: String::new(),
-                faults: vec![FaultPlan {
-                    role: role.to_owned(),
-                    region: REGION.to_owned(),
-                    at: Duration::ZERO,
-                    // FIS needs to know how long it lasts.
-                    revert_at: (fis && fault.entry().reversible).then_some(Duration::from_secs(1200)),
-                    via: Default::default(),
-                    fis: fis.then(|| {
-                        let role = "arn:aws:iam::111122223333:role/tenfold-fis".to_owned();
-                        FisTemplate::new(name.to_owned(), role, &[], REGION, "111122223333")
-                    }),
-                    fault,
-                    calls: Vec::new(),
-                    reverts: Vec::new(),
-                    resources: Vec::new(),
-                    fidelity: String::new(),
-                }],
-                stop_when: Vec::new(),
-                settle: Duration::ZERO,
-            }],
+            experiments: vec![experiment],
             ..Plan::clone(&bench.plan)
         };
         let before = state(&bench.lab.world(), true);

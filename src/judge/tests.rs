@@ -26,6 +26,16 @@ fn recovery(seconds: u64) -> Vec<Objective> {
     )]
 }
 
+fn redundancy() -> Vec<Objective> {
+    vec![objective(
+        "redundancy",
+        Measure::Redundancy,
+        Some("database"),
+        limit(600),
+        under_test(),
+    )]
+}
+
 fn failover(objectives: Vec<Objective>, fate: Fate) -> Fixture {
     Fixture::new(Fault::RdsFailover, "database", objectives, fate)
 }
@@ -508,14 +518,7 @@ fn an_interrupted_run_says_that_it_did_not_read_back() {
 #[test]
 fn redundancy_needs_a_failover_and_a_standby() {
     let fixture = || {
-        let objectives = vec![objective(
-            "redundancy",
-            Measure::Redundancy,
-            Some("database"),
-            limit(600),
-            under_test(),
-        )];
-        let mut fixture = failover(objectives, well);
+        let mut fixture = failover(redundancy(), well);
         fixture.database(0.0, "available", "us-east-1a", Some("us-east-1b"), true);
         fixture
     };
@@ -536,15 +539,8 @@ fn redundancy_needs_a_failover_and_a_standby() {
 
 #[test]
 fn the_redundancy_of_a_cluster_is_a_reader_that_could_take_over() {
-    let objectives = vec![objective(
-        "redundancy",
-        Measure::Redundancy,
-        Some("database"),
-        limit(600),
-        under_test(),
-    )];
     let fault = Fault::RdsFailoverCluster { reader: None };
-    let mut fixture = Fixture::new(fault, "database", objectives, down_for_three_seconds);
+    let mut fixture = Fixture::new(fault, "database", redundancy(), down_for_three_seconds);
     fixture
         .plan
         .target

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Account, REGION, SUSPEND, contains, said};
+use crate::chaos_in_lab::lose_an_instance;
 
 #[test]
 fn a_dry_run_asks_the_guards_and_changes_nothing() {
@@ -192,32 +193,7 @@ async fn what_is_degraded_already_is_not_hit() {
         assert_eq!(code, 2, "{stdout}{stderr}");
         stdout
     };
-    // A group that cannot launch stays short of an instance.
-    let launch = ["Launch".to_owned()];
-    writer
-        .suspend_processes(REGION, "shop-web", &launch)
-        .await
-        .expect("it is suspended");
-    let group = async || {
-        reader
-            .group(REGION, "shop-web")
-            .await
-            .expect("AWS answers")
-            .expect("a group")
-    };
-    let lost = group().await.members[0].id.clone();
-    writer
-        .terminate_instances(REGION, std::slice::from_ref(&lost))
-        .await
-        .expect("it is terminated");
-    while group()
-        .await
-        .members
-        .iter()
-        .any(|member| member.id == lost && member.in_service)
-    {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    lose_an_instance(&reader, &writer).await;
     contains(
         &refusal(),
         &["refused now: group shop-web is degraded already: 2 of 3 instances are in service"],

@@ -1,19 +1,27 @@
 //! One run at a time in an account, and none on top of what a dead one left.
 
+use std::process::Child;
+
 use nix::sys::signal::{Signal, kill};
 
 use super::{Account, BLACKOUT, SUSPEND, blackout, contains, said, signal};
 use crate::left_behind::watchdog_of;
 
-#[test]
-fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
+/// An account in which a run is under way, and the hash of the plan of another.
+fn one_under_way() -> (Account, Child, String) {
     let account = Account::with(BLACKOUT);
-    let mut first = blackout(&account, "first");
+    let first = blackout(&account, "first");
     account.write(
         "harm.yaml",
         &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
     );
     let hash = account.hash();
+    (account, first, hash)
+}
+
+#[test]
+fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
+    let (account, mut first, hash) = one_under_way();
     let stderr = account.refused(&["--approve", &hash]);
     contains(
         &stderr,
@@ -47,13 +55,7 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
 /// Another machine has another state, and so knows nothing of this one's locks.
 #[test]
 fn a_run_of_another_machine_is_seen_in_the_account() {
-    let account = Account::with(BLACKOUT);
-    let mut first = blackout(&account, "first");
-    account.write(
-        "harm.yaml",
-        &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
-    );
-    let hash = account.hash();
+    let (account, mut first, hash) = one_under_way();
     let elsewhere = |out: &str| {
         let mut command = account.tenfold(&["run", "profile.yaml", "--out", out, "--approve", &hash]);
         command.env("XDG_STATE_HOME", account.path("elsewhere"));
