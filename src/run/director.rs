@@ -170,7 +170,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let director = Director {
         access,
         keeping: tokens.keep(run_clock, &events_tx),
-        recorded: Recorded::new(keep),
+        recorded: Recorded::new(keep, plan.ends_at),
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
         stage: (0, false),

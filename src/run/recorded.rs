@@ -6,12 +6,14 @@ use std::time::Duration;
 use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::recording::{Ended, LedgerResult, ProbeSample, Pulse, RECORDING_VERSION, Recording, Slice, TokenAccount};
-use crate::run::load::move_times;
+use crate::run::load::move_measured;
 
 /// Events kept at most; more are counted in `Recording::dropped`.
 const EVENTS_MAX: usize = 200_000;
 /// Probe results kept at most.
 const PROBES_MAX: usize = 1_000_000;
+/// Seconds for which room is made ahead at most: four hours.
+const RESERVED_MAX: usize = 14_400;
 
 /// The recording of a run that goes on.
 #[derive(Default)]
@@ -30,15 +32,17 @@ pub enum Keep {
     /// Every second with its histograms, so that it can be judged by phase.
     #[default]
     Seconds,
-    /// The counts of every second, and one set of histograms for all but the last: enough for a summary, in memory that
-    /// does not grow with what is measured.
+    /// The generator's health in every second, and everything else in one slice for all but the last: enough for a
+    /// summary, in memory that does not grow with what is measured.
     Totals,
 }
 
 impl Recorded {
-    /// What keeps as much.
-    pub(super) fn new(keep: Keep) -> Self {
+    /// What keeps as much of a run that is planned to last so long; a longer one makes more room when it needs it.
+    pub(super) fn new(keep: Keep, length: Duration) -> Self {
+        let seconds = usize::try_from(length.as_secs() + 1).unwrap_or(usize::MAX);
         Self {
+            slices: Vec::with_capacity(seconds.min(RESERVED_MAX)),
             keep,
             ..Self::default()
         }
@@ -49,7 +53,7 @@ impl Recorded {
         if self.keep == Keep::Totals
             && let [first, .., last] = self.slices.as_mut_slice()
         {
-            move_times(last, first);
+            move_measured(last, first);
         }
         self.slices.push(slice);
     }
@@ -111,7 +115,7 @@ impl Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Hist, StepSlice};
+    use crate::recording::{GeneratorSlice, Hist, StepSlice};
 
     fn slice(second: u64) -> Slice {
         let mut times = Hist::working();
@@ -123,14 +127,19 @@ mod tests {
         };
         Slice {
             second,
+            users: 10 + second,
             intended: 1,
             steps: vec![step],
+            generator: GeneratorSlice {
+                connections: second,
+                ..GeneratorSlice::default()
+            },
             ..Slice::default()
         }
     }
 
     fn kept(keep: Keep) -> Vec<Slice> {
-        let mut recorded = Recorded::new(keep);
+        let mut recorded = Recorded::new(keep, Duration::from_secs(5));
         (0..20).for_each(|second| recorded.second(slice(second)));
         recorded.slices
     }
@@ -146,14 +155,21 @@ mod tests {
     }
 
     #[test]
-    fn totals_keep_every_count_and_every_time_in_two_histograms() {
+    fn totals_keep_every_count_and_every_time_in_two_slices() {
         let (seconds, totals) = (kept(Keep::Seconds), kept(Keep::Totals));
         assert_eq!(merged(&seconds), merged(&totals));
-        let counts = |slices: &[Slice]| -> Vec<(u64, u64)> {
-            slices.iter().map(|slice| (slice.second, slice.steps[0].ok)).collect()
+        let sums = |slices: &[Slice]| -> (u64, u64) {
+            let ok = slices.iter().flat_map(|slice| &slice.steps).map(|step| step.ok);
+            (slices.iter().map(|slice| slice.intended).sum(), ok.sum())
         };
-        assert_eq!(counts(&seconds), counts(&totals));
-        let full = |slices: &[Slice]| slices.iter().filter(|slice| !slice.steps[0].latency.is_empty()).count();
+        assert_eq!(sums(&seconds), (20, 20));
+        assert_eq!(sums(&totals), (20, 20));
+        let full = |slices: &[Slice]| slices.iter().filter(|slice| !slice.steps.is_empty()).count();
         assert_eq!((full(&seconds), full(&totals)), (20, 2));
+        let health = |slices: &[Slice]| -> Vec<(u64, u64, u64)> {
+            let of = |slice: &Slice| (slice.second, slice.users, slice.generator.connections);
+            slices.iter().map(of).collect()
+        };
+        assert_eq!(health(&seconds), health(&totals));
     }
 }

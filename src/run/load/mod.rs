@@ -67,7 +67,7 @@ use std::thread::JoinHandle;
 use hyper::header::HeaderName;
 use tokio::sync::{mpsc, watch};
 
-pub use seconds::{ShardSecond, merge, move_times};
+pub use seconds::{ShardSecond, merge, move_measured};
 
 use self::classes::Classes;
 pub use self::curve::Curve;

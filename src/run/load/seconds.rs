@@ -57,30 +57,16 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     }
 }
 
-/// Moves the histograms of a second to a later reader of the whole: counts stay where they are, and a percentile of all
-/// seconds is the same.
-pub fn move_times(from: &mut Slice, into: &mut Slice) {
-    add(&mut into.connect, &std::mem::take(&mut from.connect));
-    add(&mut into.tls, &std::mem::take(&mut from.tls));
-    move_step_times(&mut from.steps, &mut into.steps);
-    move_step_times(&mut from.groups, &mut into.groups);
-}
-
-fn move_step_times(from: &mut [StepSlice], into: &mut Vec<StepSlice>) {
-    if into.len() < from.len() {
-        into.resize_with(from.len(), StepSlice::default);
-    }
-    for (from, into) in from.iter_mut().zip(into) {
-        // What was counted goes back: only times move.
-        let counted = StepSlice {
-            ok: std::mem::take(&mut from.ok),
-            failed: std::mem::take(&mut from.failed),
-            why: std::mem::take(&mut from.why),
-            ..StepSlice::default()
-        };
-        absorb_step(into, from);
-        *from = counted;
-    }
+/// Moves what a second counted and measured to another: what is left of it is the generator's health, which is of its
+/// second alone.
+pub fn move_measured(from: &mut Slice, into: &mut Slice) {
+    absorb(into, from);
+    *from = Slice {
+        second: from.second,
+        users: from.users,
+        generator: std::mem::take(&mut from.generator),
+        ..Slice::default()
+    };
 }
 
 fn absorb_steps(whole: &mut Vec<StepSlice>, part: &[StepSlice]) {
