@@ -14,9 +14,9 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 use tenfold::event::Event;
-use tenfold::recording::Recording;
+use tenfold::recording::{Recording, Slice};
 
-use crate::support::{machine, tenfold};
+use crate::support::{machine, share_of_the_machine, tenfold};
 
 /// A server that answers everything; it ends with the process.
 fn server() -> String {
@@ -109,6 +109,7 @@ fn refused(out: &Path, command: &[&str], expected: &[&str]) {
 }
 
 fn recording(out: &Path) -> Recording {
+    assert!(!out.join("seconds.jsonl").exists(), "the recording has them");
     let text = std::fs::read(out.join("recording.json")).expect("the run was saved");
     serde_json::from_slice(&text).expect("it is a recording")
 }
@@ -410,4 +411,34 @@ fn control_keys_steer_a_run_and_the_terminal_is_put_back() {
     assert!(terminal.is_as_found(), "nobody asked for keys");
     kill(Pid::from_raw(run.id() as i32), Signal::SIGINT).expect("the run goes on");
     assert_eq!(run.wait().expect("tenfold ends").code(), Some(130));
+}
+
+#[test]
+fn what_a_run_measured_until_it_was_killed_is_on_disk() {
+    let _share = share_of_the_machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let out = dir.path().join("run");
+    let mut run = start(&[&two_stages(&dir), "--target", &server()], &out);
+    wait_until(&out, "the load", |status| status["rate"].as_u64() > Some(100));
+    run.kill().expect("it lives");
+    run.wait().expect("it ends");
+    let seconds = std::fs::read_to_string(out.join("seconds.jsonl")).expect("the seconds are there");
+    let ok: u64 = seconds
+        .lines()
+        .map(|line| serde_json::from_str::<Slice>(line).expect("each line is a second"))
+        .flat_map(|slice| slice.steps)
+        .map(|step| step.ok)
+        .sum();
+    assert!(ok > 100, "{seconds}");
+    let told = tenfold().arg("report").arg(&out).output().expect("tenfold runs");
+    let stderr = String::from_utf8_lossy(&told.stderr);
+    assert_eq!(told.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("died before it was saved"), "{stderr}");
+    assert!(stderr.contains("seconds.jsonl, a second a line"), "{stderr}");
+    // Another run does not write over it.
+    let again = start(&[&two_stages(&dir), "--target", &server()], &out);
+    let again = again.wait_with_output().expect("it ends");
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    assert_eq!(again.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("already holds a run"), "{stderr}");
 }

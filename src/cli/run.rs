@@ -15,7 +15,7 @@ use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
-use crate::cli::run_dir::RunDir;
+use crate::cli::run_dir::{RunDir, SECONDS};
 use crate::cli::watchdog::Watchdog;
 use crate::cli::{approval, dry_run, out, signals, target};
 use crate::judge::judge;
@@ -74,7 +74,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         interrupts,
         orders,
         progress,
-        keep: Keep::Seconds,
+        keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
     let (recording, reverts) = match director::run(setup).await {
         Err(error @ RunError::Broken(_)) => return Err(broken(error, &run_dir)),
@@ -89,6 +89,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     target.end().await;
 
     run_dir.save_recording(&recording)?;
+    run_dir.remove(SECONDS)?;
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
     // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.

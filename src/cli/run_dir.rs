@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::plan::Plan;
 use crate::recording::{RECORDING_VERSION, Recording};
 
+/// Where the seconds of a run are until it is over.
+pub(super) const SECONDS: &str = "seconds.jsonl";
+
 /// The directory of one run.
 #[derive(Debug, Clone)]
 pub(super) struct RunDir {
@@ -26,7 +29,8 @@ impl RunDir {
                 free_path(&Path::new("reports/runs").join(format!("{time}-{profile_name}")))
             }
         };
-        if path.join("recording.json").exists() || path.join("journal.jsonl").exists() {
+        let of_a_run = ["recording.json", "journal.jsonl", SECONDS];
+        if of_a_run.iter().any(|name| path.join(name).exists()) {
             bail!(
                 "{} already holds a run\nhint: choose another --out, or remove it",
                 path.display()
@@ -64,6 +68,12 @@ impl RunDir {
         Ok(path)
     }
 
+    /// Removes a file of it.
+    pub(super) fn remove(&self, name: &str) -> anyhow::Result<()> {
+        let path = self.file(name);
+        fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
     /// Saves the plan, before anything moves.
     pub(super) fn save_plan(&self, plan: &Plan) -> anyhow::Result<()> {
         self.save("plan.json", plan)
@@ -98,12 +108,19 @@ impl RunDir {
     fn check_saved(&self) -> anyhow::Result<()> {
         let has = |name| self.file(name).exists();
         let path = self.path.display();
+        let measured = match has(SECONDS) {
+            true => format!("\nhint: what it measured until then is in {path}/{SECONDS}, a second a line"),
+            false => String::new(),
+        };
         match (has("recording.json"), has("plan.json"), has("journal.jsonl")) {
             (true, ..) => Ok(()),
             (false, _, true) => bail!(
-                "the run in {path} died before it was saved, so there is nothing to report\n\
+                "the run in {path} died before it was saved, so there is nothing to report{measured}\n\
                  hint: undo what it may have left in the world with: tenfold revert {path}"
             ),
+            (false, true, false) if has(SECONDS) => {
+                bail!("the run in {path} died before it was saved, so there is nothing to report{measured}")
+            }
             (false, true, false) => {
                 bail!("the run in {path} ended before it began, so there is nothing to report\nhint: run it again")
             }

@@ -94,6 +94,9 @@ pub enum RunError {
     /// The journal could not be opened or written: nothing was injected.
     #[error("cannot write the journal")]
     Journal(#[from] std::io::Error),
+    /// The measurements could not be written: nothing was sent.
+    #[error("cannot write what is measured")]
+    Recording(#[source] std::io::Error),
     /// A token that users need could not be got: nothing was sent to the target.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -120,6 +123,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         progress,
         keep,
     } = setup;
+    let recorded = Recorded::new(keep, plan.ends_at).map_err(RunError::Recording)?;
     let tokens = tokio::select! {
         tokens = Tokens::obtain(&plan) => tokens?,
         Some(_) = interrupts.recv() => return Err(RunError::Interrupted),
@@ -170,7 +174,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let director = Director {
         access,
         keeping: tokens.keep(run_clock, &events_tx),
-        recorded: Recorded::new(keep, plan.ends_at),
+        recorded,
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
         stage: (0, false),

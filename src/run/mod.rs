@@ -13,6 +13,7 @@ mod recorded;
 pub mod reflection;
 pub mod sigv4;
 mod slices;
+mod spool;
 mod stop;
 mod timeline;
 pub mod tls;

@@ -1,12 +1,14 @@
 //! What a run keeps of what happened, within bounds; what there is no room for is counted.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::clock::RunClock;
 use crate::event::Stamped;
 use crate::recording::{Ended, LedgerResult, ProbeSample, Pulse, RECORDING_VERSION, Recording, Slice, TokenAccount};
 use crate::run::load::move_measured;
+use crate::run::spool::Spool;
 
 /// Events kept at most; more are counted in `Recording::dropped`.
 const EVENTS_MAX: usize = 200_000;
@@ -18,20 +20,23 @@ const RESERVED_MAX: usize = 14_400;
 /// The recording of a run that goes on.
 #[derive(Default)]
 pub(super) struct Recorded {
-    /// Whole seconds, in order.
+    /// Whole seconds, in order, after those on disk.
     slices: Vec<Slice>,
-    keep: Keep,
+    spool: Option<Spool>,
+    totals: bool,
     events: Vec<Stamped>,
     probes: Vec<ProbeSample>,
     dropped: BTreeMap<String, u64>,
 }
 
 /// How much of the past a run keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Keep {
     /// Every second with its histograms, so that it can be judged by phase.
     #[default]
     Seconds,
+    /// The same, in this file until the run is over, so that its memory does not grow with time either.
+    OnDisk(PathBuf),
     /// The generator's health in every second, and everything else in one slice for all but the last: enough for a
     /// summary, in memory that does not grow with what is measured.
     Totals,
@@ -39,23 +44,41 @@ pub enum Keep {
 
 impl Recorded {
     /// What keeps as much of a run that is planned to last so long; a longer one makes more room when it needs it.
-    pub(super) fn new(keep: Keep, length: Duration) -> Self {
+    ///
+    /// # Errors
+    /// When the file for its seconds cannot be created.
+    pub(super) fn new(keep: Keep, length: Duration) -> std::io::Result<Self> {
         let seconds = usize::try_from(length.as_secs() + 1).unwrap_or(usize::MAX);
-        Self {
-            slices: Vec::with_capacity(seconds.min(RESERVED_MAX)),
-            keep,
+        let spool = match &keep {
+            Keep::OnDisk(path) => Some(Spool::create(path)?),
+            Keep::Seconds | Keep::Totals => None,
+        };
+        Ok(Self {
+            slices: match spool {
+                Some(_) => Vec::new(),
+                None => Vec::with_capacity(seconds.min(RESERVED_MAX)),
+            },
+            spool,
+            totals: keep == Keep::Totals,
             ..Self::default()
-        }
+        })
     }
 
     /// Keeps a second.
     pub(super) fn second(&mut self, slice: Slice) {
-        if self.keep == Keep::Totals
+        if self.totals
             && let [first, .., last] = self.slices.as_mut_slice()
         {
             move_measured(last, first);
         }
-        self.slices.push(slice);
+        // A disk that takes no more is asked no more: the rest has room in memory, in order behind what is there.
+        let on_disk = match &mut self.spool {
+            Some(spool) if self.slices.is_empty() => spool.add(&slice).is_ok(),
+            _ => false,
+        };
+        if !on_disk {
+            self.slices.push(slice);
+        }
     }
 
     /// Keeps an event.
@@ -83,6 +106,12 @@ impl Recorded {
         }
     }
 
+    fn spooled(&mut self, spool: Spool) -> Vec<Slice> {
+        let (slices, lost) = spool.take();
+        self.lost([("seconds".to_owned(), lost)]);
+        slices
+    }
+
     /// All of it, once the run is over.
     pub(super) fn recording(
         mut self,
@@ -94,6 +123,11 @@ impl Recorded {
         tokens: Vec<TokenAccount>,
     ) -> Recording {
         self.events.sort_by_key(|stamped| stamped.at);
+        let mut slices = match self.spool.take() {
+            Some(spool) => self.spooled(spool),
+            None => Vec::new(),
+        };
+        slices.append(&mut self.slices);
         Recording {
             version: RECORDING_VERSION,
             recorded_by: env!("CARGO_PKG_VERSION").to_owned(),
@@ -101,7 +135,7 @@ impl Recorded {
             epoch_unix: clock.clock().epoch_unix(),
             duration,
             ended,
-            slices: self.slices,
+            slices,
             pulses,
             probes: self.probes,
             ledgers,
@@ -115,7 +149,9 @@ impl Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Clock;
     use crate::recording::{GeneratorSlice, Hist, StepSlice};
+    use crate::units::Pace;
 
     fn slice(second: u64) -> Slice {
         let mut times = Hist::working();
@@ -138,10 +174,26 @@ mod tests {
         }
     }
 
-    fn kept(keep: Keep) -> Vec<Slice> {
-        let mut recorded = Recorded::new(keep, Duration::from_secs(5));
+    fn recorded(keep: Keep) -> Recording {
+        let mut recorded = Recorded::new(keep, Duration::from_secs(5)).unwrap();
         (0..20).for_each(|second| recorded.second(slice(second)));
-        recorded.slices
+        end(recorded)
+    }
+
+    fn end(recorded: Recorded) -> Recording {
+        let clock = RunClock::new(Clock::starting_now(Pace::REAL), std::time::Instant::now());
+        recorded.recording(
+            clock,
+            Duration::ZERO,
+            Ended::Finished,
+            Vec::new(),
+            BTreeMap::new(),
+            Vec::new(),
+        )
+    }
+
+    fn kept(keep: Keep) -> Vec<Slice> {
+        recorded(keep).slices
     }
 
     fn merged(slices: &[Slice]) -> Vec<(u64, u64)> {
@@ -171,5 +223,33 @@ mod tests {
             slices.iter().map(of).collect()
         };
         assert_eq!(health(&seconds), health(&totals));
+    }
+
+    #[test]
+    fn seconds_on_disk_are_those_that_memory_would_hold() {
+        let dir = tempfile::tempdir().unwrap();
+        let on_disk = recorded(Keep::OnDisk(dir.path().join("seconds.jsonl")));
+        assert!(on_disk.dropped.is_empty());
+        let text = |slices: &[Slice]| serde_json::to_string(slices).unwrap();
+        assert_eq!(text(&on_disk.slices), text(&kept(Keep::Seconds)));
+    }
+
+    #[test]
+    fn seconds_that_the_disk_does_not_take_stay_in_memory() {
+        // Each write to it fails, as on a disk that is full.
+        let recording = recorded(Keep::OnDisk("/dev/full".into()));
+        assert!(recording.dropped.is_empty());
+        assert_eq!(recording.slices.len(), 20);
+    }
+
+    #[test]
+    fn seconds_that_are_gone_from_the_disk_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("seconds.jsonl");
+        let mut recorded = Recorded::new(Keep::OnDisk(path.clone()), Duration::ZERO).unwrap();
+        (0..3).for_each(|second| recorded.second(slice(second)));
+        std::fs::write(path, "").unwrap();
+        let recording = end(recorded);
+        assert_eq!((recording.slices.len(), recording.dropped["seconds"]), (0, 3));
     }
 }
