@@ -109,6 +109,24 @@ const EXPERIMENTS: &[Case] = &[
         6,
         "may lose acknowledged writes",
     ),
+    (
+        "role: web",
+        "role: web\n    region: ap-south-1",
+        6,
+        "Regions of the target: us-east-1, eu-west-1",
+    ),
+    (
+        "fault: ec2.stop\n    role: web\n    share: 34%",
+        "fault: network.deny_az\n    role: web\n    az: eu-west-1a",
+        6,
+        "\"eu-west-1a\" is no AZ of us-east-1",
+    ),
+    (
+        "fault: ec2.stop\n    role: web\n    share: 34%",
+        "fault: api.errors\n    role: app\n    error: throttle\n    calls: 50%\n    operations: [DescribeInstance]",
+        8,
+        "did you mean \"DescribeInstances\"",
+    ),
     ("at: 1m", "at: noon", 7, "is no point in time"),
     ("at: 1m", "at: 10m", 7, "the schedule ends at 5m"),
     ("    lasts: 1m\n", "", 4, "is reverted, but `lasts` does not say when"),
@@ -139,7 +157,11 @@ fn refused(file: &str, (instead, written, line, said): &Case) {
         }
         std::fs::write(dir.path().join(name), text.replace("ENDPOINT", &endpoint)).expect("it is written");
     }
-    for command in [&["run", "profile.yaml", "--out", "run"][..], &["plan", "profile.yaml"]] {
+    for command in [
+        &["run", "profile.yaml", "--out", "run"][..],
+        &["plan", "profile.yaml"],
+        &["validate", "profile.yaml"],
+    ] {
         let output = tenfold()
             .current_dir(dir.path())
             .args(command)
@@ -168,4 +190,56 @@ fn bad_target_files_are_refused_with_file_line_and_remedy() {
 #[test]
 fn bad_experiment_files_are_refused_with_file_line_and_remedy() {
     EXPERIMENTS.iter().for_each(|case| refused("harm.yaml", case));
+}
+
+#[test]
+fn what_an_experiment_names_and_the_lab_has_not_is_refused_before_the_lab_starts() {
+    let dir = TempDir::new().expect("a directory");
+    std::fs::write(
+        dir.path().join("profile.yaml"),
+        PROFILE.replace("target: target.yaml\n", ""),
+    )
+    .expect("written");
+    let deny = "fault: network.deny_az\n    role: web\n    az: us-east-1a";
+    let cases: [(&str, &str, usize, &str); 4] = [
+        (
+            "role: web",
+            "role: wbe",
+            5,
+            "roles of the target \"lab\": app, database, dns, web",
+        ),
+        (
+            "role: web",
+            "role: web\n    region: ap-south-1",
+            6,
+            "Regions of the target: us-east-1, eu-west-1",
+        ),
+        (
+            "us-east-1a",
+            "us-east-1d",
+            6,
+            "AZs of the target there: us-east-1a, us-east-1b, us-east-1c",
+        ),
+        ("us-east-1a", "us-east-1a", 0, ""),
+    ];
+    for (instead, written, line, said) in cases {
+        let text = EXPERIMENT.replace("fault: ec2.stop\n    role: web\n    share: 34%", deny);
+        assert!(text.contains(instead), "{instead}");
+        std::fs::write(dir.path().join("harm.yaml"), text.replacen(instead, written, 1)).expect("it is written");
+        let output = tenfold()
+            .current_dir(dir.path())
+            .args(["validate", "profile.yaml"])
+            .output()
+            .expect("tenfold runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        if line == 0 {
+            assert_eq!(output.status.code(), Some(0), "{stderr}");
+            continue;
+        }
+        assert_eq!(output.status.code(), Some(2), "{written}: {stderr}");
+        assert!(
+            stderr.contains(&format!("harm.yaml:{line}:")) && stderr.contains(said),
+            "{stderr}"
+        );
+    }
 }

@@ -690,6 +690,18 @@ async fn a_preview_is_what_fis_resolves_and_leaves_nothing() {
     assert_eq!(reader.experiment_templates(REGION).await.expect("templates"), []);
     let experiments = reader.experiments(REGION).await.expect("experiments");
     assert_eq!((experiments.len(), experiments[0].status.as_str()), (1, "completed"));
+    let done = tenfold()
+        .current_dir(folder.path())
+        .args(["plan", "profile.yaml", "--preview", "--json"])
+        .output()
+        .expect("it runs");
+    assert_eq!(done.status.code(), Some(0), "{done:?}");
+    let plan: serde_json::Value = serde_json::from_slice(&done.stdout).expect("one object");
+    let asked = plan["preview"].as_array().expect("what FIS resolves");
+    assert_eq!((asked.len(), &asked[0]["fault"]), (1, &"harm[0]".into()));
+    assert_eq!(asked[0]["resolved"], asked[0]["named"]);
+    assert_eq!(asked[0]["resolved"].as_array().map(Vec::len), Some(1), "{asked:?}");
+    assert!(plan["hash"].is_string());
     let group = reader
         .group(REGION, "shop-web")
         .await
@@ -709,5 +721,5 @@ async fn a_preview_is_what_fis_resolves_and_leaves_nothing() {
         said.contains("harm[0]: refused: ") && said.contains("is not tagged chaos=never"),
         "{said}"
     );
-    assert_eq!(reader.experiments(REGION).await.expect("experiments").len(), 1);
+    assert_eq!(reader.experiments(REGION).await.expect("experiments").len(), 2);
 }

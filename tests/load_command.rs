@@ -62,6 +62,26 @@ fn load(url: &str, options: &[&str]) -> (i32, Value, String) {
 }
 
 #[test]
+fn a_rate_is_told_of_as_arrivals_and_users_as_users() {
+    let server = Server::start();
+    let told = |options: &[&str]| {
+        let output = tenfold()
+            .args(["load", &server.url, "--for", "2s"])
+            .args(options)
+            .output();
+        let output = output.expect("tenfold runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let rate = told(&["--rate", "200"]);
+    assert!(
+        rate.contains("hold  arrivals in flight ") && !rate.contains("users"),
+        "{rate}"
+    );
+    let users = told(&["--users", "3", "--think", "10ms"]);
+    assert!(users.contains("hold  users 3  rate "), "{users}");
+}
+
+#[test]
 fn load_counts_every_request_once() {
     let server = Server::start();
     let (code, summary, stderr) = load(

@@ -116,9 +116,30 @@ fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("the target is 999999999999"), "{said}");
     assert!(said.contains("rds.failover finds nothing to hit"), "{said}");
+    let endpoint = lab.endpoint.clone();
     drop(lab);
     let (code, said) = doctor(&["profiles/game-day.yaml", "--target", &target]);
     assert_eq!(code, Some(5), "{said}");
+    let away = |what: &str, why: &str| {
+        let told = said
+            .lines()
+            .any(|one| one.starts_with(&format!("away  {what} ")) && one.contains(why));
+        assert!(told, "{what}: {why} in\n{said}");
+    };
+    away("target", "sts:GetCallerIdentity in us-east-1 failed");
+    away("credentials", "not asked whose they are");
+    away("Region eu-west-1", "not asked what the roles stand for there");
+    away("experiments", "not asked what their faults would hit");
+    away("quotas us-east-1", "not asked whether");
+    away("permissions", "actions are allowed (iam:SimulatePrincipalPolicy)");
+    away("DNS", "shop.example.com");
+    assert!(said.contains("clock "), "{said}");
+    assert!(
+        said.contains(&format!(
+            "hint: nobody answers at {endpoint}; start it, or correct `endpoint`"
+        )),
+        "{said}"
+    );
 }
 
 fn connect(endpoint: &str, assume: &[&str]) -> tenfold::aws::ConnectOptions {

@@ -47,7 +47,8 @@ pub(super) enum Command {
     Export(ExportArguments),
     /// Render a saved run again
     Report(ReportArguments),
-    /// Undo what a dead run left in the world, or what any run left in an account
+    /// Undo what a dead run left in the world, or with --scan what any run left in an account
+    #[command(override_usage = "tenfold revert <RUN_DIR>\n       tenfold revert --scan --target <FILE> [--all]")]
     Revert(RevertArguments),
     /// Revert when the run that started it dies; started by `run`
     #[command(hide = true)]
@@ -88,11 +89,12 @@ pub(super) struct RunArguments {
     /// Where the run is saved [default: reports/runs/<time>-<profile>]
     #[arg(long)]
     pub(super) out: Option<PathBuf>,
-    /// The hash that `tenfold plan` ended with; without it nothing is broken outside the lab
+    /// The hash that `tenfold plan` ended with; without it nothing is broken outside the lab. With --dry-run it is only
+    /// checked
     #[arg(long, value_name = "HASH")]
     pub(super) approve: Option<String>,
-    /// Resolve everything, ask the guards, print what would be called, and end; changes nothing
-    #[arg(long, conflicts_with_all = ["approve", "json"])]
+    /// Resolve everything, look for other runs, ask the guards, print what would be called, and end; changes nothing
+    #[arg(long, conflicts_with = "json")]
     pub(super) dry_run: bool,
     /// Print the report as JSON instead of the summary
     #[arg(long)]
@@ -180,8 +182,8 @@ pub(super) struct PlanArguments {
     #[arg(long)]
     pub(super) json: bool,
     /// Let AWS FIS resolve the targets of the faults it would inject, by experiments whose actions are skipped; creates
-    /// templates and deletes them again
-    #[arg(long, conflicts_with = "json")]
+    /// templates and deletes them again. With --json the answer is `preview` in the plan
+    #[arg(long)]
     pub(super) preview: bool,
 }
 

@@ -106,12 +106,38 @@ fn write(text: &mut String, arguments: &DiscoverArguments, value: &str, found: &
         "# Nothing may be broken until the owner of the account says so, for example:"
     )?;
     writeln!(text, "# allow: {{ tag: {{ chaos: allowed }}, share: 34% }}")?;
+    left_out(text, arguments)?;
     writeln!(
         text,
         "# How an answer says which instance, AZ and Region served it (`INSTANCE/AZ/REGION`):"
     )?;
     writeln!(text, "# served_by: {{ header: x-served-by }}")?;
     addresses(text, found)
+}
+
+/// What nothing in an account tells, for the owner to fill in where it is needed.
+fn left_out(text: &mut String, arguments: &DiscoverArguments) -> std::fmt::Result {
+    writeln!(
+        text,
+        "# The role that AWS FIS acts as, for faults that it injects (`aws iam list-roles` shows which roles trust \
+         fis.amazonaws.com):"
+    )?;
+    writeln!(text, "# fis: {{ role: tenfold-fis }}")?;
+    writeln!(
+        text,
+        "# Roles of IAM whose calls may fail (`app: {{ iam_role: shop-app }}` among `roles`), and where tenfold itself runs \
+         (`runner`), are not found either."
+    )?;
+    if arguments.endpoint.is_none() {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "# What is at an endpoint of its own may live faster than real and have names of its own; no call tells (of a lab, \
+         `tenfold lab --json` does):"
+    )?;
+    writeln!(text, "# clock: {{ epoch: 1767225600.0, pace: 30 }}")?;
+    writeln!(text, "# resolver: 127.0.0.1:5353")
 }
 
 /// Where users go: a name that leads to a load balancer, or the first load balancer's own.
@@ -269,8 +295,34 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("{ db_cluster: shop-aurora }"), "{text}");
+        assert!(
+            text.contains("\n# fis: { role: ") && !text.contains("resolver"),
+            "{text}"
+        );
         assert_eq!((target.allow, target.addresses.len()), (None, 1));
         assert_eq!(target.account.as_deref(), Some("012345678901"));
+    }
+
+    #[test]
+    fn what_no_call_tells_is_left_to_fill_in_and_can_be() {
+        let lab = DiscoverArguments {
+            endpoint: Some("http://127.0.0.1:4000".to_owned()),
+            ..arguments()
+        };
+        let found = Found {
+            account: "012345678901".to_owned(),
+            groups: vec![tagged("web", "us-east-1", None)],
+            ..Found::default()
+        };
+        let text = target_file(&lab, "shop", &found);
+        let mut filled = text.clone();
+        for key in ["fis", "clock", "resolver", "served_by"] {
+            assert!(text.contains(&format!("\n# {key}: ")), "{key} in\n{text}");
+            filled = filled.replace(&format!("\n# {key}: "), &format!("\n{key}: "));
+        }
+        let target = load_target("found.yaml", &filled).unwrap_or_else(|errors| panic!("{errors}\n{filled}"));
+        assert_eq!(target.fis_role.as_deref(), Some("tenfold-fis"));
+        assert!(target.clock.is_some() && target.resolver.is_some());
     }
 
     #[test]

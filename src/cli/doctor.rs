@@ -1,12 +1,13 @@
 //! `tenfold doctor`: what a run of this profile needs, looked at one by one before anything moves. Changes nothing.
 
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
-use crate::aws::Reader;
+use crate::aws::{AwsError, ErrorKind, Reader};
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{limits, out, profile, quotas, target};
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, PlanOptions};
 use crate::run::load;
 use crate::run::observe;
 
@@ -33,11 +34,15 @@ struct Finding {
 }
 
 #[derive(Default)]
-struct Findings(Vec<Finding>);
+struct Findings {
+    all: Vec<Finding>,
+    /// What would help, below all of them.
+    hint: Option<String>,
+}
 
 impl Findings {
     fn add(&mut self, state: State, what: impl Into<String>, says: impl Into<String>) {
-        self.0.push(Finding {
+        self.all.push(Finding {
             state,
             what: what.into(),
             says: says.into(),
@@ -45,7 +50,7 @@ impl Findings {
     }
 
     fn exit(&self) -> Exit {
-        let any = |state| self.0.iter().any(|one| one.state == state);
+        let any = |state| self.all.iter().any(|one| one.state == state);
         match (any(State::Unreachable), any(State::Ill)) {
             (true, _) => Exit::Unreachable,
             (false, true) => Exit::Usage,
@@ -54,9 +59,9 @@ impl Findings {
     }
 
     fn text(&self) -> String {
-        let longest = self.0.iter().map(|one| one.what.len()).max().unwrap_or_default();
+        let longest = self.all.iter().map(|one| one.what.len()).max().unwrap_or_default();
         let mut text = String::new();
-        for one in &self.0 {
+        for one in &self.all {
             let state = match one.state {
                 State::Well => "ok",
                 State::Doubtful => "look",
@@ -65,6 +70,9 @@ impl Findings {
             };
             // Writing to a String cannot fail.
             let _ = writeln!(text, "{state:<5} {:longest$}  {}", one.what, one.says);
+        }
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(text, "hint: {hint}");
         }
         text
     }
@@ -115,7 +123,15 @@ async fn look(
     let target = match target::connect(config, arguments, scratch).await {
         Ok(target) => target,
         Err(failure) if failure.exit == Exit::Unreachable => {
-            findings.add(State::Unreachable, "target", format!("{:#}", failure.error));
+            let (described, pace) = target::foreseen(config, arguments)?;
+            let seed = target::seed(config, arguments);
+            let plan = plan::build(config, described, &PlanOptions { seed, pace }).map_err(Failure::usage)?;
+            away(&mut findings, &plan, &failure);
+            // A lab that did not start is nowhere.
+            if target::is_elsewhere(config, arguments) {
+                clock(&mut findings, &plan).await;
+                from_here(&mut findings, &plan).await;
+            }
             return Ok(findings);
         }
         Err(failure) => return Err(failure),
@@ -132,6 +148,67 @@ async fn look(
     };
     target.end().await;
     looked
+}
+
+/// What nobody could be asked, for the target could not be described, and what may help.
+fn away(findings: &mut Findings, plan: &Plan, failure: &Failure) {
+    findings.add(State::Unreachable, "target", format!("{:#}", failure.error));
+    let mut unasked = |what: String, question: String| {
+        findings.add(State::Unreachable, what, format!("not asked {question}"));
+    };
+    unasked(
+        "credentials".to_owned(),
+        "whose they are (sts:GetCallerIdentity)".to_owned(),
+    );
+    for region in &plan.target.regions {
+        unasked(format!("Region {region}"), "what the roles stand for there".to_owned());
+    }
+    let mut experiments = plan.experiments.iter();
+    if experiments.any(|experiment| !experiment.faults.is_empty()) {
+        unasked("experiments".to_owned(), "what their faults would hit".to_owned());
+        for region in &plan.target.regions {
+            let question = "whether what the faults need fits beside what is there";
+            unasked(format!("quotas {region}"), question.to_owned());
+        }
+    }
+    let actions = plan::actions(plan).len();
+    let question = format!("whether {actions} actions are allowed (iam:SimulatePrincipalPolicy)");
+    unasked("permissions".to_owned(), question);
+    findings.hint = failure
+        .error
+        .downcast_ref::<AwsError>()
+        .map(|error| remedy(error, plan));
+}
+
+/// What most likely helps against an answer of AWS, or none.
+fn remedy(error: &AwsError, plan: &Plan) -> String {
+    let AwsError { action, region, .. } = error;
+    let no_credentials = error.message.to_lowercase().contains("credential");
+    match (error.kind, error.code.as_str(), &plan.target.endpoint) {
+        (ErrorKind::Denied, "ExpiredToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "AuthFailure", _) => {
+            "get fresh credentials; `aws sts get-caller-identity` shows whether they are believed".to_owned()
+        }
+        (ErrorKind::Denied, ..) => format!("allow {action} in {region} to whoever the credentials belong to"),
+        (ErrorKind::Throttled, ..) => "other callers use the account's rate up; try again in a minute".to_owned(),
+        _ if no_credentials => {
+            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the SDK found none that it could use"
+                .to_owned()
+        }
+        (ErrorKind::Unreachable, "DispatchFailure" | "Timeout", Some(endpoint)) => {
+            format!(
+                "nobody answers at {endpoint}; start it, or correct `endpoint` of the target (a lab has another one each time)"
+            )
+        }
+        (ErrorKind::Unreachable, "DispatchFailure" | "Timeout", None) => {
+            format!("check `regions` of the target ({region}), the network from here, and HTTPS_PROXY")
+        }
+        (ErrorKind::Unreachable, ..) => {
+            "AWS had an error of its own; try again, and look at the AWS Health Dashboard".to_owned()
+        }
+        (ErrorKind::NotFound | ErrorKind::Other, ..) => {
+            format!("correct what the target names, by what {action} says of it")
+        }
+    }
 }
 
 async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
@@ -262,7 +339,18 @@ async fn clock(findings: &mut Findings, plan: &Plan) {
 
 /// What this machine can do, and how it reaches the users' entry.
 async fn from_here(findings: &mut Findings, plan: &Plan) {
-    match observe::entry_answer(plan).await {
+    let answer = observe::entry_answer(plan).await;
+    // What the account would have told, DNS does.
+    let told: Option<Vec<SocketAddr>> =
+        answer
+            .as_ref()
+            .ok()
+            .filter(|_| plan.target.edge.is_empty())
+            .map(|(addresses, _)| {
+                let all = addresses.iter();
+                all.map(|address| SocketAddr::new(*address, plan.target.port)).collect()
+            });
+    match answer {
         Ok((addresses, ttl)) => {
             let known = addresses
                 .iter()
@@ -277,7 +365,11 @@ async fn from_here(findings: &mut Findings, plan: &Plan) {
         }
         Err(error) => findings.add(State::Unreachable, "DNS", format!("{}: {error}", plan.target.host)),
     }
-    match target::check_entry(plan).await {
+    let accepted = match told {
+        Some(addresses) => target::accepts(&plan.target.host, addresses).await,
+        None => target::check_entry(plan).await,
+    };
+    match accepted {
         Err(failure) => {
             let says = format!("{:#}", failure.error);
             findings.add(State::Unreachable, "entry", says.lines().next().unwrap_or_default());

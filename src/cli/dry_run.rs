@@ -1,48 +1,87 @@
-//! `run --dry-run`: what would be called now, and what the guards say to it. It is given a client that can only read.
+//! `run --dry-run`: whether the run would begin now, what would be called, and what the guards say to it. It is given a
+//! client that can only read, and looks at the locks of other runs without taking them.
 
 use jiff::Timestamp;
 
 use crate::aws::Reader;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{out, plan};
+use crate::cli::lock::Lock;
+use crate::cli::target::Target;
+use crate::cli::{approval, others, out, plan, run};
 use crate::plan::{Plan, print_times};
 use crate::run::chaos::{self, Rehearsed};
 
-/// Resolves the profile against its target and prints what every fault would do now; fails where one would be refused.
-pub(super) async fn dry_run(arguments: &ProfileArguments) -> Result<Exit, Failure> {
+/// Resolves the profile against its target and prints what every fault would do now; fails where the run would not
+/// begin, or one of them would be refused. An approval that is given is checked as the run would.
+pub(super) async fn dry_run(arguments: &ProfileArguments, approve: Option<&str>) -> Result<Exit, Failure> {
     plan::with_target(arguments, async |target, plan| {
+        let mut against = against(target, &plan).await;
+        if let (Some(_), Err(failure)) = (
+            approve,
+            approval::demand(&plan, target.is_own_lab(), approve, arguments),
+        ) {
+            against.insert(0, failure);
+        }
         let reader = target.account.as_ref().map(|(reader, _)| reader);
-        rehearsed(&plan, reader).await
+        rehearsed(&plan, reader, &against).await
     })
     .await
 }
 
-async fn rehearsed(plan: &Plan, reader: Option<&Reader>) -> Result<Exit, Failure> {
+/// Why a run would not begin now: the times when the target may be touched, and whoever else is at it.
+async fn against(target: &Target, plan: &Plan) -> Vec<Failure> {
+    if !plan.has_faults() {
+        return Vec::new();
+    }
+    let mut failures: Vec<Failure> = run::open(plan).err().into_iter().collect();
+    if target.is_own_lab() {
+        return failures;
+    }
+    match (Lock::look(plan), &target.account) {
+        // What holds the lock is most likely what is found in the account.
+        (Err(failure), _) => failures.push(failure),
+        (Ok(()), Some((reader, _))) => failures.extend(others::none(reader, &plan.target, &target.clock).await.err()),
+        (Ok(()), None) => {}
+    }
+    failures
+}
+
+async fn rehearsed(plan: &Plan, reader: Option<&Reader>, against: &[Failure]) -> Result<Exit, Failure> {
     let rehearsed = match reader {
         Some(reader) => chaos::rehearse(plan, reader, Timestamp::now()).await,
         None => Vec::new(),
     };
-    let refused = rehearsed.iter().filter(|one| one.hits.is_err()).count();
     let mut text = format!("dry run of {}: nothing is loaded, nothing is changed\n", plan.name);
+    for failure in against {
+        text.push_str(&format!("\nthe run would not begin now: {failure}\n"));
+    }
     for one in &rehearsed {
         text.push_str(&told(plan, one));
     }
-    let unreachable = rehearsed
-        .iter()
-        .any(|one| matches!(&one.hits, Err(chaos::ChaosError::Aws(_))));
-    let (exit, end) = match refused {
-        0 if rehearsed.is_empty() => (Exit::Met, "it breaks nothing\n".to_owned()),
-        0 => (Exit::Met, "every fault would be injected now\n".to_owned()),
-        _ if unreachable => (Exit::Unreachable, "not everything could be looked at\n".to_owned()),
-        _ => (
-            Exit::Usage,
-            format!("{refused} of {} faults would be refused now\n", rehearsed.len()),
-        ),
-    };
-    text.push_str(&end);
+    let (exit, end) = concluded(&rehearsed, against);
+    text.push_str(&format!("\n{end}\n"));
     out::print(&text)?;
     Ok(exit)
+}
+
+/// What it comes to: what keeps the run from its start comes before what would become of its faults.
+fn concluded(rehearsed: &[Rehearsed<'_>], against: &[Failure]) -> (Exit, String) {
+    let refused = rehearsed.iter().filter(|one| one.hits.is_err()).count();
+    let away = |one: &Rehearsed<'_>| matches!(&one.hits, Err(chaos::ChaosError::Aws(_)));
+    let of_faults = match refused {
+        0 if rehearsed.is_empty() => "it breaks nothing".to_owned(),
+        0 => "every fault would be injected now".to_owned(),
+        _ => format!("{refused} of {} faults would be refused now", rehearsed.len()),
+    };
+    if let Some(first) = against.first() {
+        return (first.exit, format!("the run would not begin now; {of_faults}"));
+    }
+    match refused {
+        0 => (Exit::Met, of_faults),
+        _ if rehearsed.iter().any(away) => (Exit::Unreachable, "not everything could be looked at".to_owned()),
+        _ => (Exit::Usage, of_faults),
+    }
 }
 
 fn told(plan: &Plan, one: &Rehearsed<'_>) -> String {

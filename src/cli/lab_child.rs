@@ -60,14 +60,9 @@ impl LabChild {
         let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
         match line {
             Ok(Ok(Some(announcement))) => Ok(Self::watched(child, announcement, log)),
-            Ok(_) => {
-                let said = std::fs::read_to_string(&log).unwrap_or_default();
-                bail!("the lab did not start: {}", said.trim())
-            }
-            Err(_) => bail!(
-                "the lab was not ready within {READY_WITHIN:?}\nhint: see {}",
-                log.display()
-            ),
+            // Nothing is kept of a run that never began, so what the lab said is told here.
+            Ok(_) => bail!("the lab did not start: {}", said(&log)),
+            Err(_) => bail!("the lab was not ready within {READY_WITHIN:?}: {}", said(&log)),
         }
     }
 
@@ -104,6 +99,14 @@ impl LabChild {
             self.waiting.abort();
             let _ = self.waiting.await;
         }
+    }
+}
+
+fn said(log: &Path) -> String {
+    let said = std::fs::read_to_string(log).unwrap_or_default();
+    match said.trim() {
+        "" => "it said nothing".to_owned(),
+        said => said.to_owned(),
     }
 }
 

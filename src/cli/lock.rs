@@ -2,11 +2,13 @@
 //!
 //! It is a lock file of this user on this machine, and covers no more: runs of other users and machines are looked for in
 //! the account, by `others`; other tools are not seen. The kernel gives a lock back when its process ends, however it ends; what then stands in the file
-//! tells which run died, so that nothing is broken on top of what that one left.
+//! tells which run died, so that nothing is broken on top of what that one left. Who only looks shares a lock that nobody
+//! has for an instant, and writes nothing.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,11 @@ use crate::run::chaos;
 
 /// The file of a run directory that says what the run has in the world.
 const JOURNAL: &str = "journal.jsonl";
+/// The folder of locks.
+const LOCKS: &str = "locks";
+/// How often a lock that somebody has is tried again, and after how long: who only looks has it for an instant.
+const TRIES: u32 = 3;
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Locks that are held until this is dropped.
 #[derive(Debug)]
@@ -45,10 +52,7 @@ impl Lock {
             pid: std::process::id(),
             run_dir: run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()),
         };
-        let account = plan.target.account.as_deref().unwrap_or("unknown");
-        let folder = state::folder("locks")?;
-        for region in &plan.target.regions {
-            let path = folder.join(name(account, region, plan.target.endpoint.as_deref()));
+        for (region, path) in of(plan)? {
             let mut file = OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -56,21 +60,66 @@ impl Lock {
                 .truncate(false)
                 .open(&path)
                 .with_context(|| format!("cannot open the lock {}", path.display()))?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(taken(account, region, read(&mut file))),
-                Err(TryLockError::Error(error)) => {
-                    let what = format!("cannot lock {}", path.display());
-                    return Err(Failure::usage(anyhow::Error::new(error).context(what)));
-                }
-            }
-            if let Some(dead) = read(&mut file) {
-                take_over(&dead)?;
-            }
+            free(lock_now(&file), &mut file, &path, account(plan), region)?;
             write(&mut file, &holder).with_context(|| format!("cannot write the lock {}", path.display()))?;
             lock.files.push(file);
         }
         Ok(lock)
+    }
+
+    /// Fails where [`Lock::take`] would, and takes nothing.
+    pub(super) fn look(plan: &Plan) -> Result<(), Failure> {
+        for (region, path) in of(plan)? {
+            let mut file = match File::open(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                opened => opened.with_context(|| format!("cannot open the lock {}", path.display()))?,
+            };
+            free(file.try_lock_shared(), &mut file, &path, account(plan), region)?;
+        }
+        Ok(())
+    }
+}
+
+/// The lock of every Region that the plan may break.
+fn of(plan: &Plan) -> anyhow::Result<Vec<(&str, PathBuf)>> {
+    let folder = state::folder(LOCKS)?;
+    let path = |region: &str| folder.join(name(account(plan), region, plan.target.endpoint.as_deref()));
+    let regions = plan.target.regions.iter();
+    Ok(regions.map(|region| (region.as_str(), path(region))).collect())
+}
+
+fn account(plan: &Plan) -> &str {
+    plan.target.account.as_deref().unwrap_or("unknown")
+}
+
+/// Locks a file that nobody has, or has for longer than a look takes.
+fn lock_now(file: &File) -> Result<(), TryLockError> {
+    let mut tried = file.try_lock();
+    for _ in 1..TRIES {
+        if !matches!(tried, Err(TryLockError::WouldBlock)) {
+            break;
+        }
+        std::thread::sleep(AGAIN);
+        tried = file.try_lock();
+    }
+    tried
+}
+
+/// Whether a lock was to be had, and its last holder has left nothing.
+fn free(
+    locked: Result<(), TryLockError>,
+    file: &mut File,
+    path: &Path,
+    account: &str,
+    region: &str,
+) -> Result<(), Failure> {
+    match locked {
+        Ok(()) => read(file).map_or(Ok(()), |dead| take_over(&dead)),
+        Err(TryLockError::WouldBlock) => Err(taken(account, region, read(file))),
+        Err(TryLockError::Error(error)) => {
+            let what = format!("cannot lock {}", path.display());
+            Err(Failure::usage(anyhow::Error::new(error).context(what)))
+        }
     }
 }
 

@@ -16,18 +16,53 @@ struct Shown<'p> {
     plan: &'p Plan,
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
+    /// What AWS FIS made of it, with `--preview`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preview: Option<Vec<preview::Line<'p>>>,
 }
 
 /// Prints the plan.
 pub(super) async fn plan(arguments: PlanArguments) -> Result<Exit, Failure> {
     with_target(&arguments.profile, async |target, resolved| {
-        let printed = print(&arguments, &resolved, target.is_own_lab())?;
-        if arguments.preview {
-            return preview::preview(target, &resolved).await;
+        let hash = approval::shown(&resolved, target.is_own_lab());
+        match arguments.json {
+            true => json(target, &resolved, hash, arguments.preview).await,
+            false => text(target, &resolved, hash, arguments.preview).await,
         }
-        Ok(printed)
     })
     .await
+}
+
+async fn text(target: &Target, resolved: &Plan, hash: Option<String>, preview: bool) -> Result<Exit, Failure> {
+    let mut text = plan::print(resolved);
+    if let Some(hash) = hash {
+        text.push_str(&format!("\nhash {hash}\n"));
+    }
+    out::print(&text)?;
+    if !preview {
+        return Ok(Exit::Met);
+    }
+    match preview::preview(target, resolved).await? {
+        None => {
+            out::line("\nAWS FIS injects no fault of this plan, so there is nothing to preview").map(|()| Exit::Met)
+        }
+        Some(preview) => out::print(&preview.text()).map(|()| preview.exit()),
+    }
+}
+
+/// One object, with what AWS FIS said in it where it was asked: an empty list where it injects nothing.
+async fn json(target: &Target, resolved: &Plan, hash: Option<String>, preview: bool) -> Result<Exit, Failure> {
+    let asked = match preview {
+        true => preview::preview(target, resolved).await?,
+        false => None,
+    };
+    let lines = || asked.as_ref().map(preview::Preview::lines).unwrap_or_default();
+    out::json(&Shown {
+        plan: resolved,
+        hash,
+        preview: preview.then(lines),
+    })?;
+    Ok(asked.map_or(Exit::Met, |preview| preview.exit()))
 }
 
 /// Does something with a target that was connected to and a plan for it, and ends the target if it is a lab of ours,
@@ -61,18 +96,4 @@ async fn connected<T>(
     };
     target.end().await;
     done
-}
-
-fn print(arguments: &PlanArguments, resolved: &Plan, own_lab: bool) -> Result<Exit, Failure> {
-    let hash = approval::shown(resolved, own_lab);
-    if arguments.json {
-        out::json(&Shown { plan: resolved, hash })?;
-        return Ok(Exit::Met);
-    }
-    let mut text = plan::print(resolved);
-    if let Some(hash) = hash {
-        text.push_str(&format!("\nhash {hash}\n"));
-    }
-    out::print(&text)?;
-    Ok(Exit::Met)
 }

@@ -13,37 +13,80 @@ use crate::cli::target::Target;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError, Journal, Previewed, RunHeader};
 
-/// Lets AWS FIS resolve the targets, and says where it comes to others than the plan.
-pub(super) async fn preview(target: &Target, plan: &Plan) -> Result<Exit, Failure> {
+/// What AWS FIS said.
+pub(super) struct Preview {
+    all: Vec<Previewed>,
+    run_dir: RunDir,
+}
+
+/// One fault of it, for machines.
+#[derive(serde::Serialize)]
+pub(super) struct Line<'p> {
+    fault: String,
+    named: &'p BTreeSet<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resolved: Option<&'p BTreeSet<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl<'p> Line<'p> {
+    fn of(one: &'p Previewed) -> Self {
+        Self {
+            fault: one.fault.to_string(),
+            named: &one.named,
+            resolved: one.resolved.as_ref().ok(),
+            refused: one.resolved.as_ref().err().map(ToString::to_string),
+        }
+    }
+}
+
+/// Lets AWS FIS resolve the targets; none where it injects no fault of the plan.
+pub(super) async fn preview(target: &Target, plan: &Plan) -> Result<Option<Preview>, Failure> {
     let mut faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
     let (Some((_, writer)), true) = (&target.account, faults.any(|fault| fault.fis.is_some())) else {
-        out::line("\nAWS FIS injects no fault of this plan, so there is nothing to preview")?;
-        return Ok(Exit::Met);
+        return Ok(None);
     };
     let run_dir = RunDir::create(None, &format!("{}-preview", plan.name))?;
     run_dir.save_plan(plan)?;
     let journal = Journal::create(&run_dir.file("journal.jsonl"), RunHeader::new(plan))
         .map_err(|error| Failure::usage(anyhow!("cannot write the journal: {error}")))?;
     let all = chaos::preview(plan, writer, &journal, target.clock.cloud_unix()).await;
-    let mut text = "\nas AWS FIS resolves it, every action skipped\n".to_owned();
-    for one in &all {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {}: {}", one.fault, told(one));
+    Ok(Some(Preview { all, run_dir }))
+}
+
+impl Preview {
+    /// For people, below the plan.
+    pub(super) fn text(&self) -> String {
+        let mut text = "\nas AWS FIS resolves it, every action skipped\n".to_owned();
+        for one in &self.all {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "  {}: {}", one.fault, told(one));
+        }
+        text
     }
-    out::print(&text)?;
-    let any = |is: fn(&ChaosError) -> bool| all.iter().any(|one| one.resolved.as_ref().is_err_and(is));
-    if any(|error| matches!(error, ChaosError::StillThere { .. })) {
-        out::tell(&format!(
-            "hint: undo it with: tenfold revert {}",
-            run_dir.path().display()
-        ));
-        return Ok(Exit::Unreverted);
+
+    /// For machines, each fault.
+    pub(super) fn lines(&self) -> Vec<Line<'_>> {
+        self.all.iter().map(Line::of).collect()
     }
-    Ok(match any(|error| matches!(error, ChaosError::Aws(_))) {
-        true => Exit::Unreachable,
-        false if all.iter().all(is_as_planned) => Exit::Met,
-        false => Exit::Usage,
-    })
+
+    /// What the command ends with; tells what it left behind.
+    pub(super) fn exit(&self) -> Exit {
+        let any = |is: fn(&ChaosError) -> bool| self.all.iter().any(|one| one.resolved.as_ref().is_err_and(is));
+        if any(|error| matches!(error, ChaosError::StillThere { .. })) {
+            out::tell(&format!(
+                "hint: undo it with: tenfold revert {}",
+                self.run_dir.path().display()
+            ));
+            return Exit::Unreverted;
+        }
+        match any(|error| matches!(error, ChaosError::Aws(_))) {
+            true => Exit::Unreachable,
+            false if self.all.iter().all(is_as_planned) => Exit::Met,
+            false => Exit::Usage,
+        }
+    }
 }
 
 fn is_as_planned(one: &Previewed) -> bool {

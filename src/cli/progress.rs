@@ -41,6 +41,8 @@ struct ProgressView {
     quiet: bool,
     pace: crate::units::Pace,
     tiers: Vec<u8>,
+    /// What the plan's model counts.
+    counted: &'static str,
     last_plain: Option<Duration>,
 }
 
@@ -60,6 +62,7 @@ impl ProgressView {
             quiet,
             pace: plan.pace,
             tiers,
+            counted: plan.model.counted(),
             last_plain: None,
         }
     }
@@ -127,7 +130,8 @@ impl ProgressView {
             None => String::new(),
         };
         format!(
-            "tier {tier} {what}{steered}  users {}  rate {}/s  p99 {p99}  errors {errors}{faults}",
+            "tier {tier} {what}{steered}  {} {}  rate {}/s  p99 {p99}  errors {errors}{faults}",
+            self.counted,
             format_count(progress.users),
             format_count(progress.rate)
         )

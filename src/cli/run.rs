@@ -18,6 +18,7 @@ use crate::cli::report::save_reports;
 use crate::cli::run_dir::{RunDir, SECONDS};
 use crate::cli::watchdog::Watchdog;
 use crate::cli::{approval, dry_run, out, signals, target};
+use crate::config::Config;
 use crate::judge::judge;
 use crate::plan::Plan;
 use crate::run::chaos::{self, RevertSummary};
@@ -27,11 +28,20 @@ use crate::run::director::{self, Keep, RunError, Setup};
 /// Runs a profile.
 pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     if arguments.dry_run {
-        return dry_run::dry_run(&arguments.profile).await;
+        return dry_run::dry_run(&arguments.profile, arguments.approve.as_deref()).await;
     }
-    let mut config = profile::load(&arguments.profile)?;
+    let config = profile::load(&arguments.profile)?;
     target::check(&config, &arguments.profile)?;
     let run_dir = RunDir::create(arguments.out.as_deref(), &config.profile.name)?;
+    let done = run_in(&run_dir, config, &arguments).await;
+    // A refused run leaves nothing to look at, and the next one may have the same directory.
+    if done.is_err() && !run_dir.has_begun() {
+        run_dir.withdraw();
+    }
+    done
+}
+
+async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) -> Result<Exit, Failure> {
     limits::raise();
     let (interrupts_tx, interrupts) = signals::channel();
     signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
@@ -46,7 +56,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         arguments.approve.as_deref(),
         &arguments.profile,
     )?;
-    let _lock = may_begin(&plan, target.is_own_lab(), &run_dir)?;
+    let _lock = may_begin(&plan, target.is_own_lab(), run_dir)?;
     if let (Some((reader, _)), false, true) = (&target.account, target.is_own_lab(), plan.has_faults()) {
         others::none(reader, &plan.target, &target.clock).await?;
     }
@@ -58,12 +68,12 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
 
     // A lab of its own ends with the run, and takes with it what would have to be undone.
     let watchdog = match (&target.account, target.is_own_lab()) {
-        (Some(_), false) => Watchdog::start(&plan, &target.clock, &run_dir).await?,
+        (Some(_), false) => Watchdog::start(&plan, &target.clock, run_dir).await?,
         _ => None,
     };
     let (control, orders) = control::control();
     let quiet = arguments.quiet || arguments.json;
-    let listening = listen(&run_dir, control.clone(), quiet);
+    let listening = listen(run_dir, control.clone(), quiet);
     let keys = if quiet { None } else { Keys::listen(control) };
     let (progress, shown) = progress::follow(&plan, quiet);
     let setup = Setup {
@@ -77,7 +87,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
         keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
     let (recording, reverts) = match director::run(setup).await {
-        Err(error @ RunError::Broken(_)) => return Err(broken(error, &run_dir)),
+        Err(error @ RunError::Broken(_)) => return Err(broken(error, run_dir)),
         directed => directed.map_err(not_started)?,
     };
     drop((keys, listening));
@@ -93,11 +103,11 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
     // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.
-    let reported = save_reports(&run_dir, &plan, &recording, &verdict, arguments.json);
+    let reported = save_reports(run_dir, &plan, &recording, &verdict, arguments.json);
     if let Some(how) = gone {
         tell_gone(&how, &reverts);
     }
-    tell_unreverted(&reverts, &run_dir);
+    tell_unreverted(&reverts, run_dir);
     match reported {
         Err(failure) if exit == Exit::Unreverted => out::tell(&format!("error: {failure}")),
         reported => reported?,
@@ -110,16 +120,22 @@ fn may_begin(plan: &Plan, own_lab: bool, run_dir: &RunDir) -> Result<Option<Lock
     if !plan.has_faults() {
         return Ok(None);
     }
-    if let Some((fault, why)) = chaos::closed(plan, Timestamp::now()) {
-        return Err(Failure::usage(anyhow!(
-            "begun now, {fault} would come when it may not: {why}\n\
-             hint: begin when the target allows it, or change `allow` with its owner"
-        )));
-    }
+    open(plan)?;
     if own_lab {
         return Ok(None);
     }
     Lock::take(plan, run_dir.path()).map(Some)
+}
+
+/// Whether every fault of a run that begins now would come when the target may be touched.
+pub(super) fn open(plan: &Plan) -> Result<(), Failure> {
+    match chaos::closed(plan, Timestamp::now()) {
+        None => Ok(()),
+        Some((fault, why)) => Err(Failure::usage(anyhow!(
+            "begun now, {fault} would come when it may not: {why}\n\
+             hint: begin when the target allows it, or change `allow` with its owner"
+        ))),
+    }
 }
 
 /// What kept a run from its start, with the exit code it leads to.

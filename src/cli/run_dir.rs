@@ -1,5 +1,7 @@
 //! A run on disk: the plan, the recording, the journal and the reports. Knows paths and formats, decides nothing.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,6 +19,10 @@ pub(super) const SECONDS: &str = "seconds.jsonl";
 #[derive(Debug, Clone)]
 pub(super) struct RunDir {
     path: PathBuf,
+    /// Directories that were made for it, the outermost first.
+    made: Vec<PathBuf>,
+    /// What was in it before.
+    found: BTreeSet<OsString>,
 }
 
 impl RunDir {
@@ -36,8 +42,30 @@ impl RunDir {
                 path.display()
             );
         }
+        let missing = path
+            .ancestors()
+            .take_while(|one| !one.as_os_str().is_empty() && !one.exists());
+        let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
+        made.reverse();
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self { path })
+        let found = names_in(&path).collect();
+        Ok(Self { path, made, found })
+    }
+
+    /// Takes away what was made for a run that never began; what was there before stays.
+    pub(super) fn withdraw(self) {
+        // What cannot be removed is in nobody's way.
+        for name in names_in(&self.path).filter(|name| !self.found.contains(name)) {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        for made in self.made.iter().rev() {
+            let _ = fs::remove_dir(made);
+        }
+    }
+
+    /// Whether something may have been done to the target that this directory alone tells of.
+    pub(super) fn has_begun(&self) -> bool {
+        self.file("journal.jsonl").exists() || self.file("recording.json").exists()
     }
 
     /// Opens the directory of a finished run.
@@ -48,7 +76,11 @@ impl RunDir {
                 path.display()
             );
         }
-        Ok(Self { path: path.to_owned() })
+        Ok(Self {
+            path: path.to_owned(),
+            made: Vec::new(),
+            found: BTreeSet::new(),
+        })
     }
 
     /// The directory itself.
@@ -140,6 +172,11 @@ impl RunDir {
     }
 }
 
+fn names_in(path: &Path) -> impl Iterator<Item = OsString> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name())
+}
+
 fn free_path(path: &Path) -> PathBuf {
     let taken = |candidate: &PathBuf| candidate.exists();
     let numbered = (2..).map(|number| PathBuf::from(format!("{}-{number}", path.display())));
@@ -147,4 +184,26 @@ fn free_path(path: &Path) -> PathBuf {
         .chain(numbered)
         .find(|candidate| !taken(candidate))
         .expect("the numbers do not end")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_that_never_began_made_is_taken_away_and_nothing_else() {
+        let dir = tempfile::TempDir::new().expect("a directory");
+        let out = dir.path().join("a/b/run");
+        let run_dir = RunDir::create(Some(&out), "x").expect("it is made");
+        run_dir.write("lab.log", "").expect("it is written");
+        run_dir.withdraw();
+        assert!(!dir.path().join("a").exists());
+        fs::create_dir(dir.path().join("a")).expect("it is made");
+        fs::write(dir.path().join("a/notes"), "mine").expect("it is written");
+        let run_dir = RunDir::create(Some(&dir.path().join("a")), "x").expect("it is there");
+        run_dir.write("plan.json", "{}").expect("it is written");
+        run_dir.withdraw();
+        let left: Vec<OsString> = names_in(&dir.path().join("a")).collect();
+        assert_eq!(left, ["notes"]);
+    }
 }

@@ -155,18 +155,22 @@ fn tell(path: &Path, config: &Config, needed: &[(String, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::target;
 
-    fn load(faults: &str, set: &[&str]) -> Result<Config, Failure> {
-        let text = format!("{{name: e, hypothesis: h, settle: 4m, faults: [{faults}]}}");
-        assert!(config::is_experiment(&text));
-        let arguments = ProfileArguments {
+    fn arguments(set: &[&str]) -> ProfileArguments {
+        ProfileArguments {
             profile: "e.yaml".into(),
             set: set.iter().map(|one| (*one).to_owned()).collect(),
             target: None,
             pace: None,
             seed: None,
-        };
-        super::load(&arguments, text)
+        }
+    }
+
+    fn load(faults: &str, set: &[&str]) -> Result<Config, Failure> {
+        let text = format!("{{name: e, hypothesis: h, settle: 4m, faults: [{faults}]}}");
+        assert!(config::is_experiment(&text));
+        super::load(&arguments(set), text)
     }
 
     #[test]
@@ -177,9 +181,10 @@ mod tests {
         let hold = config.profile.stages[0].hold;
         assert!((750..=760).contains(&hold.as_secs()), "{hold:?}");
         assert!(config.lab.get("routing").is_none());
-        crate::plan::check(&config).expect("it fits");
+        target::check(&config, &arguments(&[])).expect("it fits");
         let early = "{fault: rds.reboot, role: database, at: 3m, irreversible: true}";
-        crate::plan::check(&load(early, &[]).expect("it is right")).expect("it fits");
+        let config = load(early, &[]).expect("it is right");
+        target::check(&config, &arguments(&[])).expect("it fits");
         let own = load(stop, &["stages.0.hold=1h", "stages.0.users=7"]).expect("it is right");
         assert_eq!(own.profile.stages[0].hold, Duration::from_secs(3600));
     }

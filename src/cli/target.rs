@@ -16,7 +16,8 @@ use crate::cli::lab_child::LabChild;
 use crate::cli::profile;
 use crate::clock::{Clock, from_unix};
 use crate::config::entry::Entry;
-use crate::config::{self, Config, TargetRef};
+use crate::config::{self, Config, TargetFile, TargetRef};
+use crate::lab::Announcement;
 use crate::plan::{self, Inventory, Plan, PlanOptions, RunnerPlan, TargetPlan, Via};
 use crate::run::director::Interrupt;
 use crate::run::observe;
@@ -42,41 +43,64 @@ pub(super) struct Target {
 
 /// What can be said to be wrong before anything is started or written.
 pub(super) fn check(config: &Config, arguments: &ProfileArguments) -> Result<(), Failure> {
-    let target = arguments
-        .target
-        .as_deref()
-        .map_or_else(|| config.profile.target.clone(), TargetRef::read);
-    let described = match target {
-        TargetRef::Lab => {
-            profile::check_lab(config)?;
-            return plan::check(config).map_err(Failure::usage);
-        }
-        TargetRef::Url(url) => describe_url(&url)?,
-        TargetRef::File(path) => {
-            let file = config::load_target(&path, &profile::read(Path::new(&path))?).map_err(Failure::usage)?;
-            TargetPlan::new(&file, BTreeMap::new(), Inventory::default())
-        }
-    };
+    let (described, pace) = foreseen(config, arguments)?;
     // Which resources there are is not known yet; roles, Regions and what is allowed are.
     let options = PlanOptions {
         seed: seed(config, arguments),
-        pace: Pace::REAL,
+        pace,
     };
     plan::build(config, described, &options)
         .map(|_| ())
         .map_err(Failure::usage)
 }
 
+/// What is known of a target before it is reached, and how fast its cloud lives.
+pub(super) fn foreseen(config: &Config, arguments: &ProfileArguments) -> Result<(TargetPlan, Pace), Failure> {
+    let described = |file: &TargetFile| TargetPlan::new(file, BTreeMap::new(), Inventory::default());
+    let pace = arguments.pace.or(config.profile.pace);
+    match named(config, arguments) {
+        TargetRef::Lab => {
+            let lab = profile::check_lab(config)?;
+            let text = serde_json::to_string(&Announcement::foreseen(&lab)).context("cannot describe the lab")?;
+            let file = config::load_target("what the lab will announce", &text).map_err(Failure::usage)?;
+            let azs = lab.regions.iter();
+            let azs = azs.map(|region| (region.clone(), lab.azs_of(region).into_iter().collect()));
+            let described = TargetPlan {
+                azs: azs.collect(),
+                ..described(&file)
+            };
+            Ok((described, pace.map_or_else(lab_pace, Ok)?))
+        }
+        TargetRef::Url(url) => Ok((describe_url(&url)?, pace.unwrap_or(Pace::REAL))),
+        TargetRef::File(path) => {
+            let file = config::load_target(&path, &profile::read(Path::new(&path))?).map_err(Failure::usage)?;
+            Ok((described(&file), file.clock.map_or(Pace::REAL, |clock| clock.pace)))
+        }
+    }
+}
+
+/// The target that the arguments name, or else the profile.
+fn named(config: &Config, arguments: &ProfileArguments) -> TargetRef {
+    let given = arguments.target.as_deref();
+    given.map_or_else(|| config.profile.target.clone(), TargetRef::read)
+}
+
+/// Whether the target is not a lab that is started for this command.
+pub(super) fn is_elsewhere(config: &Config, arguments: &ProfileArguments) -> bool {
+    !matches!(named(config, arguments), TargetRef::Lab)
+}
+
+/// The pace of a lab of which none is written.
+fn lab_pace() -> Result<Pace, Failure> {
+    Pace::new(LAB_PACE).map_err(Failure::usage)
+}
+
 /// Connects to the target that the arguments or the profile name; the lab's files go into `dir`.
 pub(super) async fn connect(config: &Config, arguments: &ProfileArguments, dir: &Path) -> Result<Target, Failure> {
-    let target = arguments
-        .target
-        .as_deref()
-        .map_or_else(|| config.profile.target.clone(), TargetRef::read);
     let pace = arguments.pace.or(config.profile.pace);
-    match target {
+    match named(config, arguments) {
         TargetRef::Lab => {
-            let pace = pace.unwrap_or(Pace::new(LAB_PACE).map_err(Failure::usage)?);
+            let pace = pace.map_or_else(lab_pace, Ok)?;
             let lab = LabChild::start(&profile::lab_section(config), pace, seed(config, arguments), dir)
                 .await
                 .map_err(Failure::unreachable)?;
@@ -256,7 +280,12 @@ async fn runner(is_aws: bool) -> RunnerPlan {
 /// Fails when nobody answers at the entry: a run would only measure that. Gives the addresses there are.
 pub(super) async fn check_entry(plan: &Plan) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = entry_addresses(&plan.target).await.map_err(Failure::unreachable)?;
-    let mut last = anyhow!("{} has no address", plan.target.host);
+    accepts(&plan.target.host, addresses).await
+}
+
+/// The same of these addresses of it.
+pub(super) async fn accepts(host: &str, addresses: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, Failure> {
+    let mut last = anyhow!("{host} has no address");
     for address in &addresses {
         match tokio::time::timeout(REACHABLE_WITHIN, tokio::net::TcpStream::connect(*address)).await {
             Ok(Ok(_)) => return Ok(addresses),

@@ -9,7 +9,7 @@ use super::catalogue::{self, ApiError, CATALOGUE, Entry, Fault, LATENCY_RANGE, P
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::fis::Via;
-use super::nearest::suggest;
+use super::nearest::{nearest, suggest};
 use super::node::{Node, Value};
 use super::objective::{Comparison, Limit, Measure, Objective, Statistic};
 use super::objective_text;
@@ -396,13 +396,16 @@ fn operations(node: &Node, sink: &mut Sink) -> Option<Vec<String>> {
     let mut names = Vec::new();
     for item in items {
         let name = decode::text(item, sink)?;
-        let is_name = name.starts_with(|first: char| first.is_ascii_uppercase())
-            && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        if !is_name {
-            let message = format!("{name:?} is no operation of EC2");
-            sink.push(
-                Mistake::at(&item.place, message).hint("write it as the EC2 API reference does: DescribeInstances"),
-            );
+        let known: Vec<&str> = catalogue::ec2_operations().collect();
+        if !known.contains(&name.as_str()) {
+            let message = format!("{name:?} is no operation of EC2, whose calls alone this fault lets fail");
+            let hint = match nearest(&name, &known) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None => "write it as the EC2 API reference does: DescribeInstances".to_owned(),
+            };
+            sink.push(Mistake::at(&item.place, message).hint(hint));
+        } else if names.contains(&name) {
+            sink.push(Mistake::at(&item.place, format!("{name} stands here twice")).hint("name it once"));
         }
         names.push(name);
     }
@@ -638,7 +641,19 @@ mod tests {
             ("error: timeout, operations: [RunInstances], calls: 50%", "timeout"),
             (
                 "error: throttle, operations: [run-instances], calls: 50%",
-                "is no operation of EC2",
+                "did you mean \"RunInstances\"",
+            ),
+            (
+                "error: throttle, operations: [DescribeInstance], calls: 50%",
+                "\"DescribeInstance\" is no operation of EC2",
+            ),
+            (
+                "error: throttle, operations: [PutRecord], calls: 50%",
+                "as the EC2 API reference does",
+            ),
+            (
+                "error: throttle, operations: [RunInstances, RunInstances], calls: 50%",
+                "RunInstances stands here twice",
             ),
             ("error: throttle, operations: [], calls: 50%", "no operation fails"),
             (

@@ -1,6 +1,11 @@
-//! How the client speaks TLS: the `tls` of a profile's client. Checks that what it names is there; the handshake decides
-//! whether it is any good.
+//! How the client speaks TLS: the `tls` of a profile's client. Checks that what it names is there and goes together; the
+//! handshake decides whether the other side believes it.
 
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
 use serde::{Deserialize, Serialize};
 
 use super::decode::{self, Fields};
@@ -79,6 +84,9 @@ pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> TlsSettings {
         (Some(certificate), Some(key)) => {
             let both = pem(certificate, files, sink).zip(pem(key, files, sink));
             tls.identity = both.map(|(certificates, key)| Identity { certificates, key });
+            if let Some(identity) = &tls.identity {
+                sink.mistakes.extend(unfit(identity, certificate, key));
+            }
         }
         (None, None) => {}
         (Some(only), None) | (None, Some(only)) => {
@@ -90,6 +98,32 @@ pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> TlsSettings {
     tls
 }
 
+/// Why a certificate and a key cannot be shown together.
+fn unfit(identity: &Identity, certificate: &Node, key: &Node) -> Option<Mistake> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(identity.certificates.as_bytes()).collect();
+    let Some(chain) = chain.ok().filter(|chain| !chain.is_empty()) else {
+        let hint = "it holds the client's certificate first, then those that lead to an authority";
+        return Some(Mistake::at(&certificate.place, "holds no certificate in PEM form").hint(hint));
+    };
+    let Ok(private) = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()) else {
+        let hint = "it begins with a line such as -----BEGIN PRIVATE KEY-----, and is not encrypted";
+        return Some(Mistake::at(&key.place, "holds no private key in PEM form").hint(hint));
+    };
+    match CertifiedKey::from_der(chain, private, &aws_lc_rs::default_provider()) {
+        Ok(_) => None,
+        Err(Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            let hint =
+                "name the key that the certificate was made for; the client's certificate comes first in its file";
+            Some(Mistake::at(&key.place, "the key belongs to another certificate").hint(hint))
+        }
+        Err(error) => {
+            let message = format!("the certificate and its key cannot be used: {error}");
+            let hint = "keys are RSA of 2048 bits or more, ECDSA on P-256, P-384 or P-521, or Ed25519";
+            Some(Mistake::at(&key.place, message).hint(hint))
+        }
+    }
+}
+
 fn pem(node: &Node, files: &Files, sink: &mut Sink) -> Option<String> {
     let text = std::str::from_utf8(files::read(node, files, sink)?).unwrap_or_default();
     if !text.contains("-----BEGIN ") {
@@ -98,4 +132,61 @@ fn pem(node: &Node, files: &Files, sink: &mut Sink) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node;
+    use crate::config::source::Source;
+
+    fn said(certificate: &str, key: &str) -> Option<String> {
+        let text = "{ certificate: client.pem,\n  key: client.key }";
+        let files = Files::from([
+            ("client.pem".to_owned(), certificate.as_bytes().to_vec()),
+            ("client.key".to_owned(), key.as_bytes().to_vec()),
+        ]);
+        let mut sink = Sink::default();
+        let node = node::parse(&Source::new("p.yaml", text), text, 0, &mut sink).expect("YAML");
+        let read = tls(&node, &files, &mut sink);
+        let finished = sink.finish(Some(read));
+        finished.err().map(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused_where_it_is_written() {
+        let made = || rcgen::generate_simple_self_signed(["tenfold.example.com".to_owned()]).expect("a certificate");
+        let (one, other) = (made(), made());
+        let (certificate, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        assert_eq!(said(&certificate, &key), None);
+        let cases = [
+            (
+                certificate.as_str(),
+                other.signing_key.serialize_pem(),
+                "p.yaml:2:8",
+                "the key belongs to another certificate",
+            ),
+            (
+                certificate.as_str(),
+                certificate.clone(),
+                "p.yaml:2:8",
+                "holds no private key",
+            ),
+            (key.as_str(), key.clone(), "p.yaml:1:16", "holds no certificate"),
+            (
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+                key.clone(),
+                "p.yaml:2:8",
+                "cannot be used",
+            ),
+        ];
+        for (certificate, key, place, why) in cases {
+            let said = said(certificate, &key).expect(why);
+            assert!(
+                said.contains(place) && said.contains(why) && said.contains("hint:"),
+                "{said}"
+            );
+            assert!(!said.contains("BEGIN PRIVATE KEY-----\n"), "{said}");
+        }
+    }
 }

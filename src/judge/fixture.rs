@@ -110,6 +110,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
             account: None,
             assume: Vec::new(),
             regions: vec![EAST.to_owned(), WEST.to_owned()],
+            azs: BTreeMap::new(),
             roles: BTreeMap::from([
                 ("web".to_owned(), Role::AutoScalingGroup("shop-web".to_owned())),
                 ("database".to_owned(), Role::DbInstance("shop-db".to_owned())),

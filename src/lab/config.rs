@@ -631,6 +631,13 @@ impl LabConfig {
         Ok(config)
     }
 
+    /// The AZs of one of its Regions.
+    #[must_use]
+    pub fn azs_of(&self, region: &str) -> Vec<String> {
+        let letters = (0..self.azs).map(|index| char::from(b'a' + index));
+        letters.map(|letter| format!("{region}{letter}")).collect()
+    }
+
     fn check(&self) -> Result<(), LabConfigError> {
         let web = &self.web;
         let share = |share: f64| (0.0..=1.0).contains(&share);

@@ -221,42 +221,60 @@ fn raise_descriptor_limit() {
 }
 
 fn announce(lab: &Lab, endpoint: String, resolver: String) -> Announcement {
-    let config = &lab.config;
-    let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
-    let database = match config.database.engine {
-        Engine::Postgres => "db_instance",
-        Engine::AuroraPostgresql => "db_cluster",
-    };
-    let zone = lab.world().route53.zones.keys().next().cloned().unwrap_or_default();
-    let dns = BTreeMap::from([
-        ("hosted_zone".to_owned(), zone),
-        ("record".to_owned(), config.record.clone()),
-    ]);
-    Announcement {
-        name: "lab".to_owned(),
-        account: config.account.clone(),
-        regions: config.regions.clone(),
-        entry: format!("http://{}:{}", config.record, lab.data.port()),
+    let mut announcement = Announcement {
+        entry: format!("http://{}:{}", lab.config.record, lab.data.port()),
         endpoint,
         resolver,
         clock: AnnouncedClock {
             epoch: lab.clock.epoch_unix(),
             pace: lab.clock.pace().times(),
         },
-        roles: BTreeMap::from([
-            ("web".to_owned(), one("auto_scaling_group", &config.web.name)),
-            ("app".to_owned(), one("iam_role", APP_ROLE)),
-            ("database".to_owned(), one(database, &config.database.name)),
-            ("dns".to_owned(), dns),
-        ]),
-        allow: Allow {
-            tag: one("chaos", "allowed"),
-            share: "34%".to_owned(),
-        },
-        served_by: ServedBy {
-            header: "x-served-by".to_owned(),
-        },
-        fis: one("role", &format!("arn:aws:iam::{}:role/tenfold-fis", config.account)),
+        ..Announcement::foreseen(&lab.config)
+    };
+    let zone = lab.world().route53.zones.keys().next().cloned();
+    if let (Some(dns), Some(zone)) = (announcement.roles.get_mut("dns"), zone) {
+        dns.insert("hosted_zone".to_owned(), zone);
+    }
+    announcement
+}
+
+impl Announcement {
+    /// What a lab of this configuration will be to a harness, as far as that is known before it runs: where it answers,
+    /// its clock and the id of its zone are not.
+    #[must_use]
+    pub fn foreseen(config: &LabConfig) -> Self {
+        let one = |key: &str, value: &str| BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let database = match config.database.engine {
+            Engine::Postgres => "db_instance",
+            Engine::AuroraPostgresql => "db_cluster",
+        };
+        let dns = BTreeMap::from([
+            ("hosted_zone".to_owned(), "Z".to_owned()),
+            ("record".to_owned(), config.record.clone()),
+        ]);
+        Self {
+            name: "lab".to_owned(),
+            account: config.account.clone(),
+            regions: config.regions.clone(),
+            entry: format!("http://{}", config.record),
+            endpoint: "http://127.0.0.1".to_owned(),
+            resolver: "127.0.0.1:53".to_owned(),
+            clock: AnnouncedClock { epoch: 0.0, pace: 1.0 },
+            roles: BTreeMap::from([
+                ("web".to_owned(), one("auto_scaling_group", &config.web.name)),
+                ("app".to_owned(), one("iam_role", APP_ROLE)),
+                ("database".to_owned(), one(database, &config.database.name)),
+                ("dns".to_owned(), dns),
+            ]),
+            allow: Allow {
+                tag: one("chaos", "allowed"),
+                share: "34%".to_owned(),
+            },
+            served_by: ServedBy {
+                header: "x-served-by".to_owned(),
+            },
+            fis: one("role", &format!("arn:aws:iam::{}:role/tenfold-fis", config.account)),
+        }
     }
 }
 

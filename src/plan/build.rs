@@ -66,6 +66,7 @@ impl TargetPlan {
             account: file.account.clone(),
             assume: file.assume.clone(),
             regions: file.regions.clone(),
+            azs: BTreeMap::new(),
             roles: file
                 .roles
                 .iter()
@@ -94,17 +95,6 @@ impl TargetPlan {
             zones: said.map(|one| (one.address, one.az.clone())).collect(),
             inventory,
         }
-    }
-}
-
-/// What is wrong with a configuration whatever the target is.
-pub fn check(config: &Config) -> Result<(), PlanErrors> {
-    let mut mistakes = Vec::new();
-    schedule::check(config, &schedule::schedule(config, &[]).stages, &mut mistakes);
-    if mistakes.is_empty() {
-        Ok(())
-    } else {
-        Err(ConfigErrors::new(mistakes).into())
     }
 }
 
@@ -403,8 +393,7 @@ pub(super) fn experiment(
             reverts: effect.reverts,
             resources: effect.resources,
         };
-        if let Some(message) = together::clash(&planned, &faults, target) {
-            let hint = "move one of them, so that each effect has one cause";
+        if let Some((message, hint)) = together::clash(&planned, &faults, target) {
             mistakes.push(Mistake::at(&entry.at.place, message).hint(hint));
         }
         faults.push(planned);
@@ -495,25 +484,7 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             mistakes.push(no_other(to, target, place("to")));
         }
         Fault::NetworkDenyAz { az } | Fault::ElbZonalShift { az } | Fault::AutoScalingInsufficientCapacity { az } => {
-            let found = target.inventory.regions.get(region);
-            let zones: BTreeSet<&str> = found
-                .iter()
-                .flat_map(|found| &found.subnets)
-                .map(|subnet| subnet.az.as_str())
-                .collect();
-            // Nothing is known of them before the target is reached.
-            if zones.is_empty() {
-                return;
-            }
-            let known = zones.iter().copied().collect::<Vec<_>>().join(", ");
-            if !zones.contains(az.as_str()) {
-                let message = format!("{region} has no subnet of the target in {az:?}");
-                mistakes.push(Mistake::at(place("az"), message).hint(format!("AZs of the target there: {known}")));
-            } else if zones.len() < 2 {
-                let message = format!("{az} is the only AZ of the target in {region}");
-                let hint = "an AZ is taken away only where another one stays";
-                mistakes.push(Mistake::at(place("az"), message).hint(hint));
-            }
+            mistakes.extend(other_az(az, region, target, place("az")));
         }
         Fault::RdsFailoverCluster { reader: Some(reader) } => {
             let found = target.inventory.regions.get(region);
@@ -555,6 +526,33 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             mistakes.push(Mistake::at(place("share"), message).hint(hint));
         }
     }
+}
+
+/// Why an AZ cannot be taken away, as far as the target's are known.
+fn other_az(az: &str, region: &str, target: &TargetPlan, place: &Place) -> Option<Mistake> {
+    let found = target.inventory.regions.get(region);
+    let subnets = found.iter().flat_map(|found| &found.subnets);
+    let mut zones: BTreeSet<&str> = subnets.map(|subnet| subnet.az.as_str()).collect();
+    if zones.is_empty() {
+        let known = target.azs.get(region).into_iter().flatten();
+        zones.extend(known.map(String::as_str));
+    }
+    if zones.is_empty() {
+        // An AZ is named by its Region and what tells it from the others there (EC2 user guide, Regions and Zones).
+        let is_there = az.strip_prefix(region).is_some_and(|rest| !rest.is_empty());
+        let message = format!("{az:?} is no AZ of {region}");
+        let hint = format!("AZs of {region} are {region}a, {region}b and so on; `region` says which Region is meant");
+        return (!is_there).then(|| Mistake::at(place, message).hint(hint));
+    }
+    if !zones.contains(az) {
+        let known = zones.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("{region} has no subnet of the target in {az:?}");
+        return Some(Mistake::at(place, message).hint(format!("AZs of the target there: {known}")));
+    }
+    (zones.len() < 2).then(|| {
+        let message = format!("{az} is the only AZ of the target in {region}");
+        Mistake::at(place, message).hint("an AZ is taken away only where another one stays")
+    })
 }
 
 /// Whether `to` is a Region of the target beside `region`.

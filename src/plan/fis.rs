@@ -241,8 +241,12 @@ pub(super) fn choose(
     };
     let alarms = alarms_in(alarms, of.region, target);
     let possible = possible(action, of, target, resources).and_then(|()| few_enough(&alarms));
-    if let Err((message, hint)) = possible {
+    if let Err((message, remedy)) = possible {
         if entry.via() == Via::Fis {
+            let hint = match action.only {
+                true => remedy,
+                false => format!("{remedy}, or write `via: api`"),
+            };
             mistakes.push(Mistake::at(entry.via_place(), message).hint(hint));
         }
         return None;
@@ -272,10 +276,7 @@ fn few_enough(alarms: &[String]) -> Result<(), (String, String)> {
         return Ok(());
     }
     let message = format!("AWS FIS takes {ALARMS_MAX} alarms, not {}", alarms.len());
-    Err((
-        message,
-        "put several into a composite alarm, or write `via: api`".to_owned(),
-    ))
+    Err((message, "put several into a composite alarm".to_owned()))
 }
 
 /// The name of a fault's action in a template.
@@ -284,18 +285,16 @@ pub fn step_name(fault: &Fault) -> String {
     fault.name().replace(['.', '_'], "-")
 }
 
-/// Whether FIS can inject a fault, as far as it is known; otherwise why not, and what to do.
+/// Whether FIS can inject a fault, as far as it is known; otherwise why not, and what would help FIS do it.
 fn possible(
     action: &FisAction,
     of: &FisFor<'_>,
     target: &TargetPlan,
     resources: &[String],
 ) -> Result<(), (String, String)> {
-    let api = "or write `via: api`";
     if target.fis_role.is_none() {
         let message = format!("the target {:?} names no role that AWS FIS acts as", target.name);
-        let hint = format!("add `fis: {{ role: NAME }}` to the target, {api}");
-        return Err((message, hint));
+        return Err((message, "add `fis: { role: NAME }` to the target".to_owned()));
     }
     let found = target.inventory.regions.get(of.region);
     match found.map(|found| &found.fis_actions) {
@@ -303,11 +302,11 @@ fn possible(
         None => {}
         Some(None) => {
             let message = format!("AWS FIS does not answer in {}", of.region);
-            return Err((message, format!("allow fis:ListActions, {api}")));
+            return Err((message, "allow fis:ListActions".to_owned()));
         }
         Some(Some(known)) if !known.contains(action.id) => {
             let message = format!("AWS FIS in {} has no action {}", of.region, action.id);
-            return Err((message, format!("use another Region, {api}")));
+            return Err((message, "use another Region".to_owned()));
         }
         Some(Some(_)) => {}
     }
@@ -317,12 +316,12 @@ fn possible(
             "AWS FIS takes {most} resources at the same time, not {}",
             resources.len()
         );
-        return Err((message, format!("lower the fault's share, {api}")));
+        return Err((message, "lower the fault's share".to_owned()));
     }
     if of.lasts.is_some_and(|lasts| lasts > LONGEST) {
         let most = format_duration(LONGEST.saturating_sub(LEASE));
         let message = format!("AWS FIS undoes everything after twelve hours, so `lasts` is {most} at most");
-        return Err((message, format!("shorten it, {api}")));
+        return Err((message, "shorten it".to_owned()));
     }
     Ok(())
 }

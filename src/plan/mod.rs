@@ -26,7 +26,7 @@ mod steering;
 mod timeline;
 mod together;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub use crate::config::wait::Wait;
 use crate::units::{Pace, seconds};
 pub use adhoc::{AdHoc, Amount};
 pub use approval::{Approval, changes};
-pub use build::{PlanErrors, PlanOptions, build, check};
+pub use build::{PlanErrors, PlanOptions, build};
 pub use capacity::{Addresses, Capacity, Limits, capacity};
 pub use choice::{choose, how_many};
 pub use client::{CONNECTION_FIELDS, ClassPlan, ClientPlan, DnsPolicy};
@@ -148,6 +148,9 @@ pub struct TargetPlan {
     pub assume: Vec<String>,
     /// Regions, the primary first; empty for a plain URL target.
     pub regions: Vec<String>,
+    /// AZs of its Regions, where they are known before it is reached.
+    #[serde(skip)]
+    pub azs: BTreeMap<String, BTreeSet<String>>,
     /// Roles by name.
     pub roles: BTreeMap<String, Role>,
     /// What may be touched.
@@ -183,6 +186,7 @@ impl TargetPlan {
             account: None,
             assume: Vec::new(),
             regions: Vec::new(),
+            azs: BTreeMap::new(),
             roles: BTreeMap::new(),
             allow: None,
             runner: RunnerPlan::default(),
@@ -303,6 +307,18 @@ pub enum LoadModel {
     Arrivals,
     /// Loads of both; stages of the run give the requests per second that are expected of all together.
     Mixed,
+}
+
+impl LoadModel {
+    /// What a second of a recording counts as `users`: of arrivals, those that are not answered yet.
+    #[must_use]
+    pub fn counted(self) -> &'static str {
+        match self {
+            LoadModel::Users => "users",
+            LoadModel::Arrivals => "arrivals in flight",
+            LoadModel::Mixed => "users and arrivals in flight",
+        }
+    }
 }
 
 /// One stage: ramp to `level`, then hold.

@@ -431,14 +431,10 @@ fn what_the_guards_would_refuse_is_refused_by_the_plan() {
 }
 
 #[test]
-fn a_schedule_is_checked_without_a_target() {
-    assert!(check(&loaded("profiles/game-day.yaml", &[])).is_ok());
+fn what_comes_after_the_schedule_or_in_no_stage_is_refused() {
     for (at, message) in [("hold + 70m", "the schedule ends at"), ("stage 4", "no such stage")] {
-        let late = loaded(
-            "profiles/game-day.yaml",
-            &[("experiments.region-blackout.faults.0.at", at)],
-        );
-        let errors = check(&late).expect_err(at).to_string();
+        let late = [("experiments.region-blackout.faults.0.at", at)];
+        let errors = built("profiles/game-day.yaml", &late).expect_err(at).to_string();
         assert!(errors.contains(message), "{errors}");
     }
 }
@@ -675,7 +671,7 @@ fn fis_is_chosen_where_it_can_be_and_otherwise_it_is_said_why_not() {
     for (lasts, change, why) in cases {
         let refused = planned("fis", lasts, change).expect_err(why);
         assert!(
-            refused.contains(why) && refused.contains("e.yaml:1"),
+            refused.contains(why) && refused.contains("e.yaml:1") && refused.ends_with(", or write `via: api`"),
             "{why} in\n{refused}"
         );
         assert!(
@@ -686,33 +682,110 @@ fn fis_is_chosen_where_it_can_be_and_otherwise_it_is_said_why_not() {
 }
 
 #[test]
-fn faults_that_hit_the_same_at_the_same_time_are_refused() {
-    let told = |faults: &[&str]| {
-        let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [x.yaml], \
-                       stages: [{tier: 1, users: 1, hold: 1h}]}";
-        let faults: String = faults.iter().map(|fault| format!("  - {{ {fault} }}\n")).collect();
-        let sources = Sources {
-            profile: ("p.yaml".to_owned(), profile.to_owned()),
-            experiments: vec![(
-                "x.yaml".to_owned(),
-                format!("name: x\nhypothesis: h\nfaults:\n{faults}"),
-            )],
-            ..Sources::default()
-        };
-        let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+fn nobody_is_sent_to_an_api_for_what_fis_alone_can_do() {
+    let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [e.yaml], \
+                   stages: [{tier: 1, users: 1, hold: 20h}]}";
+    let experiment =
+        "{name: e, hypothesis: h, faults: [{ fault: ebs.pause_io, role: web, share: 34%, at: 1m, lasts: 5m }]}";
+    let sources = Sources {
+        profile: ("p.yaml".to_owned(), profile.to_owned()),
+        experiments: vec![("e.yaml".to_owned(), experiment.to_owned())],
+        ..Sources::default()
+    };
+    let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let told = |role: Option<&str>| {
         let mut target = target();
-        let web = target.roles["web"].clone();
-        target.roles.insert("api".to_owned(), web);
-        let built = build(&config, target, &options());
-        built.err().map(|errors| errors.to_string()).unwrap_or_default()
+        target.fis_role = role.map(str::to_owned);
+        for region in target.inventory.regions.values_mut() {
+            region.fis_actions = Some(BTreeSet::new());
+        }
+        let refused = build(&config, target, &options()).expect_err("FIS cannot");
+        refused.to_string()
     };
-    let stop = |role: &str, at: &str| format!("fault: ec2.stop, role: {role}, share: 34%, at: {at}, lasts: 2m");
-    let az = |role: &str, az: &str, at: &str| {
-        format!("fault: network.deny_az, role: {role}, az: us-east-1{az}, at: {at}, lasts: 2m")
+    for (role, remedy) in [
+        (None, "hint: add `fis: { role: NAME }` to the target"),
+        (Some("arn:aws:iam::111122223333:role/fis"), "hint: use another Region"),
+    ] {
+        let told = told(role);
+        assert!(told.ends_with(remedy), "{told}");
+    }
+}
+
+/// What is said of these faults of one experiment, in a target of which so many targets must stay healthy, and that
+/// knows its group as `api` too; nothing where they may be together.
+fn said_of(faults: &[String], healthy_min: u64) -> String {
+    let profile = "{name: p, journeys: {a: {think: 1s, steps: [{get: /}]}}, chaos: [x.yaml], \
+                   stages: [{tier: 1, users: 1, hold: 1h}]}";
+    let faults: String = faults.iter().map(|fault| format!("  - {{ {fault} }}\n")).collect();
+    let sources = Sources {
+        profile: ("p.yaml".to_owned(), profile.to_owned()),
+        experiments: vec![(
+            "x.yaml".to_owned(),
+            format!("name: x\nhypothesis: h\nfaults:\n{faults}"),
+        )],
+        ..Sources::default()
     };
-    let region = |role: &str, region: &str, at: &str| {
-        format!("fault: network.deny_region, role: {role}, region: {region}, at: {at}, lasts: 2m")
+    let config = config::load(&sources, &[]).unwrap_or_else(|errors| panic!("{errors}"));
+    let mut target = target();
+    target.allow.as_mut().expect("it allows something").healthy_min = healthy_min;
+    let web = target.roles["web"].clone();
+    target.roles.insert("api".to_owned(), web);
+    let built = build(&config, target, &options());
+    built.err().map(|errors| errors.to_string()).unwrap_or_default()
+}
+
+fn stop(role: &str, at: &str) -> String {
+    format!("fault: ec2.stop, role: {role}, share: 34%, at: {at}, lasts: 2m")
+}
+
+fn deny_az(role: &str, az: &str, at: &str) -> String {
+    format!("fault: network.deny_az, role: {role}, az: us-east-1{az}, at: {at}, lasts: 2m")
+}
+
+fn deny_region(role: &str, region: &str, at: &str) -> String {
+    format!("fault: network.deny_region, role: {role}, region: {region}, at: {at}, lasts: 2m")
+}
+
+#[test]
+fn faults_that_leave_too_few_together_are_refused_with_their_line() {
+    let few = |stay: u64, least: u64, under: &str| {
+        format!(
+            "{stay} of the instances of group shop-web would stay in service under {under}, and at least {least} must \
+             (`allow.healthy_min`)"
+        )
     };
+    let two_azs = [deny_az("web", "a", "1m"), deny_az("dns", "b", "2m")];
+    let said = said_of(&two_azs, 2);
+    assert!(
+        said.contains(&few(1, 2, "network.deny_az on web and network.deny_az on dns")),
+        "{said}"
+    );
+    assert!(said.contains("x.yaml:5:") && said.contains("hint:"), "{said}");
+    assert_eq!(said_of(&two_azs, 1), "");
+    assert_eq!(said_of(&[deny_az("web", "a", "1m"), deny_az("dns", "b", "4m")], 2), "");
+    // What one takes alone is the guards' to refuse, at its instant and in a dry run.
+    assert_eq!(said_of(&[deny_az("web", "a", "1m")], 3), "");
+    let in_the_dark = [deny_region("dns", "us-east-1", "1m"), stop("web", "2m")];
+    let said = said_of(&in_the_dark, 1);
+    assert!(
+        said.contains(&few(0, 1, "network.deny_region on dns and ec2.stop on web")),
+        "{said}"
+    );
+    // Users are elsewhere already when the Region goes, and who is stopped there is missed by nobody.
+    assert_eq!(
+        said_of(&[stop("web", "1m"), deny_region("dns", "us-east-1", "2m")], 1),
+        ""
+    );
+    let suspend = "fault: autoscaling.suspend, role: web, processes: [Launch], at: 1m, lasts: 2m".to_owned();
+    assert_eq!(said_of(&[suspend, deny_az("dns", "b", "2m")], 2), "");
+    // Of the stopped instance the AZ does not matter: either both hit one of three, or two.
+    let stopped = ["a", "b", "c"].map(|az| said_of(&[stop("web", "1m"), deny_az("dns", az, "2m")], 2));
+    assert_eq!(stopped.iter().filter(|said| said.is_empty()).count(), 1, "{stopped:?}");
+}
+
+#[test]
+fn faults_that_hit_the_same_at_the_same_time_are_refused() {
+    let (az, region) = (deny_az, deny_region);
     let cases = [
         (
             vec![stop("web", "1m"), stop("web", "2m")],
@@ -755,8 +828,7 @@ fn faults_that_hit_the_same_at_the_same_time_are_refused() {
         ),
     ];
     for (faults, said) in cases {
-        let faults: Vec<&str> = faults.iter().map(String::as_str).collect();
-        let told = told(&faults);
+        let told = said_of(&faults, 1);
         assert_eq!(told.is_empty(), said.is_empty(), "{faults:?}: {told}");
         assert!(
             told.contains(said) && (said.is_empty() || told.contains("hint:")),

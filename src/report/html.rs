@@ -31,6 +31,7 @@ fn page(report: &Report) -> Value {
     context! {
         name => report.plan.name.clone(),
         outcome => verdict.outcome.to_string(),
+        heading => text::heading(report.ended, verdict.outcome),
         mark => text::mark(verdict.outcome),
         sentence => verdict.sentence.clone(),
         facts => run_facts(report),

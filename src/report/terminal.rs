@@ -45,7 +45,7 @@ pub fn terminal(report: &Report, color: bool) -> String {
     let paint = Paint { color };
     let mut out = String::new();
     let verdict = &report.verdict;
-    let word = verdict.outcome.to_string().to_uppercase();
+    let word = text::heading(report.ended, verdict.outcome).to_uppercase();
     line(
         &mut out,
         &format!(

@@ -9,7 +9,7 @@ use crate::event::Event;
 use crate::judge::fixture::{EAST, Fate, Fixture, INJECTED, steady, under_test, well};
 use crate::judge::{fixture, judge};
 use crate::plan::{ClassPlan, DnsPolicy, Fault, Plan};
-use crate::recording::{ClassSlice, FailureKind, LedgerResult, Recording, StepSlice};
+use crate::recording::{ClassSlice, Ended, FailureKind, LedgerResult, Recording, StepSlice};
 
 /// A blackout of the first Region: 4.4 s of failures, users away by then, back 5 s after the revert; one scale-out.
 fn blackout() -> Fixture {
@@ -95,6 +95,45 @@ fn the_terminal_summary_reads_well() {
     insta::assert_snapshot!(terminal(&report, false));
     assert!(terminal(&report, true).contains("\u{1b}["));
     assert!(!terminal(&report, false).contains('\u{1b}'));
+}
+
+#[test]
+fn a_run_that_was_cut_short_says_so_and_by_what_above_everything() {
+    let headed = |ended: Ended| {
+        let mut fixture = blackout();
+        fixture.event(
+            50.0,
+            Event::StopConditionMet {
+                condition: "errors > 90% for 3m".to_owned(),
+                experiment: "under-test".to_owned(),
+            },
+        );
+        fixture.recording.ended = ended;
+        let report = report(&fixture.plan, &fixture.recording);
+        let text = terminal(&report, false);
+        let page = html(&report);
+        let title = page.split("<title>").nth(1).and_then(|rest| rest.split(" ·").next());
+        (
+            text.lines().next().unwrap_or_default().to_owned(),
+            title.unwrap_or_default().to_owned(),
+        )
+    };
+    let (first, title) = headed(Ended::Stopped);
+    let says = "STOPPED  Stopped by the stop condition \"errors > 90% for 3m\" and reverted. ";
+    assert!(first.starts_with(says), "{first}");
+    assert_eq!(title, "stopped");
+    for (ended, word) in [
+        (Ended::Interrupted, "INTERRUPTED  Interrupted and reverted. "),
+        (
+            Ended::Unreachable,
+            "UNREACHABLE  The target or AWS could not be reached. ",
+        ),
+        (Ended::Unreverted, "NOT REVERTED  A fault is still in the world. "),
+        (Ended::Finished, "MISSED  It did not hold: "),
+    ] {
+        let (first, _) = headed(ended);
+        assert!(first.starts_with(word), "{first}");
+    }
 }
 
 /// Two classes of clients: one follows the DNS, the other stays and tries again.

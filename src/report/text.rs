@@ -49,6 +49,17 @@ pub(super) fn mark(outcome: Outcome) -> &'static str {
     }
 }
 
+/// What stands above everything: how the run ended where that decides the exit code, otherwise the verdict.
+pub(super) fn heading(ended: Ended, outcome: Outcome) -> String {
+    match ended {
+        Ended::Finished => outcome.to_string(),
+        Ended::Stopped => "stopped".to_owned(),
+        Ended::Interrupted => "interrupted".to_owned(),
+        Ended::Unreachable => "unreachable".to_owned(),
+        Ended::Unreverted => "not reverted".to_owned(),
+    }
+}
+
 pub(super) fn ended(ended: Ended) -> &'static str {
     match ended {
         Ended::Finished => "finished",

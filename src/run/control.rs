@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::event::Event;
-use crate::plan::{Plan, Steer, SteerError, Steering};
+use crate::plan::{LoadModel, Plan, Steer, SteerError, Steering};
 use crate::run::load::{Curve, Steered, curves};
 use crate::units::format_duration;
 
@@ -57,6 +57,9 @@ pub struct Status {
     pub holding: bool,
     /// Users, or requests in flight in the open model.
     pub users: u64,
+    /// Which model it is.
+    #[serde(default)]
+    pub model: Option<LoadModel>,
     /// Requests finished in the last second.
     pub rate: u64,
     /// No new passes are started.
@@ -226,12 +229,13 @@ impl Status {
     pub fn line(&self) -> String {
         let time = |seconds: f64| format_duration(std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default());
         let mut line = format!(
-            "stage {} of {} ({}), {} of {}, users {}, rate {}/s",
+            "stage {} of {} ({}), {} of {}, {} {}, rate {}/s",
             self.stage,
             self.stages,
             if self.holding { "hold" } else { "ramp" },
             time(self.schedule),
             time(self.ends_at),
+            self.model.map_or("users", LoadModel::counted),
             self.users,
             self.rate
         );

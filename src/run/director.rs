@@ -349,6 +349,7 @@ impl Director {
             stages: self.plan.stages.len(),
             holding: self.stage.1,
             users: self.last.0,
+            model: Some(self.plan.model),
             rate: self.last.1,
             paused: steering.paused(),
             held: steering.held(),

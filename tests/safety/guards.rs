@@ -124,6 +124,76 @@ fn a_dry_run_tells_every_refusal_of_the_guards() {
     contains(&stdout, &["and would cut itself off"]);
 }
 
+/// Two faults that the plan sees apart: the second comes when the first is done, and while its group is being healed.
+#[test]
+fn a_dry_run_counts_what_the_runs_other_faults_take() {
+    let account = Account::with(SUSPEND);
+    let terminate = "{ fault: ec2.terminate, role: web, share: 34%, at: 30s, irreversible: true }";
+    let with = |more: &str| {
+        account.experiment(&format!(
+            "name: harm\nhypothesis: h\nfaults:\n  - {terminate}\n{more}settle: 30s\n"
+        ));
+    };
+    account.target(|target| target["allow"]["healthy_min"] = json!(2));
+    with("");
+    let (code, stdout, stderr) = account.said(&["run", "profile.yaml", "--dry-run"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let hit = stdout.lines().find_map(|line| line.trim().strip_prefix("would hit "));
+    let (_, stdout, _) = account.said(&["plan", "profile.yaml", "--json"]);
+    let plan: Value = serde_json::from_str(&stdout).expect("the plan is JSON");
+    let group = &plan["target"]["inventory"]["regions"][REGION]["groups"]["shop-web"];
+    let mut instances = group["instances"].as_array().expect("instances").iter();
+    let other = instances.find(|one| one["id"].as_str() != hit).expect("another one");
+    let az = other["az"].as_str().expect("an AZ");
+    let deny = |at: &str| format!("  - {{ fault: network.deny_az, role: dns, az: {az}, at: {at}, lasts: 20s }}\n");
+    with(&deny("1m"));
+    let (code, stdout, stderr) = account.said(&["run", "profile.yaml", "--dry-run"]);
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &[
+            "harm[1] network.deny_az on dns in us-east-1: 1m to 1m20s",
+            "  refused now: 1 of the 2 healthy targets of group shop-web would stay",
+            "and at least 2 must (`allow.healthy_min`); of this run, harm[0] hit the rest already",
+            "1 of 2 faults would be refused now",
+        ],
+    );
+    // By then the group may have replaced what was terminated.
+    with(&deny("2m10s"));
+    let (code, stdout, stderr) = account.said(&["run", "profile.yaml", "--dry-run"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    // What it sees of two at the same time, the plan refuses by itself.
+    account.experiment(
+        "name: harm\nhypothesis: h\nfaults:\n\
+         \x20 - { fault: network.deny_az, role: web, az: us-east-1a, at: 1m, lasts: 20s }\n\
+         \x20 - { fault: network.deny_az, role: dns, az: us-east-1b, at: 70s, lasts: 20s }\nsettle: 30s\n",
+    );
+    let said = "1 of the instances of group shop-web would stay in service under network.deny_az on web and network.deny_az on dns";
+    let (code, _, stderr) = account.said(&["plan", "profile.yaml"]);
+    assert_eq!(code, 2, "{stderr}");
+    contains(&stderr, &[said, "harm.yaml:5:", "hint:"]);
+    contains(&account.refused(&[]), &[said, "harm.yaml:5:"]);
+}
+
+#[test]
+fn a_dry_run_checks_an_approval_as_the_run_does() {
+    let account = Account::with(SUSPEND);
+    let hash = account.hash();
+    let dry_run = |hash: &str| account.said(&["run", "profile.yaml", "--dry-run", "--approve", hash]);
+    let (code, stdout, stderr) = dry_run(&hash);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, stderr) = dry_run(&"0".repeat(64));
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &[
+            "the run would not begin now: what the run would do to account 111122223333 is not what was approved",
+            "hint: look at it again with: tenfold plan profile.yaml",
+            "would call autoscaling:SuspendProcesses",
+        ],
+    );
+}
+
 #[test]
 fn the_runs_own_instance_is_not_among_those_hit() {
     let account = Account::with("{ fault: ec2.stop, role: web, share: 34%, at: 30s, lasts: 1m }");

@@ -32,13 +32,46 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
             "hint: two runs would measure each other's faults",
         ],
     );
+    // A dry run says the same, and takes no lock.
+    let dry_run = || account.said(&["run", "profile.yaml", "--dry-run"]);
+    let locks = || {
+        let all = std::fs::read_dir(account.path("state/tenfold/locks")).expect("the locks");
+        let mut all: Vec<String> = all
+            .map(|one| std::fs::read_to_string(one.expect("a file").path()).expect("text"))
+            .collect();
+        all.sort();
+        all
+    };
+    let before = locks();
+    let (code, stdout, stderr) = dry_run();
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &[
+            "the run would not begin now: the run in ",
+            &format!("(process {})", first.id()),
+            "the run would not begin now; every fault would be injected now",
+        ],
+    );
+    assert_eq!(locks(), before);
     // Nobody is left who would undo it.
     let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
     kill(watchdog, Signal::SIGKILL).expect("it watches");
     signal(&first, Signal::SIGKILL);
     first.wait().expect("it ends");
+    let (code, stdout, stderr) = dry_run();
+    assert_eq!(code, 6, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &[
+            "the run would not begin now: the run in ",
+            "has ended, and harm[0] may still be in the world",
+            "hint: undo it first with: tenfold revert ",
+        ],
+    );
     let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &hash]);
     assert_eq!(code, 6, "{stderr}");
+    assert!(!account.path("second").exists());
     contains(
         &stderr,
         &[
@@ -72,7 +105,15 @@ fn a_run_of_another_machine_is_seen_in_the_account() {
             "tenfold revert --scan --target FILE",
         ],
     );
-    assert!(!account.path("second/journal.jsonl").exists(), "it began");
+    assert!(!account.path("second").exists(), "it began, or left something");
+    let mut dry_run = account.tenfold(&["run", "profile.yaml", "--dry-run"]);
+    dry_run.env("XDG_STATE_HOME", account.path("elsewhere"));
+    let (code, stdout, stderr) = said(dry_run.output().expect("tenfold runs"));
+    assert_eq!(code, 2, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &["the run would not begin now: another run is under way, perhaps on another machine"],
+    );
     let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
     kill(watchdog, Signal::SIGKILL).expect("it watches");
     signal(&first, Signal::SIGKILL);

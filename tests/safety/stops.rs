@@ -76,6 +76,8 @@ fn a_stop_condition_acts_within_a_second_of_being_met() {
     .concat();
     let (code, stdout, stderr) = account.said(&arguments);
     assert_eq!(code, 4, "{stdout}{stderr}");
+    let says = "STOPPED  Stopped by the stop condition \"errors > 50% for 1m\" and reverted. ";
+    assert!(stdout.starts_with(says), "{stdout}");
     let events = events(&account.path("run"));
     // The first whole second of the schedule in which the condition counts is the one in which the fault comes.
     let met = at(&events, "fault_started").floor() + 1.0;

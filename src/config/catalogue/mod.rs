@@ -262,6 +262,12 @@ pub const PROCESS_NAMES: [&str; 9] = [
     "ScheduledActions",
 ];
 
+/// The operations of EC2 by the names that its API reference gives them, of the service's model of September 2026.
+/// `api.errors` is for the namespace `ec2`: AWS FIS knows `kinesis` beside it, and no other (action reference).
+pub fn ec2_operations() -> impl Iterator<Item = &'static str> {
+    include_str!("ec2_operations.txt").lines()
+}
+
 /// How a fault that creates nothing marks what it changes, so that it can be undone without a journal: its name, and the
 /// IAM actions that write the mark and take it off. Where AWS FIS injects it, the template tells of it instead.
 const MARKS: [(&str, &str, &str); 6] = [
@@ -460,6 +466,25 @@ mod tests {
             assert_eq!(entry.reversible, !entry.revert.is_empty(), "{}", entry.name);
             let json = serde_json::to_value(&fault).expect("serialises");
             assert_eq!(json["name"], entry.name);
+        }
+    }
+
+    #[test]
+    fn operations_are_names_of_ec2_each_once_and_in_order() {
+        let names: Vec<&str> = ec2_operations().collect();
+        assert!(names.is_sorted() && names.windows(2).all(|pair| pair[0] != pair[1]));
+        let is_name = |name: &&str| {
+            name.starts_with(|first: char| first.is_ascii_uppercase())
+                && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        };
+        assert!(names.iter().all(is_name));
+        for known in [
+            "DescribeInstances",
+            "RunInstances",
+            "TerminateInstances",
+            "DescribeVpcs",
+        ] {
+            assert!(names.contains(&known), "{known}");
         }
     }
 

@@ -75,9 +75,8 @@ fn add_network(lab: &Lab, region: &mut Region) {
         ],
         tags: tags(&[("Name", "default")]),
     };
-    for az_index in 1..=lab.config.azs {
+    for (az, az_index) in lab.config.azs_of(&region.name).into_iter().zip(1..) {
         let id = lab.new_id("subnet-");
-        let az = format!("{}{}", region.name, char::from(b'a' + az_index - 1));
         let subnet = Subnet {
             id: id.clone(),
             az: az.clone(),

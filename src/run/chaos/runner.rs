@@ -21,7 +21,7 @@ use crate::plan::{Fault, FaultPlan, Plan, TargetPlan};
 use crate::units::Pace;
 
 /// How long an effect is looked for: cloud time, and at least this in real time.
-const OBSERVE_PATIENCE: Duration = Duration::from_secs(90);
+pub(super) const OBSERVE_PATIENCE: Duration = Duration::from_secs(90);
 const OBSERVE_PATIENCE_FLOOR: Duration = Duration::from_secs(5);
 /// Pause between two looks for an effect, cloud time.
 const OBSERVE_EVERY: Duration = Duration::from_secs(3);
