@@ -121,7 +121,7 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Opt
 pub(super) async fn renew(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Option<String>, ChaosError> {
     for arn in &before.load_balancers {
         let Some(shift) = ours(hand, before, arn).await? else {
-            return Ok(Some(format!("the zonal shift of {arn} is over, though not by us")));
+            return Ok(Some(format!("the zonal shift of {arn} is not active")));
         };
         let answer = hand.cloud.renew_zonal_shift(hand.region, &shift.id, EXPIRES_IN).await;
         hand.called("arc-zonal-shift:UpdateZonalShift", &shift.id, answer)?;

@@ -115,6 +115,24 @@ pub(super) async fn observe_deregistered(
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has registered again.
+pub(super) async fn no_longer_deregistered(
+    hand: &Hand<'_>,
+    targets: &[TargetBefore],
+) -> Result<Option<String>, ChaosError> {
+    for (arn, targets) in by_group(targets) {
+        let health = hand.cloud.reader().target_health(hand.region, arn).await?;
+        let ours = |id: &str| targets.iter().any(|(ours, _)| ours == id);
+        let back = health
+            .iter()
+            .find(|target| ours(&target.id) && !OUT.contains(&target.state.as_str()));
+        if let Some(target) = back {
+            return Ok(Some(format!("{} is {} in {arn}", target.id, target.state)));
+        }
+    }
+    Ok(None)
+}
+
 /// Targets whose instance is gone are their group's business.
 pub(super) async fn register_again(hand: &Hand<'_>, targets: &[TargetBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
@@ -217,6 +235,18 @@ pub(super) async fn observe_broken(hand: &Hand<'_>, groups: &[PathBefore]) -> Re
         parts.push(format!("{} of {} is unhealthy ({reason})", ill.id, group.target_group));
     }
     Ok(Some(parts.join(", ")))
+}
+
+/// The first of them that somebody has given another path.
+pub(super) async fn no_longer_broken(hand: &Hand<'_>, groups: &[PathBefore]) -> Result<Option<String>, ChaosError> {
+    let arns: Vec<String> = groups.iter().map(|group| group.target_group.clone()).collect();
+    let found = hand.cloud.reader().target_groups(hand.region, &arns).await?;
+    let other = |path: &&str| *path != NO_SUCH_PATH;
+    let mut mended = found.iter().filter_map(|one| {
+        let path = one.health_check_path.as_deref().filter(other)?;
+        Some(format!("{} has the health-check path {path}", one.arn))
+    });
+    Ok(mended.next())
 }
 
 pub(super) async fn mend_path(hand: &Hand<'_>, groups: &[PathBefore]) -> Result<Pass, ChaosError> {

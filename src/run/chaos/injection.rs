@@ -12,6 +12,10 @@ use super::{
 };
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
+/// How often a fault is read back, or its experiment looked at, cloud time: a call or two each time, far below what any of
+/// these services throttles.
+const READ_BACK_EVERY: Duration = Duration::from_secs(10);
+
 /// What a fault is prepared with.
 pub(super) struct Context<'a> {
     pub(super) target: &'a TargetPlan,
@@ -33,6 +37,37 @@ pub(super) struct Pass {
     pub(super) foreign: Vec<String>,
     /// It is sure already that nothing is left, so that it need not look again.
     pub(super) proven: bool,
+}
+
+/// Why a fault is over before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    pub(super) why: String,
+    /// It was stopped for a reason that holds for the whole run.
+    pub(super) ends_run: bool,
+}
+
+impl Over {
+    /// Somebody has put back what it changed, as this shows.
+    pub(super) fn put_back(seen: String) -> Self {
+        Self {
+            why: format!("{seen}, seen by reading it back"),
+            ends_run: false,
+        }
+    }
+
+    /// Another process has begun to revert it.
+    pub(super) fn reverted_by(whom: &str) -> Self {
+        Self {
+            why: format!("{whom}, another process, reverted it"),
+            ends_run: false,
+        }
+    }
+
+    /// An alarm or a safety lever has stopped it.
+    pub(super) fn stopped(why: String) -> Self {
+        Self { why, ends_run: true }
+    }
 }
 
 /// Checks what the fault needs and notes what it is about to change, as it is.
@@ -195,23 +230,48 @@ impl Before {
         }
     }
 
-    /// How often it needs to be looked after while it is in the world, cloud time; none where it stays by itself.
+    /// How often it is looked after while it is in the world, cloud time; none where nothing could take it out of it.
     pub(super) fn tended_every(&self) -> Option<Duration> {
         match self {
             Before::ElbZonalShift(_) => Some(arczonalshift::RENEW_EVERY),
             // Of what nothing undoes, the end is the point.
-            Before::Fis(before) if before.world.is_reversible() => Some(fis::LOOK_AFTER),
-            _ => None,
+            other => other.world().is_reversible().then_some(READ_BACK_EVERY),
         }
     }
 
-    /// Looks after it; answers why it is over before its time, if it is.
-    pub(super) async fn tend(&self, hand: &Hand<'_>) -> Result<Option<String>, ChaosError> {
-        match self {
-            Before::Fis(_) => fis::over(hand).await,
+    /// Looks after it: renews what would expire, and answers why it is over before its time, if it is.
+    pub(super) async fn tend(&self, hand: &Hand<'_>) -> Result<Option<Over>, ChaosError> {
+        let put_back = match self {
+            Before::Fis(before) => return fis::over(hand, before).await,
+            Before::Ec2Stop { instances, .. } => ec2::no_longer_stopped(hand, instances).await,
+            Before::AutoScalingSuspend { group, processes } => {
+                autoscaling::no_longer_suspended(hand, group, processes).await
+            }
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::no_longer_deregistered(hand, targets).await,
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::no_longer_broken(hand, groups).await,
             Before::ElbZonalShift(before) => arczonalshift::renew(hand, before).await,
-            _ => Ok(None),
-        }
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+                network::no_longer_cut(hand, before, false).await
+            }
+            Before::RdsStop { database } => rds::no_longer_stopped(hand, database).await,
+            Before::Route53InvertHealthCheck { checks } => route53::no_longer_inverted(hand, checks).await,
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::no_longer_zero(hand, hosted_zone, sets).await,
+            Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => Ok(None),
+        };
+        Ok(put_back?.map(Over::put_back))
     }
 
     /// One pass of the revert; `sure` keeps what earlier passes are sure of.

@@ -7,6 +7,7 @@ mod bearer;
 mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
+mod elsewhere;
 mod fis;
 mod guard;
 mod iam;

@@ -320,6 +320,27 @@ pub(super) async fn observe_by_fis(hand: &Hand<'_>, before: &NetworkBefore) -> R
     )
 }
 
+/// The first subnet that somebody has put under another ACL than the one that cuts it off, of ours or of AWS FIS.
+pub(super) async fn no_longer_cut(
+    hand: &Hand<'_>,
+    before: &NetworkBefore,
+    by_fis: bool,
+) -> Result<Option<String>, ChaosError> {
+    let acls = acls(hand, before).await?;
+    let cuts = |acl: &NetworkAcl| {
+        if by_fis {
+            is_of_fis(acl)
+        } else {
+            is_ours(acl, before, hand)
+        }
+    };
+    let mut others = before.subnets.iter().filter_map(|one| {
+        let (acl, _) = current(&acls, &one.subnet).filter(|(acl, _)| !cuts(acl))?;
+        Some(format!("{} is under {}", one.subnet, acl.id))
+    });
+    Ok(others.next())
+}
+
 /// After AWS FIS has ended: what it has not put back is. Its ACLs are its own business.
 pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<Pass, ChaosError> {
     let acls = acls(hand, before).await?;

@@ -121,6 +121,16 @@ pub(super) async fn observe_inverted(hand: &Hand<'_>, checks: &[CheckBefore]) ->
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has turned back.
+pub(super) async fn no_longer_inverted(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Option<String>, ChaosError> {
+    for check in checks {
+        if hand.cloud.reader().health_check(&check.id).await?.inverted == check.inverted {
+            return Ok(Some(format!("health check {} is as it was", check.id)));
+        }
+    }
+    Ok(None)
+}
+
 /// Whoever has turned it back has done the same; who has changed anything else meanwhile has raised the version.
 pub(super) async fn turn_back(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
@@ -238,6 +248,24 @@ pub(super) async fn observe_zero(
         }
     }
     Ok(Some(parts.join(", ")))
+}
+
+/// The first of them that somebody has given a weight, or taken away.
+pub(super) async fn no_longer_zero(
+    hand: &Hand<'_>,
+    hosted_zone: &str,
+    sets: &[RecordSet],
+) -> Result<Option<String>, ChaosError> {
+    for set in sets {
+        let weight = as_now(hand, hosted_zone, set).await?.map(|now| now.weight);
+        if weight != Some(Some(0)) {
+            let weight = weight
+                .flatten()
+                .map_or("no weight".to_owned(), |weight| format!("the weight {weight}"));
+            return Ok(Some(format!("{} of {} has {weight}", set_name(set), set.name)));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) async fn weigh_again(hand: &Hand<'_>, hosted_zone: &str, sets: &[RecordSet]) -> Result<Pass, ChaosError> {

@@ -136,6 +136,13 @@ pub(super) async fn observe_stopped(hand: &Hand<'_>, database: &str) -> Result<O
     Ok(seen.map(|instance| format!("{database} is {}", instance.status)))
 }
 
+/// Another status than that of one that is stopped: somebody has started it.
+pub(super) async fn no_longer_stopped(hand: &Hand<'_>, database: &str) -> Result<Option<String>, ChaosError> {
+    let instance = hand.cloud.reader().db_instance(hand.region, database).await?;
+    let other = instance.filter(|instance| !matches!(instance.status.as_str(), "stopping" | "stopped"));
+    Ok(other.map(|instance| format!("{database} is {}", instance.status)))
+}
+
 /// Starts it once it is stopped, and waits until it is available.
 pub(super) async fn start_again(hand: &Hand<'_>, database: &str) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
