@@ -77,7 +77,7 @@ impl Held {
     }
 
     /// Somebody else has ended it: that is told with what shows it, and what is left is undone.
-    async fn is_noticed(mut self, shown: &str) {
+    async fn noticed(mut self, shown: &str) {
         let name = self.name;
         tokio::time::timeout(PATIENCE, self.tending)
             .await
@@ -144,7 +144,7 @@ async fn an_instance_that_somebody_has_started_ends_its_fault() {
     .await;
     let ids = [stopped.clone()];
     held.bench.writer.start_instances(REGION, &ids).await.expect("started");
-    held.is_noticed(&format!("{stopped} is ")).await;
+    held.noticed(&format!("{stopped} is ")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +154,7 @@ async fn a_process_that_somebody_has_resumed_ends_its_fault() {
     let launch = ["Launch".to_owned()];
     let resumed = held.bench.writer.resume_processes(REGION, GROUP, &launch).await;
     resumed.expect("resumed");
-    held.is_noticed("shop-web shows Launch not suspended, seen by reading it back")
+    held.noticed("shop-web shows Launch not suspended, seen by reading it back")
         .await;
 }
 
@@ -170,7 +170,7 @@ async fn a_target_that_somebody_has_registered_ends_its_fault() {
     let targets = [(away.id.clone(), None)];
     let registered = held.bench.writer.register_targets(REGION, &arn, &targets).await;
     registered.expect("registered");
-    held.is_noticed(&format!("{} is ", targets[0].0)).await;
+    held.noticed(&format!("{} is ", targets[0].0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -179,7 +179,7 @@ async fn a_health_check_path_that_somebody_has_mended_ends_its_fault() {
     let arn = held.arn().await;
     let mended = held.bench.writer.set_health_check_path(REGION, &arn, "/health").await;
     mended.expect("mended");
-    held.is_noticed("has the health-check path /health").await;
+    held.noticed("has the health-check path /health").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -189,7 +189,7 @@ async fn a_zonal_shift_that_somebody_has_cancelled_ends_its_fault() {
     let shifts = held.bench.reader.active_zonal_shifts(REGION).await.expect("an answer");
     let cancelled = held.bench.writer.cancel_zonal_shift(REGION, &shifts[0].id).await;
     cancelled.expect("cancelled");
-    held.is_noticed("is not active").await;
+    held.noticed("is not active").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,7 +219,7 @@ async fn a_subnet_that_somebody_has_put_back_ends_its_fault() {
             .replace_network_acl_association(REGION, &moved.id, &theirs);
         replaced.await.expect("put back");
         let lab = Arc::clone(&held.bench.lab);
-        held.is_noticed(&format!("{} is under {theirs}", moved.subnet)).await;
+        held.noticed(&format!("{} is under {theirs}", moved.subnet)).await;
         let acls = lab.world().regions[REGION].network_acls.len();
         assert_eq!(acls, before, "the other subnets are put back, and our ACL is gone");
     }
@@ -243,7 +243,7 @@ async fn a_database_that_somebody_has_started_ends_its_fault() {
         .start_db_instance(REGION, DATABASE)
         .await
         .expect("started");
-    held.is_noticed("shop-db is ").await;
+    held.noticed("shop-db is ").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -260,7 +260,7 @@ async fn a_health_check_that_somebody_has_turned_back_ends_its_fault() {
         }
     }
     let turned = turned.expect("one was inverted");
-    held.is_noticed(&format!("health check {turned} is as it was")).await;
+    held.noticed(&format!("health check {turned} is as it was")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -272,7 +272,7 @@ async fn a_weight_that_somebody_has_put_back_ends_its_fault() {
     set.weight = Some(255);
     let put_back = held.bench.writer.upsert_record_set(held.hosted_zone(), &set).await;
     put_back.expect("put back");
-    held.is_noticed("has the weight 255").await;
+    held.noticed("has the weight 255").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,7 +280,7 @@ async fn a_revert_by_another_process_ends_the_fault_and_is_told_by_name() {
     let held = Held::start("web", Fault::NetworkDenyRegion).await;
     let summary = revert_journal(&held.bench.journal(), &held.bench.writer).await;
     assert_eq!(summary.expect("is readable").reverted, vec![fault(held.name)]);
-    held.is_noticed("tenfold revert, another process, reverted it").await;
+    held.noticed("tenfold revert, another process, reverted it").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

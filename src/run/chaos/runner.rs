@@ -598,11 +598,9 @@ impl Runner {
         self.emit_at(self.clock.elapsed(), event)
     }
 
-    fn emit_at(&self, at: Duration, event: Event) -> impl Future<Output = ()> + Send + '_ {
-        async move {
-            // When nobody reads any more, the journal still holds what happened.
-            let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
-        }
+    async fn emit_at(&self, at: Duration, event: Event) {
+        // When nobody reads any more, the journal still holds what happened.
+        let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
     }
 }
 
