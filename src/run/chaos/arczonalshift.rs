@@ -177,10 +177,10 @@ pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> R
 }
 
 /// The commands that undo it without us.
-pub(super) fn by_hand(before: &ShiftBefore) -> String {
+pub(super) fn by_hand(before: &ShiftBefore, region: &str) -> String {
     format!(
-        "`aws arc-zonal-shift list-zonal-shifts --status ACTIVE` shows those with the comment {:?}; cancel each with \
-         `aws arc-zonal-shift cancel-zonal-shift --zonal-shift-id ID`, or wait {EXPIRES_IN} until it expires",
+        "`aws arc-zonal-shift list-zonal-shifts --region {region} --status ACTIVE` shows those with the comment {:?}; cancel each with \
+         `aws arc-zonal-shift cancel-zonal-shift --region {region} --zonal-shift-id ID`, or wait {EXPIRES_IN} until it expires",
         before.comment
     )
 }

@@ -424,10 +424,11 @@ pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> R
 }
 
 /// The commands that undo it without us.
-pub(super) fn by_hand(before: &FisBefore) -> String {
+pub(super) fn by_hand(before: &FisBefore, region: &str) -> String {
     format!(
-        "`aws fis list-experiments` shows those tagged {TAG_RUN}={}; stop each with `aws fis stop-experiment --id ID`, \
-         which puts back what it did, and delete its template with `aws fis delete-experiment-template --id ID`",
+        "`aws fis list-experiments --region {region}` shows those tagged {TAG_RUN}={}; stop each with `aws fis \
+         stop-experiment --region {region} --id ID`, which puts back what it did, and delete its template with `aws fis \
+         delete-experiment-template --region {region} --id ID`",
         before.run
     )
 }

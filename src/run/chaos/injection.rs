@@ -34,9 +34,18 @@ pub(super) struct Pass {
     /// What is not as it was yet.
     pub(super) left: Vec<String>,
     /// What somebody else has changed meanwhile; it is left as found.
-    pub(super) foreign: Vec<String>,
+    pub(super) foreign: Vec<Foreign>,
     /// It is sure already that nothing is left, so that it need not look again.
     pub(super) proven: bool,
+}
+
+/// One thing that is neither as the fault left it nor as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Foreign {
+    /// As it is found.
+    pub(super) found: String,
+    /// What makes it as it was, for whoever means it to be.
+    pub(super) by_hand: String,
 }
 
 /// Why a fault is over before its time.
@@ -313,22 +322,27 @@ impl Before {
     pub(super) fn by_hand(&self, region: &str) -> String {
         let commands = match self {
             Before::Ec2Stop { instances, .. } => {
-                format!("`aws ec2 start-instances --instance-ids {}`", instances.join(" "))
+                format!(
+                    "`aws ec2 start-instances --region {region} --instance-ids {}`",
+                    instances.join(" ")
+                )
             }
             Before::AutoScalingSuspend { group, processes } => format!(
-                "`aws autoscaling resume-processes --auto-scaling-group-name {group} --scaling-processes {}`",
+                "`aws autoscaling resume-processes --region {region} --auto-scaling-group-name {group} --scaling-processes {}`",
                 processes.join(" ")
             ),
-            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets),
-            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups),
-            Before::ElbZonalShift(before) => arczonalshift::by_hand(before),
-            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before),
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets, region),
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups, region),
+            Before::ElbZonalShift(before) => arczonalshift::by_hand(before, region),
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before, region),
             Before::RdsStop { database } => {
-                format!("`aws rds start-db-instance --db-instance-identifier {database}` once it is stopped")
+                format!(
+                    "`aws rds start-db-instance --region {region} --db-instance-identifier {database}` once it is stopped"
+                )
             }
             Before::Route53InvertHealthCheck { checks } => route53::turn_back_by_hand(checks),
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_by_hand(hosted_zone, sets),
-            Before::Fis(before) => fis::by_hand(before),
+            Before::Fis(before) => fis::by_hand(before, region),
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
             | Before::Ec2SpotInterruption { .. }

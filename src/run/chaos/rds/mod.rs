@@ -7,7 +7,7 @@ pub(super) mod global;
 
 use super::ChaosError;
 use super::guard;
-use super::injection::{Context, Pass};
+use super::injection::{Context, Foreign, Pass};
 use super::journal::Before;
 use super::runner::{Hand, Sight};
 use crate::aws::DbInstance;
@@ -147,8 +147,14 @@ pub(super) async fn no_longer_stopped(hand: &Hand<'_>, database: &str) -> Result
 pub(super) async fn start_again(hand: &Hand<'_>, database: &str) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
     let Some(instance) = hand.cloud.reader().db_instance(hand.region, database).await? else {
-        pass.foreign
-            .push(format!("there is no RDS instance {database} any more"));
+        pass.foreign.push(Foreign {
+            found: format!("there is no RDS instance {database} any more"),
+            by_hand: format!(
+                "`aws rds describe-db-snapshots --region {} --db-instance-identifier {database}` shows what `aws rds \
+                 restore-db-instance-from-db-snapshot` can restore it from, if it is missed",
+                hand.region
+            ),
+        });
         return Ok(pass);
     };
     match instance.status.as_str() {
