@@ -148,6 +148,13 @@ impl RunClock {
         Duration::try_from_secs_f64(real).unwrap_or_default()
     }
 
+    /// The real offset since t0 of a time that a clock of this machine showed (real Unix seconds); zero before t0.
+    #[must_use]
+    pub fn offset_of_real(&self, real_unix: f64) -> Duration {
+        let real = real_unix - self.clock.real_unix_at(self.t0);
+        Duration::try_from_secs_f64(real).unwrap_or_default()
+    }
+
     /// Waits until the real `offset` after t0; returns at once when it has passed.
     pub async fn sleep_until(&self, offset: Duration) {
         tokio::time::sleep_until(self.instant(offset).into()).await;

@@ -65,6 +65,13 @@ pub enum Event {
         /// Why.
         error: String,
     },
+    /// Somebody else has taken it out of the world before its time; `at` is when that was first seen, or begun.
+    FaultEndedEarly {
+        /// Which.
+        fault: FaultId,
+        /// How that is known.
+        evidence: String,
+    },
     /// The revert began.
     FaultRevertStarted {
         /// Which.
@@ -253,6 +260,12 @@ pub enum Event {
     Marked {
         /// What they wrote.
         text: String,
+    },
+    /// The run itself stood still, stopped or suspended with its machine; `at` is when it went on.
+    RunFroze {
+        /// For how long, real time.
+        #[serde(with = "seconds")]
+        lasted: Duration,
     },
     /// The user asked to stop.
     Interrupted,

@@ -675,7 +675,7 @@ async fn a_revert_that_is_refused_for_good_is_told_and_stays_in_the_journal() {
     };
     assert_eq!((failed, runner.in_world()), (&id, vec![id.clone()]));
     assert!(left.contains("AccessDenied"), "{left}");
-    let by_hand = "`aws autoscaling resume-processes --auto-scaling-group-name shop-web --scaling-processes Launch`";
+    let by_hand = "`aws autoscaling resume-processes --region us-east-1 --auto-scaling-group-name shop-web --scaling-processes Launch`";
     assert!(left.contains(by_hand), "{left}");
     assert_eq!(
         names(&mut events).last().map(String::as_str),

@@ -482,6 +482,7 @@ fn name_of(record: &Record) -> String {
         Record::Call { action, .. } => format!("call {action}"),
         Record::Created { .. } => "created".to_owned(),
         Record::Observed { .. } => "observed".to_owned(),
+        Record::EndedEarly { .. } => "ended early".to_owned(),
         Record::RevertIntent { .. } => "revert intent".to_owned(),
         Record::Reverted { .. } => "reverted".to_owned(),
         Record::RevertFailed { .. } => "revert failed".to_owned(),

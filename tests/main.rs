@@ -7,6 +7,7 @@ mod chaos_in_lab;
 mod chaos_runner;
 mod command_line;
 mod control;
+mod ended_early;
 mod example_profiles;
 mod faults;
 mod fis_alone;

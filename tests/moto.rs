@@ -370,7 +370,8 @@ async fn changes(reader: &Reader, writer: &Writer, zone: &str) -> Vec<(&'static 
         told.push(("weighted", until(vec![set], found).await));
     }
     told.extend(network_changes(reader, writer).await);
-    told.extend(marks(reader, writer, &id, &arn, &check, zone).await);
+    // Its state is on the heap, for what is not optimised has little room on a test's stack.
+    told.extend(Box::pin(marks(reader, writer, &id, &arn, &check, zone)).await);
     told
 }
 
@@ -397,6 +398,10 @@ async fn marks(
                 .elb_tags(REGION, &arns)
                 .await
                 .map(|mut all| all.remove(target_group).expect("it")),
+            "database" => reader
+                .db_instance(REGION, "shop-db")
+                .await
+                .map(|one| one.expect("a database").tags),
             "health check" => reader.route53_tags("healthcheck", check).await,
             _ => {
                 let zones = [zone.to_owned()];
@@ -407,11 +412,19 @@ async fn marks(
         tags.expect("it answers").get("tenfold:mark:0.x").cloned()
     };
     let mut told = Vec::new();
-    for what in ["instance", "group", "target group", "health check", "hosted zone"] {
+    for what in [
+        "instance",
+        "group",
+        "target group",
+        "database",
+        "health check",
+        "hosted zone",
+    ] {
         let written = match what {
             "instance" => writer.tag(REGION, &ids, &tags).await,
             "group" => writer.tag_group(REGION, "shop-web", &tags).await,
             "target group" => writer.tag_target_group(REGION, target_group, &tags).await,
+            "database" => writer.tag_db_instance(REGION, "shop-db", &tags).await,
             "health check" => writer.tag_route53("healthcheck", check, &tags).await,
             _ => writer.tag_route53("hostedzone", zone, &tags).await,
         };
@@ -426,6 +439,7 @@ async fn marks(
             "instance" => writer.untag(REGION, &ids, &keys).await,
             "group" => writer.untag_group(REGION, "shop-web", &keys).await,
             "target group" => writer.untag_target_group(REGION, target_group, &keys).await,
+            "database" => writer.untag_db_instance(REGION, "shop-db", &keys).await,
             "health check" => writer.untag_route53("healthcheck", check, &keys).await,
             _ => writer.untag_route53("hostedzone", zone, &keys).await,
         };

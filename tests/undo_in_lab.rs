@@ -99,6 +99,15 @@ impl Bench {
     }
 }
 
+/// What an error says is to be done by hand begins so, and is about nothing else.
+fn by_hand(left: &str, command: &str) {
+    let (_, said) = left
+        .split_once("to undo it by hand in us-east-1: ")
+        .unwrap_or_else(|| panic!("{left}"));
+    assert!(said.starts_with(command), "{said}\nis not\n{command}");
+    assert!(!said.contains(", `aws"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_instance_that_its_group_keeps_is_started_again() {
     let bench = Bench::start(
@@ -276,6 +285,8 @@ async fn a_health_check_path_that_somebody_else_has_changed_is_left_as_found() {
         .await
         .expect("changed");
     let left = bench.left_as_found(&runner, "health-check-path").await;
+    let command = "`aws elbv2 modify-target-group --region us-east-1 --target-group-arn ";
+    by_hand(&left, &format!("{command}{arn} --health-check-path /health`"));
     assert!(left.contains("has the health-check path /,"), "{left}");
     assert_eq!(bench.settings().await.health_check_path.as_deref(), Some("/"));
 }
@@ -299,6 +310,12 @@ async fn a_weight_that_somebody_else_has_changed_is_left_as_found() {
     let left = bench.left_as_found(&runner, "weight-zero").await;
     assert!(left.contains("record us-east-1 of shop.example.com."), "{left}");
     assert!(bench.settings().await.records.contains(&set));
+    let zone = bench.hosted_zone();
+    by_hand(
+        &left,
+        &format!("`aws route53 change-resource-record-sets --hosted-zone-id {zone} --change-batch '"),
+    );
+    assert!(left.contains("\"Weight\":255"), "{left}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,6 +337,11 @@ async fn a_health_check_of_another_version_is_left_as_found() {
         .expect("changed");
     let left = bench.left_as_found(&runner, "health-check-inversion").await;
     assert!(left.contains(&format!("is at version {}", ours.version + 1)), "{left}");
+    let id = &ids[0];
+    by_hand(
+        &left,
+        &format!("`aws route53 update-health-check --health-check-id {id} --no-inverted`"),
+    );
     assert!(bench.reader.health_check(&ids[0]).await.expect("an answer").inverted);
 }
 
@@ -345,6 +367,14 @@ async fn a_subnet_that_somebody_else_has_moved_is_left_as_found_and_the_others_a
     replace.await.expect("moved");
     let left = bench.left_as_found(&runner, "region-blackout").await;
     assert!(left.contains(&format!("{} is under {theirs}", moved.subnet)), "{left}");
+    let now = bench.reader.network_acls(REGION, &vpc).await.expect("an answer");
+    let mut associations = now.iter().flat_map(|acl| &acl.associations);
+    let association = associations
+        .find(|one| one.subnet == moved.subnet)
+        .expect("it is there");
+    let (id, was) = (&association.id, &before.network[&moved.subnet]);
+    let command = "`aws ec2 replace-network-acl-association --region us-east-1 --association-id ";
+    by_hand(&left, &format!("{command}{id} --network-acl-id {was}`"));
     let after = bench.settings().await;
     for (subnet, acl) in &after.network {
         let expected = if *subnet == moved.subnet {
@@ -378,5 +408,9 @@ async fn a_database_that_is_gone_by_then_is_told() {
     assert!(
         error.to_string().contains("there is no RDS instance shop-db any more"),
         "{error}"
+    );
+    by_hand(
+        &error.to_string(),
+        "`aws rds describe-db-snapshots --region us-east-1 --db-instance-identifier shop-db`",
     );
 }

@@ -11,7 +11,6 @@ use crate::cli::target::credentials;
 use crate::cli::{out, profile};
 use crate::clock::{Clock, from_unix};
 use crate::config;
-use crate::plan::catalogue::CATALOGUE;
 use crate::run::chaos::{self, Leftover};
 use crate::units::Pace;
 
@@ -58,7 +57,7 @@ pub(super) async fn scan(target: &Path, all: bool) -> Result<Exit, Failure> {
             "nothing in account {account} is marked as a run's, in {regions}"
         ))?;
     }
-    out::line(&what_a_scan_sees())?;
+    out::line(SEES)?;
     Ok(match (still_there, found.unseen.is_empty()) {
         (true, _) => Exit::Unreverted,
         (false, true) => Exit::Met,
@@ -90,17 +89,6 @@ async fn undone(clients: &Clients, clock: &Clock, leftover: &Leftover, all: bool
     }
 }
 
-/// Where a scan looks and what it is blind to, so that nobody takes its silence for more than it is.
-fn what_a_scan_sees() -> String {
-    let blind = CATALOGUE
-        .iter()
-        .filter(|entry| entry.reversible && !chaos::is_found(entry.name))
-        .map(|entry| entry.name);
-    let blind: Vec<&str> = blind.collect();
-    format!(
-        "a scan looks at network ACLs, templates and experiments of AWS FIS, zonal shifts, and the marks on instances, Auto \
-         Scaling groups, target groups, health checks and hosted zones\n\
-         not found by a scan: {} by the API of its service, which leaves no mark; its journal undoes it",
-        blind.join(", ")
-    )
-}
+/// Where a scan looks, so that nobody takes its silence for more than it is.
+const SEES: &str = "a scan looks at network ACLs, templates and experiments of AWS FIS, zonal shifts, and the marks on \
+                    instances, Auto Scaling groups, target groups, RDS instances, health checks and hosted zones";

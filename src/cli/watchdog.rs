@@ -45,6 +45,8 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 const PATIENCE_FLOOR: Duration = Duration::from_secs(60);
 /// Pause between two tries, cloud time.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// Who the journal says reverts.
+const WATCHDOG: &str = "the watchdog";
 /// The file of a run directory that holds what it had to say.
 const LOG: &str = "watchdog.log";
 
@@ -238,7 +240,7 @@ impl Watch {
             out::tell("there is no journal, so nothing was injected, or nobody can know what");
             return true;
         }
-        match chaos::revert_chosen(&self.journal, &self.cloud, chosen).await {
+        match chaos::revert_chosen(&self.journal, &self.cloud, WATCHDOG, chosen).await {
             Ok(RevertSummary { reverted, failed, .. }) => {
                 for fault in reverted {
                     out::tell(&format!("reverted: {fault}"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::disturbance::{self, Disturbance, Failed};
 use super::losses::{self, Losses};
 use super::timeline::{FaultTimes, Timeline};
-use super::{FaultFindings, Parts, StepFindings, group, reach, redundancy, routing};
+use super::{EndedEarly, FaultFindings, Parts, StepFindings, group, reach, redundancy, routing};
 use crate::event::Event;
 use crate::plan::Fault;
 
@@ -83,6 +83,10 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
         },
         injected_at: injected.map(|at| timeline.cloud(at)),
         reverted_at: fault.leaving().map(|at| timeline.cloud(at)),
+        ended_early: fault.ended_early.as_ref().map(|(at, evidence)| EndedEarly {
+            at: timeline.cloud(*at),
+            evidence: evidence.clone(),
+        }),
         in_world_at_end: fault.stays(),
         experiment_ended_at: timeline.window(fault).map(|window| timeline.cloud(window.end)),
         observed: fault.unproven().is_none(),

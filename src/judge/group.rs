@@ -257,7 +257,7 @@ pub(super) fn late_errors(
     let left = match left_target_group(timeline, fault) {
         Some(left) if left <= window.end => left,
         _ if window.cut => {
-            return unknown("the load balancer still sent to the dead instances when the run was cut short");
+            return unknown("the load balancer still sent to the dead instances when it was cut short");
         }
         _ => {
             return Err(Finding::Never(

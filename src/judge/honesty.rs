@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Honesty;
 use super::standstill::Standstill;
-use super::timeline::Timeline;
+use super::timeline::{Timeline, duration};
 use super::verdict::format_share;
+use crate::event::Event;
 use crate::plan::{Phase, Plan};
 use crate::recording::{GeneratorSlice, Hist, Slice};
 use crate::units::{format_count, format_duration};
@@ -58,7 +59,8 @@ pub(super) fn honesty(timeline: &Timeline<'_>, standstill: &Standstill) -> Hones
 
 /// Why what was measured in these seconds is not believed; none when it is.
 pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
-    lost(timeline)
+    frozen(timeline)
+        .or_else(|| lost(timeline))
         .or_else(|| late(timeline, slices))
         .or_else(|| busy(timeline, slices))
         .or_else(|| scarce(timeline, slices))
@@ -66,6 +68,20 @@ pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<Stri
             let calm = calm(timeline, slices);
             resent(timeline, &calm).or_else(|| unsent(&calm))
         })
+}
+
+/// The run itself stood still, so that nobody knows what users would have felt, and what became of its faults.
+fn frozen(timeline: &Timeline<'_>) -> Option<String> {
+    let frozen = timeline.events().filter_map(|(at, event)| match event {
+        Event::RunFroze { lasted } => Some((at, *lasted)),
+        _ => None,
+    });
+    let (until, lasted) = frozen.max_by_key(|(_, lasted)| *lasted)?;
+    Some(format!(
+        "the run itself was frozen for {}, until {} of real time",
+        format_duration(lasted),
+        format_duration(duration(until))
+    ))
 }
 
 fn lost(timeline: &Timeline<'_>) -> Option<String> {

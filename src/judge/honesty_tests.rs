@@ -1,7 +1,10 @@
 //! Every bound on the generator, tripped one at a time; and what must not trip it.
 
+use std::time::Duration;
+
 use super::fixture::{Fixture, LENGTH, well};
 use super::{Honesty, Outcome, judge};
+use crate::event::Event;
 use crate::judge::fixture::{objective, steady};
 use crate::plan::{Fault, Limit, Measure, Plan};
 use crate::recording::{GeneratorSlice, Hist, Recording, Slice};
@@ -48,6 +51,22 @@ fn honesty_holds_within_every_bound() {
     assert_eq!(honesty.spoiled, None);
     assert_eq!((honesty.descriptors_max, honesty.ports_max), (100, 40));
     assert!((honesty.retransmits - 0.001).abs() < 1e-9, "{honesty:?}");
+}
+
+#[test]
+fn honesty_ends_where_the_run_itself_stood_still() {
+    let mut fixture = healthy();
+    let froze = |seconds| Event::RunFroze {
+        lasted: Duration::from_secs(seconds),
+    };
+    fixture.event(12.0, froze(6));
+    fixture.event(40.0, froze(17));
+    let verdict = judge(&fixture.plan, &fixture.recording);
+    assert_eq!(verdict.outcome, Outcome::Inconclusive);
+    let why = "the run itself was frozen for 17s, until 40s of real time";
+    assert_eq!(verdict.honesty.spoiled.as_deref(), Some(why));
+    assert!(verdict.sentence.contains(why), "{}", verdict.sentence);
+    assert_eq!(verdict.objectives[0].outcome, Outcome::Inconclusive);
 }
 
 type Change = fn(&mut Slice);

@@ -22,6 +22,8 @@ mod traffic;
 mod verdict;
 
 #[cfg(test)]
+mod ended_early_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod honesty_tests;
@@ -40,6 +42,7 @@ pub use verdict::*;
 
 use crate::plan::Plan;
 use crate::recording::{Ended, Recording};
+use crate::units::format_duration;
 
 /// Judges a recording against the plan it was made from.
 #[must_use]
@@ -57,7 +60,9 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
         .map(|objective| objectives::evaluate(&timeline, objective, &scale_outs))
         .collect();
     standstill.reconsider(plan, recording, &mut objectives);
-    let faults_proven = findings.iter().all(|fault| fault.observed);
+    let faults_proven = findings
+        .iter()
+        .all(|fault| fault.observed && fault.ended_early.is_none());
     let outcome = run_outcome(&objectives, &honesty, faults_proven, recording.ended);
     let (moves, moves_more) = moves::moves(&timeline);
     Verdict {
@@ -74,7 +79,8 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     }
 }
 
-/// Without `faults_proven` some fault of the plan was not seen to be in the world: nothing held under it.
+/// Without `faults_proven` some fault of the plan was not seen to be in the world, or was ended by somebody else: nothing
+/// held under it.
 fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, faults_proven: bool, ended: Ended) -> Outcome {
     let any = |outcome| objectives.iter().any(|objective| objective.outcome == outcome);
     if honesty.spoiled.is_some() {
@@ -154,6 +160,9 @@ fn sentence(
             None if total == 0 => "Inconclusive: there is no objective to judge by.".to_owned(),
             None if of(Outcome::Inconclusive).count() == 0 => match faults.iter().find(|fault| !fault.observed) {
                 Some(fault) if recording.ended == Ended::Finished => format!("Inconclusive: {}.", fault.evidence),
+                None if recording.ended == Ended::Finished => {
+                    "Inconclusive: a fault was not in the world for as long as planned.".to_owned()
+                }
                 _ => "Inconclusive: the run ended before its schedule did.".to_owned(),
             },
             None => format!(
@@ -164,7 +173,19 @@ fn sentence(
             ),
         },
     };
-    prefix + &body + &steered(recording)
+    prefix + &body + &ended_early(faults) + &steered(recording)
+}
+
+/// What somebody else took out of the world.
+fn ended_early(faults: &[FaultFindings]) -> String {
+    let told = faults.iter().filter_map(|fault| {
+        let EndedEarly { at, evidence } = fault.ended_early.as_ref()?;
+        let (id, name, at) = (&fault.id, &fault.fault, format_duration(*at));
+        Some(format!(
+            " {name} ({id}) ended early, at {at}, and not by this run: {evidence}."
+        ))
+    });
+    told.collect()
 }
 
 /// Commands make another run of it than the plan's.

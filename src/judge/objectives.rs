@@ -72,9 +72,11 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
     {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("the measurement is spoilt: {why}");
-    } else if could_change(&verdict, objective) && cut_short(timeline, &objective.scope) {
+    } else if could_change(&verdict, objective)
+        && let Some(why) = cut_short(timeline, &objective.scope)
+    {
         verdict.outcome = Outcome::Inconclusive;
-        verdict.why = format!("{}, but the run ended before this was over", verdict.why);
+        verdict.why = format!("{}, but {why}", verdict.why);
     }
     if let Some(why) = unplanned(timeline, objective)
         && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
@@ -122,16 +124,23 @@ fn could_change(verdict: &ObjectiveVerdict, objective: &Objective) -> bool {
     }
 }
 
-fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> bool {
+/// Why what is measured over a scope is not what would have been: a fault or the run was over too soon.
+fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> Option<String> {
     let unfinished = |name: &str| timeline.windows.get(name).is_none_or(|window| window.cut);
-    match scope {
+    let of_faults = !matches!(scope, Scope::During(Phase::Steady | Phase::Ramp));
+    let mut covered = timeline.faults_in(scope).into_iter().filter(|_| of_faults);
+    if let Some(why) = covered.find_map(|index| timeline.faults[index].cut_off(timeline)) {
+        return Some(why);
+    }
+    let cut = match scope {
         Scope::Experiment(name) => unfinished(name),
         Scope::During(Phase::Fault | Phase::Recovery) => {
             let experiments = &timeline.plan.experiments;
             timeline.cut() && experiments.iter().any(|experiment| unfinished(&experiment.name))
         }
         Scope::Run | Scope::During(_) => timeline.cut(),
-    }
+    };
+    cut.then(|| "the run ended before this was over".to_owned())
 }
 
 fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
@@ -359,7 +368,7 @@ fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Find
                 Outcome::Inconclusive
             };
             verdict.why = if cut && !over {
-                format!("{why}, and the run was cut short")
+                format!("{why}, and it was cut short")
             } else {
                 why
             };

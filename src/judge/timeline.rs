@@ -9,6 +9,7 @@ use super::steered::Steered;
 use crate::event::{Event, FaultId};
 use crate::plan::{ExperimentPlan, FaultPlan, Phase, Plan, Scope};
 use crate::recording::{Ended, Recording, Slice};
+use crate::units::format_duration;
 
 /// Real seconds: a run that ended this shortly before the end of a window has seen all of it.
 const AT_ITS_END: f64 = 0.1;
@@ -25,6 +26,8 @@ pub(super) struct FaultTimes<'a> {
     pub observed: Option<String>,
     pub not_observed: Option<String>,
     pub failed: Option<String>,
+    /// When somebody else took it out of the world, and how that is known.
+    pub ended_early: Option<(f64, String)>,
     pub revert_started: Option<f64>,
     pub reverted: Option<f64>,
 }
@@ -35,10 +38,18 @@ impl FaultTimes<'_> {
         self.plan.revert_at.is_some()
     }
 
-    /// When its revert began; none unless that revert was seen to be complete: until then it is in the world.
+    /// When its revert began, by whomever; none unless that revert was seen to be complete: until then it is in the world.
     pub fn leaving(&self) -> Option<f64> {
-        let reverted = self.reverted?;
-        Some(self.revert_started.map_or(reverted, |started| started.min(reverted)))
+        let ended = self.ended_early.as_ref().map(|(at, _)| *at);
+        let started = [self.revert_started, ended].into_iter().flatten();
+        Some(started.fold(self.reverted?, f64::min))
+    }
+
+    /// Why it was not in the world for as long as planned, where somebody else ended it.
+    pub fn cut_off(&self, timeline: &Timeline<'_>) -> Option<String> {
+        let (at, _) = self.ended_early.as_ref()?;
+        let (fault, at) = (self.plan.fault.name(), format_duration(timeline.cloud(*at)));
+        Some(format!("{fault} ended early, at {at}, and not by this run"))
     }
 
     /// In the world, and nothing took it out before the run ended.
@@ -76,7 +87,7 @@ impl FaultTimes<'_> {
 pub(super) struct Window {
     pub begin: f64,
     pub end: f64,
-    /// The run ended before the window did.
+    /// The run, or the fault by somebody else's hand, ended before the window did.
     pub cut: bool,
 }
 
@@ -145,7 +156,7 @@ impl<'a> Timeline<'a> {
         Some(Window {
             begin,
             end: planned.min(next).min(self.end).max(begin),
-            cut: of().any(FaultTimes::stays) || self.ends_before(planned),
+            cut: of().any(|fault| fault.stays() || fault.ended_early.is_some()) || self.ends_before(planned),
         })
     }
 
@@ -172,6 +183,7 @@ impl<'a> Timeline<'a> {
     pub(super) fn fault_end(&self, fault: &FaultTimes<'_>) -> Option<f64> {
         let instant = fault.instant()?;
         Some(match fault.reverted {
+            Some(_) if fault.ended_early.is_some() => fault.leaving().unwrap_or(instant).max(instant),
             Some(reverted) => reverted,
             None if fault.reversible() => self.end.max(instant),
             None => instant,
@@ -316,6 +328,7 @@ fn fault_times<'a>(
         observed: None,
         not_observed: None,
         failed: None,
+        ended_early: None,
         revert_started: None,
         reverted: None,
     };
@@ -332,6 +345,9 @@ fn fault_times<'a>(
                 times.not_observed = Some(reason.clone());
             }
             Event::FaultFailed { fault, error } if *fault == times.id => times.failed = Some(error.clone()),
+            Event::FaultEndedEarly { fault, evidence } if *fault == times.id && times.ended_early.is_none() => {
+                times.ended_early = Some((at, evidence.clone()));
+            }
             // A revert that failed is tried again: the last try before it was complete is the one that did it.
             Event::FaultRevertStarted { fault } if *fault == times.id && times.reverted.is_none() => {
                 times.revert_started = Some(at);

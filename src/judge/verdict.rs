@@ -32,6 +32,16 @@ impl std::fmt::Display for Outcome {
     }
 }
 
+/// The end of a fault that the run did not bring about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EndedEarly {
+    /// When it was first seen, cloud time since t0.
+    #[serde(with = "seconds")]
+    pub at: Duration,
+    /// How it is known.
+    pub evidence: String,
+}
+
 /// A measured value, in the unit of its measure, as a limit is.
 pub type Value = Limit;
 
@@ -102,6 +112,9 @@ pub struct FaultFindings {
     /// When the revert that took it out of the world began, cloud time since t0.
     #[serde(with = "seconds::option")]
     pub reverted_at: Option<Duration>,
+    /// Somebody else took it out of the world before its time; none where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<EndedEarly>,
     /// It could have been reverted and was not seen to be: it was in the world when the run ended.
     pub in_world_at_end: bool,
     /// When its experiment ended, cloud time since t0.

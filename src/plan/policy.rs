@@ -14,13 +14,15 @@ const OWN_TAG: &str = "tenfold:run";
 /// Every tag that a run writes.
 const OWN_TAGS: &str = "tenfold:*";
 /// The actions by which what a run changes is marked, and that know the keys of the tags; Route 53's does not.
-const MARKS: [&str; 6] = [
+const MARKS: [&str; 8] = [
     "autoscaling:CreateOrUpdateTags",
     "autoscaling:DeleteTags",
     "ec2:CreateTags",
     "ec2:DeleteTags",
     "elasticloadbalancing:AddTags",
     "elasticloadbalancing:RemoveTags",
+    "rds:AddTagsToResource",
+    "rds:RemoveTagsFromResource",
 ];
 
 /// A condition, as its operator, key and value.
@@ -262,6 +264,7 @@ mod tests {
             ("ec2:CreateTags", instance),
             ("ec2:DeleteTags", instance),
             ("elasticloadbalancing:AddTags", "arn:aws:elasticloadbalancing:x"),
+            ("rds:AddTagsToResource", "arn:aws:rds:x"),
         ] {
             let document = read(&[call(action, resource)]);
             assert_eq!(

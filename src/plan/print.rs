@@ -31,7 +31,7 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 /// What tells of a run that is elsewhere, or died, before one that has faults begins.
-const READS_OTHERS: [&str; 12] = [
+const READS_OTHERS: [&str; 13] = [
     "arc-zonal-shift:ListZonalShifts",
     "autoscaling:DescribeAutoScalingGroups",
     "ec2:DescribeInstances",
@@ -40,6 +40,7 @@ const READS_OTHERS: [&str; 12] = [
     "elasticloadbalancing:DescribeTargetGroups",
     "fis:ListExperimentTemplates",
     "fis:ListExperiments",
+    "rds:DescribeDBInstances",
     "route53:ListHealthChecks",
     "route53:ListHostedZones",
     "route53:ListTagsForResources",

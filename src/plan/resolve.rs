@@ -280,11 +280,13 @@ impl Calls<'_> {
             Fault::RdsStop => (call("rds:StopDBInstance", id.clone()), call("rds:StartDBInstance", id)),
             _ => (call("rds:RebootDBInstance", id), Vec::new()),
         };
+        let on = vec![(format!("DBInstanceIdentifier={name}"), arn.to_vec())];
         Effect {
             resources: vec![name.to_owned()],
             calls,
             reverts,
         }
+        .marked(fault, self, on)
     }
 
     fn on_cluster(&self, fault: &Fault, name: &str, cluster: &InventoryCluster) -> Effect {

@@ -222,6 +222,7 @@ fn fault(fault: &FaultFindings) -> Value {
         hypothesis => fault.hypothesis.clone(),
         observed => fault.observed,
         evidence => fault.evidence.clone(),
+        ended_early => text::ended_early(fault),
         resources => fault.resources.join(", "),
         at => fault.injected_at.map(format_duration),
         fidelity => fault.fidelity.clone(),

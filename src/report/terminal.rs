@@ -249,6 +249,9 @@ fn fault_card(out: &mut String, fault: &FaultFindings, paint: &Paint) {
         paint.outcome(Outcome::Inconclusive, &format!("not seen: {}", fault.evidence))
     };
     line(out, &format!("    {seen}"));
+    if let Some(ended) = text::ended_early(fault) {
+        line(out, &format!("    {}", paint.outcome(Outcome::Inconclusive, &ended)));
+    }
     for fact in text::facts(fault) {
         let bound = fact
             .bound

@@ -83,6 +83,13 @@ pub(super) fn resources(honesty: &Honesty) -> impl Iterator<Item = (u64, u64, &'
     all.into_iter().filter(|(_, limit, _)| *limit > 0)
 }
 
+/// What a fault's card says where somebody else ended it.
+pub(super) fn ended_early(fault: &FaultFindings) -> Option<String> {
+    let ended = fault.ended_early.as_ref()?;
+    let (at, evidence) = (format_duration(ended.at), &ended.evidence);
+    Some(format!("ended early, at {at}, and not by this run: {evidence}"))
+}
+
 fn outage(fault: &FaultFindings) -> Option<String> {
     match (fault.failed, fault.probes_failed) {
         (1, 0) => Some("none: 1 request failed".to_owned()),

@@ -18,6 +18,7 @@ use crate::plan::Plan;
 use crate::recording::{Ended, LedgerResult, ProbeSample, Recording, Slice};
 use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
 use crate::run::control::{self, Done, Helm, Order, Orders, Status};
+use crate::run::freeze;
 use crate::run::load::{self, Load, LoadEnd, LoadError};
 use crate::run::notes::note;
 use crate::run::oauth2::{Keeping, TokenError, Tokens};
@@ -174,6 +175,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
     let director = Director {
         access,
         keeping: tokens.keep(run_clock, &events_tx),
+        _heart: freeze::watch(run_clock, events_tx.clone()),
         recorded,
         stops: StopWatch::new(&plan),
         slices: SliceBuffer::new(load.shard_count()),
@@ -215,6 +217,8 @@ struct Director {
     access: Access,
     /// Tokens are renewed until the last request is sent.
     keeping: Keeping,
+    /// Notices that the run itself stood still.
+    _heart: JoinSet<()>,
     clock: RunClock,
     runner: Option<Arc<Runner>>,
     recorded: Recorded,

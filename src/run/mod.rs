@@ -4,6 +4,7 @@ pub mod chaos;
 pub mod coding;
 pub mod control;
 pub mod director;
+mod freeze;
 pub mod http1;
 pub mod load;
 mod notes;

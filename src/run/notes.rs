@@ -1,6 +1,7 @@
 //! What a person is told of an event while the run goes on.
 
 use crate::event::Event;
+use crate::units::format_duration;
 
 /// The sentence a person wants to see while the run goes on; most events have none.
 pub(super) fn note(event: &Event) -> Option<String> {
@@ -9,6 +10,9 @@ pub(super) fn note(event: &Event) -> Option<String> {
         Event::FaultObserved { fault, evidence } => Some(format!("{fault}: in effect ({evidence})")),
         Event::FaultNotObserved { fault, reason } => Some(format!("{fault}: no effect seen ({reason})")),
         Event::FaultFailed { fault, error } => Some(format!("{fault}: not injected: {error}")),
+        Event::FaultEndedEarly { fault, evidence } => {
+            Some(format!("{fault}: ended early, not by this run: {evidence}"))
+        }
         Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
         Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
         Event::DnsChanged {
@@ -47,6 +51,10 @@ pub(super) fn note(event: &Event) -> Option<String> {
         Event::StopConditionMet { condition, experiment } => {
             Some(format!("{experiment}: stop condition met: {condition}"))
         }
+        Event::RunFroze { lasted } => Some(format!(
+            "this run stood still for {}, so it is inconclusive",
+            format_duration(*lasted)
+        )),
         Event::Interrupted => Some("interrupted; reverting".to_owned()),
         Event::TargetGone { reason } => Some(reason.clone()),
         other => other.command(),

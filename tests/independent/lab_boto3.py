@@ -375,6 +375,22 @@ def test_marks():
     refuses("ValidationError", elbv2.add_tags, ResourceArns=[arn], Tags=[{"Key": "x", "Value": "a[0]"}])
     refuses("TargetGroupNotFound", elbv2.add_tags, ResourceArns=[arn + "0"], Tags=[{"Key": "x", "Value": "a"}])
 
+    arn = rds.describe_db_instances(DBInstanceIdentifier="shop-db")["DBInstances"][0]["DBInstanceArn"]
+
+    def of_database():
+        described = rds.describe_db_instances(DBInstanceIdentifier="shop-db")["DBInstances"][0]["TagList"]
+        assert rds.list_tags_for_resource(ResourceName=arn)["TagList"] == described
+        return {tag["Key"]: tag["Value"] for tag in described}
+
+    rds.add_tags_to_resource(ResourceName=arn, Tags=[{"Key": "tenfold:mark:0.x", "Value": "=5Ba"}])
+    assert of_database()["tenfold:mark:0.x"] == "=5Ba"
+    rds.remove_tags_from_resource(ResourceName=arn, TagKeys=["tenfold:mark:0.x", "never"])
+    assert "tenfold:mark:0.x" not in of_database() and "chaos" in of_database()
+    bad = [{"Key": "x", "Value": "a[0]"}]
+    refuses("InvalidParameterValue", rds.add_tags_to_resource, ResourceName=arn, Tags=bad)
+    good = [{"Key": "x", "Value": "a"}]
+    refuses("DBInstanceNotFound", rds.add_tags_to_resource, ResourceName=arn + "0", Tags=good)
+
     zone = route53.list_hosted_zones()["HostedZones"][0]["Id"].rsplit("/")[-1]
     check = route53.list_health_checks()["HealthChecks"][0]["Id"]
     for kind, one in (("hostedzone", zone), ("healthcheck", check)):

@@ -270,7 +270,7 @@ pub fn ec2_operations() -> impl Iterator<Item = &'static str> {
 
 /// How a fault that creates nothing marks what it changes, so that it can be undone without a journal: its name, and the
 /// IAM actions that write the mark and take it off. Where AWS FIS injects it, the template tells of it instead.
-const MARKS: [(&str, &str, &str); 6] = [
+const MARKS: [(&str, &str, &str); 7] = [
     ("ec2.stop", "ec2:CreateTags", "ec2:DeleteTags"),
     (
         "autoscaling.suspend",
@@ -287,6 +287,7 @@ const MARKS: [(&str, &str, &str); 6] = [
         "elasticloadbalancing:AddTags",
         "elasticloadbalancing:RemoveTags",
     ),
+    ("rds.stop", "rds:AddTagsToResource", "rds:RemoveTagsFromResource"),
     (
         "route53.invert_health_check",
         "route53:ChangeTagsForResource",

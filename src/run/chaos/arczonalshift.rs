@@ -121,7 +121,7 @@ pub(super) async fn observe(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Opt
 pub(super) async fn renew(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Option<String>, ChaosError> {
     for arn in &before.load_balancers {
         let Some(shift) = ours(hand, before, arn).await? else {
-            return Ok(Some(format!("the zonal shift of {arn} is over, though not by us")));
+            return Ok(Some(format!("the zonal shift of {arn} is not active")));
         };
         let answer = hand.cloud.renew_zonal_shift(hand.region, &shift.id, EXPIRES_IN).await;
         hand.called("arc-zonal-shift:UpdateZonalShift", &shift.id, answer)?;
@@ -177,10 +177,10 @@ pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> R
 }
 
 /// The commands that undo it without us.
-pub(super) fn by_hand(before: &ShiftBefore) -> String {
+pub(super) fn by_hand(before: &ShiftBefore, region: &str) -> String {
     format!(
-        "`aws arc-zonal-shift list-zonal-shifts --status ACTIVE` shows those with the comment {:?}; cancel each with \
-         `aws arc-zonal-shift cancel-zonal-shift --zonal-shift-id ID`, or wait {EXPIRES_IN} until it expires",
+        "`aws arc-zonal-shift list-zonal-shifts --region {region} --status ACTIVE` shows those with the comment {:?}; cancel each with \
+         `aws arc-zonal-shift cancel-zonal-shift --region {region} --zonal-shift-id ID`, or wait {EXPIRES_IN} until it expires",
         before.comment
     )
 }

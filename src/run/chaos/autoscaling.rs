@@ -49,6 +49,20 @@ pub(super) async fn observe(hand: &Hand<'_>, group: &str, processes: &[String]) 
     Ok(all.then(|| format!("{group} shows {} suspended", processes.join(", "))))
 }
 
+/// Those that somebody has resumed. A group that is gone has none.
+pub(super) async fn no_longer_suspended(
+    hand: &Hand<'_>,
+    group: &str,
+    processes: &[String],
+) -> Result<Option<String>, ChaosError> {
+    let Some(found) = hand.cloud.reader().group(hand.region, group).await? else {
+        return Ok(None);
+    };
+    let resumed = processes.iter().filter(|process| !found.suspended.contains(process));
+    let resumed: Vec<&str> = resumed.map(String::as_str).collect();
+    Ok((!resumed.is_empty()).then(|| format!("{group} shows {} not suspended", resumed.join(", "))))
+}
+
 /// Looks whether the group could launch in the AZ at all, and elsewhere.
 pub(super) async fn prepare_insufficient_capacity(
     sight: &Sight<'_>,

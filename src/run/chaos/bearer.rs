@@ -23,6 +23,8 @@ pub(super) enum Bearer {
     Group(String),
     /// A target group by ARN.
     TargetGroup(String),
+    /// An RDS instance by identifier.
+    Database(String),
     /// A health check by id.
     HealthCheck(String),
     /// A hosted zone by id.
@@ -33,9 +35,11 @@ impl fmt::Display for Bearer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Bearer::Instances(ids) => f.write_str(&ids.join(", ")),
-            Bearer::Group(id) | Bearer::TargetGroup(id) | Bearer::HealthCheck(id) | Bearer::HostedZone(id) => {
-                f.write_str(id)
-            }
+            Bearer::Group(id)
+            | Bearer::TargetGroup(id)
+            | Bearer::Database(id)
+            | Bearer::HealthCheck(id)
+            | Bearer::HostedZone(id) => f.write_str(id),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Bearer {
                     .map(|one| (Self::TargetGroup(one.target_group.clone()), part(one)));
                 parts.collect()
             }
+            Before::RdsStop { database } => vec![(Self::Database(database.clone()), before.clone())],
             Before::Route53InvertHealthCheck { checks } => {
                 let part = |one: &super::CheckBefore| Before::Route53InvertHealthCheck {
                     checks: vec![one.clone()],
@@ -93,6 +98,7 @@ impl Bearer {
                 "elasticloadbalancing:AddTags",
                 cloud.tag_target_group(region, arn, tags).await,
             ),
+            Bearer::Database(id) => ("rds:AddTagsToResource", cloud.tag_db_instance(region, id, tags).await),
             Bearer::HealthCheck(id) => (
                 "route53:ChangeTagsForResource",
                 cloud.tag_route53(HEALTH_CHECK, id, tags).await,
@@ -115,6 +121,10 @@ impl Bearer {
             Bearer::TargetGroup(arn) => (
                 "elasticloadbalancing:RemoveTags",
                 cloud.untag_target_group(region, arn, keys).await,
+            ),
+            Bearer::Database(id) => (
+                "rds:RemoveTagsFromResource",
+                cloud.untag_db_instance(region, id, keys).await,
             ),
             Bearer::HealthCheck(id) => (
                 "route53:ChangeTagsForResource",
@@ -154,6 +164,10 @@ impl Bearer {
                 let tags = reader.elb_tags(region, std::slice::from_ref(arn)).await;
                 there(tags.map(|tags| tags.into_iter().collect()))
             }
+            Bearer::Database(id) => {
+                let instance = reader.db_instance(region, id).await?;
+                Ok(instance.map(|one| (one.id, one.tags)).into_iter().collect())
+            }
             Bearer::HealthCheck(id) => {
                 let tags = reader.route53_tags(HEALTH_CHECK, id).await;
                 there(tags.map(|tags| vec![(id.clone(), tags)]))
@@ -184,6 +198,8 @@ pub(super) async fn bearers_in(reader: &Reader, region: &str, pattern: &str) -> 
         .collect();
     let groups = reader.groups(region).await?;
     all.extend(groups.into_iter().map(|group| (group.name, group.tags)));
+    let databases = reader.db_instances(region).await?;
+    all.extend(databases.into_iter().map(|one| (one.id, one.tags)));
     for arns in reader.every_target_group(region).await?.chunks(AT_ONCE) {
         all.extend(reader.elb_tags(region, arns).await?);
     }

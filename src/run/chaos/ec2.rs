@@ -199,6 +199,21 @@ pub(super) async fn observe_stopped(hand: &Hand<'_>, instances: &[String]) -> Re
     all_are(hand, instances, &["stopping", "stopped", "shutting-down", "terminated"]).await
 }
 
+/// The first of them that somebody has started.
+pub(super) async fn no_longer_stopped(hand: &Hand<'_>, instances: &[String]) -> Result<Option<String>, ChaosError> {
+    for id in instances {
+        // One by one: an instance that AWS has forgotten must not hide the others.
+        let found = described(&hand.sight(), std::slice::from_ref(id)).await?;
+        let started = found
+            .iter()
+            .find(|one| ["pending", "running"].contains(&one.state.as_str()));
+        if let Some(instance) = started {
+            return Ok(Some(format!("{id} is {}", instance.state)));
+        }
+    }
+    Ok(None)
+}
+
 /// No state shows a reboot, so what counts is that neither EC2 nor the load balancer calls them ready.
 pub(super) async fn observe_rebooting(
     hand: &Hand<'_>,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ChaosError;
-use super::injection::{Context, Pass};
+use super::injection::{Context, Foreign, Pass};
 use super::journal::{Before, PathBefore, TargetBefore};
 use super::runner::{Hand, Sight};
 use super::{ec2, guard};
@@ -115,6 +115,24 @@ pub(super) async fn observe_deregistered(
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has registered again.
+pub(super) async fn no_longer_deregistered(
+    hand: &Hand<'_>,
+    targets: &[TargetBefore],
+) -> Result<Option<String>, ChaosError> {
+    for (arn, targets) in by_group(targets) {
+        let health = hand.cloud.reader().target_health(hand.region, arn).await?;
+        let ours = |id: &str| targets.iter().any(|(ours, _)| ours == id);
+        let back = health
+            .iter()
+            .find(|target| ours(&target.id) && !OUT.contains(&target.state.as_str()));
+        if let Some(target) = back {
+            return Ok(Some(format!("{} is {} in {arn}", target.id, target.state)));
+        }
+    }
+    Ok(None)
+}
+
 /// Targets whose instance is gone are their group's business.
 pub(super) async fn register_again(hand: &Hand<'_>, targets: &[TargetBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
@@ -143,13 +161,17 @@ pub(super) async fn register_again(hand: &Hand<'_>, targets: &[TargetBefore]) ->
     Ok(pass)
 }
 
-pub(super) fn register_by_hand(targets: &[TargetBefore]) -> String {
+pub(super) fn register_by_hand(targets: &[TargetBefore], region: &str) -> String {
     let commands: Vec<String> = by_group(targets)
         .into_iter()
         .map(|(arn, targets)| {
-            let targets: Vec<String> = targets.iter().map(|(id, _)| format!("Id={id}")).collect();
+            let described = |(id, port): &(String, Option<i32>)| match port {
+                Some(port) => format!("Id={id},Port={port}"),
+                None => format!("Id={id}"),
+            };
+            let targets: Vec<String> = targets.iter().map(described).collect();
             let targets = targets.join(" ");
-            format!("`aws elbv2 register-targets --target-group-arn {arn} --targets {targets}`")
+            format!("`aws elbv2 register-targets --region {region} --target-group-arn {arn} --targets {targets}`")
         })
         .collect();
     commands.join(", ")
@@ -219,6 +241,18 @@ pub(super) async fn observe_broken(hand: &Hand<'_>, groups: &[PathBefore]) -> Re
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has given another path.
+pub(super) async fn no_longer_broken(hand: &Hand<'_>, groups: &[PathBefore]) -> Result<Option<String>, ChaosError> {
+    let arns: Vec<String> = groups.iter().map(|group| group.target_group.clone()).collect();
+    let found = hand.cloud.reader().target_groups(hand.region, &arns).await?;
+    let other = |path: &&str| *path != NO_SUCH_PATH;
+    let mut mended = found.iter().filter_map(|one| {
+        let path = one.health_check_path.as_deref().filter(other)?;
+        Some(format!("{} has the health-check path {path}", one.arn))
+    });
+    Ok(mended.next())
+}
+
 pub(super) async fn mend_path(hand: &Hand<'_>, groups: &[PathBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
     let arns: Vec<String> = groups.iter().map(|group| group.target_group.clone()).collect();
@@ -231,22 +265,30 @@ pub(super) async fn mend_path(hand: &Hand<'_>, groups: &[PathBefore]) -> Result<
                 set_path(hand, group, &group.path).await?;
                 pass.left.push(format!("{} has the broken path", group.target_group));
             }
-            other => pass.foreign.push(format!(
-                "{} has the health-check path {}, which is neither the old one nor ours",
-                group.target_group,
-                other.unwrap_or("of none")
-            )),
+            Some(path) => pass.foreign.push(Foreign {
+                found: format!(
+                    "{} has the health-check path {path}, which is neither the old one nor ours",
+                    group.target_group
+                ),
+                by_hand: mend_by_hand(std::slice::from_ref(group), hand.region),
+            }),
+            None => pass.foreign.push(Foreign {
+                found: format!("{} has no health-check path any more, or is gone", group.target_group),
+                by_hand: format!("create it again with the path {}, or forget it", group.path),
+            }),
         }
     }
     Ok(pass)
 }
 
-pub(super) fn mend_by_hand(groups: &[PathBefore]) -> String {
+pub(super) fn mend_by_hand(groups: &[PathBefore], region: &str) -> String {
     let commands: Vec<String> = groups
         .iter()
         .map(|group| {
             let (arn, path) = (&group.target_group, &group.path);
-            format!("`aws elbv2 modify-target-group --target-group-arn {arn} --health-check-path {path}`")
+            format!(
+                "`aws elbv2 modify-target-group --region {region} --target-group-arn {arn} --health-check-path {path}`"
+            )
         })
         .collect();
     commands.join(", ")

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::injection::{Context, Pass};
+use super::injection::{Context, Over, Pass};
 use super::journal::{Before, FisBefore, timestamp};
 use super::mark::Mark;
 use super::network::{self, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
@@ -21,8 +21,6 @@ const START_PATIENCE: Duration = Duration::from_secs(180);
 const START_PATIENCE_FLOOR: Duration = Duration::from_secs(20);
 /// Pause between two looks at its state, cloud time.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How often a running experiment is looked at, cloud time.
-pub(super) const LOOK_AFTER: Duration = Duration::from_secs(10);
 /// What the ids of templates and of experiments begin with.
 const TEMPLATE: &str = "EXT";
 const EXPERIMENT: &str = "EXP";
@@ -291,11 +289,21 @@ fn all_run(experiment: &FisExperiment) -> bool {
     !experiment.actions.is_empty() && actions.all(|(_, status)| status == "running")
 }
 
-/// Why the fault is over before its time, if it is: an alarm or the safety lever has stopped the experiment, say.
-pub(super) async fn over(hand: &Hand<'_>) -> Result<Option<String>, ChaosError> {
+/// Why the fault is over before its time, if it is: an alarm or the safety lever has stopped the experiment, say, or
+/// somebody has put back what it changed.
+pub(super) async fn over(hand: &Hand<'_>, before: &FisBefore) -> Result<Option<Over>, ChaosError> {
     let found = experiment(hand).await?;
-    let over = found.filter(|one| one.has_ended() || one.status == "stopping");
-    Ok(over.map(|one| told(&one)))
+    if let Some(one) = found.filter(|one| one.has_ended() || one.status == "stopping") {
+        return Ok(Some(Over::stopped(told(&one))));
+    }
+    let put_back = match before.world.as_ref() {
+        Before::Ec2Stop { instances, .. } => ec2::no_longer_stopped(hand, instances).await?,
+        Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+            network::no_longer_cut(hand, before, true).await?
+        }
+        _ => None,
+    };
+    Ok(put_back.map(Over::put_back))
 }
 
 /// Stops what still runs, deletes the templates, and sees that the world is as it was. `deleted` holds the templates of
@@ -416,10 +424,11 @@ pub(super) async fn left_in(reader: &Reader, region: &str, scan: &mut Scan) -> R
 }
 
 /// The commands that undo it without us.
-pub(super) fn by_hand(before: &FisBefore) -> String {
+pub(super) fn by_hand(before: &FisBefore, region: &str) -> String {
     format!(
-        "`aws fis list-experiments` shows those tagged {TAG_RUN}={}; stop each with `aws fis stop-experiment --id ID`, \
-         which puts back what it did, and delete its template with `aws fis delete-experiment-template --id ID`",
+        "`aws fis list-experiments --region {region}` shows those tagged {TAG_RUN}={}; stop each with `aws fis \
+         stop-experiment --region {region} --id ID`, which puts back what it did, and delete its template with `aws fis \
+         delete-experiment-template --region {region} --id ID`",
         before.run
     )
 }

@@ -12,6 +12,10 @@ use super::{
 };
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
+/// How often a fault is read back, or its experiment looked at, cloud time: a call or two each time, far below what any of
+/// these services throttles.
+const READ_BACK_EVERY: Duration = Duration::from_secs(10);
+
 /// What a fault is prepared with.
 pub(super) struct Context<'a> {
     pub(super) target: &'a TargetPlan,
@@ -30,9 +34,49 @@ pub(super) struct Pass {
     /// What is not as it was yet.
     pub(super) left: Vec<String>,
     /// What somebody else has changed meanwhile; it is left as found.
-    pub(super) foreign: Vec<String>,
+    pub(super) foreign: Vec<Foreign>,
     /// It is sure already that nothing is left, so that it need not look again.
     pub(super) proven: bool,
+}
+
+/// One thing that is neither as the fault left it nor as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Foreign {
+    /// As it is found.
+    pub(super) found: String,
+    /// What makes it as it was, for whoever means it to be.
+    pub(super) by_hand: String,
+}
+
+/// Why a fault is over before its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Over {
+    pub(super) why: String,
+    /// It was stopped for a reason that holds for the whole run.
+    pub(super) ends_run: bool,
+}
+
+impl Over {
+    /// Somebody has put back what it changed, as this shows.
+    pub(super) fn put_back(seen: String) -> Self {
+        Self {
+            why: format!("{seen}, seen by reading it back"),
+            ends_run: false,
+        }
+    }
+
+    /// Another process has begun to revert it.
+    pub(super) fn reverted_by(whom: &str) -> Self {
+        Self {
+            why: format!("{whom}, another process, reverted it"),
+            ends_run: false,
+        }
+    }
+
+    /// An alarm or a safety lever has stopped it.
+    pub(super) fn stopped(why: String) -> Self {
+        Self { why, ends_run: true }
+    }
 }
 
 /// Checks what the fault needs and notes what it is about to change, as it is.
@@ -195,23 +239,48 @@ impl Before {
         }
     }
 
-    /// How often it needs to be looked after while it is in the world, cloud time; none where it stays by itself.
+    /// How often it is looked after while it is in the world, cloud time; none where nothing could take it out of it.
     pub(super) fn tended_every(&self) -> Option<Duration> {
         match self {
             Before::ElbZonalShift(_) => Some(arczonalshift::RENEW_EVERY),
             // Of what nothing undoes, the end is the point.
-            Before::Fis(before) if before.world.is_reversible() => Some(fis::LOOK_AFTER),
-            _ => None,
+            other => other.world().is_reversible().then_some(READ_BACK_EVERY),
         }
     }
 
-    /// Looks after it; answers why it is over before its time, if it is.
-    pub(super) async fn tend(&self, hand: &Hand<'_>) -> Result<Option<String>, ChaosError> {
-        match self {
-            Before::Fis(_) => fis::over(hand).await,
+    /// Looks after it: renews what would expire, and answers why it is over before its time, if it is.
+    pub(super) async fn tend(&self, hand: &Hand<'_>) -> Result<Option<Over>, ChaosError> {
+        let put_back = match self {
+            Before::Fis(before) => return fis::over(hand, before).await,
+            Before::Ec2Stop { instances, .. } => ec2::no_longer_stopped(hand, instances).await,
+            Before::AutoScalingSuspend { group, processes } => {
+                autoscaling::no_longer_suspended(hand, group, processes).await
+            }
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::no_longer_deregistered(hand, targets).await,
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::no_longer_broken(hand, groups).await,
             Before::ElbZonalShift(before) => arczonalshift::renew(hand, before).await,
-            _ => Ok(None),
-        }
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => {
+                network::no_longer_cut(hand, before, false).await
+            }
+            Before::RdsStop { database } => rds::no_longer_stopped(hand, database).await,
+            Before::Route53InvertHealthCheck { checks } => route53::no_longer_inverted(hand, checks).await,
+            Before::Route53ZeroWeight { hosted_zone, sets } => route53::no_longer_zero(hand, hosted_zone, sets).await,
+            Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_) => Ok(None),
+        };
+        Ok(put_back?.map(Over::put_back))
     }
 
     /// One pass of the revert; `sure` keeps what earlier passes are sure of.
@@ -253,22 +322,27 @@ impl Before {
     pub(super) fn by_hand(&self, region: &str) -> String {
         let commands = match self {
             Before::Ec2Stop { instances, .. } => {
-                format!("`aws ec2 start-instances --instance-ids {}`", instances.join(" "))
+                format!(
+                    "`aws ec2 start-instances --region {region} --instance-ids {}`",
+                    instances.join(" ")
+                )
             }
             Before::AutoScalingSuspend { group, processes } => format!(
-                "`aws autoscaling resume-processes --auto-scaling-group-name {group} --scaling-processes {}`",
+                "`aws autoscaling resume-processes --region {region} --auto-scaling-group-name {group} --scaling-processes {}`",
                 processes.join(" ")
             ),
-            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets),
-            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups),
-            Before::ElbZonalShift(before) => arczonalshift::by_hand(before),
-            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before),
+            Before::ElbDeregister { targets } => elasticloadbalancingv2::register_by_hand(targets, region),
+            Before::ElbBreakHealthCheck { groups } => elasticloadbalancingv2::mend_by_hand(groups, region),
+            Before::ElbZonalShift(before) => arczonalshift::by_hand(before, region),
+            Before::NetworkDenyAz(before) | Before::NetworkDenyRegion(before) => network::by_hand(before, region),
             Before::RdsStop { database } => {
-                format!("`aws rds start-db-instance --db-instance-identifier {database}` once it is stopped")
+                format!(
+                    "`aws rds start-db-instance --region {region} --db-instance-identifier {database}` once it is stopped"
+                )
             }
             Before::Route53InvertHealthCheck { checks } => route53::turn_back_by_hand(checks),
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_by_hand(hosted_zone, sets),
-            Before::Fis(before) => fis::by_hand(before),
+            Before::Fis(before) => fis::by_hand(before, region),
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
             | Before::Ec2SpotInterruption { .. }

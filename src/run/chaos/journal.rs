@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -92,10 +92,20 @@ pub enum Record {
         /// What was seen.
         evidence: String,
     },
+    /// Somebody else has taken it out of the world before its time.
+    EndedEarly {
+        /// Which.
+        fault: FaultId,
+        /// How that is known.
+        evidence: String,
+    },
     /// The revert is about to begin.
     RevertIntent {
         /// Which.
         fault: FaultId,
+        /// Who reverts; none for the run itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
     },
     /// The revert was read back.
     Reverted {
@@ -452,6 +462,7 @@ pub type Observer = Box<dyn Fn(Moment, &Record) -> io::Result<()> + Send + Sync>
 
 /// A journal open for appending.
 pub struct Journal {
+    path: PathBuf,
     file: Mutex<File>,
     run: String,
     observer: Option<Observer>,
@@ -482,6 +493,7 @@ impl Journal {
             File::open(folder)?.sync_all()?;
         }
         let journal = Self {
+            path: path.to_owned(),
             file: Mutex::new(file),
             run: header.run.clone(),
             observer,
@@ -502,6 +514,7 @@ impl Journal {
             }
         }
         Ok(Self {
+            path: path.to_owned(),
             file: Mutex::new(file),
             run: run.to_owned(),
             observer: None,
@@ -512,6 +525,11 @@ impl Journal {
     #[must_use]
     pub fn run(&self) -> &str {
         &self.run
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes a record and waits until it is on disk. It blocks for a few milliseconds: the act that follows must

@@ -7,6 +7,7 @@ mod bearer;
 mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
+mod elsewhere;
 mod fis;
 mod guard;
 mod iam;
@@ -32,7 +33,7 @@ pub use preview::{Previewed, preview};
 pub use rehearse::{Rehearsed, closed, rehearse};
 pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
-pub use scan::{Leftover, Scan, in_account, is_found, scan, undo_leftover};
+pub use scan::{Leftover, Scan, in_account, scan, undo_leftover};
 
 use crate::aws::AwsError;
 use crate::event::FaultId;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::ChaosError;
-use super::injection::{Context, Pass};
+use super::injection::{Context, Foreign, Pass};
 use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp, unix_of};
 use super::runner::{Hand, Sight};
 use super::scan::{Leftover, Scan};
@@ -320,6 +320,27 @@ pub(super) async fn observe_by_fis(hand: &Hand<'_>, before: &NetworkBefore) -> R
     )
 }
 
+/// The first subnet that somebody has put under another ACL than the one that cuts it off, of ours or of AWS FIS.
+pub(super) async fn no_longer_cut(
+    hand: &Hand<'_>,
+    before: &NetworkBefore,
+    by_fis: bool,
+) -> Result<Option<String>, ChaosError> {
+    let acls = acls(hand, before).await?;
+    let cuts = |acl: &NetworkAcl| {
+        if by_fis {
+            is_of_fis(acl)
+        } else {
+            is_ours(acl, before, hand)
+        }
+    };
+    let mut others = before.subnets.iter().filter_map(|one| {
+        let (acl, _) = current(&acls, &one.subnet).filter(|(acl, _)| !cuts(acl))?;
+        Some(format!("{} is under {}", one.subnet, acl.id))
+    });
+    Ok(others.next())
+}
+
 /// After AWS FIS has ended: what it has not put back is. Its ACLs are its own business.
 pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<Pass, ChaosError> {
     let acls = acls(hand, before).await?;
@@ -339,14 +360,21 @@ pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<
                     Err(other) => return Err(other),
                 }
             }
-            Some((acl, _)) => {
-                let (subnet, was) = (&subnet.subnet, &subnet.network_acl);
-                pass.foreign
-                    .push(format!("{subnet} is under {}, and was under {was}", acl.id));
-            }
+            Some((acl, association)) => pass.foreign.push(moved(hand, subnet, acl, association)),
         }
     }
     Ok(pass)
+}
+
+/// A subnet that somebody else has put under an ACL of theirs.
+fn moved(hand: &Hand<'_>, subnet: &SubnetBefore, acl: &NetworkAcl, association: &str) -> Foreign {
+    let (was, region) = (&subnet.network_acl, hand.region);
+    Foreign {
+        found: format!("{} is under {}, and was under {was}", subnet.subnet, acl.id),
+        by_hand: format!(
+            "`aws ec2 replace-network-acl-association --region {region} --association-id {association} --network-acl-id {was}`"
+        ),
+    }
 }
 
 /// Puts every subnet that is still under our ACL back and deletes our ACLs. The proof that nothing is left is that the
@@ -368,9 +396,7 @@ pub(super) async fn undo(
         }
         // Somebody else's ACL is somebody else's decision: only what is ours is put back.
         if !is_ours(acl, before, hand) {
-            let (subnet, was) = (&subnet.subnet, &subnet.network_acl);
-            pass.foreign
-                .push(format!("{subnet} is under {}, and was under {was}", acl.id));
+            pass.foreign.push(moved(hand, subnet, acl, association));
             continue;
         }
         let detail = format!("{}: {} -> {}", subnet.subnet, acl.id, subnet.network_acl);
@@ -486,14 +512,16 @@ pub(super) fn token(run: &str, index: usize, fault: &str) -> String {
 }
 
 /// The commands that undo it without us.
-pub(super) fn by_hand(before: &NetworkBefore) -> String {
+pub(super) fn by_hand(before: &NetworkBefore, region: &str) -> String {
     let subnets: Vec<String> = before
         .subnets
         .iter()
         .map(|subnet| format!("{} under {}", subnet.subnet, subnet.network_acl))
         .collect();
     format!(
-        "put {} with `aws ec2 replace-network-acl-association`, then delete the network ACL tagged {TAG_RUN}={}",
+        "put {} with `aws ec2 replace-network-acl-association --region {region} --association-id ID --network-acl-id ACL` \
+         (`aws ec2 describe-network-acls --region {region} --filters Name=tag:{TAG_RUN},Values={}` shows their IDs), then \
+         delete that network ACL",
         subnets.join(", "),
         before.run
     )

@@ -31,16 +31,20 @@ pub fn left_in_world(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
     Ok(left.map(|one| one.fault).collect())
 }
 
+/// Who reverts a journal unless somebody else says so.
+const COMMAND: &str = "tenfold revert";
+
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
 pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
-    revert_chosen(path, cloud, |_| true).await
+    revert_chosen(path, cloud, COMMAND, |_| true).await
 }
 
-/// As [`revert_journal`], for some of the faults.
+/// As [`revert_journal`], for some of the faults; the journal says who `by`.
 pub async fn revert_chosen(
     path: &Path,
     cloud: &Writer,
+    by: &str,
     chosen: impl Fn(&FaultId) -> bool,
 ) -> Result<RevertSummary, ChaosError> {
     let contents = journal::read(path)?;
@@ -78,7 +82,10 @@ pub async fn revert_chosen(
             ending: None,
             created: &created,
         };
-        note(&Record::RevertIntent { fault: fault.clone() });
+        note(&Record::RevertIntent {
+            fault: fault.clone(),
+            by: Some(by.to_owned()),
+        });
         match undo(&hand, &before).await {
             Ok(()) => {
                 note(&Record::Reverted { fault: fault.clone() });

@@ -1,8 +1,10 @@
 //! `route53.invert_health_check` and `route53.zero_weight`. Route 53 is global: the fault's Region says whose records.
 
+use serde_json::{Value, json};
+
 use super::ChaosError;
 use super::guard;
-use super::injection::{Context, Pass};
+use super::injection::{Context, Foreign, Pass};
 use super::journal::{Before, CheckBefore};
 use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, RecordSet};
@@ -121,6 +123,16 @@ pub(super) async fn observe_inverted(hand: &Hand<'_>, checks: &[CheckBefore]) ->
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has turned back.
+pub(super) async fn no_longer_inverted(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Option<String>, ChaosError> {
+    for check in checks {
+        if hand.cloud.reader().health_check(&check.id).await?.inverted == check.inverted {
+            return Ok(Some(format!("health check {} is as it was", check.id)));
+        }
+    }
+    Ok(None)
+}
+
 /// Whoever has turned it back has done the same; who has changed anything else meanwhile has raised the version.
 pub(super) async fn turn_back(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
@@ -130,8 +142,10 @@ pub(super) async fn turn_back(hand: &Hand<'_>, checks: &[CheckBefore]) -> Result
             continue;
         }
         if now.version != check.version + 1 {
-            pass.foreign
-                .push(format!("health check {} is at version {}", check.id, now.version));
+            pass.foreign.push(Foreign {
+                found: format!("health check {} is at version {}", check.id, now.version),
+                by_hand: turn_back_by_hand(std::slice::from_ref(check)),
+            });
             continue;
         }
         let answer = hand.cloud.set_inverted(&check.id, check.inverted, now.version).await;
@@ -240,6 +254,24 @@ pub(super) async fn observe_zero(
     Ok(Some(parts.join(", ")))
 }
 
+/// The first of them that somebody has given a weight, or taken away.
+pub(super) async fn no_longer_zero(
+    hand: &Hand<'_>,
+    hosted_zone: &str,
+    sets: &[RecordSet],
+) -> Result<Option<String>, ChaosError> {
+    for set in sets {
+        let weight = as_now(hand, hosted_zone, set).await?.map(|now| now.weight);
+        if weight != Some(Some(0)) {
+            let weight = weight
+                .flatten()
+                .map_or("no weight".to_owned(), |weight| format!("the weight {weight}"));
+            return Ok(Some(format!("{} of {} has {weight}", set_name(set), set.name)));
+        }
+    }
+    Ok(None)
+}
+
 pub(super) async fn weigh_again(hand: &Hand<'_>, hosted_zone: &str, sets: &[RecordSet]) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
     for set in sets {
@@ -247,8 +279,16 @@ pub(super) async fn weigh_again(hand: &Hand<'_>, hosted_zone: &str, sets: &[Reco
         if now.as_ref() == Some(set) {
             continue;
         }
-        if now != Some(without_weight(set)) {
-            pass.foreign.push(format!("record {} of {}", set_name(set), set.name));
+        if now.as_ref() != Some(&without_weight(set)) {
+            // Whatever else they meant to change stays: only its weight is the fault's.
+            let with_weight = RecordSet {
+                weight: set.weight,
+                ..now.unwrap_or_else(|| set.clone())
+            };
+            pass.foreign.push(Foreign {
+                found: format!("record {} of {}", set_name(set), set.name),
+                by_hand: upsert_by_hand(hosted_zone, &with_weight),
+            });
             continue;
         }
         let answer = hand.cloud.upsert_record_set(hosted_zone, set).await;
@@ -261,19 +301,59 @@ pub(super) async fn weigh_again(hand: &Hand<'_>, hosted_zone: &str, sets: &[Reco
 }
 
 pub(super) fn weigh_by_hand(hosted_zone: &str, sets: &[RecordSet]) -> String {
-    let weights: Vec<String> = sets
-        .iter()
-        .map(|set| {
-            format!(
-                "{} of {} at {}",
-                set_name(set),
-                set.name,
-                set.weight.unwrap_or_default()
-            )
-        })
-        .collect();
-    format!(
-        "set the weight of {} with `aws route53 change-resource-record-sets --hosted-zone-id {hosted_zone}`",
-        weights.join(", ")
-    )
+    let commands: Vec<String> = sets.iter().map(|set| upsert_by_hand(hosted_zone, set)).collect();
+    commands.join(", ")
+}
+
+/// The command that writes a record, whole: Route 53 changes no part of one.
+fn upsert_by_hand(hosted_zone: &str, set: &RecordSet) -> String {
+    let mut record = json!({ "Name": set.name, "Type": set.record_type });
+    let mut put = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            record[key] = value;
+        }
+    };
+    put("SetIdentifier", set.set_identifier.as_ref().map(|id| json!(id)));
+    put("Weight", set.weight.map(|weight| json!(weight)));
+    put("TTL", set.ttl.map(|ttl| json!(ttl)));
+    let values: Vec<Value> = set.values.iter().map(|value| json!({ "Value": value })).collect();
+    put("ResourceRecords", (!values.is_empty()).then_some(json!(values)));
+    let alias = set.alias.as_ref().map(
+        |(name, zone, evaluate)| json!({ "DNSName": name, "HostedZoneId": zone, "EvaluateTargetHealth": evaluate }),
+    );
+    put("AliasTarget", alias);
+    put("HealthCheckId", set.health_check.as_ref().map(|id| json!(id)));
+    let batch = json!({ "Changes": [{ "Action": "UPSERT", "ResourceRecordSet": record }] });
+    // A shell's quotes around it; an apostrophe within ends and begins them again.
+    let batch = batch.to_string().replace('\'', r"'\''");
+    format!("`aws route53 change-resource-record-sets --hosted-zone-id {hosted_zone} --change-batch '{batch}'`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_puts_a_weight_back_names_the_whole_record() {
+        let set = RecordSet {
+            name: "shop.example.com.".to_owned(),
+            record_type: "A".to_owned(),
+            set_identifier: Some("it's".to_owned()),
+            weight: Some(7),
+            alias: Some(("lb.example.com".to_owned(), "Z2".to_owned(), true)),
+            ..RecordSet::default()
+        };
+        let command = weigh_by_hand("Z1", &[set]);
+        let (head, batch) = command.split_once(" --change-batch '").expect("a batch");
+        assert_eq!(head, "`aws route53 change-resource-record-sets --hosted-zone-id Z1");
+        let batch = batch.strip_suffix("'`").expect("its end").replace(r"'\''", "'");
+        let batch: Value = serde_json::from_str(&batch).expect("JSON");
+        let change = &batch["Changes"][0];
+        assert_eq!(change["Action"], "UPSERT");
+        let expected = json!({
+            "Name": "shop.example.com.", "Type": "A", "SetIdentifier": "it's", "Weight": 7,
+            "AliasTarget": { "DNSName": "lb.example.com", "HostedZoneId": "Z2", "EvaluateTargetHealth": true },
+        });
+        assert_eq!(change["ResourceRecordSet"], expected);
+    }
 }

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::injection::{self, Context};
+use super::injection::{self, Context, Over};
 use super::journal::{Before, Journal, Record};
 use super::own::{Own, Standing};
-use super::undo::undo;
-use super::{ChaosError, RevertSummary, fis, guard};
+use super::undo::{LAG, undo};
+use super::{ChaosError, RevertSummary, elsewhere, fis, guard};
 use crate::aws::{AwsError, Called, Reader, Writer};
 use crate::clock::RunClock;
 use crate::event::{Event, FaultId, Stamped};
@@ -57,6 +57,8 @@ struct State {
     before: Mutex<Option<Before>>,
     created: Mutex<Vec<String>>,
     reverting: AtomicBool,
+    /// It has been told that somebody else ended it.
+    ended_early: AtomicBool,
     /// Its effect has been looked for, so that the world shows what there is of it.
     looked_for: AtomicBool,
 }
@@ -212,37 +214,86 @@ impl Runner {
         self.tidy(&state).await
     }
 
-    /// Looks after a fault for as long as it is in the world: renews what would expire, and tells when somebody else has
-    /// ended it, which ends the run. Returns at once for faults that stay by themselves.
+    /// Looks after a fault for as long as it is in the world: renews what would expire, reads back what it changed, and
+    /// tells when somebody else has ended it. What is left of it then is reverted at once: it is not the planned fault any
+    /// more, and whoever intervened wants it gone. Returns at once for faults that nothing ends.
     pub async fn tend(&self, id: FaultId) {
         let Some(state) = self.states().iter().find(|state| state.fault == id).cloned() else {
             return;
         };
-        let hand = self.hand(&state);
-        let over = || state.reverting.load(Ordering::Acquire) || hand.is_ending();
         loop {
             let before = state.before().clone();
             let Some((before, every)) = before.and_then(|before| Some((before.clone(), before.tended_every()?))) else {
                 return;
             };
-            tokio::time::sleep(self.clock.pace().patience(every)).await;
-            if over() {
-                return;
-            }
-            match before.tend(&hand).await {
+            self.sleep(every).await;
+            match self.over(&state, &before).await {
                 // Our own revert ends it too.
-                Ok(Some(_)) if over() => return,
-                Ok(Some(condition)) => {
-                    let experiment = id.experiment.clone();
-                    self.emit(Event::StopConditionMet { condition, experiment }).await;
-                    return;
-                }
+                _ if self.is_over(&state) => return,
+                Ok(Some((at, over))) => return self.ended(&state, at, over).await,
                 Ok(None) => {}
                 Err(ChaosError::Aws(error)) => self.call_failed(&state.region, &error).await,
                 // The journal has failed; what needs it next says so.
                 Err(_) => return,
             }
         }
+    }
+
+    async fn sleep(&self, cloud: Duration) {
+        tokio::time::sleep(self.clock.pace().patience(cloud)).await;
+    }
+
+    /// Whether its time in the world is over by our own doing.
+    fn is_over(&self, state: &State) -> bool {
+        state.reverting.load(Ordering::Acquire) || self.ending.load(Ordering::Acquire)
+    }
+
+    /// Why a fault is over before its time, and since when, if it is. One look is not believed: it may be of before.
+    async fn over(&self, state: &State, before: &Before) -> Result<Option<(Duration, Over)>, ChaosError> {
+        if let Some(elsewhere) = self.elsewhere(state) {
+            return Ok(Some(elsewhere));
+        }
+        let (at, hand) = (self.clock.elapsed(), self.hand(state));
+        match before.tend(&hand).await? {
+            Some(over) if over.ends_run => Ok(Some((at, over))),
+            Some(_) => {
+                self.sleep(LAG).await;
+                let over = before.tend(&hand).await?;
+                // Who has done it may have said so meanwhile.
+                Ok(self.elsewhere(state).or(over.map(|over| (at, over))))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The revert of a fault by another process, by the journal.
+    fn elsewhere(&self, state: &State) -> Option<(Duration, Over)> {
+        let found = elsewhere::reverted(self.journal.path(), &state.fault)?;
+        Some((self.clock.offset_of_real(found.at), Over::reverted_by(&found.by)))
+    }
+
+    async fn ended(&self, state: &State, at: Duration, over: Over) {
+        let condition = over.why.clone();
+        self.tell_ended_early(state, at, over.why).await;
+        if over.ends_run {
+            let experiment = state.fault.experiment.clone();
+            self.emit(Event::StopConditionMet { condition, experiment }).await;
+        } else {
+            // Every outcome is an event.
+            let _ = self.revert(state.fault.clone()).await;
+        }
+    }
+
+    async fn tell_ended_early(&self, state: &State, at: Duration, evidence: String) {
+        if state.ended_early.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let fault = state.fault.clone();
+        let _ = self.journal.append(&Record::EndedEarly {
+            fault: fault.clone(),
+            evidence: evidence.clone(),
+        });
+        self.emit_at(at, Event::FaultEndedEarly { fault, evidence }).await;
     }
 
     /// Deletes what AWS FIS needed for a fault that nothing undoes; what fails is tried again when everything is
@@ -456,8 +507,15 @@ impl Runner {
         let Some(before) = state.before().clone().filter(Before::is_reversible) else {
             return Ok(());
         };
+        // While this process stood still, another may have come first.
+        if let Some((at, over)) = self.elsewhere(state) {
+            self.tell_ended_early(state, at, over.why).await;
+        }
         // A journal that cannot be written must not keep the fault in the world.
-        let _ = self.journal.append(&Record::RevertIntent { fault: fault.clone() });
+        let _ = self.journal.append(&Record::RevertIntent {
+            fault: fault.clone(),
+            by: None,
+        });
         self.emit(Event::FaultRevertStarted { fault: fault.clone() }).await;
         let hand = Hand {
             ending: None,
@@ -525,6 +583,7 @@ impl Runner {
             before: Mutex::new(None),
             created: Mutex::default(),
             reverting: AtomicBool::new(false),
+            ended_early: AtomicBool::new(false),
             looked_for: AtomicBool::new(false),
         });
         states.push(Arc::clone(&state));
@@ -536,11 +595,12 @@ impl Runner {
     }
 
     fn emit(&self, event: Event) -> impl Future<Output = ()> + Send + '_ {
-        let at = self.clock.elapsed();
-        async move {
-            // When nobody reads any more, the journal still holds what happened.
-            let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
-        }
+        self.emit_at(self.clock.elapsed(), event)
+    }
+
+    async fn emit_at(&self, at: Duration, event: Event) {
+        // When nobody reads any more, the journal still holds what happened.
+        let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
     }
 }
 

@@ -1,5 +1,5 @@
 //! Finds what runs left in an account without any journal, by what they wrote on what they created or changed, and undoes
-//! it. What leaves no trace is not found: [`is_found`] says what does.
+//! it. Every fault that can be undone leaves a trace.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -13,15 +13,6 @@ use super::{ChaosError, arczonalshift, fis, guard, network};
 use crate::aws::{AwsError, Reader, Tags, Writer};
 use crate::event::FaultId;
 use crate::units::Pace;
-
-/// The faults whose traces a scan does not find when the service's own API injected them; AWS FIS leaves its template.
-const BLIND_TO: [&str; 1] = ["rds.stop"];
-
-/// Whether a scan finds a fault of this name that the service's own API injected.
-#[must_use]
-pub fn is_found(name: &str) -> bool {
-    !BLIND_TO.contains(&name)
-}
 
 /// What one fault of one run left in one Region.
 #[derive(Clone, Debug, PartialEq)]
@@ -199,14 +190,6 @@ pub async fn undo_leftover(cloud: &Writer, pace: Pace, leftover: &Leftover) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::catalogue::entry;
-
-    #[test]
-    fn what_a_scan_does_not_find_is_in_the_catalogue() {
-        for name in BLIND_TO {
-            assert!(entry(name).is_some_and(|entry| entry.reversible), "{name}");
-        }
-    }
 
     #[test]
     fn parts_of_one_fault_are_one_leftover() {

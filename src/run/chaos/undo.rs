@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::bearer::Bearer;
+use super::injection::Foreign;
 use super::journal::Before;
 use super::runner::Hand;
 use super::{ChaosError, mark};
@@ -60,8 +61,7 @@ async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), Cha
                 return if foreign.is_empty() {
                     Ok(())
                 } else {
-                    let why = "somebody else has changed it meanwhile, so it is left as found";
-                    Err(still_there(hand, before, &format!("{}: {why}", foreign.join(", "))))
+                    Err(left_as_found(hand, &foreign))
                 };
             }
         } else {
@@ -71,6 +71,19 @@ async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), Cha
             }
         }
         tokio::time::sleep(hand.pace.patience(LOOK_AGAIN)).await;
+    }
+}
+
+/// What is told of each thing is what to do about that one alone: the rest of the fault is undone.
+fn left_as_found(hand: &Hand<'_>, foreign: &[Foreign]) -> ChaosError {
+    let all = |of: fn(&Foreign) -> &str| foreign.iter().map(of).collect::<Vec<_>>().join(", ");
+    let (found, by_hand) = (all(|one| &one.found), all(|one| &one.by_hand));
+    ChaosError::StillThere {
+        fault: hand.fault.clone(),
+        left: format!(
+            "{found}: somebody else has changed it meanwhile, so it is left as found; to undo it by hand in {}: {by_hand}",
+            hand.region
+        ),
     }
 }
 

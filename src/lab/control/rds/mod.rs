@@ -3,6 +3,7 @@
 
 mod cluster;
 mod global;
+mod tagging;
 
 use super::Call;
 use super::page::page;
@@ -43,7 +44,9 @@ pub fn answer(call: &Call<'_>) -> Result<Value, AwsError> {
         "DescribeGlobalClusters" => global::describe(call),
         "SwitchoverGlobalCluster" => global::switch_over(call),
         "FailoverGlobalCluster" => global::fail_over(call),
-        "ListTagsForResource" => tags(call),
+        "ListTagsForResource" => tagging::show(call),
+        "AddTagsToResource" => tagging::add(call),
+        "RemoveTagsFromResource" => tagging::remove(call),
         other => Err(call.unknown(other)),
     }
 }
@@ -258,22 +261,5 @@ fn changed(call: &Call<'_>, change: impl FnOnce(&str) -> Result<(), AwsError>) -
     in_region(call, |region| {
         let db = region.db_instances.get(&id).ok_or_else(|| not_found(&id))?;
         Ok(map([("DBInstance", shown(region, db))]))
-    })
-}
-
-fn tags(call: &Call<'_>) -> Result<Value, AwsError> {
-    let arn = call.input.required("ResourceName")?;
-    if !arn.starts_with("arn:aws:rds:") {
-        return Err(fault("InvalidParameterValue", format!("Invalid resource name: {arn}")));
-    }
-    in_region(call, |region| {
-        let id = arn.rsplit(':').next().unwrap_or_default();
-        let instances = region.db_instances.values().map(|db| (&db.arn, &db.tags));
-        let clusters = region.db_clusters.values().map(|cluster| (&cluster.arn, &cluster.tags));
-        let (_, tags) = instances
-            .chain(clusters)
-            .find(|(of, _)| *of == arn)
-            .ok_or_else(|| not_found(id))?;
-        Ok(map([("TagList", tag_list(tags))]))
     })
 }

@@ -7,7 +7,7 @@ pub(super) mod global;
 
 use super::ChaosError;
 use super::guard;
-use super::injection::{Context, Pass};
+use super::injection::{Context, Foreign, Pass};
 use super::journal::Before;
 use super::runner::{Hand, Sight};
 use crate::aws::DbInstance;
@@ -136,12 +136,25 @@ pub(super) async fn observe_stopped(hand: &Hand<'_>, database: &str) -> Result<O
     Ok(seen.map(|instance| format!("{database} is {}", instance.status)))
 }
 
+/// Another status than that of one that is stopped: somebody has started it.
+pub(super) async fn no_longer_stopped(hand: &Hand<'_>, database: &str) -> Result<Option<String>, ChaosError> {
+    let instance = hand.cloud.reader().db_instance(hand.region, database).await?;
+    let other = instance.filter(|instance| !matches!(instance.status.as_str(), "stopping" | "stopped"));
+    Ok(other.map(|instance| format!("{database} is {}", instance.status)))
+}
+
 /// Starts it once it is stopped, and waits until it is available.
 pub(super) async fn start_again(hand: &Hand<'_>, database: &str) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();
     let Some(instance) = hand.cloud.reader().db_instance(hand.region, database).await? else {
-        pass.foreign
-            .push(format!("there is no RDS instance {database} any more"));
+        pass.foreign.push(Foreign {
+            found: format!("there is no RDS instance {database} any more"),
+            by_hand: format!(
+                "`aws rds describe-db-snapshots --region {} --db-instance-identifier {database}` shows what `aws rds \
+                 restore-db-instance-from-db-snapshot` can restore it from, if it is missed",
+                hand.region
+            ),
+        });
         return Ok(pass);
     };
     match instance.status.as_str() {
