@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -309,8 +310,8 @@ pub fn difference(before: &BTreeMap<String, String>, after: &BTreeMap<String, St
     text
 }
 
-/// Runs that nobody kills.
-const WHOLE_RUNS: usize = 4;
+/// Runs that nobody kills, in each lab of a matrix.
+const WHOLE_RUNS: usize = 2;
 /// Runs of which one at least should come as far as the record at which it is to die.
 const ATTEMPTS_MAX: usize = 12;
 
@@ -326,8 +327,9 @@ pub fn quick() -> Value {
     })
 }
 
-/// One fault, one lab.
-struct Matrix {
+/// One fault in one lab, where its runner dies in one way.
+struct Column {
+    how: How,
     name: &'static str,
     bench: Bench,
     plan: Vec<u8>,
@@ -335,13 +337,9 @@ struct Matrix {
     before: BTreeMap<String, String>,
 }
 
-impl Matrix {
-    async fn start(role: &str, fault: Fault, more: Value) -> Self {
-        Self::by(role, fault, more, false).await
-    }
-
-    /// By the API or by AWS FIS.
-    async fn by(role: &str, fault: Fault, more: Value, fis: bool) -> Self {
+impl Column {
+    /// By the API or by AWS FIS, in a lab with other sections.
+    async fn start(how: How, role: &str, fault: Fault, more: &Value, fis: bool) -> Self {
         let name = fault.entry().name;
         let mut config = quick();
         for (section, value) in more.as_object().into_iter().flatten() {
@@ -362,15 +360,16 @@ impl Matrix {
             ..Plan::clone(&bench.plan)
         };
         let before = state(&bench.lab.world(), true);
-        let matrix = Self {
+        let column = Self {
+            how,
             name,
             before,
             plan: serde_json::to_vec(&plan).expect("a plan serialises"),
             folder: tempfile::tempdir().expect("a folder"),
             bench,
         };
-        matrix.settled().await.expect("a lab begins in order");
-        matrix
+        column.settled().await.expect("a lab begins in order");
+        column
     }
 
     /// Waits until the lab is as it was; says what is not.
@@ -449,7 +448,8 @@ impl Matrix {
         unreachable!("the last attempt returns")
     }
 
-    async fn cell(&self, death: Death) -> Result<(), String> {
+    async fn cell(&self, record: usize) -> Result<(), String> {
+        let death = Death { record, how: self.how };
         let dir = self.killed(death).await?;
         let written = read_journal(&dir.join("journal.jsonl")).map_or(0, |contents| contents.records.len());
         if written != death.record + usize::from(death.how == How::After) {
@@ -467,6 +467,15 @@ impl Matrix {
             return Err(difference(&before, &now));
         }
         self.settled().await
+    }
+
+    /// A cell for each record.
+    async fn cells(&self, records: usize) -> Vec<Result<(), String>> {
+        let mut cells = Vec::new();
+        for record in 0..records {
+            cells.push(self.cell(record).await);
+        }
+        cells
     }
 }
 
@@ -494,39 +503,40 @@ async fn matrix(role: &str, fault: Fault) {
     matrix_in(role, fault, Value::Null).await;
 }
 
-/// As [`matrix`], in a lab with other sections.
+/// As [`matrix`], in labs with other sections.
 async fn matrix_in(role: &str, fault: Fault, more: Value) {
-    matrix_of(Matrix::start(role, fault, more).await).await;
+    matrix_of(async |how| Column::start(how, role, fault.clone(), &more, false).await).await;
 }
 
 /// As [`matrix`], by way of AWS FIS.
 async fn matrix_by_fis(role: &str, fault: Fault) {
-    matrix_of(Matrix::by(role, fault, Value::Null, true).await).await;
+    matrix_of(async |how| Column::start(how, role, fault.clone(), &Value::Null, true).await).await;
 }
 
-async fn matrix_of(matrix: Matrix) {
+/// Each way to die has a lab of its own, since a lab takes its time after each cell.
+async fn matrix_of(column: impl AsyncFn(How) -> Column) {
     let began = Instant::now();
-    let records = matrix.records().await;
+    let columns = join_all([How::Before, How::Torn, How::After].map(|how| column(how))).await;
+    let counted = join_all(columns.iter().map(Column::records)).await;
+    let records = counted.into_iter().min_by_key(Vec::len).expect("there are columns");
     assert!(records.contains(&"intent".to_owned()) && records.last().is_some_and(|last| last == "reverted"));
+    let cells = join_all(columns.iter().map(|column| column.cells(records.len()))).await;
     let (mut table, mut wrong) = (String::new(), String::new());
     for (record, name) in records.iter().enumerate() {
-        let _ = write!(table, "{:24} {record:2} {name:40}", matrix.name);
-        for how in [How::Before, How::Torn, How::After] {
-            let outcome = matrix.cell(Death { record, how }).await;
-            let said = if outcome.is_ok() { "reverted" } else { "WRONG" };
-            let _ = write!(table, " {}: {said}", how.name());
-            if let Err(why) = outcome {
-                let _ = writeln!(wrong, "{} {record} {name} {}: {why}", matrix.name, how.name());
+        let fault = columns[0].name;
+        let _ = write!(table, "{fault:24} {record:2} {name:40}");
+        for (column, outcomes) in columns.iter().zip(&cells) {
+            let how = column.how.name();
+            let said = if outcomes[record].is_ok() { "reverted" } else { "WRONG" };
+            let _ = write!(table, " {how}: {said}");
+            if let Err(why) = &outcomes[record] {
+                let _ = writeln!(wrong, "{fault} {record} {name} {how}: {why}");
             }
         }
         table.push('\n');
     }
-    let _ = writeln!(
-        io::stdout(),
-        "{table}{} cells in {:?}",
-        records.len() * 3,
-        began.elapsed()
-    );
+    let cells = records.len() * columns.len();
+    let _ = writeln!(io::stdout(), "{table}{cells} cells in {:?}", began.elapsed());
     assert!(wrong.is_empty(), "{table}{wrong}");
 }
 
@@ -546,25 +556,22 @@ fn kill_matrix_ec2_stop_in_a_group_that_does_not_heal() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kill_matrix_cells_can_be_wrong() {
     let processes = vec!["Launch".to_owned()];
-    let matrix = Matrix::start("web", Fault::AutoScalingSuspend { processes }, Value::Null).await;
-    let before = only_configured(&matrix.before);
-    let dir = matrix.folder.path().join("killed");
+    let suspend = Fault::AutoScalingSuspend { processes };
+    let column = Column::start(How::Before, "web", suspend, &Value::Null, false).await;
+    let before = only_configured(&column.before);
+    let dir = column.folder.path().join("killed");
     // Killed after its call and before anybody has reverted it.
     let death = Death {
         record: 2,
-        how: How::Before,
+        how: column.how,
     };
-    let output = matrix.runner(&dir, Some(death)).await;
+    let output = column.runner(&dir, Some(death)).await;
     assert_eq!(output.status.signal(), Some(Signal::SIGKILL as i32), "{output:?}");
-    let left = difference(&before, &state(&matrix.bench.lab.world(), false));
+    let left = difference(&before, &state(&column.bench.lab.world(), false));
     assert!(left.contains("Launch"), "{left}");
     // A cell whose runner lives on is wrong too.
-    let never = Death {
-        record: 1000,
-        how: How::Before,
-    };
-    assert!(matrix.reverted(&dir).await.status.success());
-    let why = matrix.cell(never).await.expect_err("nobody was killed");
+    assert!(column.reverted(&dir).await.status.success());
+    let why = column.cell(1000).await.expect_err("nobody was killed");
     assert!(why.contains("was not killed"), "{why}");
 }
 
