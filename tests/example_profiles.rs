@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
 use crate::nginx::Nginx;
-use crate::support::{machine, nowhere_in, tenfold, venv};
+use crate::support::{little_of_the_machine, machine, nowhere_in, tenfold, venv};
 
 /// What the server was asked, by path.
 #[derive(Default)]
@@ -468,7 +468,7 @@ const LOADS: [(&str, std::ops::Range<u64>); 9] = [
 
 #[test]
 fn every_load_model_makes_the_requests_it_says() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     // Three at a time; none of them wants the whole machine.
     for loads in LOADS.chunks(3) {
         at_once(loads, |(name, requests)| {
@@ -491,7 +491,7 @@ fn at_once<T: Sync>(items: &[T], run: impl Fn(&T) + Sync) {
 
 #[test]
 fn several_loads_run_together_each_in_its_time() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, report, _dir) = run("several-loads", &shop);
     assert_eq!(code, Some(0));
@@ -507,7 +507,7 @@ fn several_loads_run_together_each_in_its_time() {
 
 #[test]
 fn users_sign_in_with_the_rows_of_a_file_and_send_their_token() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, _, _dir) = run("sign-in", &shop);
     assert_eq!(code, Some(0));
@@ -526,7 +526,7 @@ fn users_sign_in_with_the_rows_of_a_file_and_send_their_token() {
 
 #[test]
 fn files_go_out_whole_and_the_password_is_written_nowhere() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, _, dir) = run("uploads", &shop);
     assert_eq!(code, Some(0));
@@ -535,7 +535,7 @@ fn files_go_out_whole_and_the_password_is_written_nowhere() {
 
 #[test]
 fn a_variable_that_is_not_set_is_said_before_anything_is_sent() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let dir = TempDir::new().expect("a directory");
     let output = tenfold()
@@ -554,7 +554,7 @@ fn a_variable_that_is_not_set_is_said_before_anything_is_sent() {
 
 #[test]
 fn retries_hide_what_passes_and_are_counted() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, report, _dir) = run("retries", &shop);
     assert_eq!(code, Some(0));
@@ -572,7 +572,7 @@ fn retries_hide_what_passes_and_are_counted() {
 
 #[test]
 fn client_classes_of_the_example_leave_a_dead_region_each_in_its_own_time() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let dir = TempDir::new().expect("a directory");
     let out = dir.path().join("run");
     let output = tenfold()
@@ -648,7 +648,7 @@ const SESSION_TOKEN: &str = "a/session+token==";
 
 #[test]
 fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     for service in ["execute-api", "s3"] {
         let shop = shop();
         let auth = [
@@ -691,7 +691,7 @@ fn botocore_agrees_with_every_signature_and_the_secrets_are_written_nowhere() {
 
 #[test]
 fn answers_are_decoded_and_bodies_sent_compressed() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, _, _dir) = run("compression", &shop);
     assert_eq!(code, Some(0));
@@ -701,7 +701,7 @@ fn answers_are_decoded_and_bodies_sent_compressed() {
 
 #[test]
 fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, report, _dir) = run("jobs", &shop);
     assert_eq!(code, Some(0));
@@ -742,7 +742,7 @@ fn jobs_are_polled_until_they_are_done_and_go_the_way_of_their_size() {
 
 #[test]
 fn a_page_is_loaded_six_requests_at_a_time_and_timed_until_all_of_it_is_there() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, report, _dir) = run("together", &shop);
     assert_eq!(code, Some(0));
@@ -772,7 +772,7 @@ fn a_page_is_loaded_six_requests_at_a_time_and_timed_until_all_of_it_is_there() 
 
 #[test]
 fn visits_keep_their_cookies_and_follow_redirects_on_the_target_only() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let shop = shop();
     let (code, report, _dir) = run("visits", &shop);
     assert_eq!(code, Some(0));

@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 
 use tenfold::aws::{Clients, ConnectOptions, Reader};
 use tenfold::judge::FaultFindings;
-use tenfold::plan::catalogue::{self, CATALOGUE};
+use tenfold::plan::catalogue::{self, CATALOGUE, Entry};
 use tenfold::plan::{Plan, Role};
 
 use crate::account::{self, Service, Settings};
-use crate::support::{LabProcess, Run, attempted, finish, machine, start_experiment, tenfold};
+use crate::support::{
+    LabProcess, Run, attempted_beside_others, finish, little_of_the_machine, start_experiment, tenfold,
+};
 
 /// Timeouts keep their real floor of 200 ms, so it cannot be much higher.
 const PACE: &str = "75";
@@ -108,11 +110,16 @@ fn ended(child: &mut Child) -> bool {
 
 /// Runs a shipped experiment alone, which must be met; answers what it found of its one fault.
 fn run(name: &str, changes: &[&str]) -> FaultFindings {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
+    the_fault(&alone(name, changes))
+}
+
+/// Runs a shipped experiment alone, which must be met and leave nothing behind.
+fn alone(name: &str, changes: &[&str]) -> Run {
     let mut left_behind = None;
-    let run = attempted(0, || {
+    let run = attempted_beside_others(0, || {
         let (mut child, dir) = start_experiment(&format!("chaos/{name}.yaml"), PACE, changes);
-        if is_reversible(name) {
+        if entry_of(name).reversible {
             left_behind = left(&mut child, &dir.path().join("run"));
         }
         finish(child, dir)
@@ -123,15 +130,56 @@ fn run(name: &str, changes: &[&str]) -> FaultFindings {
         "{}",
         run.account()
     );
-    the_fault(&run)
+    run
 }
 
-/// Whether an API call undoes the fault of a shipped experiment.
-fn is_reversible(name: &str) -> bool {
+/// How often two windows are compared, since a busy machine is slow now and then, but not each time.
+const COMPARED_MAX: usize = 3;
+/// By how much they may be apart, real time.
+const APART: Duration = Duration::from_secs(1);
+
+/// Runs a shipped experiment by the API and by AWS FIS: it has the same verdict, and its fault the same window.
+fn either_way(name: &str, changes: &[&str]) -> FaultFindings {
+    let _turn = little_of_the_machine();
+    let by = |via: &str| {
+        let via = format!("experiments.{name}.via={via}");
+        alone(name, &[changes, &[via.as_str()]].concat())
+    };
+    let (mut apart, mut api) = (Vec::new(), None);
+    while apart.len() < COMPARED_MAX && apart.last().is_none_or(|apart| *apart >= APART) {
+        let (by_api, by_fis) = (by("api"), by("fis"));
+        let found = [&by_api, &by_fis].map(the_fault);
+        assert!(!found[0].evidence.contains("AWS FIS"), "{}", found[0].evidence);
+        assert!(found[1].evidence.contains("of AWS FIS"), "{}", found[1].evidence);
+        assert_eq!(outcomes(&by_api), outcomes(&by_fis));
+        apart.push(most_apart(&by_api.plan(), &found));
+        api = Some(found[0].clone());
+    }
+    assert!(apart.last().is_some_and(|apart| *apart < APART), "{name}: {apart:?}");
+    api.expect("it has run")
+}
+
+/// What was judged, and how.
+fn outcomes(run: &Run) -> Vec<(String, String)> {
+    let objectives = run.verdict().objectives.into_iter();
+    objectives.map(|one| (one.objective, one.outcome.to_string())).collect()
+}
+
+/// How far two windows of one fault are apart at the end where they are more so, real time.
+fn most_apart(plan: &Plan, [one, other]: &[FaultFindings; 2]) -> Duration {
+    let ends = |fault: &FaultFindings| [fault.injected_at, fault.reverted_at];
+    let apart = ends(one).into_iter().zip(ends(other)).filter_map(|(one, other)| {
+        assert_eq!(one.is_some(), other.is_some(), "{one:?} {other:?}");
+        Some(plan.wall(one?.abs_diff(other?)))
+    });
+    apart.max().expect("both were injected")
+}
+
+/// What the catalogue says of the fault of a shipped experiment.
+fn entry_of(name: &str) -> &'static Entry {
     let text = std::fs::read_to_string(format!("chaos/{name}.yaml")).expect("it can be read");
     let fault = text.lines().find_map(|line| line.trim().strip_prefix("- fault: "));
-    let entry = catalogue::entry(fault.expect("it has a fault"));
-    entry.expect("it is in the catalogue").reversible
+    catalogue::entry(fault.expect("it has a fault")).expect("it is in the catalogue")
 }
 
 /// The one fault of a run: it was seen, and where it can be undone it was.
@@ -167,6 +215,24 @@ fn faults_of_the_catalogue_have_an_experiment_each_that_is_valid() {
     }
     let catalogue: BTreeSet<String> = CATALOGUE.iter().map(|entry| entry.name.to_owned()).collect();
     assert_eq!(shipped, catalogue);
+}
+
+#[test]
+fn faults_that_go_either_way_are_compared_and_every_experiment_is_run() {
+    let here = include_str!("faults.rs");
+    for entry in std::fs::read_dir("chaos").expect("the folder is there") {
+        let path = entry.expect("it can be read").path();
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        let run = |how: &str| {
+            let how = format!("{how}(");
+            let mut calls = here.split(how.as_str()).skip(1).map(str::trim_start);
+            calls.any(|call| call.starts_with(&format!("{name:?}")))
+        };
+        let either = entry_of(name).fis().is_some_and(|action| !action.only);
+        // One of the two experiments with the blackout is enough.
+        let compared = run("either_way") || (name == "dns-convergence" && run("run"));
+        assert!(if either { compared } else { run("run") }, "{name} is not run");
+    }
 }
 
 #[test]
@@ -230,17 +296,17 @@ fn faults_alone_are_refused_where_the_built_in_load_does_not_belong() {
 
 #[test]
 fn faults_ec2_stop() {
-    run("instance-stop", &[]);
+    either_way("instance-stop", &[]);
 }
 
 #[test]
 fn faults_ec2_terminate() {
-    run("instance-loss", &["experiments.instance-loss.faults.0.at=hold + 2m"]);
+    either_way("instance-loss", &["experiments.instance-loss.faults.0.at=hold + 2m"]);
 }
 
 #[test]
 fn faults_ec2_reboot() {
-    run("instance-reboot", &[]);
+    either_way("instance-reboot", &[]);
 }
 
 #[test]
@@ -276,12 +342,12 @@ fn faults_elb_break_health_check_fails_open() {
 
 #[test]
 fn faults_network_deny_az() {
-    run("az-outage", &[]);
+    either_way("az-outage", &[]);
 }
 
 #[test]
 fn faults_network_deny_region() {
-    let fault = run(
+    let fault = either_way(
         "region-blackout",
         &["experiments.region-blackout.faults.0.at=hold + 2m"],
     );
@@ -289,8 +355,14 @@ fn faults_network_deny_region() {
 }
 
 #[test]
+fn faults_network_deny_region_under_every_policy_of_dns() {
+    let fault = run("dns-convergence", &[]);
+    assert!(fault.shift.is_some(), "{fault:?}");
+}
+
+#[test]
 fn faults_rds_failover() {
-    run(
+    either_way(
         "database-failover",
         &["experiments.database-failover.faults.0.at=hold + 2m"],
     );
@@ -298,7 +370,7 @@ fn faults_rds_failover() {
 
 #[test]
 fn faults_rds_reboot() {
-    let fault = run("database-restart", &[]);
+    let fault = either_way("database-restart", &[]);
     assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
 }
 
@@ -310,7 +382,7 @@ fn faults_rds_stop() {
 
 #[test]
 fn faults_rds_failover_cluster() {
-    let fault = run("cluster-failover", &[]);
+    let fault = either_way("cluster-failover", &[]);
     assert_eq!(fault.steps.keys().collect::<Vec<_>>(), ["order"]);
     let least = Duration::from_secs(5);
     assert!(fault.redundancy.is_some() && fault.outage.is_some_and(|outage| outage > least));
@@ -339,13 +411,13 @@ fn faults_rds_failover_global() {
 
 #[test]
 fn faults_rds_failover_global_loses_what_had_not_reached_the_other_region() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     // At this pace the default lag of 0.2-1 s is a few real milliseconds, in which now and then no order falls.
     let changes = [
         "lab.database={engine: aurora-postgresql, global: true, global_lag: [10s, 20s]}",
         "experiments.global-failover.objectives=[lost_writes(orders) == 0]",
     ];
-    let run = attempted(1, || {
+    let run = attempted_beside_others(1, || {
         let (child, dir) = start_experiment("chaos/global-failover.yaml", PACE, &changes);
         finish(child, dir)
     });
@@ -429,58 +501,4 @@ fn faults_ebs_pause_io() {
 fn faults_ebs_latency() {
     let fault = run("disk-latency", &[]);
     assert!(fault.evidence.contains("takes longer"), "{fault:?}");
-}
-
-/// The same experiment with its fault by AWS FIS: what was met by the API is met again.
-fn by_fis(name: &str, changes: &[&str]) {
-    let via = format!("experiments.{name}.faults.0.via=fis");
-    let changes: Vec<&str> = changes.iter().copied().chain([via.as_str()]).collect();
-    let fault = run(name, &changes);
-    assert!(fault.evidence.contains("of AWS FIS"), "{}", fault.evidence);
-}
-
-#[test]
-fn faults_ec2_stop_by_fis() {
-    by_fis("instance-stop", &[]);
-}
-
-#[test]
-fn faults_ec2_terminate_by_fis() {
-    by_fis("instance-loss", &["experiments.instance-loss.faults.0.at=hold + 2m"]);
-}
-
-#[test]
-fn faults_ec2_reboot_by_fis() {
-    by_fis("instance-reboot", &[]);
-}
-
-#[test]
-fn faults_network_deny_az_by_fis() {
-    by_fis("az-outage", &[]);
-}
-
-#[test]
-fn faults_network_deny_region_by_fis() {
-    by_fis(
-        "region-blackout",
-        &["experiments.region-blackout.faults.0.at=hold + 2m"],
-    );
-}
-
-#[test]
-fn faults_rds_failover_by_fis() {
-    by_fis(
-        "database-failover",
-        &["experiments.database-failover.faults.0.at=hold + 2m"],
-    );
-}
-
-#[test]
-fn faults_rds_reboot_by_fis() {
-    by_fis("database-restart", &[]);
-}
-
-#[test]
-fn faults_rds_failover_cluster_by_fis() {
-    by_fis("cluster-failover", &[]);
 }

@@ -18,8 +18,6 @@ use tokio::sync::mpsc;
 use crate::support::{LabProcess, machine, tenfold, venv};
 
 pub const REGION: &str = "us-east-1";
-/// How often what depends on a machine's time is tried.
-const ATTEMPTS_MAX: usize = 3;
 
 /// A lab, and a plan with one fault against it.
 pub struct Bench {
@@ -339,70 +337,6 @@ async fn auto_takes_the_api_where_there_is_no_fis() {
     assert!(printed.contains("revert fis:StopExperiment"), "{printed}");
 }
 
-/// From the beginning to the injection and, after two seconds, to the end of the revert where there is one; real time.
-async fn window(entry: &str, via: &str) -> (Duration, Option<Duration>) {
-    let bench = Bench::start(&format!("{entry}, via: {via}"), "", needed(entry)).await;
-    let (runner, mut seen) = bench.runner();
-    let began = bench.clock.elapsed();
-    runner
-        .inject(fault())
-        .await
-        .unwrap_or_else(|error| panic!("{entry} {via}: {error}"));
-    bench.clock.sleep_until(began + Duration::from_secs(2)).await;
-    runner
-        .revert(fault())
-        .await
-        .unwrap_or_else(|error| panic!("{entry} {via}: {error}"));
-    let events: Vec<Stamped> = std::iter::from_fn(|| seen.try_recv().ok()).collect();
-    let at = |wanted: fn(&Event) -> bool| {
-        let found = events.iter().find(|stamped| wanted(&stamped.event));
-        found.map(|stamped| stamped.at.saturating_sub(began))
-    };
-    let injected = at(|event| matches!(event, Event::FaultInjected { .. }));
-    assert!(
-        at(|event| matches!(event, Event::FaultObserved { .. })).is_some(),
-        "{entry} {via}"
-    );
-    (
-        injected.unwrap_or_else(|| panic!("{entry} {via}: {events:#?}")),
-        at(|event| matches!(event, Event::FaultReverted { .. })),
-    )
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_fault_that_goes_either_way_has_the_same_window_within_a_second() {
-    let entries = [
-        ("ec2.stop", "role: web, share: 34%, lasts: 2m"),
-        ("ec2.terminate", "role: web, share: 34%, irreversible: true"),
-        ("ec2.reboot", "role: web, share: 34%, irreversible: true"),
-        ("network.deny_az", "role: web, az: us-east-1a, lasts: 2m"),
-        ("network.deny_region", "role: web, lasts: 2m"),
-        ("rds.failover", "role: database, irreversible: true"),
-        ("rds.reboot", "role: database, irreversible: true"),
-        ("rds.failover_cluster", "role: database, irreversible: true"),
-    ];
-    let either = |entry: &&plan::catalogue::Entry| entry.fis().is_some_and(|action| !action.only);
-    let all: Vec<&str> = plan::CATALOGUE.iter().filter(either).map(|entry| entry.name).collect();
-    assert_eq!(entries.map(|(name, _)| name).as_slice(), all);
-    for (name, rest) in entries {
-        let entry = format!("fault: {name}, {rest}");
-        // A machine that is busy with something else is slow now and then, but not each time.
-        let mut apart = Vec::new();
-        while apart.len() < ATTEMPTS_MAX
-            && apart
-                .last()
-                .is_none_or(|most: &Duration| *most >= Duration::from_secs(1))
-        {
-            let (api, fis) = (window(&entry, "api").await, window(&entry, "fis").await);
-            assert_eq!(api.1.is_some(), fis.1.is_some(), "{name}");
-            let (api_end, fis_end) = (api.1.unwrap_or_default(), fis.1.unwrap_or_default());
-            apart.push(api.0.abs_diff(fis.0).max(api_end.abs_diff(fis_end)));
-        }
-        let last = apart.last().expect("it was tried");
-        assert!(*last < Duration::from_secs(1), "{name}: {apart:?}");
-    }
-}
-
 #[test]
 fn the_catalogue_names_the_action_of_fis() {
     for (name, says) in [
@@ -508,79 +442,6 @@ fn what_is_exported_is_a_template_that_fis_takes() {
     assert!(
         said.contains("has no action that does what route53.zero_weight does"),
         "{said}"
-    );
-}
-
-/// A run of one fault in a lab of its own, by the real binary: what it measured, and when the fault was there.
-fn both_ways(via: &str) -> (i32, Vec<(String, String)>, f64, f64) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
-    file(
-        "e.yaml",
-        "name: e\nhypothesis: two AZs bear the load\nfaults:\n  \
-         - { fault: network.deny_az, role: web, az: us-east-1b, at: hold + 2m, lasts: 3m }\n\
-         settle: 5m\nobjectives: [ outage <= 6m, errors < 60% ]\n",
-    );
-    file(
-        "p.yaml",
-        "name: p\npace: 60\njourneys: { browse: { think: 200ms..400ms, steps: [ get: /products/1 ] } }\n\
-         stages: [ { tier: 1, users: 40, ramp: 30s, hold: 11m } ]\nchaos: [ e.yaml ]\n\
-         objectives: [ errors < 1% during steady ]\n",
-    );
-    let out = folder.path().join("run");
-    let mut command = tenfold();
-    command
-        .arg("run")
-        .arg(folder.path().join("p.yaml"))
-        .arg("--quiet")
-        .arg("--out")
-        .arg(&out);
-    let output = command
-        .args(["--set", &format!("experiments.e.faults.0.via={via}")])
-        .output()
-        .expect("tenfold runs");
-    let said = format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let read =
-        |name: &str| std::fs::read_to_string(out.join(name)).unwrap_or_else(|error| panic!("{name}: {error}\n{said}"));
-    let plan: Plan = serde_json::from_str(&read("plan.json")).expect("a plan");
-    assert_eq!(plan.experiments[0].faults[0].fis.is_some(), via == "fis");
-    let recording = serde_json::from_str(&read("recording.json")).expect("a recording");
-    let verdict = tenfold::judge::judge(&plan, &recording);
-    let outcomes = verdict
-        .objectives
-        .iter()
-        .map(|one| (one.objective.clone(), one.outcome.to_string()));
-    let fault = &verdict.faults[0];
-    let at = |time: Option<Duration>| plan.wall(time.unwrap_or_else(|| panic!("{said}"))).as_secs_f64();
-    assert!(fault.observed, "{said}");
-    let window = (at(fault.injected_at), at(fault.reverted_at));
-    (
-        output.status.code().unwrap_or(-1),
-        outcomes.collect(),
-        window.0,
-        window.1,
-    )
-}
-
-#[test]
-fn a_run_has_the_same_window_and_verdict_whoever_injects_the_fault() {
-    let _turn = machine();
-    // A generator that was kept from its work says so and is asked again.
-    let conclusive = |via| {
-        let mut runs = std::iter::repeat_with(|| both_ways(via)).take(ATTEMPTS_MAX);
-        runs.find(|run| run.0 != 3)
-            .expect("the machine has time for one of them")
-    };
-    let (api, fis) = (conclusive("api"), conclusive("fis"));
-    assert_eq!((api.0, &api.1), (fis.0, &fis.1));
-    assert_eq!(api.0, 0, "{api:?}");
-    assert!(
-        (api.2 - fis.2).abs() < 1.0 && (api.3 - fis.3).abs() < 1.0,
-        "{api:?} {fis:?}"
     );
 }
 

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{machine, tenfold, venv};
+use crate::support::{little_of_the_machine, tenfold, venv};
 
 /// The profiles that are run here.
 pub const EXAMPLES: [&str; 3] = ["grpc", "grpc-reflection", "grpc-streams"];
@@ -144,7 +144,7 @@ impl Server {
 
 #[test]
 fn example_grpc_calls_methods_and_uses_their_answers() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let ran = Server::start().run(&[]);
     assert_eq!(ran.code, Some(0), "{}", ran.told);
     assert!(ran.errors().is_empty(), "{:?}", ran.errors());
@@ -161,7 +161,7 @@ fn example_grpc_calls_methods_and_uses_their_answers() {
 
 #[test]
 fn example_grpc_streams_are_read_to_their_end_or_left() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let ran = Server::start().run_profile("grpc-streams", &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.told);
     assert!(ran.errors().is_empty(), "{:?}", ran.errors());
@@ -178,7 +178,7 @@ fn example_grpc_streams_are_read_to_their_end_or_left() {
 
 #[test]
 fn grpc_services_may_be_described_by_a_set_of_descriptors() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let server = Server::start();
     let descriptors = format!("grpc={{ descriptors: {} }}", server.file("shop.pb").display());
     let ran = server.run(&[&descriptors, "stages.0.hold=1s"]);
@@ -188,7 +188,7 @@ fn grpc_services_may_be_described_by_a_set_of_descriptors() {
 
 #[test]
 fn example_grpc_reflection_asks_the_target_once_and_needs_no_files() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     for (version, asked) in [("v1", 1), ("v1alpha", 1)] {
         let ran = Server::reflecting(version).run_profile("grpc-reflection", &[]);
         assert_eq!(ran.code, Some(0), "{version}: {}", ran.told);
@@ -211,7 +211,7 @@ fn example_grpc_reflection_asks_the_target_once_and_needs_no_files() {
 
 #[test]
 fn grpc_reflection_that_is_not_there_and_calls_that_do_not_fit_are_told_before_any_load() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let steps = |step: &str| format!("journeys.shop.steps=[{{ {step} }}]");
     let ran = Server::start().run_profile("grpc-reflection", &[]);
     assert_eq!((ran.code, ran.seen("items")), (Some(2), 0), "{}", ran.told);
@@ -269,7 +269,7 @@ fn grpc_reflection_asks_no_target_before_a_run_and_names_one_that_is_not_there()
 
 #[test]
 fn grpc_goes_through_tls_that_is_verified() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let ca = |server: &Server| format!("client.tls.ca={}", server.file("ca.pem").display());
     let server = Server::over_tls("127.0.0.1");
     let believed = ca(&server);
@@ -293,7 +293,7 @@ fn grpc_goes_through_tls_that_is_verified() {
 
 #[test]
 fn grpc_statuses_and_patience_that_end_otherwise_are_failures_by_kind() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let stranger = Server::start().run(&["journeys.shop.auth={ bearer: other }", "stages.0.hold=1s"]);
     assert_eq!(stranger.code, Some(1), "{}", stranger.told);
     assert_eq!(stranger.errors(), ["grpc"]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -11,6 +12,7 @@ use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tenfold::aws::{Clients, ConnectOptions, Reader};
+use tenfold::lab::{self, Lab, LabConfig, LabOptions};
 use tenfold::plan::{CATALOGUE, Fault};
 use tenfold::run::chaos;
 use tenfold::units::Pace;
@@ -18,15 +20,17 @@ use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION, fault};
 use crate::kill_matrix::{difference, quick, state};
-use crate::support::{LabProcess, machine, nowhere_in, tenfold};
+use crate::support::{little_of_the_machine, nowhere_in, tenfold};
 
 const PACE: &str = "75";
 const BLACKOUT: &str = "name: blackout\nhypothesis: users move\n\
                         faults:\n  - { fault: network.deny_region, role: web, at: 1m, lasts: 20m }\nsettle: 1m\n";
 
-/// A lab that stands alone, a target file for it, and a profile whose blackout begins soon and lasts.
+/// A lab that the runs do not know, a target file for it, and a profile whose blackout begins soon and lasts. The lab
+/// lives here, as long as the runtime does, so that all of its state can be looked at.
 struct Scene {
-    lab: LabProcess,
+    lab: Arc<Lab>,
+    announcement: Value,
     dir: TempDir,
     reader: Reader,
     runtime: tokio::runtime::Runtime,
@@ -43,20 +47,24 @@ impl Scene {
 
     /// With another experiment than the blackout.
     fn with(experiment: &str) -> Self {
-        let lab = LabProcess::start_with(PACE, &["--set", "control_plane.lag=2s"]);
+        let pace: Pace = PACE.parse().expect("a pace");
+        let config = LabConfig::from_json(json!({"control_plane": {"lag": "2s"}})).expect("a lab configuration");
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let started = runtime.block_on(lab::start(config, LabOptions::at_pace(pace)));
+        let (lab, announcement) = started.expect("a lab");
+        let announcement = serde_json::to_value(announcement).expect("serialises");
         let dir = TempDir::new().expect("a temporary directory");
         let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).expect("is written");
-        write("target.yaml", lab.announcement.to_string());
+        write("target.yaml", announcement.to_string());
         write("blackout.yaml", experiment.to_owned());
         let chaos = dir.path().join("blackout.yaml").display().to_string();
         let stages = "journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
                       stages: [{ tier: 1, users: 20, hold: 40m }]\n";
         write("profile.yaml", format!("name: cut\n{stages}chaos: [{chaos}]\n"));
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let options = ConnectOptions {
-            endpoint: Some(lab.endpoint.clone()),
+            endpoint: announcement["endpoint"].as_str().map(str::to_owned),
             regions: vec![REGION.to_owned(), "eu-west-1".to_owned()],
-            pace: Pace::new(75.0).expect("a pace"),
+            pace,
             assume: Vec::new(),
             credentials: Some(("test".to_owned(), "test".to_owned())),
         };
@@ -64,6 +72,7 @@ impl Scene {
         let before = runtime.block_on(network(&reader));
         Self {
             lab,
+            announcement,
             dir,
             reader,
             runtime,
@@ -181,7 +190,7 @@ fn pid(child: &Child) -> Pid {
 
 #[test]
 fn a_run_that_is_killed_is_undone_by_its_watchdog() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let mut run = scene.run_until_it_is_dark(&[]);
     kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
@@ -201,7 +210,7 @@ fn a_run_that_is_killed_is_undone_by_its_watchdog() {
 
 #[test]
 fn a_run_that_hangs_is_undone_by_its_watchdog_which_stays() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let mut run = scene.run_until_it_is_dark(&[]);
     kill(pid(&run), Signal::SIGSTOP).expect("the run goes on");
@@ -216,7 +225,7 @@ fn a_run_that_hangs_is_undone_by_its_watchdog_which_stays() {
 
 #[test]
 fn a_watchdog_ends_with_its_run_and_no_ctrl_c_reaches_it() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let run = scene.run_until_it_is_dark(&[]);
     let dir = scene.path("run");
@@ -237,7 +246,7 @@ fn a_watchdog_ends_with_its_run_and_no_ctrl_c_reaches_it() {
 
 #[test]
 fn a_run_is_told_that_its_watchdog_has_died_and_goes_on() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let run = scene.run_until_it_is_dark(&[]);
     let dir = scene.path("run");
@@ -257,7 +266,7 @@ fn a_run_is_told_that_its_watchdog_has_died_and_goes_on() {
 
 #[test]
 fn a_run_that_is_killed_takes_its_own_lab_with_it_and_needs_no_watchdog() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let dir = scene.path("run");
     let mut run = tenfold()
@@ -293,7 +302,7 @@ async fn a_fault_whose_lease_is_over_is_undone_while_its_run_lives() {
     use tokio::io::AsyncWriteExt as _;
     let mut bench = Bench::start(json!({}), 120.0).await;
     let minute = Duration::from_secs(60);
-    let experiments = &mut std::sync::Arc::make_mut(&mut bench.plan).experiments;
+    let experiments = &mut Arc::make_mut(&mut bench.plan).experiments;
     experiments[2].faults[0].revert_at = Some(minute);
     let before = bench.network().await;
     let (events, _seen) = mpsc::channel(1000);
@@ -335,7 +344,7 @@ async fn a_fault_whose_lease_is_over_is_undone_while_its_run_lives() {
 
 #[test]
 fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let mut run = scene.run_until_it_is_dark(&[]);
     let dir = scene.path("run");
@@ -372,7 +381,7 @@ fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("is marked as a run's"), "{stdout}");
 
-    let mut other = scene.lab.announcement.clone();
+    let mut other = scene.announcement.clone();
     other["account"] = json!("999999999999");
     std::fs::write(&target, other.to_string()).expect("is written");
     let (code, _, stderr) = scene.revert(&["--scan", "--target", &target, "--all"]);
@@ -392,20 +401,20 @@ const GAME_DAY: &str = "name: game-day\nhypothesis: users move\nfaults:\n\
 
 #[test]
 fn a_scan_after_a_game_day_whose_run_directory_is_lost_leaves_nothing() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::with(GAME_DAY);
-    let dns = &scene.lab.announcement["roles"]["dns"];
-    let (zone, record) = (dns["hosted_zone"].as_str(), dns["record"].as_str());
-    let (zone, record) = (zone.expect("a zone").to_owned(), record.expect("a record").to_owned());
-    let configured = || scene.runtime.block_on(configured(&scene.reader, &zone, &record));
-    let before = configured();
+    let now = |all| state(&scene.lab.world(), all);
+    let (before, works) = (now(false), now(true));
     let mut run = scene.run_until_observed(4, &[]);
     let dir = scene.path("run");
     std::fs::remove_dir_all(&dir).expect("it is deleted");
     kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
     run.wait().expect("it ends");
     wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
-    assert_ne!(configured(), before);
+    let broken = difference(&before, &now(false));
+    for expected in ["Terminate", "true, false", "acl-", "EXT"] {
+        assert!(broken.contains(expected), "{expected} is not in\n{broken}");
+    }
     let target = scene.path("target.yaml").display().to_string();
     let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
     assert_eq!(code, 6, "nothing has expired: {stdout}{stderr}");
@@ -414,40 +423,12 @@ fn a_scan_after_a_game_day_whose_run_directory_is_lost_leaves_nothing() {
     for index in 0..4 {
         assert!(stdout.contains(&format!("reverted: game-day[{index}]")), "{stdout}");
     }
-    assert_eq!(configured(), before);
-    wait_for("the network", Duration::from_secs(5), || {
-        scene.network() == scene.before
-    });
+    let left = difference(&before, &now(false));
+    assert!(left.is_empty(), "{left}");
+    wait_for("the group", Duration::from_secs(30), || now(true) == works);
     let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
     assert_eq!(code, 0, "{stdout}{stderr}");
     assert!(stdout.contains("is marked as a run's"), "{stdout}");
-}
-
-/// What the faults of the game day change, as the account shows it.
-async fn configured(reader: &Reader, zone: &str, record: &str) -> Vec<String> {
-    let mut all = Vec::new();
-    for region in [REGION, "eu-west-1"] {
-        let group = reader
-            .group(region, "shop-web")
-            .await
-            .expect("an answer")
-            .expect("a group");
-        all.push(format!("{:?} {:?}", group.suspended, group.tags));
-        let arns = &group.target_groups;
-        let groups = reader.target_groups(region, arns).await.expect("an answer");
-        all.extend(groups.into_iter().map(|one| format!("{:?}", one.health_check_path)));
-        all.push(format!("{:?}", reader.elb_tags(region, arns).await.expect("an answer")));
-        all.push(format!(
-            "{:?}",
-            reader.experiment_templates(region).await.expect("an answer")
-        ));
-    }
-    for id in reader.record_health_checks(zone, record).await.expect("an answer") {
-        let check = reader.health_check(&id).await.expect("an answer");
-        let tags = reader.route53_tags("healthcheck", &id).await.expect("an answer");
-        all.push(format!("{} {tags:?}", check.inverted));
-    }
-    all
 }
 
 /// Every reversible fault by the API of its service, and nobody left who remembers it.
@@ -551,7 +532,7 @@ fn credentials_reach_neither_the_run_directory_nor_the_terminal() {
         "wJalrXUtnFEMIbPxRfiCYTENFOLDTEST",
         "FwoGZXIvYXdzTENFOLDTOKEN",
     ];
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let scene = Scene::new();
     let environment = [
         ("AWS_ACCESS_KEY_ID", SECRETS[0]),
@@ -573,7 +554,7 @@ fn credentials_reach_neither_the_run_directory_nor_the_terminal() {
     )
     .expect("written");
     let target = scene.path("target.yaml");
-    drop(scene.lab);
+    scene.runtime.shutdown_background();
     for arguments in [
         vec![dir.as_os_str()],
         vec!["--scan".as_ref(), "--target".as_ref(), target.as_os_str()],

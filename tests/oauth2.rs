@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{machine, nowhere_in, tenfold, venv};
+use crate::support::{little_of_the_machine, nowhere_in, tenfold, venv};
 
 /// The profile that is run here.
 pub const EXAMPLES: [&str; 1] = ["oauth2"];
@@ -118,7 +118,7 @@ impl Ran {
 
 #[test]
 fn example_oauth2_asks_once_for_all_users_probes_and_reads() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     for (credentials, tokens) in [("header", 1), ("form", 4)] {
         let count = tokens.to_string();
         let keys = [("credentials", credentials), ("tokens", &count), ("rate", "10/s")];
@@ -142,7 +142,7 @@ fn example_oauth2_asks_once_for_all_users_probes_and_reads() {
 
 #[test]
 fn oauth2_tokens_are_renewed_before_they_end() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     for (refresh, grants) in [
         (false, ["client_credentials"].as_slice()),
         (true, &["client_credentials", "refresh_token"]),
@@ -163,7 +163,7 @@ fn oauth2_tokens_are_renewed_before_they_end() {
 
 #[test]
 fn oauth2_goes_on_with_a_token_that_cannot_be_renewed_and_says_so() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let settings = json!({ "lasts": 2, "fails": [2, 5] });
     let ran = Provider::start(&settings).run(&[("refresh_before", "1s")], &["stages.0.hold=10s"]);
     // What the API refuses meanwhile misses the objective.
@@ -191,7 +191,7 @@ fn oauth2_goes_on_with_a_token_that_cannot_be_renewed_and_says_so() {
 
 #[test]
 fn oauth2_tokens_of_their_own_are_got_by_users_in_turn_and_their_wait_is_in_no_latency() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let keys = [("tokens", "per_user"), ("rate", "10/s")];
     let ran = Provider::start(&json!({})).run(&keys, &["stages.0.hold=3s"]);
     ran.expect(0);
@@ -209,7 +209,7 @@ fn oauth2_tokens_of_their_own_are_got_by_users_in_turn_and_their_wait_is_in_no_l
 
 #[test]
 fn oauth2_tokens_of_their_own_are_renewed_in_time_and_once_where_they_are_refused() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let keys = [("tokens", "per_user"), ("rate", "100/s"), ("refresh_before", "1s")];
     let ran = Provider::start(&json!({ "lasts": 2 })).run(&keys, &["stages.0.hold=4s"]);
     ran.expect(0);
@@ -225,7 +225,7 @@ fn oauth2_tokens_of_their_own_are_renewed_in_time_and_once_where_they_are_refuse
 
 #[test]
 fn oauth2_users_wait_for_their_own_tokens_while_there_are_none() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let keys = [("tokens", "per_user"), ("rate", "50/s")];
     let ran = Provider::start(&json!({ "fails": [3, 6] })).run(&keys, &["stages.0.hold=10s"]);
     ran.expect(0);
@@ -246,7 +246,7 @@ fn oauth2_users_wait_for_their_own_tokens_while_there_are_none() {
 
 #[test]
 fn oauth2_that_gives_no_token_stops_the_run_before_it_begins() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     let nobody = format!("http://{}/oauth/token", free.expect("a port"));
     let none: &[(&str, &str)] = &[];
@@ -282,7 +282,7 @@ fn oauth2_that_gives_no_token_stops_the_run_before_it_begins() {
 
 #[test]
 fn oauth2_over_tls_believes_whom_the_profile_believes() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let dir = TempDir::new().expect("a directory");
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
     let (pem, ca) = (dir.path().join("server.pem"), dir.path().join("ca.pem"));

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{machine, tenfold, venv};
+use crate::support::{little_of_the_machine, tenfold, venv};
 
 /// The profiles that are run here.
 pub const EXAMPLES: [&str; 4] = ["tcp", "server-sent-events", "websocket", "websocket-compression"];
@@ -78,7 +78,7 @@ fn errors(report: &Value) -> &serde_json::Map<String, Value> {
 
 #[test]
 fn example_tcp_keeps_a_connection_for_each_user_until_it_closes_it() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let servers = Servers::start();
     let port = &servers.ports["tcp"];
     let set: Vec<String> = (0..4)
@@ -93,7 +93,7 @@ fn example_tcp_keeps_a_connection_for_each_user_until_it_closes_it() {
 
 #[test]
 fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let (report, seen) = Servers::start().run("server-sent-events", &[], 0);
     assert!(seen["streams"].as_u64() > Some(100), "{seen}");
     assert!(seen["live"].as_u64() > Some(50), "{seen}");
@@ -128,7 +128,7 @@ fn example_server_sent_events_are_read_until_their_user_has_seen_enough() {
 
 #[test]
 fn example_websocket_sessions_are_opened_talked_in_and_closed() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let (_, seen) = Servers::start().run("websocket", &[], 0);
     let sessions = seen["sessions"].as_u64().unwrap_or_default();
     assert!(sessions > 100, "{seen}");
@@ -150,7 +150,7 @@ fn example_websocket_sessions_are_opened_talked_in_and_closed() {
 
 #[test]
 fn example_websocket_compression_is_agreed_on_and_used_both_ways() {
-    let _turn = machine();
+    let _turn = little_of_the_machine();
     let run = |set: &[String], code| Servers::start().run_against("feed", "websocket-compression", set, code);
     let (_, seen) = run(&[], 0);
     let count = |seen: &Value, what: &str| seen[what].as_u64().unwrap_or_default();

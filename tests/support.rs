@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -16,17 +16,54 @@ pub const PACE: &str = "75";
 /// How often a game day is made before its machine is taken for the reason.
 const ATTEMPTS_MAX: usize = 3;
 
-/// Whole game days share two cores with nothing: two at once would make the generator lag, and rightly say so.
-static MACHINE: RwLock<()> = RwLock::new(());
-
-/// Waits until it has the machine to itself.
-pub fn machine() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// How a test uses the machine; those of one kind go beside one another, as many as there are threads for tests.
+#[derive(Clone, Copy, PartialEq)]
+enum Use {
+    /// Whole game days share two cores with nothing: two at once would make the generator lag, and rightly say so.
+    Alone,
+    /// Measured by the clock, with a load of a fraction of a core.
+    Light,
+    /// Much work that judges nothing by the clock.
+    Heavy,
 }
 
-/// Waits until nobody has the machine to himself: for much work that judges nothing by the clock.
-pub fn share_of_the_machine() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// Who has the machine, and how many of them there are.
+static MACHINE: Mutex<(Use, usize)> = Mutex::new((Use::Alone, 0));
+static FREE: Condvar = Condvar::new();
+
+/// The right to use the machine, until it is dropped.
+pub struct Turn(());
+
+impl Turn {
+    fn wait(wanted: Use) -> Self {
+        let taken = |(held, count): &mut (Use, usize)| *count > 0 && (*held != wanted || wanted == Use::Alone);
+        let holders = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holders = FREE.wait_while(holders, taken).unwrap_or_else(PoisonError::into_inner);
+        *holders = (wanted, holders.1 + 1);
+        Self(())
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        MACHINE.lock().unwrap_or_else(PoisonError::into_inner).1 -= 1;
+        FREE.notify_all();
+    }
+}
+
+/// Waits until it has the machine to itself.
+pub fn machine() -> Turn {
+    Turn::wait(Use::Alone)
+}
+
+/// Waits until nobody has the machine to himself or works hard: for a light load that is measured.
+pub fn little_of_the_machine() -> Turn {
+    Turn::wait(Use::Light)
+}
+
+/// Waits until nothing is measured: for much work that judges nothing by the clock.
+pub fn share_of_the_machine() -> Turn {
+    Turn::wait(Use::Heavy)
 }
 
 /// The binary, in the root of the checkout.
@@ -82,10 +119,18 @@ impl Run {
     }
 
     /// Nothing is saved of a run that never began, and nothing whole of one that could not save it.
-    fn stood_still(&self) -> bool {
+    fn is_whole(&self) -> bool {
         let saved = std::fs::read(self.path().join("recording.json")).unwrap_or_default();
-        let whole = serde_json::from_slice::<Recording>(&saved).is_ok();
-        whole && self.verdict().honesty.stood_still > 0
+        serde_json::from_slice::<Recording>(&saved).is_ok()
+    }
+
+    fn stood_still(&self) -> bool {
+        self.is_whole() && self.verdict().honesty.stood_still > 0
+    }
+
+    /// Its generator says itself that it was kept from its work.
+    fn was_kept_from_its_work(&self) -> bool {
+        self.is_whole() && self.verdict().honesty.spoiled.is_some()
     }
 
     /// What to print when an expectation fails.
@@ -111,13 +156,22 @@ pub fn game_day(code: i32, changes: &[&str]) -> Run {
 }
 
 /// A run that ends with this code; one whose machine stood still is made again.
-pub fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
+pub fn attempted(code: i32, once: impl FnMut() -> Run) -> Run {
+    made_again(code, once, Run::stood_still)
+}
+
+/// The same of a run that has [`little_of_the_machine`], whose neighbours may have kept its generator from its work.
+pub fn attempted_beside_others(code: i32, once: impl FnMut() -> Run) -> Run {
+    made_again(code, once, |run| run.stood_still() || run.was_kept_from_its_work())
+}
+
+fn made_again(code: i32, mut once: impl FnMut() -> Run, excused: impl Fn(&Run) -> bool) -> Run {
     let mut run = once();
     for _ in 1..ATTEMPTS_MAX {
-        if run.code == code || !run.stood_still() {
+        if run.code == code || !excused(&run) {
             break;
         }
-        eprintln!("made again, for the machine stood still\n{}", run.account());
+        eprintln!("made again, for its machine kept it from its work\n{}", run.account());
         run = once();
     }
     assert_eq!(run.code, code, "{}", run.account());
