@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tenfold::aws::{Clients, ConnectOptions, Writer};
 use tenfold::lab::Lab;
 use tenfold::lab::truth::{TruthLine, What};
+use tenfold::lab::world::InstanceState;
 use tenfold::run::chaos::{Journal, RunHeader, Runner};
 use tokio::sync::mpsc;
 
@@ -108,6 +109,41 @@ async fn an_interrupted_spot_instance_goes_after_its_notice_and_is_replaced_by_a
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(bench.world().await.0, 0, "no template is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_application_that_reads_its_notice_is_asked_no_more_and_its_instance_ends_all_the_same() {
+    for reads in [true, false] {
+        let spot = serde_json::json!({ "web": { "on_demand_percentage": 0, "drains_on_notice": reads } });
+        let entry = "fault: ec2.spot_interruption, role: web, share: 34%, irreversible: true";
+        let bench = Bench::start(entry, "", spot).await;
+        let victim = bench.plan.experiments[0].faults[0].resources[0].clone();
+        // What the load balancer calls the instance while it runs.
+        let states = async {
+            let mut states = std::collections::BTreeSet::new();
+            loop {
+                {
+                    let world = bench.lab.world();
+                    let region = &world.regions[REGION];
+                    if region.instances[&victim].state != InstanceState::Running {
+                        return states;
+                    }
+                    let targets = region
+                        .target_groups
+                        .values()
+                        .filter_map(|group| group.targets.get(&victim));
+                    states.extend(targets.map(|target| target.state.clone()));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let (runner, _seen) = bench.runner();
+        let (injected, states) = tokio::join!(runner.inject(fault()), states);
+        injected.expect("is injected");
+        let states: Vec<&str> = states.iter().map(String::as_str).collect();
+        let expected: &[&str] = if reads { &["draining", "healthy"] } else { &["healthy"] };
+        assert_eq!(states, expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -132,6 +132,8 @@ pub struct WebConfig {
     pub health_check_type: String,
     /// OnDemandPercentageAboveBaseCapacity of the group; the rest are Spot Instances.
     pub on_demand_percentage: u32,
+    /// Whether the application of a Spot Instance reads its interruption notice and takes itself out of rotation.
+    pub drains_on_notice: bool,
 }
 
 /// The Application Load Balancer and its target group.
@@ -500,6 +502,7 @@ impl Default for WebConfig {
             suspended: Vec::new(),
             health_check_type: "ELB".to_owned(),
             on_demand_percentage: 100,
+            drains_on_notice: false,
         }
     }
 }

@@ -135,8 +135,9 @@ pub const CATALOGUE: [Entry; 24] = [
         undo: "nothing calls a notice back; self_heal measures how long the group takes to replace them, the two minutes \
                included",
         fidelity: "rebalance recommendation and notice come together, as they may in a real interruption; Spot capacity has \
-                   not run out, so that the next Spot Instance is launched at once. The lab's application does not \
-                   listen to the notice, and its group does not rebalance, so that nothing is drained",
+                   not run out, so that the next Spot Instance is launched at once. The lab's application reads the \
+                   notice, and takes itself out of rotation, only with lab.web.drains_on_notice; its group does not \
+                   rebalance",
         cost: "a replacement from the group for each instance, billed from its start",
         quota: Some("one of five experiments of AWS FIS at the same time"),
         inject: &["ec2:DescribeInstances", "ec2:SendSpotInstanceInterruptions"],
@@ -363,6 +364,7 @@ pub const CATALOGUE: [Entry; 24] = [
                    from these subnets may",
         reversible: true,
         undo: "StopExperiment, after which each subnet is put back under its route table",
+        // [D] FIS user guide, Cross-Region: Connectivity, "Disrupt Subnet Connectivity".
         fidelity: "route tables block what the subnets send to the Region's public addresses and over VPC peering, while \
                    what arrives from there may pass; what goes by a transit gateway has an action of its own, and what \
                    AWS's services do between Regions goes on: Aurora and S3 replicate as before",

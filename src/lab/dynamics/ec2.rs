@@ -6,7 +6,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{autoscaling, pause, region_mut};
+use super::autoscaling::{self, targets};
+use super::{pause, region_mut};
 use crate::lab::Lab;
 use crate::lab::error::AwsError;
 use crate::lab::world::{CloudTime, Instance, InstanceState, Region, Tags, Volume};
@@ -17,6 +18,8 @@ const FIRST_HOST: u8 = 10;
 const USER: &str = "User initiated";
 /// As above, of an interrupted Spot Instance.
 pub const SERVICE: &str = "Service initiated";
+/// How often an application looks for its notice [D: AWS recommends it].
+const NOTICE_LOOK: Duration = Duration::from_secs(5);
 /// How long a terminated instance stays visible, seconds.
 const TERMINATED_VISIBLE_S: f64 = 3600.0;
 
@@ -72,7 +75,8 @@ pub fn terminate(lab: &Arc<Lab>, region: &str, ids: &[String]) -> Result<Vec<Sta
 }
 
 /// What AWS FIS does to Spot Instances: the notice now, and when its time is over they are ended by the service. The
-/// notice goes to the instance's own metadata, where nobody in the lab reads it, so that nothing is drained.
+/// notice goes to the instance's own metadata (`spot/instance-action`), which is not served here: that its application
+/// reads it there shows in what it does then.
 pub fn interrupt(lab: &Arc<Lab>, region: &str, ids: &[String], notice: Duration) -> Result<(), AwsError> {
     {
         let mut world = lab.world();
@@ -87,11 +91,26 @@ pub fn interrupt(lab: &Arc<Lab>, region: &str, ids: &[String], notice: Duration)
     }
     let (lab, region, ids) = (lab.clone(), region.to_owned(), ids.to_vec());
     tokio::spawn(async move {
-        lab.clock.sleep_cloud(notice).await;
+        let read_after = NOTICE_LOOK.min(notice);
+        lab.clock.sleep_cloud(read_after).await;
+        if lab.config.web.drains_on_notice {
+            leave_rotation(&lab, &region, &ids);
+        }
+        lab.clock.sleep_cloud(notice - read_after).await;
         // One that has left meanwhile is gone already.
         let _ = end(&lab, &region, &ids, SERVICE);
     });
     Ok(())
+}
+
+/// What an application does that reads its notice: it takes itself out of its target groups, and ends what it has begun.
+fn leave_rotation(lab: &Lab, region: &str, ids: &[String]) {
+    let now = lab.now();
+    if let Some(state) = lab.world().regions.get_mut(region) {
+        for id in ids {
+            targets::deregister(state, id, now);
+        }
+    }
 }
 
 fn end(lab: &Arc<Lab>, region: &str, ids: &[String], by: &str) -> Result<Vec<StateChange>, AwsError> {
