@@ -12,7 +12,9 @@ use tenfold::plan::catalogue::{self, CATALOGUE, Entry};
 use tenfold::plan::{Plan, Role};
 
 use crate::account::{self, Service, Settings};
-use crate::support::{LabProcess, Run, attempted, finish, little_of_the_machine, start_experiment, tenfold};
+use crate::support::{
+    LabProcess, Run, attempted_beside_others, finish, little_of_the_machine, start_experiment, tenfold,
+};
 
 /// Timeouts keep their real floor of 200 ms, so it cannot be much higher.
 const PACE: &str = "75";
@@ -115,7 +117,7 @@ fn run(name: &str, changes: &[&str]) -> FaultFindings {
 /// Runs a shipped experiment alone, which must be met and leave nothing behind.
 fn alone(name: &str, changes: &[&str]) -> Run {
     let mut left_behind = None;
-    let run = attempted(0, || {
+    let run = attempted_beside_others(0, || {
         let (mut child, dir) = start_experiment(&format!("chaos/{name}.yaml"), PACE, changes);
         if entry_of(name).reversible {
             left_behind = left(&mut child, &dir.path().join("run"));
@@ -415,7 +417,7 @@ fn faults_rds_failover_global_loses_what_had_not_reached_the_other_region() {
         "lab.database={engine: aurora-postgresql, global: true, global_lag: [10s, 20s]}",
         "experiments.global-failover.objectives=[lost_writes(orders) == 0]",
     ];
-    let run = attempted(1, || {
+    let run = attempted_beside_others(1, || {
         let (child, dir) = start_experiment("chaos/global-failover.yaml", PACE, &changes);
         finish(child, dir)
     });

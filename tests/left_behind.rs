@@ -20,7 +20,7 @@ use tokio::sync::mpsc;
 
 use crate::chaos_in_lab::{Bench, REGION, fault};
 use crate::kill_matrix::{difference, quick, state};
-use crate::support::{little_of_the_machine, nowhere_in, tenfold};
+use crate::support::{little_of_the_machine, machine, nowhere_in, tenfold};
 
 const PACE: &str = "75";
 const BLACKOUT: &str = "name: blackout\nhypothesis: users move\n\

@@ -119,10 +119,18 @@ impl Run {
     }
 
     /// Nothing is saved of a run that never began, and nothing whole of one that could not save it.
-    fn stood_still(&self) -> bool {
+    fn is_whole(&self) -> bool {
         let saved = std::fs::read(self.path().join("recording.json")).unwrap_or_default();
-        let whole = serde_json::from_slice::<Recording>(&saved).is_ok();
-        whole && self.verdict().honesty.stood_still > 0
+        serde_json::from_slice::<Recording>(&saved).is_ok()
+    }
+
+    fn stood_still(&self) -> bool {
+        self.is_whole() && self.verdict().honesty.stood_still > 0
+    }
+
+    /// Its generator says itself that it was kept from its work.
+    fn was_kept_from_its_work(&self) -> bool {
+        self.is_whole() && self.verdict().honesty.spoiled.is_some()
     }
 
     /// What to print when an expectation fails.
@@ -148,13 +156,22 @@ pub fn game_day(code: i32, changes: &[&str]) -> Run {
 }
 
 /// A run that ends with this code; one whose machine stood still is made again.
-pub fn attempted(code: i32, mut once: impl FnMut() -> Run) -> Run {
+pub fn attempted(code: i32, once: impl FnMut() -> Run) -> Run {
+    made_again(code, once, Run::stood_still)
+}
+
+/// The same of a run that has [`little_of_the_machine`], whose neighbours may have kept its generator from its work.
+pub fn attempted_beside_others(code: i32, once: impl FnMut() -> Run) -> Run {
+    made_again(code, once, |run| run.stood_still() || run.was_kept_from_its_work())
+}
+
+fn made_again(code: i32, mut once: impl FnMut() -> Run, excused: impl Fn(&Run) -> bool) -> Run {
     let mut run = once();
     for _ in 1..ATTEMPTS_MAX {
-        if run.code == code || !run.stood_still() {
+        if run.code == code || !excused(&run) {
             break;
         }
-        eprintln!("made again, for the machine stood still\n{}", run.account());
+        eprintln!("made again, for its machine kept it from its work\n{}", run.account());
         run = once();
     }
     assert_eq!(run.code, code, "{}", run.account());
