@@ -16,6 +16,8 @@ use crate::units::Pace;
 
 /// The file of a run directory that says that the run had a lab of its own.
 pub(super) const LAB_CONFIG: &str = "lab.json";
+/// Where what it says is kept.
+pub(super) const LAB_LOG: &str = "lab.log";
 /// The lab must say that it is ready within this (real time).
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -37,7 +39,7 @@ impl LabChild {
         let config = dir.join(LAB_CONFIG);
         std::fs::write(&config, serde_json::to_vec_pretty(section)?)
             .with_context(|| format!("cannot write {}", config.display()))?;
-        let log = dir.join("lab.log");
+        let log = dir.join(LAB_LOG);
         let stderr = std::fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
         let mut child = Command::new(std::env::current_exe().context("cannot find the tenfold binary")?)
             .arg("lab")

@@ -99,7 +99,9 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     target.end().await;
 
     run_dir.save_recording(&recording)?;
-    run_dir.remove(SECONDS)?;
+    if let Err(error) = run_dir.remove(SECONDS) {
+        out::tell(&format!("warning: {error:#}"));
+    }
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
     // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.

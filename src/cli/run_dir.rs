@@ -1,7 +1,7 @@
 //! A run on disk: the plan, the recording, the journal and the reports. Knows paths and formats, decides nothing.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,11 +9,22 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::cli::{control, lab_child, watchdog};
 use crate::plan::Plan;
 use crate::recording::{RECORDING_VERSION, Recording};
 
 /// Where the seconds of a run are until it is over.
 pub(super) const SECONDS: &str = "seconds.jsonl";
+
+/// What a run may have made before it begins.
+const BEFORE_IT_BEGINS: [&str; 6] = [
+    "plan.json",
+    SECONDS,
+    lab_child::LAB_CONFIG,
+    lab_child::LAB_LOG,
+    watchdog::LOG,
+    control::SOCKET,
+];
 
 /// The directory of one run.
 #[derive(Debug, Clone)]
@@ -54,9 +65,11 @@ impl RunDir {
 
     /// Takes away what was made for a run that never began; what was there before stays.
     pub(super) fn withdraw(self) {
-        // What cannot be removed is in nobody's way.
-        for name in names_in(&self.path).filter(|name| !self.found.contains(name)) {
-            let _ = fs::remove_file(self.path.join(name));
+        // What cannot be removed is in nobody's way; what another process put here meanwhile is not ours.
+        for name in BEFORE_IT_BEGINS {
+            if !self.found.contains(OsStr::new(name)) {
+                let _ = fs::remove_file(self.path.join(name));
+            }
         }
         for made in self.made.iter().rev() {
             let _ = fs::remove_dir(made);
@@ -202,8 +215,10 @@ mod tests {
         fs::write(dir.path().join("a/notes"), "mine").expect("it is written");
         let run_dir = RunDir::create(Some(&dir.path().join("a")), "x").expect("it is there");
         run_dir.write("plan.json", "{}").expect("it is written");
+        fs::write(dir.path().join("a/theirs"), "another process's").expect("it is written");
         run_dir.withdraw();
-        let left: Vec<OsString> = names_in(&dir.path().join("a")).collect();
-        assert_eq!(left, ["notes"]);
+        let mut left: Vec<OsString> = names_in(&dir.path().join("a")).collect();
+        left.sort();
+        assert_eq!(left, ["notes", "theirs"]);
     }
 }

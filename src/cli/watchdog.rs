@@ -48,7 +48,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(30);
 /// Who the journal says reverts.
 const WATCHDOG: &str = "the watchdog";
 /// The file of a run directory that holds what it had to say.
-const LOG: &str = "watchdog.log";
+pub(super) const LOG: &str = "watchdog.log";
 
 /// The watchdog of this run, seen from the run.
 pub(super) struct Watchdog {
