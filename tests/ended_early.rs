@@ -102,11 +102,13 @@ impl Held {
         assert!(!all.iter().any(stops), "{name}: the run goes on: {all:#?}");
         assert_eq!(self.runner.in_world(), vec![], "{name}");
         let records = read_journal(&self.bench.journal()).expect("a journal").records;
-        let place = |wanted: fn(&Record) -> bool| records.iter().position(wanted);
-        let (told, reverted) = (
-            place(|record| matches!(record, Record::EndedEarly { .. })),
-            place(|record| matches!(record, Record::Reverted { .. })),
-        );
+        let told = records
+            .iter()
+            .position(|record| matches!(record, Record::EndedEarly { .. }));
+        // Another process that reverts it may have noted that before; the run's own is the last.
+        let reverted = records
+            .iter()
+            .rposition(|record| matches!(record, Record::Reverted { .. }));
         assert!(told.is_some() && told < reverted, "{name}: {records:#?}");
         self.runner.revert(fault(name)).await.expect("once more is harmless");
     }
