@@ -274,7 +274,8 @@ fn a_revert_by_somebody_else_during_the_run_ends_the_fault_in_its_report() {
 #[test]
 fn a_run_that_was_frozen_is_inconclusive_and_tells_what_its_watchdog_did() {
     let _turn = machine();
-    let scene = Scene::holding(LONG_BLACKOUT, "45m");
+    let second = "  - { fault: rds.reboot, role: database, at: 3m, irreversible: true }\nsettle:";
+    let scene = Scene::holding(&LONG_BLACKOUT.replace("settle:", second), "45m");
     let run = scene.run_until_it_is_dark(&[]);
     kill(pid(&run), Signal::SIGSTOP).expect("the run goes on");
     let log = scene.path("run").join("watchdog.log");
@@ -283,6 +284,10 @@ fn a_run_that_was_frozen_is_inconclusive_and_tells_what_its_watchdog_did() {
     });
     kill(pid(&run), Signal::SIGCONT).expect("it is there");
     let (stdout, fault) = says_that_it_ended_early(run, &scene, "the watchdog, another process, reverted it");
+    assert!(
+        stdout.contains("not injected: it was due "),
+        "nothing is caught up with:\n{stdout}"
+    );
     for expected in [
         "the measurement is spoilt; the run itself was frozen for ",
         "no: the run itself was frozen for ",

@@ -29,9 +29,13 @@ use crate::run::slices::SliceBuffer;
 use crate::run::stop::{Stop, StopWatch, error_share, latency};
 use crate::run::timeline::{Due, lasts, timeline};
 use crate::run::tls::Tls;
+use crate::units::format_duration;
 
 /// How long before t0 everything is started, so that nothing is built while the clock runs.
 const LEAD: Duration = Duration::from_millis(700);
+
+/// A fault that could not be begun for so long (real time) after it was due is not begun any more.
+const LATE_MAX: Duration = Duration::from_secs(5);
 
 /// What a run needs.
 pub struct Setup {
@@ -382,6 +386,12 @@ impl Director {
                 self.record_now(Event::HoldStarted { stage });
             }
             Due::Inject(fault) => {
+                let late = self.clock.elapsed().saturating_sub(at);
+                if late > LATE_MAX {
+                    // The world may be another one, and a schedule that is caught up with at once is not the planned one.
+                    let error = format!("it was due {} before, while the run stood still", format_duration(late));
+                    return self.record_now(Event::FaultFailed { fault, error });
+                }
                 if let Some(lasts) = lasts(&self.plan, &fault) {
                     self.reverts.push((at + lasts, fault.clone()));
                 }
