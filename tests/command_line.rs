@@ -547,8 +547,8 @@ fn a_revert_that_cannot_reach_aws_is_exit_6_with_what_to_do_by_hand() {
     assert_eq!(code, 6, "{stderr}");
     for expected in [
         "error: blackout[0] is still in the world: cannot reach AWS: sts:GetCallerIdentity in us-east-1 failed",
-        "put subnet-1 under acl-1 with `aws ec2 replace-network-acl-association`",
-        "tenfold:run=r1",
+        "put subnet-1 under acl-1 with `aws ec2 replace-network-acl-association --region us-east-1",
+        "Name=tag:tenfold:run,Values=r1`",
         "hint: once AWS can be reached, undo it with: tenfold revert ",
     ] {
         assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
