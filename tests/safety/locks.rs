@@ -15,6 +15,8 @@ fn one_under_way() -> (Account, Child, String) {
         "harm.yaml",
         &format!("name: harm\nhypothesis: h\nfaults:\n  - {SUSPEND}\nsettle: 30s\n"),
     );
+    let (_, _, stderr) = account.said(&["plan", "profile.yaml"]);
+    contains(&stderr, &["warning: the run would not begin now: the run in "]);
     let hash = account.hash();
     (account, first, hash)
 }
@@ -69,7 +71,24 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
             "hint: undo it first with: tenfold revert ",
         ],
     );
-    let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &hash]);
+    // Nor is a world that a dead run left broken one to approve anything of.
+    let (code, stdout, stderr) = account.said(&["plan", "profile.yaml"]);
+    assert_eq!(code, 6, "{stdout}{stderr}");
+    assert!(!stdout.contains("hash "), "{stdout}");
+    contains(
+        &stderr,
+        &[
+            "error: no approval of this would be worth anything: the run in ",
+            "harm[0] may still be in the world",
+            "hint: undo it first with: tenfold revert ",
+        ],
+    );
+    let (code, stdout, _) = account.said(&["doctor", "profile.yaml"]);
+    assert_eq!(code, 2, "{stdout}");
+    contains(&stdout, &["other runs", "harm[0] may still be in the world"]);
+    // What is left is told before what was not approved.
+    let unapproved = "0".repeat(64);
+    let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &unapproved]);
     assert_eq!(code, 6, "{stderr}");
     assert!(!account.path("second").exists());
     contains(
