@@ -357,7 +357,11 @@ async fn from_here(findings: &mut Findings, plan: &Plan) {
             let (host, count) = (&plan.target.host, addresses.len());
             // An address stands for itself for ever.
             let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
-            let lasts = is_name.then(|| format!(" for {ttl:?}")).unwrap_or_default();
+            let lasts = if is_name {
+                format!(" for {ttl:?}")
+            } else {
+                String::new()
+            };
             let says = format!("{host} is {count} addresses{lasts}, {known} of them in a known Region");
             findings.add(State::Well, "DNS", says);
         }
