@@ -117,11 +117,11 @@ async fn stale_answers_do_not_make_a_revert_look_done() {
 async fn why_a_mark_cannot_be_taken_off_is_told() {
     let bench = bad(240.0, &[("DeleteTags", 0, u32::MAX, "denied")]).await;
     let (runner, _events) = runner(&bench);
-    runner.inject(fault("instance-stop")).await.expect("is injected");
+    runner.inject(fault("scaling-suspended")).await.expect("is injected");
     let summary = runner.revert_all().await;
     let left = &summary.failed.first().expect("the mark is left").1;
     assert!(
-        left.contains("bears the mark of instance-stop[0] (UnauthorizedOperation: "),
+        left.contains("bears the mark of scaling-suspended[0] (AccessDenied: "),
         "{left}"
     );
 }
@@ -148,10 +148,6 @@ async fn what_bears_the_mark_of_another_run_is_left_alone() {
         let said = "shop-web bears the mark of scaling-suspended[0] of another run";
         assert!(refused.to_string().contains(said), "{refused}");
     }
-    first
-        .inject(fault("autoscaling.suspend"))
-        .await
-        .expect("its own marks are no hindrance");
     assert!(first.revert_all().await.failed.is_empty());
     second
         .inject(fault("autoscaling.suspend"))
