@@ -114,6 +114,49 @@ async fn stale_answers_do_not_make_a_revert_look_done() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_a_mark_cannot_be_taken_off_is_told() {
+    let bench = bad(240.0, &[("DeleteTags", 0, u32::MAX, "denied")]).await;
+    let (runner, _events) = runner(&bench);
+    runner.inject(fault("scaling-suspended")).await.expect("is injected");
+    let summary = runner.revert_all().await;
+    let left = &summary.failed.first().expect("the mark is left").1;
+    assert!(
+        left.contains("bears the mark of scaling-suspended[0] (AccessDenied: "),
+        "{left}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_bears_the_mark_of_another_run_is_left_alone() {
+    let mut bench = Bench::start(json!({}), 120.0).await;
+    let processes = vec!["AZRebalance".to_owned()];
+    add(&mut bench, "web", Fault::AutoScalingSuspend { processes });
+    let (first, _events) = runner(&bench);
+    first.inject(fault("scaling-suspended")).await.expect("is injected");
+    let (sender, _events) = mpsc::channel(1000);
+    let path = bench.journal().with_file_name("second.jsonl");
+    let journal = Journal::create(&path, RunHeader::new(&bench.plan)).expect("a journal");
+    let second = Runner::new(
+        Arc::clone(&bench.plan),
+        bench.writer.clone(),
+        bench.clock,
+        journal,
+        sender,
+    );
+    for name in ["autoscaling.suspend", "instance-stop"] {
+        let refused = second.inject(fault(name)).await.expect_err("another run is at it");
+        let said = "shop-web bears the mark of scaling-suspended[0] of another run";
+        assert!(refused.to_string().contains(said), "{refused}");
+    }
+    assert!(first.revert_all().await.failed.is_empty());
+    second
+        .inject(fault("autoscaling.suspend"))
+        .await
+        .expect("nobody else is at it");
+    assert!(second.revert_all().await.failed.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_journal_is_not_reverted_in_another_account() {
     let bench = Bench::start(json!({}), 120.0).await;
     let (runner, _events) = runner(&bench);
@@ -685,7 +728,7 @@ async fn a_revert_that_is_refused_for_good_is_told_and_stays_in_the_journal() {
     // Whoever comes later finds it in the journal still.
     drop(runner);
     assert!(
-        chaos::overdue(&bench.journal(), f64::MAX)
+        chaos::overdue(&chaos::Kept::open(&bench.journal()).expect("a journal"), f64::MAX)
             .expect("a journal")
             .is_empty(),
         "it has no lease"

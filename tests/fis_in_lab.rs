@@ -443,6 +443,10 @@ fn what_is_exported_is_a_template_that_fis_takes() {
         said.contains("has no action that does what route53.zero_weight does"),
         "{said}"
     );
+    let refused = export("profiles/game-day.yaml".as_ref()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("game-day.yaml is a profile, not an experiment"), "{said}");
 }
 
 #[test]

@@ -216,6 +216,27 @@ fn a_run_that_is_killed_is_undone_by_its_watchdog() {
 }
 
 #[test]
+fn a_run_that_is_killed_is_undone_though_its_directory_was_deleted_before() {
+    let _turn = little_of_the_machine();
+    let scene = Scene::new();
+    let mut run = scene.run_until_it_is_dark(&[]);
+    let dir = scene.path("run");
+    std::fs::remove_dir_all(&dir).expect("it is deleted");
+    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    wait_for("the light", Duration::from_secs(15), || scene.network() == scene.before);
+    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+}
+
+/// Ends a run with its watchdog, and takes away its directory, so that nobody knows what it did.
+fn lose(run: &mut Child, dir: &Path) {
+    kill(watchdog_of(dir).expect("it watches"), Signal::SIGKILL).expect("it lives");
+    kill(pid(run), Signal::SIGKILL).expect("the run goes on");
+    run.wait().expect("it ends");
+    std::fs::remove_dir_all(dir).expect("it is deleted");
+}
+
+#[test]
 fn a_run_that_hangs_is_undone_by_its_watchdog_which_stays() {
     let _turn = little_of_the_machine();
     let scene = Scene::new();
@@ -422,12 +443,7 @@ fn a_scan_repairs_an_account_whose_run_directory_is_lost() {
     let _turn = little_of_the_machine();
     let scene = Scene::new();
     let mut run = scene.run_until_it_is_dark(&[]);
-    let dir = scene.path("run");
-    std::fs::remove_dir_all(&dir).expect("it is deleted");
-    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
-    run.wait().expect("it ends");
-    // Without a journal the watchdog knows nothing, and must not stay.
-    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    lose(&mut run, &scene.path("run"));
     assert_ne!(scene.network(), scene.before);
     let target = scene.path("target.yaml").display().to_string();
     let (code, stdout, stderr) = scene.revert(&["--scan", "--target", &target]);
@@ -478,11 +494,7 @@ fn a_scan_after_a_game_day_whose_run_directory_is_lost_leaves_nothing() {
     let now = |all| state(&scene.lab.world(), all);
     let (before, works) = (now(false), now(true));
     let mut run = scene.run_until_observed(4, &[]);
-    let dir = scene.path("run");
-    std::fs::remove_dir_all(&dir).expect("it is deleted");
-    kill(pid(&run), Signal::SIGKILL).expect("the run goes on");
-    run.wait().expect("it ends");
-    wait_for("its end", Duration::from_secs(15), || watchdog_of(&dir).is_none());
+    lose(&mut run, &scene.path("run"));
     let broken = difference(&before, &now(false));
     for expected in ["Terminate", "true, false", "acl-", "EXT"] {
         assert!(broken.contains(expected), "{expected} is not in\n{broken}");

@@ -55,6 +55,12 @@ fn discover_finds_what_the_lab_announces() {
     let again = discovered(&lab, &["--stack", "shop", "--out", &out]);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("it writes over no file"));
+    let nowhere = discovered(&lab, &["--stack", "shop", "--out", &format!("{out}/x.yaml")]);
+    let said = text(&nowhere.stderr);
+    assert!(
+        said.contains("cannot write ") && !said.contains("it writes over no file"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -138,6 +144,16 @@ fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
         said.contains(&format!(
             "hint: nobody answers at {endpoint}; start it, or correct `endpoint`"
         )),
+        "{said}"
+    );
+    let planned = tenfold()
+        .args(["plan", "profiles/game-day.yaml", "--target", &target])
+        .output();
+    let planned = planned.expect("it runs");
+    let said = text(&planned.stderr);
+    assert_eq!(planned.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("\nhint: check `regions` (us-east-1) and `endpoint` of the target"),
         "{said}"
     );
 }

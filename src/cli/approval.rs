@@ -77,6 +77,17 @@ pub(super) fn demand(
     }
 }
 
+/// The plan whose command to run again has the approval too.
+pub(super) fn noted(plan: Plan, given: Option<&str>) -> Plan {
+    let Some(given) = given.filter(|_| plan.has_faults()) else {
+        return plan;
+    };
+    Plan {
+        rerun: format!("{} --approve {given}", plan.rerun),
+        ..plan
+    }
+}
+
 fn difference(given: &str, now: &Approval) -> String {
     let is_hash = given.len() == 64 && given.bytes().all(|byte| byte.is_ascii_hexdigit());
     if !is_hash {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::DiscoverArguments;
@@ -63,7 +64,7 @@ pub(super) async fn discover(arguments: DiscoverArguments) -> Result<Exit, Failu
             let file = options.write(true).create_new(true).open(path);
             let written = file.and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
             written
-                .with_context(|| format!("cannot write {}\nhint: it writes over no file", path.display()))
+                .map_err(|error| unwritten(path, error))
                 .map_err(Failure::usage)?;
             out::tell(&format!("wrote {}; read it before you use it", path.display()));
         }
@@ -231,6 +232,14 @@ fn quoted(text: &str) -> String {
     } else {
         serde_json::Value::from(text).to_string()
     }
+}
+
+fn unwritten(path: &Path, error: std::io::Error) -> anyhow::Error {
+    let hint = match error.kind() {
+        std::io::ErrorKind::AlreadyExists => "\nhint: it writes over no file",
+        _ => "",
+    };
+    anyhow!("cannot write {}: {error}{hint}", path.display())
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! `tenfold doctor`: what a run of this profile needs, looked at one by one before anything moves. Changes nothing.
 
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::aws::{AwsError, ErrorKind, Reader};
+use crate::aws::{AwsError, Reader};
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::{limits, out, profile, quotas, target};
+use crate::cli::remedy::remedy;
+use crate::cli::target::Target;
+use crate::cli::{begin, limits, out, profile, quotas, target};
 use crate::plan::{self, Plan, PlanOptions};
 use crate::run::load;
 use crate::run::observe;
@@ -142,12 +144,39 @@ async fn look(
             if let Some((reader, _)) = &target.account {
                 account(&mut findings, &plan, reader).await;
             }
+            if plan.has_faults() && !target.is_own_lab() {
+                other_runs(&mut findings, &target, &plan).await;
+            }
             from_here(&mut findings, &plan).await;
             Ok(findings)
         }
     };
     target.end().await;
     looked
+}
+
+/// Who else is at the account, or has left something there.
+async fn other_runs(findings: &mut Findings, target: &Target, plan: &Plan) {
+    // Of whom the account is stands above already.
+    if plan.is_of_another_account() {
+        return;
+    }
+    let against = begin::against(target, plan).await;
+    if against.is_empty() {
+        findings.add(State::Well, "other runs", "none is under way here or has left anything");
+    }
+    for failure in against {
+        let state = match failure.exit {
+            Exit::Unreachable => State::Unreachable,
+            _ => State::Ill,
+        };
+        let said = failure.to_string();
+        let (says, hint) = said.split_once("\nhint: ").unwrap_or((&said, ""));
+        findings.add(state, "other runs", says);
+        if !hint.is_empty() {
+            findings.hint.get_or_insert(hint.to_owned());
+        }
+    }
 }
 
 /// What nobody could be asked, for the target could not be described, and what may help.
@@ -177,38 +206,7 @@ fn away(findings: &mut Findings, plan: &Plan, failure: &Failure) {
     findings.hint = failure
         .error
         .downcast_ref::<AwsError>()
-        .map(|error| remedy(error, plan));
-}
-
-/// What most likely helps against an answer of AWS, or none.
-fn remedy(error: &AwsError, plan: &Plan) -> String {
-    let AwsError { action, region, .. } = error;
-    let no_credentials = error.message.to_lowercase().contains("credential");
-    match (error.kind, error.code.as_str(), &plan.target.endpoint) {
-        (ErrorKind::Denied, "ExpiredToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "AuthFailure", _) => {
-            "get fresh credentials; `aws sts get-caller-identity` shows whether they are believed".to_owned()
-        }
-        (ErrorKind::Denied, ..) => format!("allow {action} in {region} to whoever the credentials belong to"),
-        (ErrorKind::Throttled, ..) => "other callers use the account's rate up; try again in a minute".to_owned(),
-        _ if no_credentials => {
-            "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; the SDK found none that it could use"
-                .to_owned()
-        }
-        (ErrorKind::Unreachable, "DispatchFailure" | "Timeout", Some(endpoint)) => {
-            format!(
-                "nobody answers at {endpoint}; start it, or correct `endpoint` of the target (a lab has another one each time)"
-            )
-        }
-        (ErrorKind::Unreachable, "DispatchFailure" | "Timeout", None) => {
-            format!("check `regions` of the target ({region}), the network from here, and HTTPS_PROXY")
-        }
-        (ErrorKind::Unreachable, ..) => {
-            "AWS had an error of its own; try again, and look at the AWS Health Dashboard".to_owned()
-        }
-        (ErrorKind::NotFound | ErrorKind::Other, ..) => {
-            format!("correct what the target names, by what {action} says of it")
-        }
-    }
+        .map(|error| remedy(error, plan.target.endpoint.as_deref()));
 }
 
 async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
@@ -356,11 +354,15 @@ async fn from_here(findings: &mut Findings, plan: &Plan) {
                 .iter()
                 .filter(|one| plan.target.edge.contains_key(one))
                 .count();
-            let says = format!(
-                "{} is {} addresses for {ttl:?}, {known} of them in a known Region",
-                plan.target.host,
-                addresses.len()
-            );
+            let (host, count) = (&plan.target.host, addresses.len());
+            // An address stands for itself for ever.
+            let is_name = host.trim_matches(['[', ']']).parse::<IpAddr>().is_err();
+            let lasts = if is_name {
+                format!(" for {ttl:?}")
+            } else {
+                String::new()
+            };
+            let says = format!("{host} is {count} addresses{lasts}, {known} of them in a known Region");
             findings.add(State::Well, "DNS", says);
         }
         Err(error) => findings.add(State::Unreachable, "DNS", format!("{}: {error}", plan.target.host)),

@@ -6,9 +6,7 @@ use jiff::Timestamp;
 use crate::aws::Reader;
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::lock::Lock;
-use crate::cli::target::Target;
-use crate::cli::{approval, others, out, plan, run};
+use crate::cli::{approval, begin, out, plan};
 use crate::plan::{Plan, print_times};
 use crate::run::chaos::{self, Rehearsed};
 
@@ -16,35 +14,18 @@ use crate::run::chaos::{self, Rehearsed};
 /// begin, or one of them would be refused. An approval that is given is checked as the run would.
 pub(super) async fn dry_run(arguments: &ProfileArguments, approve: Option<&str>) -> Result<Exit, Failure> {
     plan::with_target(arguments, async |target, plan| {
-        let mut against = against(target, &plan).await;
+        let mut against = Vec::from_iter(begin::open(&plan).err());
+        against.extend(begin::against(target, &plan).await);
         if let (Some(_), Err(failure)) = (
             approve,
             approval::demand(&plan, target.is_own_lab(), approve, arguments),
         ) {
-            against.insert(0, failure);
+            against.push(failure);
         }
         let reader = target.account.as_ref().map(|(reader, _)| reader);
         rehearsed(&plan, reader, &against).await
     })
     .await
-}
-
-/// Why a run would not begin now: the times when the target may be touched, and whoever else is at it.
-async fn against(target: &Target, plan: &Plan) -> Vec<Failure> {
-    if !plan.has_faults() {
-        return Vec::new();
-    }
-    let mut failures: Vec<Failure> = run::open(plan).err().into_iter().collect();
-    if target.is_own_lab() {
-        return failures;
-    }
-    match (Lock::look(plan), &target.account) {
-        // What holds the lock is most likely what is found in the account.
-        (Err(failure), _) => failures.push(failure),
-        (Ok(()), Some((reader, _))) => failures.extend(others::none(reader, &plan.target, &target.clock).await.err()),
-        (Ok(()), None) => {}
-    }
-    failures
 }
 
 async fn rehearsed(plan: &Plan, reader: Option<&Reader>, against: &[Failure]) -> Result<Exit, Failure> {

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use anyhow::anyhow;
+
 use crate::cli::args::{ExportArguments, ExportCommand, ProfileArguments};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::{out, profile, target};
@@ -16,6 +18,12 @@ const SEED: u64 = 1;
 pub(super) async fn export(arguments: ExportArguments) -> Result<Exit, Failure> {
     let ExportCommand::Fis { experiment, target } = arguments.command;
     let text = profile::read(&experiment)?;
+    if config::is_profile(&text) {
+        return Err(Failure::usage(anyhow!(
+            "{} is a profile, not an experiment\nhint: give one of the files that it lists under `chaos`",
+            experiment.display()
+        )));
+    }
     let experiment = config::load_experiment(&experiment.display().to_string(), &text).map_err(Failure::usage)?;
     let mut config = profile::load_empty()?;
     // So that the account is asked what it has of AWS FIS.

@@ -5,6 +5,7 @@
 //! tells which run died, so that nothing is broken on top of what that one left. Who only looks shares a lock that nobody
 //! has for an instant, and writes nothing.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -52,6 +53,7 @@ impl Lock {
             pid: std::process::id(),
             run_dir: run_dir.canonicalize().unwrap_or_else(|_| run_dir.to_owned()),
         };
+        let mut lost = BTreeSet::new();
         for (region, path) in of(plan)? {
             let mut file = OpenOptions::new()
                 .read(true)
@@ -60,7 +62,7 @@ impl Lock {
                 .truncate(false)
                 .open(&path)
                 .with_context(|| format!("cannot open the lock {}", path.display()))?;
-            free(lock_now(&file), &mut file, &path, account(plan), region)?;
+            free(lock_now(&file), &mut file, &path, plan, region, &mut lost)?;
             write(&mut file, &holder).with_context(|| format!("cannot write the lock {}", path.display()))?;
             lock.files.push(file);
         }
@@ -69,12 +71,13 @@ impl Lock {
 
     /// Fails where [`Lock::take`] would, and takes nothing.
     pub(super) fn look(plan: &Plan) -> Result<(), Failure> {
+        let mut lost = BTreeSet::new();
         for (region, path) in of(plan)? {
             let mut file = match File::open(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 opened => opened.with_context(|| format!("cannot open the lock {}", path.display()))?,
             };
-            free(file.try_lock_shared(), &mut file, &path, account(plan), region)?;
+            free(file.try_lock_shared(), &mut file, &path, plan, region, &mut lost)?;
         }
         Ok(())
     }
@@ -105,17 +108,18 @@ fn lock_now(file: &File) -> Result<(), TryLockError> {
     tried
 }
 
-/// Whether a lock was to be had, and its last holder has left nothing.
+/// Whether a lock was to be had, and its last holder has left nothing; whose directory is `lost` is told once.
 fn free(
     locked: Result<(), TryLockError>,
     file: &mut File,
     path: &Path,
-    account: &str,
+    plan: &Plan,
     region: &str,
+    lost: &mut BTreeSet<PathBuf>,
 ) -> Result<(), Failure> {
     match locked {
-        Ok(()) => read(file).map_or(Ok(()), |dead| take_over(&dead)),
-        Err(TryLockError::WouldBlock) => Err(taken(account, region, read(file))),
+        Ok(()) => read(file).map_or(Ok(()), |dead| take_over(&dead, &plan.target.name, lost)),
+        Err(TryLockError::WouldBlock) => Err(taken(account(plan), region, read(file))),
         Err(TryLockError::Error(error)) => {
             let what = format!("cannot lock {}", path.display());
             Err(Failure::usage(anyhow::Error::new(error).context(what)))
@@ -173,13 +177,14 @@ fn taken(account: &str, region: &str, holder: Option<Holder>) -> Failure {
 }
 
 /// A run that died may be forgotten once nothing of it is in the world.
-fn take_over(dead: &Holder) -> Result<(), Failure> {
+fn take_over(dead: &Holder, target: &str, lost: &mut BTreeSet<PathBuf>) -> Result<(), Failure> {
     let run_dir = dead.run_dir.display();
     let journal = dead.run_dir.join(JOURNAL);
     if !journal.exists() {
-        if !dead.run_dir.exists() {
+        if !dead.run_dir.exists() && lost.insert(dead.run_dir.clone()) {
             out::tell(&format!(
-                "warning: a run died here, and {run_dir}, which knew what it did, is gone; look for what it left"
+                "warning: a run died here, and {run_dir}, which knew what it did, is gone\n\
+                 hint: look for what it left with: tenfold revert --scan --target FILE, with the file of {target}"
             ));
         }
         return Ok(());

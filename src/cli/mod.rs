@@ -2,6 +2,7 @@
 
 mod approval;
 mod args;
+mod begin;
 mod control;
 mod discover;
 mod doctor;
@@ -23,6 +24,7 @@ mod progress;
 mod protos;
 mod quotas;
 mod reflection;
+mod remedy;
 mod report;
 mod revert;
 mod run;
@@ -96,8 +98,10 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
 fn render(failure: &Failure) -> String {
     let text = format!("{failure}");
     if text.starts_with("error") {
-        text
-    } else {
-        format!("error: {text}")
+        return text;
+    }
+    match remedy::said_by_aws(&failure.error) {
+        Some(error) if !text.contains("\nhint: ") => format!("error: {text}\nhint: {}", remedy::remedy(error, None)),
+        _ => format!("error: {text}"),
     }
 }

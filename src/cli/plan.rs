@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::args::{PlanArguments, ProfileArguments};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::target::Target;
-use crate::cli::{approval, out, preview, profile, target};
+use crate::cli::{approval, begin, out, preview, profile, target};
 use crate::config::Config;
 use crate::plan::{self, Plan};
 
@@ -24,13 +24,38 @@ struct Shown<'p> {
 /// Prints the plan.
 pub(super) async fn plan(arguments: PlanArguments) -> Result<Exit, Failure> {
     with_target(&arguments.profile, async |target, resolved| {
-        let hash = approval::shown(&resolved, target.is_own_lab());
-        match arguments.json {
+        let (hash, against) = hash(target, &resolved).await;
+        let exit = match arguments.json {
             true => json(target, &resolved, hash, arguments.preview).await,
             false => text(target, &resolved, hash, arguments.preview).await,
-        }
+        }?;
+        Ok(match against {
+            Some(against) if exit == Exit::Met => against,
+            _ => exit,
+        })
     })
     .await
+}
+
+/// The hash of what may be approved. An account that is another one, or that a dead run left broken, is not what the run
+/// would find, so there is none then, and the exit code says so; another run that is under way will end.
+async fn hash(target: &Target, resolved: &Plan) -> (Option<String>, Option<Exit>) {
+    let (mut worthless, is_others) = (None, resolved.is_of_another_account());
+    for failure in begin::against(target, resolved).await {
+        if is_others || failure.exit == Exit::Unreverted {
+            worthless.get_or_insert(failure.exit);
+            out::tell(&format!(
+                "error: no approval of this would be worth anything: {failure}"
+            ));
+        } else {
+            out::tell(&format!("warning: the run would not begin now: {failure}"));
+        }
+    }
+    let hash = match worthless {
+        None => approval::shown(resolved, target.is_own_lab()),
+        Some(_) => None,
+    };
+    (hash, worthless)
 }
 
 async fn text(target: &Target, resolved: &Plan, hash: Option<String>, preview: bool) -> Result<Exit, Failure> {

@@ -7,6 +7,7 @@ use anyhow::anyhow;
 
 use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::RevertArguments;
+use crate::cli::control;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LAB_CONFIG;
 use crate::cli::out;
@@ -15,7 +16,10 @@ use crate::cli::scan;
 use crate::cli::target::credentials;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError};
+use crate::units::format_duration;
 
+/// What the run says that it did.
+const JOURNAL: &str = "journal.jsonl";
 /// Real time within which a lab that still runs accepts a connection.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
@@ -30,7 +34,7 @@ pub(super) async fn revert(arguments: RevertArguments) -> Result<Exit, Failure> 
 
 async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
     let run_dir = RunDir::open(run_dir)?;
-    let journal = run_dir.file("journal.jsonl");
+    let journal = run_dir.file(JOURNAL);
     if !journal.exists() {
         let hint = "without it nothing is known of what the run did; check the directory";
         return Err(anyhow!("{} does not exist\nhint: {hint}", journal.display()).into());
@@ -55,13 +59,36 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
     if summary.failed.is_empty() {
         printed?;
         out::line("nothing of this run is in the world")?;
-        return Ok(Exit::Met);
+        return goes_on(&run_dir, &plan).await.map(|()| Exit::Met);
     }
     let again = run_dir.path().display();
     out::tell(&format!(
         "hint: once AWS can be reached, undo it with: tenfold revert {again}"
     ));
     Ok(Exit::Unreverted)
+}
+
+/// Fails where the run lives and is yet to inject something: what was found is true for a moment only.
+async fn goes_on(run_dir: &RunDir, plan: &Plan) -> Result<(), Failure> {
+    let Some(alive) = control::alive(run_dir.path()).await else {
+        return Ok(());
+    };
+    let begun = chaos::begun(&run_dir.file(JOURNAL)).map_err(failure)?;
+    let yet: Vec<String> = chaos::in_time(plan)
+        .into_iter()
+        .filter(|(id, fault)| fault.at.as_secs_f64() >= alive.schedule && !begun.contains(id))
+        .map(|(id, fault)| format!("{id} {} at {}", fault.fault.name(), format_duration(fault.at)))
+        .collect();
+    if yet.is_empty() {
+        return Ok(());
+    }
+    let at = format_duration(Duration::from_secs(alive.schedule as u64));
+    let process = alive.process;
+    Err(Failure::usage(anyhow!(
+        "but the run goes on (process {process}), is at {at}, and will inject {}\n\
+         hint: stop it with Ctrl-C where it runs, or with: kill -TERM {process}",
+        yet.join(", ")
+    )))
 }
 
 /// Clients of the account that a saved run touched.

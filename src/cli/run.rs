@@ -2,26 +2,24 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-use jiff::Timestamp;
+use anyhow::Context;
 
 use crate::cli::args::RunArguments;
 use crate::cli::control::{Keys, Listening};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::limits;
-use crate::cli::lock::Lock;
-use crate::cli::others;
 use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::{RunDir, SECONDS};
 use crate::cli::watchdog::Watchdog;
-use crate::cli::{approval, dry_run, out, signals, target};
+use crate::cli::{approval, begin, dry_run, out, signals, target};
 use crate::config::Config;
 use crate::judge::judge;
 use crate::plan::Plan;
-use crate::run::chaos::{self, RevertSummary};
+use crate::recording::Recording;
+use crate::run::chaos::RevertSummary;
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, RunError, Setup};
 
@@ -49,17 +47,12 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
     target.watch(interrupts_tx);
     reflection::ask(&mut config, &target).await?;
-    let plan = Arc::new(target.plan(&config, &arguments.profile)?);
-    approval::demand(
-        &plan,
-        target.is_own_lab(),
-        arguments.approve.as_deref(),
-        &arguments.profile,
-    )?;
-    let _lock = may_begin(&plan, target.is_own_lab(), run_dir)?;
-    if let (Some((reader, _)), false, true) = (&target.account, target.is_own_lab(), plan.has_faults()) {
-        others::none(reader, &plan.target, &target.clock).await?;
-    }
+    let plan = target.plan(&config, &arguments.profile)?;
+    // First who else is at it: what another run left in the world would be approved as how the world was.
+    let _lock = begin::may(&target, &plan, run_dir).await?;
+    let approved = arguments.approve.as_deref();
+    approval::demand(&plan, target.is_own_lab(), approved, &arguments.profile)?;
+    let plan = Arc::new(approval::noted(plan, approved));
     run_dir.save_plan(&plan)?;
     // What is written down keeps the names of the environment's variables; only what runs has their values.
     let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());
@@ -98,46 +91,35 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     let gone = target.gone();
     target.end().await;
 
-    run_dir.save_recording(&recording)?;
-    if let Err(error) = run_dir.remove(SECONDS) {
-        out::tell(&format!("warning: {error:#}"));
-    }
+    let saved = save(run_dir, &recording);
     let verdict = judge(&plan, &recording);
     let exit = Exit::of_run(recording.ended, verdict.outcome);
-    // A fault that is still in the world is told, and is the exit code, whatever becomes of the report.
+    // What became of the target is told, and is the exit code, whatever becomes of the report.
     let reported = save_reports(run_dir, &plan, &recording, &verdict, arguments.json);
     if let Some(how) = gone {
         tell_gone(&how, &reverts);
     }
+    if saved.is_err() {
+        for fault in &reverts.reverted {
+            out::tell(&format!("reverted: {fault}"));
+        }
+    }
     tell_unreverted(&reverts, run_dir);
-    match reported {
-        Err(failure) if exit == Exit::Unreverted => out::tell(&format!("error: {failure}")),
-        reported => reported?,
-    }
-    Ok(exit)
+    let Err(failure) = saved.and(reported) else {
+        return Ok(exit);
+    };
+    out::tell(&format!("error: {failure}"));
+    // Not even success is one without its report.
+    Ok(if exit == Exit::Met { failure.exit } else { exit })
 }
 
-/// Whether faults may be injected at the times planned, and nobody else is at it; what nobody else may begin meanwhile.
-fn may_begin(plan: &Plan, own_lab: bool, run_dir: &RunDir) -> Result<Option<Lock>, Failure> {
-    if !plan.has_faults() {
-        return Ok(None);
+/// Keeps what was measured: in the recording, or else where it was collected.
+fn save(run_dir: &RunDir, recording: &Recording) -> Result<(), Failure> {
+    run_dir.save_recording(recording)?;
+    if let Err(error) = run_dir.remove(SECONDS) {
+        out::tell(&format!("warning: {error:#}"));
     }
-    open(plan)?;
-    if own_lab {
-        return Ok(None);
-    }
-    Lock::take(plan, run_dir.path()).map(Some)
-}
-
-/// Whether every fault of a run that begins now would come when the target may be touched.
-pub(super) fn open(plan: &Plan) -> Result<(), Failure> {
-    match chaos::closed(plan, Timestamp::now()) {
-        None => Ok(()),
-        Some((fault, why)) => Err(Failure::usage(anyhow!(
-            "begun now, {fault} would come when it may not: {why}\n\
-             hint: begin when the target allows it, or change `allow` with its owner"
-        ))),
-    }
+    Ok(())
 }
 
 /// What kept a run from its start, with the exit code it leads to.

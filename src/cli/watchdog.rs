@@ -1,6 +1,7 @@
 //! The watchdog of a run: a process that undoes what the run has put into the world when the run dies, hangs, or lets
 //! a fault stay past its lease. `run` starts it, and sends it a heartbeat through a pipe, which also ends with the run.
-//! It knows no more than `tenfold revert` does: the journal.
+//! It knows no more than `tenfold revert` does: the journal, which it keeps open, so that it still knows when somebody
+//! deletes the directory of the run.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -21,7 +22,7 @@ use crate::cli::run_dir::RunDir;
 use crate::clock::{Clock, from_unix};
 use crate::event::FaultId;
 use crate::plan::Plan;
-use crate::run::chaos::{self, RevertSummary};
+use crate::run::chaos::{self, Kept, RevertSummary};
 use crate::units::Pace;
 
 /// What the run sends: that it lives, and that it has ended in order.
@@ -135,9 +136,10 @@ pub(super) async fn watchdog(arguments: WatchdogArguments) -> Result<Exit, Failu
     let _ = nix::unistd::setsid();
     let run_dir = RunDir::open(&arguments.run_dir)?;
     let plan = run_dir.load_plan()?;
-    let watch = Watch {
+    let mut watch = Watch {
         cloud: connect(&plan).await.writer(),
         journal: run_dir.file("journal.jsonl"),
+        kept: None,
         clock: Clock::new(from_unix(arguments.epoch), plan.pace),
     };
     let heard = listen();
@@ -168,11 +170,13 @@ fn listen() -> mpsc::Receiver<Heard> {
 struct Watch {
     cloud: Writer,
     journal: PathBuf,
+    /// The same, once it was there.
+    kept: Option<Kept>,
     clock: Clock,
 }
 
 impl Watch {
-    async fn until_the_end(&self, mut heard: mpsc::Receiver<Heard>) -> Result<Exit, Failure> {
+    async fn until_the_end(&mut self, mut heard: mpsc::Receiver<Heard>) -> Result<Exit, Failure> {
         let pace = self.clock.pace();
         let silence = at_least(pace, SILENCE, SILENCE_FLOOR);
         let mut last = Instant::now();
@@ -200,12 +204,12 @@ impl Watch {
     }
 
     /// Undoes what is overdue; answers when to look again.
-    async fn look_at_leases(&self) -> Duration {
+    async fn look_at_leases(&mut self) -> Duration {
         let pace = self.clock.pace();
         let margin = at_least(pace, MARGIN, MARGIN_FLOOR);
         let time = self.clock.cloud_unix() - pace.to_cloud(margin).as_secs_f64();
-        // The run begins its journal a moment after its watchdog.
-        let overdue = chaos::overdue(&self.journal, time).unwrap_or_default();
+        let overdue = self.journal().and_then(|journal| chaos::overdue(journal, time).ok());
+        let overdue = overdue.unwrap_or_default();
         if overdue.is_empty() {
             return BEAT;
         }
@@ -218,8 +222,16 @@ impl Watch {
         margin
     }
 
+    /// The journal, which the run begins a moment after its watchdog.
+    fn journal(&mut self) -> Option<&Kept> {
+        if self.kept.is_none() {
+            self.kept = Kept::open(&self.journal).ok();
+        }
+        self.kept.as_ref()
+    }
+
     /// Undoes what a dead run left, again and again where it has to.
-    async fn repair(&self) -> Exit {
+    async fn repair(&mut self) -> Exit {
         let pace = self.clock.pace();
         let deadline = Instant::now() + at_least(pace, PATIENCE, PATIENCE_FLOOR);
         loop {
@@ -235,12 +247,16 @@ impl Watch {
     }
 
     /// Undoes some of the faults once, and says in the log what came of it; whether nothing of them is left.
-    async fn revert(&self, chosen: &(dyn Fn(&FaultId) -> bool + Sync)) -> bool {
-        if !self.journal.exists() {
+    async fn revert(&mut self, chosen: &(dyn Fn(&FaultId) -> bool + Sync)) -> bool {
+        if self.journal().is_none() && !self.journal.exists() {
             out::tell("there is no journal, so nothing was injected, or nobody can know what");
             return true;
         }
-        match chaos::revert_chosen(&self.journal, &self.cloud, WATCHDOG, chosen).await {
+        let Some(journal) = &self.kept else {
+            out::tell(&format!("error: cannot read {}", self.journal.display()));
+            return false;
+        };
+        match chaos::revert_chosen(journal, &self.cloud, WATCHDOG, chosen).await {
             Ok(RevertSummary { reverted, failed, .. }) => {
                 for fault in reverted {
                     out::tell(&format!("reverted: {fault}"));

@@ -144,6 +144,13 @@ pub fn is_experiment(text: &str) -> bool {
     tree.is_some_and(|root| root.get("faults").is_some() && root.get("journeys").is_none())
 }
 
+/// Whether a text is a profile rather than an experiment: it has journeys, and no faults.
+#[must_use]
+pub fn is_profile(text: &str) -> bool {
+    let tree = node::parse(&Source::new("", text), text, 0, &mut Sink::default());
+    tree.is_some_and(|root| root.get("journeys").is_some() && root.get("faults").is_none())
+}
+
 /// Loads a profile with its experiments, or says everything that is wrong with them.
 pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config, ConfigErrors> {
     let mut sink = Sink::default();

@@ -55,7 +55,7 @@ pub use error::{ConfigErrors, Mistake};
 pub use experiment::{At, Experiment, FaultEntry, Stop, StopWhen};
 pub use files::{FILE_MAX, Files};
 pub use journey::{Journey, Step};
-pub use load::{Config, Reference, References, Sources, is_experiment, load, load_experiment, references};
+pub use load::{Config, Reference, References, Sources, is_experiment, is_profile, load, load_experiment, references};
 pub use profile::{Honesty, Ledger, Probe, Profile, TargetRef};
 pub use protobuf::{ProtoReferences, Protos, imports};
 pub use source::{Place, Spanned};

@@ -77,7 +77,7 @@ pub(super) fn tls(node: &Node, files: &Files, sink: &mut Sink) -> TlsSettings {
     tls.resume = truth("resume", true, sink).unwrap_or(true);
     tls.key_log = truth("key_log", false, sink).unwrap_or(false);
     tls.server_name = fields.take("server_name").and_then(|node| decode::text(node, sink));
-    tls.authorities = fields.take("ca").and_then(|node| pem(node, files, sink));
+    tls.authorities = fields.take("ca").and_then(|node| authorities(node, files, sink));
     let certificate = fields.take("certificate");
     let key = fields.take("key");
     match (certificate, key) {
@@ -124,6 +124,18 @@ fn unfit(identity: &Identity, certificate: &Node, key: &Node) -> Option<Mistake>
     }
 }
 
+/// Certificates to trust: a file without any, of a key say, would let nobody be trusted.
+fn authorities(node: &Node, files: &Files, sink: &mut Sink) -> Option<String> {
+    let text = pem(node, files, sink)?;
+    let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes());
+    if matches!(certificates.next(), Some(Ok(_))) {
+        return Some(text);
+    }
+    let hint = "it holds the certificates of the authorities to trust, in PEM form";
+    sink.push(Mistake::at(&node.place, "holds no certificate").hint(hint));
+    None
+}
+
 fn pem(node: &Node, files: &Files, sink: &mut Sink) -> Option<String> {
     let text = std::str::from_utf8(files::read(node, files, sink)?).unwrap_or_default();
     if !text.contains("-----BEGIN ") {
@@ -139,6 +151,21 @@ mod tests {
     use super::*;
     use crate::config::node;
     use crate::config::source::Source;
+
+    #[test]
+    fn what_is_trusted_is_a_certificate_and_no_key() {
+        let key = rcgen::KeyPair::generate().expect("a key").serialize_pem();
+        let text = "{ ca: ca.pem }";
+        let files = Files::from([("ca.pem".to_owned(), key.into_bytes())]);
+        let mut sink = Sink::default();
+        let node = node::parse(&Source::new("p.yaml", text), text, 0, &mut sink).expect("YAML");
+        assert_eq!(tls(&node, &files, &mut sink).authorities, None);
+        let said = sink.finish(Some(())).expect_err("it is refused").to_string();
+        assert!(
+            said.contains("holds no certificate") && said.contains("hint:"),
+            "{said}"
+        );
+    }
 
     fn said(certificate: &str, key: &str) -> Option<String> {
         let text = "{ certificate: client.pem,\n  key: client.key }";

@@ -40,6 +40,13 @@ impl Plan {
     pub fn has_faults(&self) -> bool {
         self.experiments.iter().any(|experiment| !experiment.faults.is_empty())
     }
+
+    /// Whether the account that was asked is not the one that the target names.
+    #[must_use]
+    pub fn is_of_another_account(&self) -> bool {
+        let (expected, found) = (&self.target.account, &self.target.inventory.account);
+        matches!((expected, found), (Some(expected), Some(found)) if expected != found)
+    }
 }
 
 fn deed(plan: &Plan) -> Value {

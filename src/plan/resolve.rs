@@ -405,9 +405,10 @@ impl Calls<'_> {
         for subnet in subnets {
             effect.resources.push(subnet.id.clone());
             let arn = [self.arn("ec2", &format!("subnet/{}", subnet.id))];
+            // Without the id of the association, which is another one after each replacement: an approval outlives it.
             let detail = format!(
-                "AssociationId={} of {}: {} -> the new ACL",
-                subnet.association, subnet.id, subnet.network_acl
+                "the association of {}: {} -> the new ACL",
+                subnet.id, subnet.network_acl
             );
             effect
                 .calls

@@ -40,8 +40,52 @@ fn approval_is_demanded_outside_the_lab_and_the_right_hash_runs() {
         "{:#?}",
         records(&journal)
     );
+    contains(
+        &stdout,
+        &[&format!(
+            "tenfold run profile.yaml --pace 120 --seed 1 --approve {hash}"
+        )],
+    );
     // The account is as it was, and so is what would be done to it.
     assert_eq!(account.hash(), hash);
+}
+
+/// AWS gives the association of a subnet another id each time, and so with each revert.
+#[test]
+fn an_approval_outlives_the_run_that_it_was_for() {
+    let account = Account::with("{ fault: network.deny_region, role: web, at: 30s, lasts: 30s }");
+    let hash = account.hash();
+    let (code, stdout, stderr) = account.said(&["run", "profile.yaml", "--out", "run", "--approve", &hash]);
+    assert!([0, 3].contains(&code), "{code}: {stdout}{stderr}");
+    assert!(has(&account.path("run/journal.jsonl"), "reverted"));
+    assert_eq!(account.hash(), hash);
+}
+
+#[test]
+fn what_would_be_refused_as_a_whole_loads_nothing() {
+    let account = Account::with(SUSPEND);
+    let hash = account.hash();
+    account.target(|target| target["roles"]["web"] = json!({ "auto_scaling_group": "nowhere" }));
+    let (_, plan, _) = account.said(&["plan", "profile.yaml"]);
+    let empty = plan
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("hash "))
+        .expect("a hash");
+    let stderr = account.refused(&["--approve", empty]);
+    contains(
+        &stderr,
+        &[
+            "harm[0] would be refused now: there is no Auto Scaling group nowhere in us-east-1",
+            "hint:",
+        ],
+    );
+    account.target(|target| target["account"] = json!("999999999999"));
+    let said = "the credentials belong to account 111122223333, the target is 999999999999";
+    contains(&account.refused(&["--approve", &hash]), &[said]);
+    let (code, stdout, stderr) = account.said(&["plan", "profile.yaml"]);
+    assert!(code == 2 && !stdout.contains("hash "), "{code}: {stdout}");
+    contains(&stderr, &[said]);
 }
 
 #[test]

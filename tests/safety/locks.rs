@@ -50,10 +50,15 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
         &[
             "the run would not begin now: the run in ",
             &format!("(process {})", first.id()),
-            "the run would not begin now; every fault would be injected now",
+            // Whether the health checks have seen the blackout by now, and its group is degraded, is another matter.
+            "\nthe run would not begin now; ",
         ],
     );
     assert_eq!(locks(), before);
+    // What is under way will end, so a plan is worth its hash.
+    let (code, stdout, stderr) = account.said(&["plan", "profile.yaml"]);
+    assert!(code == 0 && stdout.contains("\nhash "), "{stdout}{stderr}");
+    contains(&stderr, &["warning: the run would not begin now: the run in "]);
     // Nobody is left who would undo it.
     let watchdog = watchdog_of(&account.path("first")).expect("it is watched");
     kill(watchdog, Signal::SIGKILL).expect("it watches");
@@ -69,7 +74,24 @@ fn one_run_at_a_time_and_none_on_top_of_what_a_dead_one_left() {
             "hint: undo it first with: tenfold revert ",
         ],
     );
-    let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &hash]);
+    // Nor is a world that a dead run left broken one to approve anything of.
+    let (code, stdout, stderr) = account.said(&["plan", "profile.yaml"]);
+    assert_eq!(code, 6, "{stdout}{stderr}");
+    assert!(!stdout.contains("hash "), "{stdout}");
+    contains(
+        &stderr,
+        &[
+            "error: no approval of this would be worth anything: the run in ",
+            "harm[0] may still be in the world",
+            "hint: undo it first with: tenfold revert ",
+        ],
+    );
+    let (code, stdout, _) = account.said(&["doctor", "profile.yaml"]);
+    assert_eq!(code, 2, "{stdout}");
+    contains(&stdout, &["other runs", "harm[0] may still be in the world"]);
+    // What is left is told before what was not approved.
+    let unapproved = "0".repeat(64);
+    let (code, _, stderr) = account.said(&["run", "profile.yaml", "--out", "second", "--approve", &unapproved]);
     assert_eq!(code, 6, "{stderr}");
     assert!(!account.path("second").exists());
     contains(

@@ -4,6 +4,7 @@
 mod approval;
 mod guards;
 mod locks;
+mod lost;
 mod stops;
 
 use std::path::{Path, PathBuf};

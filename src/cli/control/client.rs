@@ -30,6 +30,28 @@ pub(in crate::cli) fn control(arguments: &ControlArguments) -> Result<Exit, Fail
     }
 }
 
+/// A run that goes on.
+pub(in crate::cli) struct Alive {
+    /// Its process.
+    pub(in crate::cli) process: i32,
+    /// Where its schedule is, seconds of cloud time.
+    pub(in crate::cli) schedule: f64,
+}
+
+/// The run that listens in a directory, unless it is ending already.
+pub(in crate::cli) async fn alive(run_dir: &Path) -> Option<Alive> {
+    let stream = tokio::net::UnixStream::connect(run_dir.join(SOCKET)).await.ok()?;
+    let process = stream.peer_cred().ok()?.pid()?;
+    let line = ask(run_dir, &Command::Status).ok()?;
+    match serde_json::from_str(&line).ok()? {
+        Answer::Refused { .. } => None,
+        Answer::Done(done) => Some(Alive {
+            process,
+            schedule: done.status.schedule,
+        }),
+    }
+}
+
 /// A factor; whether a run can be scaled by it, the run says.
 pub(in crate::cli) fn times(text: &str) -> Result<f64, String> {
     let times = text.parse::<f64>().ok().filter(|times| times.is_finite());

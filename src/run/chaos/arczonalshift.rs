@@ -7,7 +7,7 @@ use super::injection::{Context, Pass};
 use super::journal::{Before, ShiftBefore};
 use super::runner::{Hand, Sight};
 use super::scan::{Leftover, Scan};
-use super::{ChaosError, ec2, guard};
+use super::{ChaosError, ec2};
 use crate::aws::{AwsError, Reader, ZonalShift};
 use crate::event::FaultId;
 
@@ -55,7 +55,7 @@ pub(super) async fn prepare(
     let tags = reader.elb_tags(region, &load_balancers).await?;
     for arn in &load_balancers {
         let tags = tags.get(arn).cloned().unwrap_or_default();
-        guard::tagged(context.target.allow.as_ref(), arn, &tags).map_err(ChaosError::Refused)?;
+        context.may_touch(arn, &tags)?;
         if let Some(shift) = reader.active_zonal_shift(region, arn).await? {
             let why = format!(
                 "{arn} is already shifted away from {}: {}",
@@ -137,11 +137,14 @@ pub(super) async fn cancel(hand: &Hand<'_>, before: &ShiftBefore) -> Result<Pass
             continue;
         };
         let answer = hand.cloud.cancel_zonal_shift(hand.region, &shift.id).await;
-        match hand.called("arc-zonal-shift:CancelZonalShift", &shift.id, answer) {
+        let why = match hand.called("arc-zonal-shift:CancelZonalShift", &shift.id, answer) {
+            Ok(()) => String::new(),
             // It may have expired just now; the next look tells.
-            Ok(()) | Err(ChaosError::Aws(_)) => pass.left.push(format!("zonal shift {} of {arn} is active", shift.id)),
+            Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
             Err(other) => return Err(other),
-        }
+        };
+        pass.left
+            .push(format!("zonal shift {} of {arn} is active{why}", shift.id));
     }
     Ok(pass)
 }

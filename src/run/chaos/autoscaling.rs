@@ -1,10 +1,10 @@
 //! `autoscaling.suspend`, `autoscaling.set_unhealthy` and what comes before `autoscaling.insufficient_capacity`.
 
 use super::ChaosError;
+use super::ec2;
 use super::injection::{Context, Pass};
 use super::journal::Before;
 use super::runner::{Hand, Sight};
-use super::{ec2, guard};
 
 /// Notes which of the processes are not suspended yet.
 pub(super) async fn prepare_suspend(
@@ -16,7 +16,7 @@ pub(super) async fn prepare_suspend(
     let facts = ec2::facts(sight, context, ec2::group(sight, context, role).await?).await?;
     facts.sound().map_err(ChaosError::Degraded)?;
     let group = facts.group;
-    guard::tagged(context.target.allow.as_ref(), &group.name, &group.tags).map_err(ChaosError::Refused)?;
+    context.may_touch(&group.name, &group.tags)?;
     let ours: Vec<String> = processes
         .iter()
         .filter(|process| !group.suspended.contains(process))
@@ -72,7 +72,7 @@ pub(super) async fn prepare_insufficient_capacity(
 ) -> Result<Before, ChaosError> {
     let group = ec2::group(sight, context, role).await?;
     let name = &group.name;
-    guard::tagged(context.target.allow.as_ref(), name, &group.tags).map_err(ChaosError::Refused)?;
+    context.may_touch(name, &group.tags)?;
     let subnets = sight.reader.subnets(sight.region, &group.subnets).await?;
     if !subnets.iter().any(|subnet| subnet.az == az) {
         return Err(ChaosError::Refused(format!("group {name} has no subnet in {az}")));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::injection::Context;
 use super::journal::DisksBefore;
 use super::runner::{Hand, Sight};
-use super::{ChaosError, ec2, guard};
+use super::{ChaosError, ec2};
 
 /// Within this EBS shows a volume whose I/O is paused as impaired (EBS user guide).
 pub(super) const IMPAIRED_WITHIN: Duration = Duration::from_secs(120);
@@ -27,7 +27,7 @@ pub(super) async fn prepare(
         volumes: instances.into_iter().flat_map(|instance| instance.volumes).collect(),
     };
     for volume in sight.reader.volumes(sight.region, &disks.volumes).await? {
-        guard::tagged(context.target.allow.as_ref(), &volume.id, &volume.tags).map_err(ChaosError::Refused)?;
+        context.may_touch(&volume.id, &volume.tags)?;
     }
     Ok(disks)
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::ChaosError;
 use super::guard::{self, GroupFacts, Refusal};
 use super::injection::{Context, Pass};
+use super::mark;
 use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, ErrorKind, Group, Instance};
 use crate::event::FaultId;
@@ -24,11 +25,13 @@ pub(super) async fn group(sight: &Sight<'_>, context: &Context<'_>, role: &str) 
     };
     let region = sight.region;
     let group = sight.reader.group(region, name).await?;
-    group.ok_or_else(|| {
+    let group = group.ok_or_else(|| {
         ChaosError::Refused(format!(
             "there is no Auto Scaling group {name} in {region}; nothing to hit"
         ))
-    })
+    })?;
+    mark::of_nobody_else(context.run, name, &group.tags).map_err(ChaosError::Refused)?;
+    Ok(group)
 }
 
 /// Instances by id; none of them when AWS has forgotten one, which spoils the whole call.
@@ -130,6 +133,7 @@ pub(super) async fn chosen(
     let described = described(sight, &in_service).await?;
     let (mut candidates, mut refusal) = (Vec::new(), None);
     for instance in &described {
+        mark::of_nobody_else(context.run, &instance.id, &instance.tags).map_err(ChaosError::Refused)?;
         match guard::tagged(allow, &instance.id, &instance.tags).and_then(|()| fit(instance)) {
             Ok(()) if own == Some(&instance.id) => refusal = Some(format!("{} is where this run is", instance.id)),
             Ok(()) if instance.state == "running" => candidates.push(instance.id.clone()),

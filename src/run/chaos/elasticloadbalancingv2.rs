@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ChaosError;
+use super::ec2;
 use super::injection::{Context, Foreign, Pass};
 use super::journal::{Before, PathBefore, TargetBefore};
 use super::runner::{Hand, Sight};
-use super::{ec2, guard};
 
 /// A path that no target answers with success; a person who finds it knows whose it is.
 const NO_SUCH_PATH: &str = "/tenfold-breaks-this-health-check";
@@ -65,7 +65,7 @@ async fn target_groups(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> 
     let tags = sight.reader.elb_tags(sight.region, &arns).await?;
     for arn in &arns {
         let tags = tags.get(arn).cloned().unwrap_or_default();
-        guard::tagged(context.target.allow.as_ref(), arn, &tags).map_err(ChaosError::Refused)?;
+        context.may_touch(arn, &tags)?;
     }
     Ok(arns)
 }

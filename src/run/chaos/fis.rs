@@ -226,7 +226,11 @@ async fn runs(hand: &Hand<'_>, id: &str) -> Result<(), ChaosError> {
 
 fn told(experiment: &FisExperiment) -> String {
     let FisExperiment { id, status, reason, .. } = experiment;
-    format!("experiment {id} of AWS FIS is {status}: {reason}")
+    // It stands in sentences of ours.
+    format!(
+        "experiment {id} of AWS FIS is {status}: {}",
+        reason.trim_end_matches('.')
+    )
 }
 
 /// The experiment that the fault started.

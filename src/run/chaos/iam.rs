@@ -12,7 +12,7 @@ pub(super) async fn prepare(sight: &Sight<'_>, context: &Context<'_>, role: &str
     };
     let found = sight.reader.iam_role(name).await?;
     let found = found.ok_or_else(|| ChaosError::Refused(format!("there is no IAM role {name}; nothing to hit")))?;
-    guard::tagged(context.target.allow.as_ref(), name, &found.tags).map_err(ChaosError::Refused)?;
+    context.may_touch(name, &found.tags)?;
     let caller = sight.reader.caller(sight.region).await?.arn;
     let own = std::iter::once(&caller).chain(&context.target.assume);
     guard::not_own_role(own.map(String::as_str), &found.arn)

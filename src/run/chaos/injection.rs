@@ -8,8 +8,10 @@ use super::journal::Before;
 use super::own::Own;
 use super::runner::{Hand, Sight};
 use super::{
-    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, iam, mark, network, rds, route53,
+    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, guard, iam, mark, network, rds,
+    route53,
 };
+use crate::aws::Tags;
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// How often a fault is read back, or its experiment looked at, cloud time: a call or two each time, far below what any of
@@ -26,6 +28,15 @@ pub(super) struct Context<'a> {
     pub(super) planned: &'a [String],
     /// The other faults of the run; none where nothing is injected.
     pub(super) own: &'a Own,
+}
+
+impl Context<'_> {
+    /// The target allows it, and nobody else is at it.
+    pub(super) fn may_touch(&self, what: &str, tags: &Tags) -> Result<(), ChaosError> {
+        guard::tagged(self.target.allow.as_ref(), what, tags)
+            .and_then(|()| mark::of_nobody_else(self.run, what, tags))
+            .map_err(ChaosError::Refused)
+    }
 }
 
 /// One look at what a revert has to do, which does it.

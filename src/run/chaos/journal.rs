@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
@@ -502,25 +503,6 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with the journal of a dead run; a torn last line is closed off first.
-    pub fn reopen(path: &Path, run: &str) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).append(true).open(path)?;
-        if file.metadata()?.len() > 0 {
-            let mut last = [0u8];
-            file.seek(SeekFrom::End(-1))?;
-            file.read_exact(&mut last)?;
-            if last != *b"\n" {
-                file.write_all(b"\n")?;
-            }
-        }
-        Ok(Self {
-            path: path.to_owned(),
-            file: Mutex::new(file),
-            run: run.to_owned(),
-            observer: None,
-        })
-    }
-
     /// Id of the run.
     #[must_use]
     pub fn run(&self) -> &str {
@@ -533,11 +515,31 @@ impl Journal {
     }
 
     /// Writes a record and waits until it is on disk. It blocks for a few milliseconds: the act that follows must
-    /// not overtake it.
+    /// not overtake it. An intent counts only where somebody else would find it.
     pub fn append(&self, record: &Record) -> io::Result<()> {
+        let announces = matches!(record, Record::Intent { .. });
+        if announces {
+            self.is_found()?;
+        }
         self.tell(Moment::Before, record)?;
         self.write(record)?;
+        if announces {
+            self.is_found()?;
+        }
         self.tell(Moment::After, record)
+    }
+
+    /// Fails where its path does not lead to it any more: what is written then goes with this process.
+    fn is_found(&self) -> io::Result<()> {
+        let written = self.file.lock().unwrap_or_else(PoisonError::into_inner).metadata()?;
+        let found = std::fs::metadata(&self.path).ok();
+        if found.is_some_and(|found| (found.dev(), found.ino()) == (written.dev(), written.ino())) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(io::Error::other(format!(
+            "{path} was deleted or moved, so nobody could undo what it announces"
+        )))
     }
 
     fn tell(&self, moment: Moment, record: &Record) -> io::Result<()> {
@@ -569,17 +571,66 @@ pub struct Contents {
     pub damaged: usize,
 }
 
+/// Another process's journal, kept open: it can be read and gone on with when nothing leads to it any more.
+#[derive(Debug)]
+pub struct Kept {
+    path: PathBuf,
+    file: File,
+}
+
+impl Kept {
+    /// Opens one that is there; one that may not be written can still be read.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let opened = OpenOptions::new().read(true).append(true).open(path);
+        Ok(Self {
+            path: path.to_owned(),
+            file: opened.or_else(|_| File::open(path))?,
+        })
+    }
+
+    /// What it holds by now.
+    pub fn read(&self) -> io::Result<Contents> {
+        let mut bytes = Vec::new();
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0))?;
+        file.read_to_end(&mut bytes)?;
+        Ok(contents(&bytes))
+    }
+
+    /// Goes on with it where the run is dead; a torn last line is closed off first.
+    pub fn reopen(&self, run: &str) -> io::Result<Journal> {
+        let mut file = self.file.try_clone()?;
+        if file.metadata()?.len() > 0 {
+            let mut last = [0u8];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        Ok(Journal {
+            path: self.path.clone(),
+            file: Mutex::new(file),
+            run: run.to_owned(),
+            observer: None,
+        })
+    }
+}
+
 /// Reads a journal, leaving out lines that a crash tore.
 pub fn read(path: &Path) -> io::Result<Contents> {
+    Ok(contents(&std::fs::read(path)?))
+}
+
+fn contents(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    let bytes = std::fs::read(path)?;
     for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice(line) {
             Ok(record) => contents.records.push(record),
             Err(_) => contents.damaged += 1,
         }
     }
-    Ok(contents)
+    contents
 }
 
 /// A time of the target's clock as AWS writes it.
@@ -658,7 +709,8 @@ mod tests {
         Journal::create(&path, header()).unwrap().append(&intent(0)).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 9]).unwrap();
-        Journal::reopen(&path, "r1").unwrap().append(&intent(1)).unwrap();
+        let kept = Kept::open(&path).unwrap();
+        kept.reopen("r1").unwrap().append(&intent(1)).unwrap();
         let contents = read(&path).unwrap();
         assert_eq!(contents.damaged, 1);
         assert_eq!(contents.records, vec![Record::Run(header()), intent(1)]);
@@ -670,5 +722,30 @@ mod tests {
         let path = folder.path().join("journal.jsonl");
         Journal::create(&path, header()).unwrap();
         assert!(Journal::create(&path, header()).is_err());
+    }
+
+    #[test]
+    fn an_intent_that_nobody_would_find_does_not_count() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::create(&path, header()).unwrap();
+        journal.append(&intent(0)).unwrap();
+        let kept = Kept::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let refused = journal.append(&intent(1)).expect_err("it is gone");
+        assert!(refused.to_string().contains("was deleted or moved"), "{refused}");
+        // Another file in its place is not it.
+        std::fs::write(&path, "").unwrap();
+        assert!(journal.append(&intent(1)).is_err());
+        // What undoes is written down as far as it can be, and read by whoever had it open.
+        let fault = FaultId {
+            experiment: "blackout".to_owned(),
+            index: 0,
+        };
+        let reverted = Record::Reverted { fault };
+        journal.append(&reverted).unwrap();
+        let records = kept.read().unwrap().records;
+        assert_eq!(records, vec![Record::Run(header()), intent(0), reverted]);
+        assert_eq!(kept.read().unwrap().records.len(), 3, "it is read again from its start");
     }
 }

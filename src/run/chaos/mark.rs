@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use super::ChaosError;
 use super::bearer::Bearer;
+use super::guard::Refusal;
 use super::injection::Pass;
 use super::journal::{Before, timestamp, unix_of};
 use super::runner::Hand;
@@ -92,6 +93,23 @@ impl Mark {
             region,
             before,
         })
+    }
+}
+
+/// No other run is at it, or has left something, by the marks among its tags.
+pub(super) fn of_nobody_else(run: &str, what: &str, tags: &Tags) -> Result<(), Refusal> {
+    let (marks, _) = Mark::read(tags);
+    match marks.into_iter().find(|mark| mark.run != run) {
+        None => Ok(()),
+        Some(Mark {
+            run, fault, expires, ..
+        }) => {
+            let expires = expires.map_or("at no readable time".to_owned(), timestamp);
+            Err(format!(
+                "{what} bears the mark of {fault} of another run ({run}), which expires {expires}; \
+                 two runs would measure each other's faults"
+            ))
+        }
     }
 }
 
@@ -183,15 +201,17 @@ pub(super) async fn erase(hand: &Hand<'_>, before: &Before, erased: &mut BTreeSe
             continue;
         }
         let keys: Vec<String> = keys.into_iter().collect();
-        match bearer.untag(hand, &ids, &keys).await {
+        let why = match bearer.untag(hand, &ids, &keys).await {
             Ok(()) => {
                 erased.insert(bearer.to_string());
+                String::new()
             }
             // What is gone meanwhile bears nothing; the next look tells.
-            Err(ChaosError::Aws(_)) => {}
+            Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
             Err(other) => return Err(other),
-        }
-        pass.left.push(format!("{bearer} bears the mark of {}", hand.fault));
+        };
+        pass.left
+            .push(format!("{bearer} bears the mark of {}{why}", hand.fault));
     }
     // A look that comes too early may show no mark that is there; one that was taken off is not there.
     pass.proven = bearers.iter().all(|(bearer, _)| erased.contains(&bearer.to_string()));
@@ -266,6 +286,20 @@ mod tests {
         );
         // Route 53 takes ten tags in all.
         assert!(of(&marks[0]) <= 3, "{tags:#?}");
+    }
+
+    #[test]
+    fn the_mark_of_another_run_keeps_this_one_away() {
+        let mark = mark("dns", weight());
+        let tags = mark.tags().expect("it fits");
+        assert_eq!(of_nobody_else(&mark.run, "hosted zone Z1", &tags), Ok(()));
+        let refusal = of_nobody_else("another", "hosted zone Z1", &tags).expect_err("it is another's");
+        assert!(
+            refusal.contains("hosted zone Z1 bears the mark of dns[1] of another run (63f0a1b2c3d4e-1f2a)")
+                && refusal.contains("expires 2026-01-01T00:00:00Z"),
+            "{refusal}"
+        );
+        assert_eq!(of_nobody_else("another", "web", &Tags::new()), Ok(()));
     }
 
     #[test]

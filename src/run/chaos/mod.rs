@@ -26,12 +26,12 @@ mod scan;
 mod undo;
 
 pub use journal::{
-    Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Moment, NetworkBefore, Observer, PathBefore,
+    Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Kept, Moment, NetworkBefore, Observer, PathBefore,
     Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
 pub use preview::{Previewed, preview};
-pub use rehearse::{Rehearsed, closed, rehearse};
-pub use revert::{left_in_world, overdue, revert_chosen, revert_journal, run_header};
+pub use rehearse::{Rehearsed, closed, in_time, rehearse};
+pub use revert::{begun, left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
 pub use scan::{Leftover, Scan, in_account, scan, undo_leftover};
 

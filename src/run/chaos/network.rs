@@ -69,7 +69,6 @@ async fn subnets(
     role: &str,
     az: Option<&str>,
 ) -> Result<NetworkBefore, ChaosError> {
-    let allow = context.target.allow.as_ref();
     let own = own_subnet(sight, context).await?;
     let cut = context.own.cut_subnets(sight.region);
     let (mut others, mut by): (usize, Vec<&FaultId>) = (0, Vec::new());
@@ -88,7 +87,7 @@ async fn subnets(
                 let why = format!("{} is already cut off by {by} of this run", subnet.id);
                 return Err(ChaosError::Refused(why));
             }
-            guard::tagged(allow, &subnet.id, &subnet.tags).map_err(ChaosError::Refused)?;
+            context.may_touch(&subnet.id, &subnet.tags)?;
             guard::not_own_subnet(own.as_deref(), &subnet.id).map_err(ChaosError::Refused)?;
             let (acl, association) = current(&acls, &subnet.id).ok_or_else(|| {
                 ChaosError::Refused(format!("no network ACL shows an association with {}", subnet.id))
@@ -355,10 +354,12 @@ pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<
                     .cloud
                     .replace_network_acl_association(hand.region, association, &subnet.network_acl)
                     .await;
-                match hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer) {
-                    Ok(_) | Err(ChaosError::Aws(_)) => pass.left.push(format!("{} is under {}", subnet.subnet, acl.id)),
+                let why = match hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer) {
+                    Ok(_) => String::new(),
+                    Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
                     Err(other) => return Err(other),
-                }
+                };
+                pass.left.push(format!("{} is under {}{why}", subnet.subnet, acl.id));
             }
             Some((acl, association)) => pass.foreign.push(moved(hand, subnet, acl, association)),
         }

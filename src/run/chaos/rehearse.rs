@@ -70,7 +70,8 @@ impl There {
 }
 
 /// The faults of a plan in the order in which they are injected.
-fn in_time(plan: &Plan) -> Vec<(FaultId, &FaultPlan)> {
+#[must_use]
+pub fn in_time(plan: &Plan) -> Vec<(FaultId, &FaultPlan)> {
     let of = |experiment: &str, index| FaultId {
         experiment: experiment.to_owned(),
         index,

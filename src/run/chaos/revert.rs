@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::journal::{self, Before, Journal, Record, RunHeader};
+use super::journal::{self, Before, Kept, Record, RunHeader};
 use super::runner::Hand;
 use super::undo::undo;
 use super::{ChaosError, RevertSummary, guard};
@@ -17,8 +17,8 @@ pub fn run_header(path: &Path) -> Result<RunHeader, ChaosError> {
 }
 
 /// Faults of a journal that were to be undone before `time`, Unix seconds of the target's clock, and are not.
-pub fn overdue(path: &Path, time: f64) -> Result<Vec<FaultId>, ChaosError> {
-    let contents = journal::read(path)?;
+pub fn overdue(journal: &Kept, time: f64) -> Result<Vec<FaultId>, ChaosError> {
+    let contents = journal.read()?;
     let left = still_there(&contents.records).into_iter();
     let late = left.filter(|one| one.lease.is_some_and(|lease| lease < time));
     Ok(late.map(|one| one.fault).collect())
@@ -31,23 +31,33 @@ pub fn left_in_world(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
     Ok(left.map(|one| one.fault).collect())
 }
 
+/// Faults that a journal says were to be injected, whatever became of them.
+pub fn begun(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
+    let contents = journal::read(path)?;
+    let begun = contents.records.into_iter().filter_map(|record| match record {
+        Record::Intent { fault, .. } => Some(fault),
+        _ => None,
+    });
+    Ok(begun.collect())
+}
+
 /// Who reverts a journal unless somebody else says so.
 const COMMAND: &str = "tenfold revert";
 
 /// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
 pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
-    revert_chosen(path, cloud, COMMAND, |_| true).await
+    revert_chosen(&Kept::open(path)?, cloud, COMMAND, |_| true).await
 }
 
 /// As [`revert_journal`], for some of the faults; the journal says who `by`.
 pub async fn revert_chosen(
-    path: &Path,
+    kept: &Kept,
     cloud: &Writer,
     by: &str,
     chosen: impl Fn(&FaultId) -> bool,
 ) -> Result<RevertSummary, ChaosError> {
-    let contents = journal::read(path)?;
+    let contents = kept.read()?;
     let header = header_of(&contents.records)?;
     let mut left = still_there(&contents.records);
     left.retain(|one| chosen(&one.fault));
@@ -62,7 +72,7 @@ pub async fn revert_chosen(
         }
     }
     // What cannot be written down is undone all the same, and found undone by the next who looks.
-    let journal = Journal::reopen(path, &header.run).ok();
+    let journal = kept.reopen(&header.run).ok();
     let note = |record: &Record| {
         if let Some(journal) = &journal {
             let _ = journal.append(record);

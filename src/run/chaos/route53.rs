@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::ChaosError;
-use super::guard;
 use super::injection::{Context, Foreign, Pass};
 use super::journal::{Before, CheckBefore};
 use super::runner::{Hand, Sight};
@@ -53,8 +52,7 @@ pub(super) async fn prepare_invert(sight: &Sight<'_>, context: &Context<'_>, rol
     let mut checks = Vec::new();
     for id in ids {
         let tags = sight.reader.route53_tags("healthcheck", id).await?;
-        guard::tagged(context.target.allow.as_ref(), &format!("health check {id}"), &tags)
-            .map_err(ChaosError::Refused)?;
+        context.may_touch(&format!("health check {id}"), &tags)?;
         let check = sight.reader.health_check(id).await?;
         checks.push(CheckBefore {
             id: id.clone(),
@@ -174,12 +172,7 @@ pub(super) fn turn_back_by_hand(checks: &[CheckBefore]) -> String {
 pub(super) async fn prepare_weight(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Result<Before, ChaosError> {
     let (hosted_zone, record, records) = records(sight, context, role)?;
     let tags = sight.reader.route53_tags("hostedzone", hosted_zone).await?;
-    guard::tagged(
-        context.target.allow.as_ref(),
-        &format!("hosted zone {hosted_zone}"),
-        &tags,
-    )
-    .map_err(ChaosError::Refused)?;
+    context.may_touch(&format!("hosted zone {hosted_zone}"), &tags)?;
     let all = sight.reader.record_sets(hosted_zone, record).await?;
     let is_ours = |set: &RecordSet| {
         records

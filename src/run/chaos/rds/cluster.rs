@@ -40,7 +40,7 @@ async fn available(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Resu
     let cluster = sight.reader.db_cluster(region, id).await?;
     let cluster = cluster
         .ok_or_else(|| ChaosError::Refused(format!("there is no Aurora cluster {id} in {region}; nothing to hit")))?;
-    guard::tagged(context.target.allow.as_ref(), id, &cluster.tags).map_err(ChaosError::Refused)?;
+    context.may_touch(id, &cluster.tags)?;
     if cluster.status != "available" {
         let status = &cluster.status;
         return Err(ChaosError::Degraded(format!(

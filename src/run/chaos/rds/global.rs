@@ -51,12 +51,7 @@ async fn touched(sight: &Sight<'_>, context: &Context<'_>, region: &str, id: &st
     let cluster = sight.reader.db_cluster(region, id).await?;
     let cluster = cluster
         .ok_or_else(|| ChaosError::Refused(format!("there is no Aurora cluster {id} in {region}; nothing to hit")))?;
-    guard::tagged(
-        context.target.allow.as_ref(),
-        &format!("{id} in {region}"),
-        &cluster.tags,
-    )
-    .map_err(ChaosError::Refused)?;
+    context.may_touch(&format!("{id} in {region}"), &cluster.tags)?;
     Ok(cluster)
 }
 

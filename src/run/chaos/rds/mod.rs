@@ -25,7 +25,7 @@ async fn available(sight: &Sight<'_>, context: &Context<'_>, role: &str) -> Resu
     let instance = sight.reader.db_instance(region, id).await?;
     let instance = instance
         .ok_or_else(|| ChaosError::Refused(format!("there is no RDS instance {id} in {region}; nothing to hit")))?;
-    guard::tagged(context.target.allow.as_ref(), id, &instance.tags).map_err(ChaosError::Refused)?;
+    context.may_touch(id, &instance.tags)?;
     if instance.status != "available" {
         return Err(ChaosError::Refused(format!(
             "{id} in {region} is {}, not available",
