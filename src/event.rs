@@ -72,7 +72,7 @@ pub enum Event {
         /// How that is known.
         evidence: String,
     },
-    /// The revert began.
+    /// The revert began; again where tries failed: the one that went through.
     FaultRevertStarted {
         /// Which.
         fault: FaultId,
@@ -81,6 +81,13 @@ pub enum Event {
     FaultReverted {
         /// Which.
         fault: FaultId,
+    },
+    /// A try to revert it failed, and it is tried again; told once for each reason.
+    FaultRevertRetried {
+        /// Which.
+        fault: FaultId,
+        /// Why it failed.
+        error: String,
     },
     /// The revert failed; the fault is still in the world.
     FaultRevertFailed {

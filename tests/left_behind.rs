@@ -306,7 +306,7 @@ fn a_run_that_was_frozen_is_inconclusive_and_tells_what_its_watchdog_did() {
     kill(pid(&run), Signal::SIGCONT).expect("it is there");
     let (stdout, fault) = says_that_it_ended_early(run, &scene, "the watchdog, another process, reverted it");
     assert!(
-        stdout.contains("not injected: it was due "),
+        stdout.contains("could not be injected: it was due "),
         "nothing is caught up with:\n{stdout}"
     );
     for expected in [

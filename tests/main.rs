@@ -21,6 +21,7 @@ mod moto;
 mod nginx;
 mod oauth2;
 mod reach;
+mod reverted_late;
 mod safety;
 mod streams;
 mod support;

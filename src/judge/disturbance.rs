@@ -1,5 +1,7 @@
 //! What users of one step felt of a fault: onset, outage and recovery, from pulses and probes.
 //!
+//! What failed before the experiment as it does under the fault is not laid to the fault.
+//!
 //! An outage is told by when the requests that failed were started, as an onset is: a single failed request is none,
 //! and onset plus outage is at most the recovery, which ends with the first success started after them.
 //!
@@ -22,6 +24,9 @@ const FEW: u64 = 2;
 
 /// The share they need.
 const SUBSTANTIAL_OF_FEW: f64 = 0.1;
+
+/// A share of failures before the fault that is this part of the share under it is the same one.
+const ALIKE: f64 = 0.9;
 
 /// A step's disturbance, real seconds since t0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,7 +90,19 @@ impl std::fmt::Display for Failed {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Felt {
     pub attempts: u64,
+    /// None where nothing failed, and where it failed before as it did under the fault.
     pub disturbance: Option<Disturbance>,
+    pub before: Option<Before>,
+}
+
+/// How a step failed before the experiment, where it did not fail more under the fault: whatever failed then is not shown to
+/// be the fault's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Before {
+    pub failed: u64,
+    pub attempts: u64,
+    /// Real seconds.
+    pub looked: f64,
 }
 
 /// Failures that started close together.
@@ -110,16 +127,18 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .filter(|probe| probe.step == step && !probe.direct)
         .collect();
     let attempts = attempts(pulse, &probes, injected, window.end);
-    let patience = timeline
-        .plan
-        .pace
-        .patience(timeline.plan.client.request_timeout_max())
-        .as_secs_f64();
+    let patience = patience(timeline);
     let failures: Vec<Failures> = failures(pulse, &probes)
         .into_iter()
         .filter(|failure| failure.finish >= injected && failure.start >= injected - patience)
         .collect();
     let gap = gap(timeline, pulse, attempts, window, step);
+    let before = before(
+        pulse,
+        &probes,
+        window.begin,
+        (60.0 / timeline.pace()).max(2.0 * gap) + patience,
+    );
     let clusters = clusters(failures, gap, window.end);
     let fault_end = if fault.reversible() {
         timeline.fault_end(fault).unwrap_or(window.end)
@@ -166,7 +185,62 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
             failed: chosen.iter().map(|cluster| cluster.count).sum(),
         }
     });
-    Some(Felt { attempts, disturbance })
+    let before = before.zip(disturbance).and_then(|(before, disturbance)| {
+        let (from, until) = (disturbance.first_failed_start, disturbance.last_failed_start);
+        let soon = from + before.looked;
+        let worst = share(pulse, &probes, from, soon).max(share(pulse, &probes, from, until.max(soon)));
+        (before.failed as f64 >= ALIKE * worst * before.attempts as f64).then_some(before)
+    });
+    Some(Felt {
+        attempts,
+        disturbance: disturbance.filter(|_| before.is_none()),
+        before,
+    })
+}
+
+/// How a step failed for so long before an instant; none where no more than strays did. What was in flight then may have
+/// been hit by what came.
+fn before(pulse: Option<&Pulse>, probes: &[&ProbeSample], instant: f64, looked: f64) -> Option<Before> {
+    let from = instant - looked;
+    let failures = failures(pulse, probes).into_iter();
+    let failed = failures.filter(|failure| failure.start >= from && failure.finish < instant);
+    let failed: u64 = failed.map(|failure| failure.count.all()).sum();
+    let attempts = failed + succeeded(pulse, probes, from, instant);
+    let needed = if failed > FEW { SUBSTANTIAL } else { SUBSTANTIAL_OF_FEW };
+    (failed > 0 && failed as f64 >= needed * attempts as f64).then_some(Before {
+        failed,
+        attempts,
+        looked,
+    })
+}
+
+/// The share of failures among what was started in a span.
+fn share(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> f64 {
+    let failures = failures(pulse, probes).into_iter();
+    let failed = failures.filter(|failure| failure.start >= from && failure.start <= to);
+    let failed: u64 = failed.map(|failure| failure.count.all()).sum();
+    failed as f64 / (failed + succeeded(pulse, probes, from, to)).max(1) as f64
+}
+
+/// Successes that surely started in a span.
+fn succeeded(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> u64 {
+    let cells = pulse.into_iter().flat_map(|pulse| {
+        let within = pulse.cells.iter().filter(move |(index, _)| {
+            let (start, end) = cell_span(pulse, **index);
+            start >= from && end <= to
+        });
+        within.map(|(_, cell)| u64::from(cell.ok))
+    });
+    let probed = probes
+        .iter()
+        .filter(|probe| probe.failure.is_none() && (from..to).contains(&probe.started.as_secs_f64()));
+    cells.sum::<u64>() + probed.count() as u64
+}
+
+/// How long a request may be in flight, real seconds.
+pub(super) fn patience(timeline: &Timeline<'_>) -> f64 {
+    let longest = timeline.plan.client.request_timeout_max();
+    timeline.plan.pace.patience(longest).as_secs_f64()
 }
 
 /// Failed requests of a step that started in a span.

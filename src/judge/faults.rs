@@ -51,8 +51,12 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
     let injected = fault.instant();
     let mut steps = BTreeMap::new();
     let mut all: Vec<Disturbance> = Vec::new();
+    let mut failing_before = Vec::new();
     for (index, step) in timeline.plan.steps.iter().enumerate() {
         let felt = disturbance::felt(timeline, fault, index);
+        if felt.is_some_and(|felt| felt.before.is_some()) {
+            failing_before.push(step.name.clone());
+        }
         if let (Some(disturbance), Some(injected)) = (felt.and_then(|felt| felt.disturbance), injected) {
             steps.insert(step.name.clone(), step_findings(timeline, injected, &disturbance));
             all.push(disturbance);
@@ -87,6 +91,7 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
             at: timeline.cloud(*at),
             evidence: evidence.clone(),
         }),
+        reverted_late: timeline.overstay(fault).map(|overstay| overstay.told(timeline)),
         in_world_at_end: fault.stays(),
         experiment_ended_at: timeline.window(fault).map(|window| timeline.cloud(window.end)),
         observed: fault.unproven().is_none(),
@@ -95,6 +100,7 @@ fn users(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> FaultFindings {
         outage: since(ended, onset),
         recovery: since(recovered, injected),
         unrecovered,
+        failing_before,
         failed: failed.requests,
         probes_failed: failed.probes,
         steps,

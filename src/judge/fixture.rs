@@ -249,7 +249,7 @@ impl Fixture {
     }
 
     /// A fault started and injected at one instant, and seen to work at another.
-    fn fault_observed(&mut self, injected: f64, observed: f64, fault: &FaultId, resource: &str) {
+    pub(crate) fn fault_observed(&mut self, injected: f64, observed: f64, fault: &FaultId, resource: &str) {
         self.event(
             injected,
             Event::FaultStarted {

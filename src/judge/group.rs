@@ -157,7 +157,7 @@ fn unhealed(timeline: &Timeline<'_>, injected: f64, window: Window, after: &[Pol
         .min(window.end);
     if window.end - known > UNSEEN_MAX * waited && after.last().is_none_or(|poll| poll.at < window.end) {
         let known = Value::Duration(timeline.cloud(known - injected));
-        return Finding::Open(known, format!("{why}, nor looked at often enough"));
+        return Finding::AtLeast(known, format!("{why}, nor looked at often enough"), false);
     }
     Finding::AtLeast(Value::Duration(timeline.cloud(waited)), why.to_owned(), window.cut)
 }
@@ -265,18 +265,23 @@ pub(super) fn late_errors(
             ));
         }
     };
+    // What the next fault hits, and may have hit in flight, is that one's.
+    let next = timeline
+        .next_fault(left)
+        .map(|next| next - disturbance::patience(timeline));
+    let end = next.map_or(window.end, |next| next.min(window.end));
     let all: Vec<usize> = (0..timeline.plan.steps.len()).collect();
     let steps = steps.unwrap_or(&all);
     let attempts: u64 = steps
         .iter()
-        .map(|step| disturbance::attempts_between(timeline, *step, left, window.end))
+        .map(|step| disturbance::attempts_between(timeline, *step, left, end))
         .sum();
     if attempts < disturbance::ATTEMPTS_MIN {
         return unknown("too few requests started after the dead instances had left");
     }
     let failed = steps
         .iter()
-        .map(|step| disturbance::failed_between(timeline, *step, left, window.end))
+        .map(|step| disturbance::failed_between(timeline, *step, left, end))
         .sum();
     Ok((
         failed,

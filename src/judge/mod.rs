@@ -11,6 +11,7 @@ mod honesty;
 mod losses;
 mod moves;
 mod objectives;
+mod overstay;
 mod reach;
 mod redundancy;
 mod routing;
@@ -27,6 +28,8 @@ mod ended_early_tests;
 pub(crate) mod fixture;
 #[cfg(test)]
 mod honesty_tests;
+#[cfg(test)]
+mod overstay_tests;
 #[cfg(test)]
 mod standstill_tests;
 #[cfg(test)]
@@ -62,7 +65,7 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     standstill.reconsider(plan, recording, &mut objectives);
     let faults_proven = findings
         .iter()
-        .all(|fault| fault.observed && fault.ended_early.is_none());
+        .all(|fault| fault.observed && fault.ended_early.is_none() && fault.reverted_late.is_none());
     let outcome = run_outcome(&objectives, &honesty, faults_proven, recording.ended);
     let (moves, moves_more) = moves::moves(&timeline);
     Verdict {
@@ -79,8 +82,8 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     }
 }
 
-/// Without `faults_proven` some fault of the plan was not seen to be in the world, or was ended by somebody else: nothing
-/// held under it.
+/// Without `faults_proven` some fault of the plan was not seen to be in the world, or did not end as planned: nothing held
+/// under it.
 fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, faults_proven: bool, ended: Ended) -> Outcome {
     let any = |outcome| objectives.iter().any(|objective| objective.outcome == outcome);
     if honesty.spoiled.is_some() {
@@ -161,7 +164,7 @@ fn sentence(
             None if of(Outcome::Inconclusive).count() == 0 => match faults.iter().find(|fault| !fault.observed) {
                 Some(fault) if recording.ended == Ended::Finished => format!("Inconclusive: {}.", fault.evidence),
                 None if recording.ended == Ended::Finished => {
-                    "Inconclusive: a fault was not in the world for as long as planned.".to_owned()
+                    "Inconclusive: a fault was not in the world for as long as planned, or for longer.".to_owned()
                 }
                 _ => "Inconclusive: the run ended before its schedule did.".to_owned(),
             },
@@ -173,7 +176,7 @@ fn sentence(
             ),
         },
     };
-    prefix + &body + &ended_early(faults) + &steered(recording)
+    prefix + &body + &ended_early(faults) + &reverted_late(faults) + &steered(recording)
 }
 
 /// What somebody else took out of the world.
@@ -184,6 +187,15 @@ fn ended_early(faults: &[FaultFindings]) -> String {
         Some(format!(
             " {name} ({id}) ended early, at {at}, and not by this run: {evidence}."
         ))
+    });
+    told.collect()
+}
+
+/// What was in the world past its revert.
+fn reverted_late(faults: &[FaultFindings]) -> String {
+    let told = faults.iter().filter_map(|fault| {
+        let late = fault.reverted_late.as_ref()?;
+        Some(format!(" {} ({}) {late}: {}.", fault.fault, fault.id, late.why))
     });
     told.collect()
 }

@@ -3,9 +3,14 @@
 use super::disturbance::{self, ATTEMPTS_MIN, Felt};
 use super::scaling::{self, Decision};
 use super::timeline::{FaultTimes, Timeline};
-use super::{ObjectiveVerdict, Outcome, Value, format_value, group, honesty, losses, redundancy, routing, traffic};
+use super::{
+    ObjectiveVerdict, Outcome, Value, format_value, group, honesty, losses, overstay, redundancy, routing, traffic,
+};
 use crate::plan::{Comparison, Fault, Limit, Measure, Objective, Phase, Scope, Statistic};
 use crate::units::format_duration;
+
+/// Seconds by which an instant may miss another that it is computed to be.
+const ROUNDED: f64 = 1e-3;
 
 /// What looking for a measure brought.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,10 +23,9 @@ pub(super) enum Finding {
         latest: Value,
         why: String,
     },
-    /// It had not ended after this long, when its time was over; the flag says that the run was cut short before.
+    /// It had not ended after this long, when the observation of it had to end: only a limit that is no longer is surely
+    /// missed. The flag says that the run was cut short.
     AtLeast(Value, String, bool),
-    /// It had not ended after this long, when the observation of it had to end: only a shorter limit is surely missed.
-    Open(Value, String),
     /// Some were completed, the slowest in `done`; another had not ended after `waiting`.
     Pending { done: Value, waiting: Value, why: String },
     /// It surely does not happen.
@@ -79,6 +83,12 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
         verdict.why = format!("{}, but {why}", verdict.why);
     }
     if let Some(why) = unplanned(timeline, objective)
+        && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
+    {
+        verdict.outcome = Outcome::Inconclusive;
+        verdict.why = format!("{}, but {why}", verdict.why);
+    }
+    if let Some(why) = overstay::overstayed(timeline, objective, &verdict, decisions)
         && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
     {
         verdict.outcome = Outcome::Inconclusive;
@@ -143,7 +153,8 @@ fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> Option<String> {
     cut.then(|| "the run ended before this was over".to_owned())
 }
 
-fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
+/// Looks for what an objective measures.
+pub(super) fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
     let steps = match steps(timeline, objective) {
         Ok(steps) => steps,
         Err(why) => return Finding::Unknown(why),
@@ -223,14 +234,14 @@ fn rank(finding: &Finding) -> u8 {
         Finding::Reached(..) | Finding::Between { .. } => 0,
         Finding::Unknown(_) => 1,
         Finding::Pending { .. } => 2,
-        Finding::AtLeast(..) | Finding::Open(..) => 3,
+        Finding::AtLeast(..) => 3,
         Finding::Never(_) => 4,
     }
 }
 
 fn size(finding: &Finding) -> f64 {
     match finding {
-        Finding::Reached(value, _) | Finding::AtLeast(value, ..) | Finding::Open(value, _) => number(value),
+        Finding::Reached(value, _) | Finding::AtLeast(value, ..) => number(value),
         Finding::Pending { waiting: value, .. } | Finding::Between { latest: value, .. } => number(value),
         Finding::Never(_) | Finding::Unknown(_) => 0.0,
     }
@@ -249,6 +260,14 @@ fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, seen: Opti
         return Finding::Unknown("the fault never got into the world".to_owned());
     };
     let name = timeline.plan.steps.get(step).map_or("", |step| step.name.as_str());
+    if let Some(before) = felt.before {
+        return Finding::Unknown(format!(
+            "{name} was failing before the fault: {} of {} in the {} before it",
+            before.failed,
+            before.attempts,
+            format_duration(timeline.cloud(before.looked))
+        ));
+    }
     let Some(disturbance) = felt.disturbance else {
         return if felt.attempts < ATTEMPTS_MIN {
             Finding::Unknown(format!(
@@ -358,28 +377,17 @@ fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Find
             verdict.measured = Some(latest);
         }
         Finding::AtLeast(value, why, cut) => {
-            let over = !met(&value);
-            verdict.margin = margin(&value, objective).filter(|_| over);
-            verdict.measured = Some(value);
-            verdict.at_least = true;
-            verdict.outcome = if over || !cut {
-                Outcome::Missed
-            } else {
-                Outcome::Inconclusive
-            };
-            verdict.why = if cut && !over {
-                format!("{why}, and it was cut short")
-            } else {
-                why
-            };
-        }
-        Finding::Open(value, why) => {
-            let over = !met(&value);
+            // What had not ended after as long as the limit takes longer than that.
+            let over = !met(&value) || number(&value) + ROUNDED >= number(&objective.limit);
             verdict.margin = margin(&value, objective).filter(|_| over);
             verdict.measured = Some(value);
             verdict.at_least = true;
             verdict.outcome = if over { Outcome::Missed } else { Outcome::Inconclusive };
-            verdict.why = if over { why } else { format!("{why}, too early to tell") };
+            verdict.why = match (over, cut) {
+                (true, _) => why,
+                (false, true) => format!("{why}, and it was cut short"),
+                (false, false) => format!("{why}, too early to tell"),
+            };
         }
         Finding::Pending { done, waiting, why } => {
             if met(&waiting) {

@@ -86,12 +86,13 @@ pub(super) fn shift(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding 
     if stayed == 0 {
         // What came in the part of a second that followed is not known.
         let share = share(last_bad, region).unwrap_or_default();
-        return Finding::Open(
+        return Finding::AtLeast(
             Value::Duration(timeline.cloud(failing.unwrap_or(second) - injected)),
             format!(
                 "{:.0}% of requests still went to {region} in the last whole second of the fault",
                 share * 100.0
             ),
+            false,
         );
     }
     let at = failing.unwrap_or(second + 1.0);

@@ -405,7 +405,7 @@ fn slowest(timeline: &Timeline<'_>, decisions: &[&Decision], to: f64) -> Finding
                     why: "an added instance had not served when the run ended".to_owned(),
                 },
                 // The end of a run does not wait for a scale-out.
-                None => Finding::Open(value, "no added instance served a request".to_owned()),
+                None => Finding::AtLeast(value, "no added instance served a request".to_owned(), false),
             }
         }
         (None, None) if decisions.is_empty() => {

@@ -177,10 +177,61 @@ fn a_card_counts_the_requests_that_objectives_count_and_its_probes_apart() {
 fn a_lasting_outage_is_missed_and_no_outage_is_a_recovery_of_zero() {
     let lasting = failover(recovery(120), down_for_good).first();
     assert_eq!((lasting.outcome, lasting.at_least), (Outcome::Missed, true));
+    // It was watched for a quarter of an hour, which is just too long for one limit and says nothing of the other.
+    let as_long = failover(recovery(900), down_for_good).first();
+    assert_eq!(as_long.outcome, Outcome::Missed, "{as_long:?}");
+    let open = failover(recovery(930), down_for_good).first();
+    assert_eq!((open.outcome, open.at_least), (Outcome::Inconclusive, true), "{open:?}");
+    assert!(open.why.ends_with("too early to tell after 15m"), "{}", open.why);
     let unfelt = failover(recovery(120), well).first();
     assert_eq!(unfelt.outcome, Outcome::Met);
     assert_eq!(seconds(unfelt.measured), 0.0);
     assert!(unfelt.why.contains("no user felt it"), "{}", unfelt.why);
+}
+
+#[test]
+fn what_failed_before_the_fault_as_it_did_under_it_is_not_laid_to_the_fault() {
+    let outage = || objective("outage", Measure::Outage, Some("order"), limit(60), under_test());
+    let always: Fate = |step, start| match step {
+        1 => (start + 0.01, Some(FailureKind::Expectation)),
+        _ => well(step, start),
+    };
+    let hanging: Fate = |step, start| match step {
+        1 => (start + 1.0, Some(FailureKind::Timeout)),
+        _ => well(step, start),
+    };
+    let every_other: Fate = |step, start| match step {
+        1 if ((start * 50.0) as u64).is_multiple_of(2) => (start + 0.01, Some(FailureKind::Expectation)),
+        _ => well(step, start),
+    };
+    for fate in [always, hanging, every_other] {
+        let fixture = failover(vec![recovery(120).remove(0), outage()], fate);
+        let verdict = judge(&fixture.plan, &fixture.recording);
+        for of in &verdict.objectives {
+            assert_eq!(of.outcome, Outcome::Inconclusive, "{of:?}");
+            assert!(of.why.starts_with("order was failing before the fault: "), "{}", of.why);
+        }
+        let found = &verdict.faults[0];
+        assert_eq!(found.failing_before, ["order"]);
+        assert_eq!((found.onset, found.outage, found.unrecovered), (None, None, false));
+    }
+}
+
+#[test]
+fn a_fault_is_blamed_for_what_it_made_worse() {
+    let worse: Fate = |step, start| match step {
+        1 if ((start * 50.0) as u64).is_multiple_of(4) => (start + 0.01, Some(FailureKind::Expectation)),
+        _ => down_for_three_seconds(step, start),
+    };
+    let fixture = failover(recovery(120), worse);
+    let verdict = judge(&fixture.plan, &fixture.recording);
+    assert_eq!(
+        verdict.objectives[0].outcome,
+        Outcome::Missed,
+        "{:?}",
+        verdict.objectives
+    );
+    assert!(verdict.faults[0].failing_before.is_empty() && verdict.faults[0].onset.is_some());
 }
 
 #[test]
@@ -727,6 +778,33 @@ fn late_errors_start_when_the_dead_instances_have_left() {
     assert_eq!(stays.first().outcome, Outcome::Missed);
     let unpolled = terminated(Measure::LateErrors, Limit::Count(0), burst);
     assert_eq!(unpolled.first().outcome, Outcome::Inconclusive);
+}
+
+#[test]
+fn late_errors_are_not_those_of_the_next_fault() {
+    let next: Fate = |step, start| {
+        if (29.9..31.0).contains(&start) {
+            (start + 0.2, Some(FailureKind::Status5xx))
+        } else {
+            well(step, start)
+        }
+    };
+    let mut fixture = terminated(Measure::LateErrors, Limit::Count(0), next);
+    fixture.poll(20.5, 3, &["i-2"], &["i-2"]);
+    assert_eq!(fixture.first().outcome, Outcome::Missed, "there is one fault only");
+    let faults = &mut fixture.plan.experiments[0].faults;
+    faults.push(faults[0].clone());
+    faults[1].fault = Fault::RdsFailover;
+    fixture.fault_observed(30.0, 30.1, &second_fault(), "shop-db");
+    let verdict = fixture.first();
+    assert_eq!(verdict.outcome, Outcome::Met, "{verdict:?}");
+}
+
+fn second_fault() -> crate::event::FaultId {
+    crate::event::FaultId {
+        experiment: "test".to_owned(),
+        index: 1,
+    }
 }
 
 fn blackout(measure: Measure, limit: Limit, fate: Fate) -> Fixture {

@@ -28,6 +28,10 @@ pub(super) struct FaultTimes<'a> {
     pub failed: Option<String>,
     /// When somebody else took it out of the world, and how that is known.
     pub ended_early: Option<(f64, String)>,
+    /// When its revert began first, whatever became of that.
+    pub revert_due: Option<f64>,
+    /// Why a try to revert it failed, of the last that did.
+    pub revert_failed: Option<String>,
     pub revert_started: Option<f64>,
     pub reverted: Option<f64>,
 }
@@ -169,6 +173,12 @@ impl<'a> Timeline<'a> {
             .reduce(f64::min)
     }
 
+    /// The first injection of any fault after this instant, real seconds since t0.
+    pub(super) fn next_fault(&self, after: f64) -> Option<f64> {
+        let injected = self.faults.iter().filter_map(FaultTimes::instant);
+        injected.filter(|instant| *instant > after).reduce(f64::min)
+    }
+
     /// The run was cut short before this instant, real seconds since t0.
     fn ends_before(&self, planned: f64) -> bool {
         self.recording.ended != Ended::Finished && planned > self.end + AT_ITS_END
@@ -206,7 +216,12 @@ impl<'a> Timeline<'a> {
             } else {
                 instant + found.recovery.unwrap_or_default().as_secs_f64() / pace
             };
-            windows.push((instant, end.min(window.end)));
+            let until = if self.overstay(fault).is_some() {
+                end
+            } else {
+                end.min(window.end)
+            };
+            windows.push((instant, until));
         }
         let overlaps = |second: f64, from: f64, to: f64| second < to && second + 1.0 > from;
         self.phases = self
@@ -329,6 +344,8 @@ fn fault_times<'a>(
         not_observed: None,
         failed: None,
         ended_early: None,
+        revert_due: None,
+        revert_failed: None,
         revert_started: None,
         reverted: None,
     };
@@ -350,7 +367,15 @@ fn fault_times<'a>(
             }
             // A revert that failed is tried again: the last try before it was complete is the one that did it.
             Event::FaultRevertStarted { fault } if *fault == times.id && times.reverted.is_none() => {
+                times.revert_due.get_or_insert(at);
                 times.revert_started = Some(at);
+            }
+            Event::FaultRevertRetried { fault, error } if *fault == times.id => {
+                times.revert_failed = Some(error.clone());
+            }
+            Event::FaultRevertFailed { fault, error } if *fault == times.id => {
+                // It goes on about what to do by hand, which a try before has not.
+                times.revert_failed.get_or_insert_with(|| error.clone());
             }
             Event::FaultReverted { fault } if *fault == times.id => times.reverted = Some(at),
             _ => {}

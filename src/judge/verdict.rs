@@ -42,6 +42,29 @@ pub struct EndedEarly {
     pub evidence: String,
 }
 
+/// The end of a fault that came later than planned, because its revert failed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RevertedLate {
+    /// When its revert began first, cloud time since t0.
+    #[serde(with = "seconds")]
+    pub due: Duration,
+    /// When the revert began that took it out of the world, cloud time since t0; none where it was there when the run ended.
+    #[serde(with = "seconds::option")]
+    pub at: Option<Duration>,
+    /// Why a try failed, of the last that did.
+    pub why: String,
+}
+
+impl std::fmt::Display for RevertedLate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "was to be reverted at {} and was ", format_duration(self.due))?;
+        match self.at {
+            Some(at) => write!(f, "only at {}", format_duration(at)),
+            None => f.write_str("not before the run ended"),
+        }
+    }
+}
+
 /// A measured value, in the unit of its measure, as a limit is.
 pub type Value = Limit;
 
@@ -115,6 +138,9 @@ pub struct FaultFindings {
     /// Somebody else took it out of the world before its time; none where nobody did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_early: Option<EndedEarly>,
+    /// Its revert failed for a while, or for good; none where it did not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverted_late: Option<RevertedLate>,
     /// It could have been reverted and was not seen to be: it was in the world when the run ended.
     pub in_world_at_end: bool,
     /// When its experiment ended, cloud time since t0.
@@ -136,6 +162,9 @@ pub struct FaultFindings {
     pub recovery: Option<Duration>,
     /// Users were still failing when the experiment ended.
     pub unrecovered: bool,
+    /// Steps that failed before the experiment as they did under the fault; nothing above speaks of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failing_before: Vec<String>,
     /// Users' requests that failed in the disturbance.
     pub failed: u64,
     /// Our own probes that failed in it; no objective on errors counts them.

@@ -122,7 +122,12 @@ fn data(report: &Report) -> String {
             Some(Window {
                 name: &fault.id.experiment,
                 from,
-                revert: if fault.in_world_at_end { Some(to) } else { left },
+                // A revert that failed for long may come after all that is drawn.
+                revert: if fault.in_world_at_end {
+                    Some(to)
+                } else {
+                    left.map(|left| left.min(to))
+                },
                 to,
             })
         })
@@ -223,6 +228,7 @@ fn fault(fault: &FaultFindings) -> Value {
         observed => fault.observed,
         evidence => fault.evidence.clone(),
         ended_early => text::ended_early(fault),
+        reverted_late => text::reverted_late(fault),
         resources => fault.resources.join(", "),
         at => fault.injected_at.map(format_duration),
         fidelity => fault.fidelity.clone(),

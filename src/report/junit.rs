@@ -1,4 +1,5 @@
-//! `junit.xml`: one test case per objective; missed is a failure, inconclusive an error, no objective at all an error.
+//! `junit.xml`: one test case per objective; missed is a failure, inconclusive an error, no objective at all an error, as is
+//! a run that proves nothing although each of them held.
 
 use quick_junit::{NonSuccessKind, Report as Junit, TestCase, TestCaseStatus, TestSuite};
 
@@ -20,20 +21,23 @@ pub fn junit(report: &Report) -> String {
         let mut case = TestCase::new(objective.objective.clone(), status);
         case.set_classname(format!("{}.{name}", report.plan.name));
         case.set_system_out(format!("measured {}: {}", text::measured(objective), objective.why));
-        match suites.iter_mut().find(|(of, _)| *of == name) {
-            Some((_, suite)) => {
-                suite.add_test_case(case);
-            }
-            None => {
-                let mut suite = TestSuite::new(name.clone());
-                suite.add_test_case(case);
-                suites.push((name, suite));
-            }
-        }
+        add(&mut suites, name, case);
     }
-    if suites.is_empty() {
+    let objectives = &report.verdict.objectives;
+    if objectives.is_empty() {
         // A file without a test case is green to every CI system.
-        suites.push((report.plan.name.clone(), no_objective(report)));
+        add(
+            &mut suites,
+            report.plan.name.clone(),
+            unproven(report, "there are no objectives"),
+        );
+    } else if report.verdict.outcome != Outcome::Met && objectives.iter().all(|one| one.outcome == Outcome::Met) {
+        // So is one in which every case passes, of a run that proves nothing.
+        add(
+            &mut suites,
+            report.plan.name.clone(),
+            unproven(report, "the run as a whole"),
+        );
     }
     for (_, suite) in suites {
         junit.add_test_suite(suite);
@@ -41,15 +45,27 @@ pub fn junit(report: &Report) -> String {
     junit.to_string().expect("writing XML to memory cannot fail")
 }
 
-fn no_objective(report: &Report) -> TestSuite {
+fn add(suites: &mut Vec<(String, TestSuite)>, name: String, case: TestCase) {
+    match suites.iter_mut().find(|(of, _)| *of == name) {
+        Some((_, suite)) => {
+            suite.add_test_case(case);
+        }
+        None => {
+            let mut suite = TestSuite::new(name.clone());
+            suite.add_test_case(case);
+            suites.push((name, suite));
+        }
+    }
+}
+
+/// A case of its own for what no objective says.
+fn unproven(report: &Report, name: &str) -> TestCase {
     let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
     status.set_type("inconclusive");
     status.set_message(report.verdict.sentence.clone());
-    let mut case = TestCase::new("there are no objectives", status);
+    let mut case = TestCase::new(name, status);
     case.set_classname(format!("{0}.{0}", report.plan.name));
-    let mut suite = TestSuite::new(report.plan.name.clone());
-    suite.add_test_case(case);
-    suite
+    case
 }
 
 fn failed(kind: NonSuccessKind, word: &str, objective: &crate::judge::ObjectiveVerdict) -> TestCaseStatus {

@@ -252,6 +252,9 @@ fn fault_card(out: &mut String, fault: &FaultFindings, paint: &Paint) {
     if let Some(ended) = text::ended_early(fault) {
         line(out, &format!("    {}", paint.outcome(Outcome::Inconclusive, &ended)));
     }
+    if let Some(late) = text::reverted_late(fault) {
+        line(out, &format!("    {}", paint.outcome(Outcome::Inconclusive, &late)));
+    }
     for fact in text::facts(fault) {
         let bound = fact
             .bound

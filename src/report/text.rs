@@ -90,6 +90,12 @@ pub(super) fn ended_early(fault: &FaultFindings) -> Option<String> {
     Some(format!("ended early, at {at}, and not by this run: {evidence}"))
 }
 
+/// What a fault's card says where its revert failed for a while, or for good.
+pub(super) fn reverted_late(fault: &FaultFindings) -> Option<String> {
+    let late = fault.reverted_late.as_ref()?;
+    Some(format!("reverted late: it {late}: {}", late.why))
+}
+
 fn outage(fault: &FaultFindings) -> Option<String> {
     match (fault.failed, fault.probes_failed) {
         (1, 0) => Some("none: 1 request failed".to_owned()),
@@ -119,9 +125,15 @@ pub(super) fn facts(fault: &FaultFindings) -> Vec<Fact> {
         }
     };
     let duration = |of: Option<std::time::Duration>| of.map(format_duration);
-    if fault.onset.is_none() {
+    if fault.onset.is_none() && fault.failing_before.is_empty() {
         push("felt", Some("by no user".to_owned()), None);
     }
+    let failing_before = fault.failing_before.join(", ");
+    push(
+        "failing before",
+        Some(failing_before).filter(|steps| !steps.is_empty()),
+        None,
+    );
     push("onset", duration(fault.onset), None);
     push("outage", outage(fault), super::bounds::outage(name));
     let recovery = if fault.unrecovered {

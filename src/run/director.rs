@@ -34,6 +34,9 @@ use crate::units::format_duration;
 /// How long before t0 everything is started, so that nothing is built while the clock runs.
 const LEAD: Duration = Duration::from_millis(700);
 
+/// Without a second of load for so long (real time) there is no more of it.
+const LOAD_OVER: Duration = Duration::from_secs(2);
+
 /// A fault that could not be begun for so long (real time) after it was due is not begun any more.
 const LATE_MAX: Duration = Duration::from_secs(5);
 
@@ -186,6 +189,7 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         stage: (0, false),
         helm,
         last: (0, 0),
+        told: 0,
         notes: Vec::new(),
         injections: JoinSet::new(),
         reverts: Vec::new(),
@@ -232,6 +236,8 @@ struct Director {
     helm: Helm,
     /// Users and rate of the last second.
     last: (u64, u64),
+    /// Whole seconds of load that were told.
+    told: u64,
     notes: Vec<String>,
     /// Injections and reverts under way; each waits for its effect, so they run beside the loop.
     injections: JoinSet<()>,
@@ -458,7 +464,12 @@ impl Director {
                     return done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
                 }
                 Some(second) = inputs.shards.recv() => { self.take_second(second); }
-                Some(event) = inputs.events.recv() => self.record(event),
+                Some(event) = inputs.events.recv() => {
+                    self.record(event);
+                    if self.clock.elapsed() > Duration::from_secs(self.told) + LOAD_OVER {
+                        self.tell_without_load();
+                    }
+                }
                 Some(sample) = inputs.probes.recv() => self.recorded.probe(sample),
             }
         }
@@ -482,6 +493,7 @@ impl Director {
     fn tell_progress(&mut self, slice: &Slice) {
         let finished = slice.steps.iter().map(|step| step.ok + step.failures()).sum();
         self.last = (slice.users, finished);
+        self.told = slice.second + 1;
         let steering = self.helm.steering();
         let elapsed = Duration::from_secs(slice.second + 1);
         let progress = Progress {
@@ -494,6 +506,29 @@ impl Director {
             rate: finished,
             p99: latency(slice, None),
             errors: error_share(slice),
+            faults: self.in_world(),
+            notes: std::mem::take(&mut self.notes),
+        };
+        (self.progress)(&progress);
+    }
+
+    /// Tells what happened since the last second of load: reverts may go on long after there is one to tell it with.
+    fn tell_without_load(&mut self) {
+        if self.notes.is_empty() {
+            return;
+        }
+        let elapsed = self.clock.elapsed();
+        let steering = self.helm.steering();
+        let progress = Progress {
+            elapsed,
+            schedule: Duration::from_micros(steering.schedule_us(elapsed.as_micros() as u64)),
+            steered: None,
+            stage: self.stage.0,
+            holding: self.stage.1,
+            users: 0,
+            rate: 0,
+            p99: None,
+            errors: None,
             faults: self.in_world(),
             notes: std::mem::take(&mut self.notes),
         };
@@ -565,6 +600,7 @@ impl Director {
         observed: ObserveEnd,
         reverts: RevertSummary,
     ) -> (Recording, RevertSummary) {
+        self.tell_without_load();
         let ledgers = self.ledgers(ended, &load_end, &observed).await;
         self.recorded.lost(observed.dropped);
         self.recorded.lost([

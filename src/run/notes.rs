@@ -14,6 +14,7 @@ pub(super) fn note(event: &Event) -> Option<String> {
             Some(format!("{fault}: ended early, not by this run: {evidence}"))
         }
         Event::FaultReverted { fault } => Some(format!("{fault}: reverted")),
+        Event::FaultRevertRetried { fault, error } => Some(format!("{fault}: cannot revert, trying again: {error}")),
         Event::FaultRevertFailed { fault, error } => Some(format!("{fault}: revert failed: {error}")),
         Event::DnsChanged {
             class, name, addresses, ..

@@ -121,6 +121,8 @@ async fn resolved(
         region: &fault.region,
         ending,
         created: &created,
+        refused: Mutex::default(),
+        runner: None,
     };
     let resolved = fis::resolve(&hand(Some(&never)), &before, now + EXPIRES_AFTER).await;
     undo(&hand(None), &of_fis).await?;

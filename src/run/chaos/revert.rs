@@ -91,6 +91,8 @@ pub async fn revert_chosen(
             region: &region,
             ending: None,
             created: &created,
+            refused: Mutex::default(),
+            runner: None,
         };
         note(&Record::RevertIntent {
             fault: fault.clone(),

@@ -57,6 +57,8 @@ struct State {
     before: Mutex<Option<Before>>,
     created: Mutex<Vec<String>>,
     reverting: AtomicBool,
+    /// Why its revert fails, as it was told last; none while it does not.
+    failing: Mutex<Option<String>>,
     /// It has been told that somebody else ended it.
     ended_early: AtomicBool,
     /// Its effect has been looked for, so that the world shows what there is of it.
@@ -75,6 +77,10 @@ pub(super) struct Hand<'a> {
     pub(super) ending: Option<&'a AtomicBool>,
     /// Ids of what the fault created.
     pub(super) created: &'a Mutex<Vec<String>>,
+    /// The last call that was refused, with why, until somebody takes it.
+    pub(super) refused: Mutex<Option<String>>,
+    /// Who tells how a revert goes; none outside a run.
+    pub(super) runner: Option<&'a Runner>,
 }
 
 /// What looking needs, and all that a dry run has: nothing can be changed with it.
@@ -103,7 +109,10 @@ impl Hand<'_> {
     ) -> Result<T, ChaosError> {
         let (retried, error) = match &answer {
             Ok(called) => (called.retried.iter().map(|error| error.brief()).collect(), None),
-            Err(error) => (Vec::new(), Some(error.brief())),
+            Err(error) => {
+                self.refuse(error);
+                (Vec::new(), Some(error.brief()))
+            }
         };
         self.note(&Record::Call {
             fault: self.fault.clone(),
@@ -113,6 +122,17 @@ impl Hand<'_> {
             retried,
         })?;
         Ok(answer?.value)
+    }
+
+    /// Remembers a call that was refused.
+    pub(super) fn refuse(&self, error: &AwsError) {
+        let told = format!("{}: {}", error.action, error.brief());
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(told);
+    }
+
+    /// The last call that was refused since this was asked last, with why.
+    pub(super) fn take_refused(&self) -> Option<String> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Puts a record in the journal. One that cannot be written must not keep a fault in the world, so it ends an
@@ -218,9 +238,7 @@ impl Runner {
     /// tells when somebody else has ended it. What is left of it then is reverted at once: it is not the planned fault any
     /// more, and whoever intervened wants it gone. Returns at once for faults that nothing ends.
     pub async fn tend(&self, id: FaultId) {
-        let Some(state) = self.states().iter().find(|state| state.fault == id).cloned() else {
-            return;
-        };
+        let Some(state) = self.known(&id) else { return };
         loop {
             let before = state.before().clone();
             let Some((before, every)) = before.and_then(|before| Some((before.clone(), before.tended_every()?))) else {
@@ -333,8 +351,7 @@ impl Runner {
     /// Undoes a fault and reads it back. Nothing happens for one that is irreversible, was never injected, or is
     /// reverted already.
     pub async fn revert(&self, id: FaultId) -> Result<(), ChaosError> {
-        let state = self.states().iter().find(|state| state.fault == id).cloned();
-        let Some(state) = state else {
+        let Some(state) = self.known(&id) else {
             return planned(&self.plan, &id).map(|_| ());
         };
         state.reverting.store(true, Ordering::Release);
@@ -545,6 +562,26 @@ impl Runner {
         }
     }
 
+    /// Tells that a try to revert a fault failed: once, and again when the reason is another.
+    pub(super) async fn tell_retried(&self, fault: &FaultId, error: String) {
+        let Some(state) = self.known(fault) else { return };
+        let told_before = state.failing().replace(error.clone());
+        if told_before.as_ref() != Some(&error) {
+            let fault = fault.clone();
+            self.emit(Event::FaultRevertRetried { fault, error }).await;
+        }
+    }
+
+    /// Tells that the revert of a fault goes on, since `at`, where tries failed before.
+    pub(super) async fn tell_resumed(&self, fault: &FaultId, at: Instant) {
+        let Some(state) = self.known(fault) else { return };
+        if state.failing().take().is_some() {
+            let fault = fault.clone();
+            self.emit_at(self.clock.offset(at), Event::FaultRevertStarted { fault })
+                .await;
+        }
+    }
+
     /// What the other faults of the run take away.
     fn others(&self, fault: &FaultId) -> Own {
         let states = self.states();
@@ -568,6 +605,8 @@ impl Runner {
             region: &state.region,
             ending: Some(&self.ending),
             created: &state.created,
+            refused: Mutex::default(),
+            runner: Some(self),
         }
     }
 
@@ -583,11 +622,16 @@ impl Runner {
             before: Mutex::new(None),
             created: Mutex::default(),
             reverting: AtomicBool::new(false),
+            failing: Mutex::default(),
             ended_early: AtomicBool::new(false),
             looked_for: AtomicBool::new(false),
         });
         states.push(Arc::clone(&state));
         state
+    }
+
+    fn known(&self, id: &FaultId) -> Option<Arc<State>> {
+        self.states().iter().find(|state| state.fault == *id).cloned()
     }
 
     fn states(&self) -> MutexGuard<'_, Vec<Arc<State>>> {
@@ -607,6 +651,10 @@ impl Runner {
 impl State {
     fn before(&self) -> MutexGuard<'_, Option<Before>> {
         self.before.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failing(&self) -> MutexGuard<'_, Option<String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it takes away. What comes back by itself is left to what the world shows once its effect was looked for.

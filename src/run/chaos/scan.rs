@@ -180,6 +180,8 @@ pub async fn undo_leftover(cloud: &Writer, pace: Pace, leftover: &Leftover) -> R
         region: &leftover.region,
         ending: None,
         created: &created,
+        refused: Mutex::default(),
+        runner: None,
     };
     for before in &leftover.befores {
         undo(&hand, before).await?;

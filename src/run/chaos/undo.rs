@@ -46,15 +46,20 @@ async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), Cha
     let mut sure = BTreeSet::new();
     let mut clean_since: Option<Instant> = None;
     loop {
+        let began = Instant::now();
         let pass = match of {
             Of::World => before.undo(hand, &mut sure).await,
             Of::Marks => mark::erase(hand, before, &mut sure).await,
         };
         let (left, foreign, proven) = match pass {
             Ok(pass) => (pass.left, pass.foreign, pass.proven),
-            Err(ChaosError::Aws(error)) => (vec![error.to_string()], Vec::new(), false),
+            Err(ChaosError::Aws(error)) => {
+                hand.refuse(&error);
+                (vec![error.to_string()], Vec::new(), false)
+            }
             Err(other) => return Err(other),
         };
+        tell(hand, of, hand.take_refused().filter(|_| !left.is_empty()), began).await;
         if left.is_empty() {
             let since = *clean_since.get_or_insert_with(Instant::now);
             if proven || since.elapsed() > hand.pace.patience(LAG) {
@@ -71,6 +76,17 @@ async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), Cha
             }
         }
         tokio::time::sleep(hand.pace.patience(LOOK_AGAIN)).await;
+    }
+}
+
+/// Tells how a pass that began then went. What is refused of the marks keeps no fault in the world, so nothing goes on
+/// with them.
+async fn tell(hand: &Hand<'_>, of: Of, refused: Option<String>, began: Instant) {
+    let Some(runner) = hand.runner else { return };
+    match (refused, of) {
+        (Some(error), _) => runner.tell_retried(hand.fault, error).await,
+        (None, Of::World) => runner.tell_resumed(hand.fault, began).await,
+        (None, Of::Marks) => {}
     }
 }
 
