@@ -32,6 +32,8 @@ const ENDED: u8 = b'E';
 const READY: &str = "ready";
 /// Real time between two heartbeats.
 const BEAT: Duration = Duration::from_secs(1);
+/// Real time between two looks for a journal that is not there yet.
+const JOURNAL_LOOK: Duration = Duration::from_millis(50);
 /// The watchdog must say that it is ready within this (real time), and be gone this long after the run.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 const GONE_WITHIN: Duration = Duration::from_secs(5);
@@ -182,7 +184,9 @@ impl Watch {
         let mut last = Instant::now();
         let mut next_look = Instant::now();
         loop {
-            match tokio::time::timeout(BEAT, heard.recv()).await {
+            // Nothing is injected until the journal has been there for longer than this.
+            let pause = self.journal().map_or(JOURNAL_LOOK, |_| BEAT);
+            match tokio::time::timeout(pause, heard.recv()).await {
                 Ok(Some(Heard::Alive)) => last = Instant::now(),
                 Ok(Some(Heard::Ended)) => return Ok(Exit::Met),
                 Ok(Some(Heard::Died) | None) => {
