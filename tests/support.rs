@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tenfold::judge::Verdict;
+use tenfold::judge::{Honesty, Verdict};
 use tenfold::plan::Plan;
 use tenfold::recording::Recording;
 
@@ -15,6 +15,8 @@ pub const PACE: &str = "75";
 
 /// How often a game day is made before its machine is taken for the reason.
 const ATTEMPTS_MAX: usize = 3;
+/// Share of seconds robbed by the hypervisor above which the judge believes no run.
+const STOLEN_MAX: f64 = 0.2;
 
 /// How a test uses the machine; those of one kind go beside one another, as many as there are threads for tests.
 #[derive(Clone, Copy, PartialEq)]
@@ -124,8 +126,10 @@ impl Run {
         serde_json::from_slice::<Recording>(&saved).is_ok()
     }
 
-    fn stood_still(&self) -> bool {
-        self.is_whole() && self.verdict().honesty.stood_still > 0
+    /// Its machine stood still, or its hypervisor took so much of it away that the run calls itself spoilt by that.
+    fn had_no_machine(&self) -> bool {
+        let no_machine = |honesty: Honesty| honesty.stood_still > 0 || honesty.steal_over > STOLEN_MAX;
+        self.is_whole() && no_machine(self.verdict().honesty)
     }
 
     /// Its generator says itself that it was kept from its work.
@@ -155,14 +159,14 @@ pub fn game_day(code: i32, changes: &[&str]) -> Run {
     })
 }
 
-/// A run that ends with this code; one whose machine stood still is made again.
+/// A run that ends with this code; one whose machine stood still, or was taken away from it, is made again.
 pub fn attempted(code: i32, once: impl FnMut() -> Run) -> Run {
-    made_again(code, once, Run::stood_still)
+    made_again(code, once, Run::had_no_machine)
 }
 
 /// The same of a run that has [`little_of_the_machine`], whose neighbours may have kept its generator from its work.
 pub fn attempted_beside_others(code: i32, once: impl FnMut() -> Run) -> Run {
-    made_again(code, once, |run| run.stood_still() || run.was_kept_from_its_work())
+    made_again(code, once, |run| run.had_no_machine() || run.was_kept_from_its_work())
 }
 
 fn made_again(code: i32, mut once: impl FnMut() -> Run, excused: impl Fn(&Run) -> bool) -> Run {
