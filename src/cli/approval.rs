@@ -78,7 +78,7 @@ pub(super) fn demand(
 }
 
 /// The plan whose command to run again has the approval too.
-pub(super) fn noted(plan: Plan, given: Option<&str>) -> Plan {
+pub(super) fn with_approval(plan: Plan, given: Option<&str>) -> Plan {
     let Some(given) = given.filter(|_| plan.has_faults()) else {
         return plan;
     };

@@ -18,7 +18,7 @@ pub(super) async fn may(target: &Target, plan: &Plan, run_dir: &RunDir) -> Resul
     if !plan.has_faults() {
         return Ok(None);
     }
-    open(plan)?;
+    in_window(plan)?;
     let Some(reader) = outside(target) else {
         return Ok(None);
     };
@@ -46,7 +46,7 @@ pub(super) async fn against(target: &Target, plan: &Plan) -> Vec<Failure> {
 }
 
 /// Whether every fault of a run that begins now would come when the target may be touched.
-pub(super) fn open(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn in_window(plan: &Plan) -> Result<(), Failure> {
     match chaos::closed(plan, Timestamp::now()) {
         None => Ok(()),
         Some((fault, why)) => Err(Failure::usage(anyhow!(

@@ -14,7 +14,7 @@ use crate::run::chaos::{self, Rehearsed};
 /// begin, or one of them would be refused. An approval that is given is checked as the run would.
 pub(super) async fn dry_run(arguments: &ProfileArguments, approve: Option<&str>) -> Result<Exit, Failure> {
     plan::with_target(arguments, async |target, plan| {
-        let mut against = Vec::from_iter(begin::open(&plan).err());
+        let mut against = Vec::from_iter(begin::in_window(&plan).err());
         against.extend(begin::against(target, &plan).await);
         if let (Some(_), Err(failure)) = (
             approve,

@@ -15,12 +15,11 @@ use anyhow::{Context, anyhow};
 use serde::{Deserialize, Serialize};
 
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::run_dir::JOURNAL;
 use crate::cli::{out, state};
 use crate::plan::Plan;
 use crate::run::chaos;
 
-/// The file of a run directory that says what the run has in the world.
-const JOURNAL: &str = "journal.jsonl";
 /// The folder of locks.
 const LOCKS: &str = "locks";
 /// How often a lock that somebody has is tried again, and after how long: who only looks has it for an instant.

@@ -8,7 +8,7 @@ use anyhow::anyhow;
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
-use crate::cli::run_dir::RunDir;
+use crate::cli::run_dir::{JOURNAL, RunDir};
 use crate::cli::target::Target;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError, Journal, Previewed, RunHeader};
@@ -49,7 +49,7 @@ pub(super) async fn preview(target: &Target, plan: &Plan) -> Result<Option<Previ
     };
     let run_dir = RunDir::create(None, &format!("{}-preview", plan.name))?;
     run_dir.save_plan(plan)?;
-    let journal = Journal::create(&run_dir.file("journal.jsonl"), RunHeader::new(plan))
+    let journal = Journal::create(&run_dir.file(JOURNAL), RunHeader::new(plan))
         .map_err(|error| Failure::usage(anyhow!("cannot write the journal: {error}")))?;
     let all = chaos::preview(plan, writer, &journal, target.clock.cloud_unix()).await;
     Ok(Some(Preview { all, run_dir }))

@@ -11,15 +11,13 @@ use crate::cli::control;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LAB_CONFIG;
 use crate::cli::out;
-use crate::cli::run_dir::RunDir;
+use crate::cli::run_dir::{JOURNAL, RunDir};
 use crate::cli::scan;
 use crate::cli::target::credentials;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError};
 use crate::units::format_duration;
 
-/// What the run says that it did.
-const JOURNAL: &str = "journal.jsonl";
 /// Real time within which a lab that still runs accepts a connection.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 

@@ -12,7 +12,7 @@ use crate::cli::profile;
 use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
-use crate::cli::run_dir::{RunDir, SECONDS};
+use crate::cli::run_dir::{JOURNAL, RunDir, SECONDS};
 use crate::cli::watchdog::Watchdog;
 use crate::cli::{approval, begin, dry_run, out, signals, target};
 use crate::config::Config;
@@ -52,7 +52,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     let _lock = begin::may(&target, &plan, run_dir).await?;
     let approved = arguments.approve.as_deref();
     approval::demand(&plan, target.is_own_lab(), approved, &arguments.profile)?;
-    let plan = Arc::new(approval::noted(plan, approved));
+    let plan = Arc::new(approval::with_approval(plan, approved));
     run_dir.save_plan(&plan)?;
     // What is written down keeps the names of the environment's variables; only what runs has their values.
     let runs = Plan::clone(&plan).with_environment(|name| std::env::var(name).ok());
@@ -73,7 +73,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         plan: runs,
         clock: target.clock,
         account: target.account.clone(),
-        journal: run_dir.file("journal.jsonl"),
+        journal: run_dir.file(JOURNAL),
         interrupts,
         orders,
         progress,

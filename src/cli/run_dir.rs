@@ -1,7 +1,5 @@
 //! A run on disk: the plan, the recording, the journal and the reports. Knows paths and formats, decides nothing.
 
-use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -13,6 +11,8 @@ use crate::cli::{control, lab_child, watchdog};
 use crate::plan::Plan;
 use crate::recording::{RECORDING_VERSION, Recording};
 
+/// What a run says that it does to its target.
+pub(super) const JOURNAL: &str = "journal.jsonl";
 /// Where the seconds of a run are until it is over.
 pub(super) const SECONDS: &str = "seconds.jsonl";
 
@@ -32,8 +32,8 @@ pub(super) struct RunDir {
     path: PathBuf,
     /// Directories that were made for it, the outermost first.
     made: Vec<PathBuf>,
-    /// What was in it before.
-    found: BTreeSet<OsString>,
+    /// What of a run was in it before.
+    found: Vec<&'static str>,
 }
 
 impl RunDir {
@@ -46,7 +46,7 @@ impl RunDir {
                 free_path(&Path::new("reports/runs").join(format!("{time}-{profile_name}")))
             }
         };
-        let of_a_run = ["recording.json", "journal.jsonl", SECONDS];
+        let of_a_run = ["recording.json", JOURNAL, SECONDS];
         if of_a_run.iter().any(|name| path.join(name).exists()) {
             bail!(
                 "{} already holds a run\nhint: choose another --out, or remove it",
@@ -59,7 +59,8 @@ impl RunDir {
         let mut made: Vec<PathBuf> = missing.map(Path::to_owned).collect();
         made.reverse();
         fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        let found = names_in(&path).collect();
+        let there = BEFORE_IT_BEGINS.into_iter().filter(|name| path.join(name).exists());
+        let found = there.collect();
         Ok(Self { path, made, found })
     }
 
@@ -67,7 +68,7 @@ impl RunDir {
     pub(super) fn withdraw(self) {
         // What cannot be removed is in nobody's way; what another process put here meanwhile is not ours.
         for name in BEFORE_IT_BEGINS {
-            if !self.found.contains(OsStr::new(name)) {
+            if !self.found.contains(&name) {
                 let _ = fs::remove_file(self.path.join(name));
             }
         }
@@ -78,7 +79,7 @@ impl RunDir {
 
     /// Whether something may have been done to the target that this directory alone tells of.
     pub(super) fn has_begun(&self) -> bool {
-        self.file("journal.jsonl").exists() || self.file("recording.json").exists()
+        self.file(JOURNAL).exists() || self.file("recording.json").exists()
     }
 
     /// Opens the directory of a finished run.
@@ -92,7 +93,7 @@ impl RunDir {
         Ok(Self {
             path: path.to_owned(),
             made: Vec::new(),
-            found: BTreeSet::new(),
+            found: Vec::new(),
         })
     }
 
@@ -157,7 +158,7 @@ impl RunDir {
             true => format!("\nhint: what it measured until then is in {path}/{SECONDS}, a second a line"),
             false => String::new(),
         };
-        match (has("recording.json"), has("plan.json"), has("journal.jsonl")) {
+        match (has("recording.json"), has("plan.json"), has(JOURNAL)) {
             (true, ..) => Ok(()),
             (false, _, true) => bail!(
                 "the run in {path} died before it was saved, so there is nothing to report{measured}\n\
@@ -183,11 +184,6 @@ impl RunDir {
         let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display()))
     }
-}
-
-fn names_in(path: &Path) -> impl Iterator<Item = OsString> {
-    let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    entries.map(|entry| entry.file_name())
 }
 
 fn free_path(path: &Path) -> PathBuf {
@@ -217,7 +213,8 @@ mod tests {
         run_dir.write("plan.json", "{}").expect("it is written");
         fs::write(dir.path().join("a/theirs"), "another process's").expect("it is written");
         run_dir.withdraw();
-        let mut left: Vec<OsString> = names_in(&dir.path().join("a")).collect();
+        let entries = fs::read_dir(dir.path().join("a")).expect("it is there");
+        let mut left: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
         left.sort();
         assert_eq!(left, ["notes", "theirs"]);
     }

@@ -18,7 +18,7 @@ use crate::cli::args::WatchdogArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
 use crate::cli::revert::connect;
-use crate::cli::run_dir::RunDir;
+use crate::cli::run_dir::{JOURNAL, RunDir};
 use crate::clock::{Clock, from_unix};
 use crate::event::FaultId;
 use crate::plan::Plan;
@@ -140,7 +140,7 @@ pub(super) async fn watchdog(arguments: WatchdogArguments) -> Result<Exit, Failu
     let plan = run_dir.load_plan()?;
     let mut watch = Watch {
         cloud: connect(&plan).await.writer(),
-        journal: run_dir.file("journal.jsonl"),
+        journal: run_dir.file(JOURNAL),
         kept: None,
         clock: Clock::new(from_unix(arguments.epoch), plan.pace),
     };

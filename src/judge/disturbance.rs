@@ -1,6 +1,6 @@
 //! What users of one step felt of a fault: onset, outage and recovery, from pulses and probes.
 //!
-//! What failed before the experiment as it does under the fault is not laid to the fault.
+//! What failed before the experiment as it does under the fault is not laid to the fault: `baseline` tells.
 //!
 //! An outage is told by when the requests that failed were started, as an onset is: a single failed request is none,
 //! and onset plus outage is at most the recovery, which ends with the first success started after them.
@@ -9,6 +9,7 @@
 //! exact and a recovery is late by at most one cell. A request in flight at the injection counts as hit by it, and not
 //! by the fault of the experiment before.
 
+use super::baseline::Baseline;
 use super::timeline::{FaultTimes, Timeline, Window};
 use crate::recording::{ProbeSample, Pulse};
 use crate::units::format_count;
@@ -24,9 +25,6 @@ const FEW: u64 = 2;
 
 /// The share they need.
 const SUBSTANTIAL_OF_FEW: f64 = 0.1;
-
-/// A share of failures before the fault that is this part of the share under it is the same one.
-const ALIKE: f64 = 0.9;
 
 /// A step's disturbance, real seconds since t0.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,27 +90,17 @@ pub(super) struct Felt {
     pub attempts: u64,
     /// None where nothing failed, and where it failed before as it did under the fault.
     pub disturbance: Option<Disturbance>,
-    pub before: Option<Before>,
-}
-
-/// How a step failed before the experiment, where it did not fail more under the fault: whatever failed then is not shown to
-/// be the fault's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Before {
-    pub failed: u64,
-    pub attempts: u64,
-    /// Real seconds.
-    pub looked: f64,
+    pub before: Option<Baseline>,
 }
 
 /// Failures that started close together.
 #[derive(Clone, Copy, Debug)]
-struct Failures {
-    start: f64,
+pub(super) struct Failures {
+    pub start: f64,
     /// The latest start is no later than this.
     last_start: f64,
-    finish: f64,
-    count: Failed,
+    pub finish: f64,
+    pub count: Failed,
 }
 
 /// Measures one step under one fault; none when the fault never got into the world.
@@ -120,12 +108,7 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     let injected = fault.instant()?;
     let window = timeline.window(fault)?;
     let pulse = timeline.recording.pulses.get(step);
-    let probes: Vec<&ProbeSample> = timeline
-        .recording
-        .probes
-        .iter()
-        .filter(|probe| probe.step == step && !probe.direct)
-        .collect();
+    let probes = probes(timeline, step);
     let attempts = attempts(pulse, &probes, injected, window.end);
     let patience = patience(timeline);
     let failures: Vec<Failures> = failures(pulse, &probes)
@@ -133,12 +116,6 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .filter(|failure| failure.finish >= injected && failure.start >= injected - patience)
         .collect();
     let gap = gap(timeline, pulse, attempts, window, step);
-    let before = before(
-        pulse,
-        &probes,
-        window.begin,
-        (60.0 / timeline.pace()).max(2.0 * gap) + patience,
-    );
     let clusters = clusters(failures, gap, window.end);
     let fault_end = if fault.reversible() {
         timeline.fault_end(fault).unwrap_or(window.end)
@@ -156,13 +133,7 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .iter()
         .filter(|cluster| {
             let around = self::attempts(pulse, &probes, cluster.start - gap, cluster.finish + gap);
-            let share = cluster.count.all() as f64 / around.max(1) as f64;
-            share
-                >= if cluster.count.all() > FEW {
-                    SUBSTANTIAL
-                } else {
-                    SUBSTANTIAL_OF_FEW
-                }
+            is_substantial(cluster.count.all(), around)
         })
         .copied()
         .collect();
@@ -185,12 +156,10 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
             failed: chosen.iter().map(|cluster| cluster.count).sum(),
         }
     });
-    let before = before.zip(disturbance).and_then(|(before, disturbance)| {
-        let (from, until) = (disturbance.first_failed_start, disturbance.last_failed_start);
-        let soon = from + before.looked;
-        let worst = share(pulse, &probes, from, soon).max(share(pulse, &probes, from, until.max(soon)));
-        (before.failed as f64 >= ALIKE * worst * before.attempts as f64).then_some(before)
-    });
+    let looked = (60.0 / timeline.pace()).max(2.0 * gap) + patience;
+    let before = Baseline::of(pulse, &probes, window.begin, looked)
+        .zip(disturbance)
+        .and_then(|(before, under)| before.is_alike(pulse, &probes, &under).then_some(before));
     Some(Felt {
         attempts,
         disturbance: disturbance.filter(|_| before.is_none()),
@@ -198,43 +167,10 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     })
 }
 
-/// How a step failed for so long before an instant; none where no more than strays did. What was in flight then may have
-/// been hit by what came.
-fn before(pulse: Option<&Pulse>, probes: &[&ProbeSample], instant: f64, looked: f64) -> Option<Before> {
-    let from = instant - looked;
-    let failures = failures(pulse, probes).into_iter();
-    let failed = failures.filter(|failure| failure.start >= from && failure.finish < instant);
-    let failed: u64 = failed.map(|failure| failure.count.all()).sum();
-    let attempts = failed + succeeded(pulse, probes, from, instant);
-    let needed = if failed > FEW { SUBSTANTIAL } else { SUBSTANTIAL_OF_FEW };
-    (failed > 0 && failed as f64 >= needed * attempts as f64).then_some(Before {
-        failed,
-        attempts,
-        looked,
-    })
-}
-
-/// The share of failures among what was started in a span.
-fn share(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> f64 {
-    let failures = failures(pulse, probes).into_iter();
-    let failed = failures.filter(|failure| failure.start >= from && failure.start <= to);
-    let failed: u64 = failed.map(|failure| failure.count.all()).sum();
-    failed as f64 / (failed + succeeded(pulse, probes, from, to)).max(1) as f64
-}
-
-/// Successes that surely started in a span.
-fn succeeded(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> u64 {
-    let cells = pulse.into_iter().flat_map(|pulse| {
-        let within = pulse.cells.iter().filter(move |(index, _)| {
-            let (start, end) = cell_span(pulse, **index);
-            start >= from && end <= to
-        });
-        within.map(|(_, cell)| u64::from(cell.ok))
-    });
-    let probed = probes
-        .iter()
-        .filter(|probe| probe.failure.is_none() && (from..to).contains(&probe.started.as_secs_f64()));
-    cells.sum::<u64>() + probed.count() as u64
+/// The probes that ask as users do.
+fn probes<'a>(timeline: &Timeline<'a>, step: usize) -> Vec<&'a ProbeSample> {
+    let all = timeline.recording.probes.iter();
+    all.filter(|probe| probe.step == step && !probe.direct).collect()
 }
 
 /// How long a request may be in flight, real seconds.
@@ -243,15 +179,16 @@ pub(super) fn patience(timeline: &Timeline<'_>) -> f64 {
     timeline.plan.pace.patience(longest).as_secs_f64()
 }
 
+/// Whether so many failures among so many attempts cannot be background noise.
+pub(super) fn is_substantial(failed: u64, attempts: u64) -> bool {
+    let needed = if failed > FEW { SUBSTANTIAL } else { SUBSTANTIAL_OF_FEW };
+    failed as f64 / attempts.max(1) as f64 >= needed
+}
+
 /// Failed requests of a step that started in a span.
 pub(super) fn failed_between(timeline: &Timeline<'_>, step: usize, from: f64, to: f64) -> u64 {
     let pulse = timeline.recording.pulses.get(step);
-    let probes: Vec<&ProbeSample> = timeline
-        .recording
-        .probes
-        .iter()
-        .filter(|probe| probe.step == step && !probe.direct)
-        .collect();
+    let probes = probes(timeline, step);
     failures(pulse, &probes)
         .iter()
         .filter(|failure| failure.start >= from && failure.start < to)
@@ -261,12 +198,7 @@ pub(super) fn failed_between(timeline: &Timeline<'_>, step: usize, from: f64, to
 
 /// Requests of a step that started in a span, whatever became of them.
 pub(super) fn attempts_between(timeline: &Timeline<'_>, step: usize, from: f64, to: f64) -> u64 {
-    let probes: Vec<&ProbeSample> = timeline
-        .recording
-        .probes
-        .iter()
-        .filter(|probe| probe.step == step && !probe.direct)
-        .collect();
+    let probes = probes(timeline, step);
     attempts(timeline.recording.pulses.get(step), &probes, from, to)
 }
 
@@ -287,7 +219,7 @@ fn gap(timeline: &Timeline<'_>, pulse: Option<&Pulse>, attempts: u64, window: Wi
         .max((5.0 * spacing).min(5.0))
 }
 
-fn cell_span(pulse: &Pulse, index: u32) -> (f64, f64) {
+pub(super) fn cell_span(pulse: &Pulse, index: u32) -> (f64, f64) {
     let width = pulse.cell.as_secs_f64();
     (f64::from(index) * width, (f64::from(index) + 1.0) * width)
 }
@@ -315,7 +247,7 @@ fn attempts(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) 
     cells + probed as u64
 }
 
-fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Failures> {
+pub(super) fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Failures> {
     let mut all = Vec::new();
     if let Some(pulse) = pulse {
         for (index, cell) in pulse.cells.iter().filter(|(_, cell)| cell.failed > 0) {

@@ -5,20 +5,7 @@ use super::{Outcome, judge};
 use crate::config::objective::{Limit, Measure, Objective, Phase, Scope};
 use crate::event::{Event, FaultId};
 use crate::plan::Fault;
-use crate::recording::{Ended, FailureKind};
-
-/// Orders fail for two seconds from the injection on.
-fn felt(step: usize, start: f64) -> (f64, Option<FailureKind>) {
-    if step == 1 && (INJECTED..INJECTED + 2.0).contains(&start) {
-        (start + 0.01, Some(FailureKind::Reset))
-    } else {
-        well(step, start)
-    }
-}
-
-fn errors(share: f64, scope: Scope) -> Objective {
-    objective("errors", Measure::Errors, None, Limit::Share(share), scope)
-}
+use crate::recording::Ended;
 
 fn recovery(seconds: u64) -> Objective {
     let limit = Limit::Duration(std::time::Duration::from_secs(seconds));
@@ -27,7 +14,7 @@ fn recovery(seconds: u64) -> Objective {
 
 /// The fault is planned for fifteen seconds, and somebody puts it back after five.
 fn ended_early(objectives: Vec<Objective>) -> Fixture {
-    let fixture = Fixture::new(Fault::NetworkDenyRegion, "dns", objectives, felt);
+    let fixture = Fixture::new(Fault::NetworkDenyRegion, "dns", objectives, orders_fail_at_first);
     let reverts = |event: &Event| matches!(event, Event::FaultRevertStarted { .. } | Event::FaultReverted { .. });
     let mut fixture = fixture.without_events(reverts);
     let fault = FaultId {

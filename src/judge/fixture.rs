@@ -206,6 +206,20 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
 /// What becomes of a request of a step that starts at a real second: the finish, and a failure.
 pub(crate) type Fate = fn(usize, f64) -> (f64, Option<FailureKind>);
 
+/// Orders (step 1) fail for two seconds from the injection on.
+pub(crate) fn orders_fail_at_first(step: usize, start: f64) -> (f64, Option<FailureKind>) {
+    if step == 1 && (INJECTED..INJECTED + 2.0).contains(&start) {
+        (start + 0.01, Some(FailureKind::Reset))
+    } else {
+        well(step, start)
+    }
+}
+
+/// At most this share of requests fails.
+pub(crate) fn errors(share: f64, scope: Scope) -> Objective {
+    objective("errors", Measure::Errors, None, Limit::Share(share), scope)
+}
+
 /// All is well: an answer after 10 ms.
 pub(crate) fn well(_: usize, start: f64) -> (f64, Option<FailureKind>) {
     (start + 0.01, None)

@@ -82,15 +82,15 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but {why}", verdict.why);
     }
-    if let Some(why) = unplanned(timeline, objective)
-        && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
-    {
-        verdict.outcome = Outcome::Inconclusive;
-        verdict.why = format!("{}, but {why}", verdict.why);
+    let another = [
+        unplanned(timeline, objective),
+        overstay::overstayed(timeline, objective, &verdict, decisions),
+    ];
+    // What is lost is lost, whatever the experiment was.
+    if objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed {
+        return verdict;
     }
-    if let Some(why) = overstay::overstayed(timeline, objective, &verdict, decisions)
-        && !(objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed)
-    {
+    for why in another.into_iter().flatten() {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but {why}", verdict.why);
     }

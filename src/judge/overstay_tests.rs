@@ -12,19 +12,6 @@ const REFUSED: &str = "ec2:ReplaceNetworkAclAssociation: UnauthorizedOperation: 
 /// When the revert is due, real seconds.
 const DUE: f64 = INJECTED + 15.0;
 
-/// Orders fail for two seconds from the injection on.
-fn felt(step: usize, start: f64) -> (f64, Option<FailureKind>) {
-    if step == 1 && (INJECTED..INJECTED + 2.0).contains(&start) {
-        (start + 0.01, Some(FailureKind::Reset))
-    } else {
-        well(step, start)
-    }
-}
-
-fn errors(share: f64, scope: Scope) -> Objective {
-    objective("errors", Measure::Errors, None, Limit::Share(share), scope)
-}
-
 fn lasting(measure: Measure, seconds: u64) -> Objective {
     let limit = Limit::Duration(std::time::Duration::from_secs(seconds));
     objective("of orders", measure, Some("order"), limit, under_test())
@@ -68,7 +55,7 @@ fn only_what_was_over_before_the_revert_was_due_is_judged() {
         lasting(Measure::Outage, 3600),
         errors(0.9, steady()),
     ];
-    let fixture = refused(objectives, felt, Some(10.0));
+    let fixture = refused(objectives, orders_fail_at_first, Some(10.0));
     let unproven = [Outcome::Inconclusive; 5].into_iter();
     let judged = [Outcome::Met, Outcome::Missed, Outcome::Met, Outcome::Met];
     let expected: Vec<Outcome> = unproven.chain(judged).collect();
@@ -96,7 +83,7 @@ fn what_users_felt_past_the_due_revert_is_inconclusive() {
 
 #[test]
 fn the_run_is_inconclusive_and_the_sentence_and_the_fault_say_why() {
-    let fixture = refused(vec![errors(0.9, steady())], felt, Some(10.0));
+    let fixture = refused(vec![errors(0.9, steady())], orders_fail_at_first, Some(10.0));
     let verdict = judge(&fixture.plan, &fixture.recording);
     assert_eq!(fixture.recording.ended, Ended::Finished);
     assert_eq!(verdict.outcome, Outcome::Inconclusive, "nothing held under it");
@@ -119,7 +106,7 @@ fn the_run_is_inconclusive_and_the_sentence_and_the_fault_say_why() {
 
 #[test]
 fn a_call_that_is_refused_once_is_no_late_revert() {
-    let fixture = refused(vec![errors(0.9, under_test())], felt, Some(1.0));
+    let fixture = refused(vec![errors(0.9, under_test())], orders_fail_at_first, Some(1.0));
     let verdict = judge(&fixture.plan, &fixture.recording);
     assert_eq!(verdict.outcome, Outcome::Met, "{}", verdict.sentence);
     assert_eq!(verdict.faults[0].reverted_late, None);
@@ -127,7 +114,7 @@ fn a_call_that_is_refused_once_is_no_late_revert() {
 
 #[test]
 fn one_that_was_never_reverted_is_told_as_such() {
-    let mut fixture = refused(vec![errors(0.9, steady())], felt, None);
+    let mut fixture = refused(vec![errors(0.9, steady())], orders_fail_at_first, None);
     fixture.recording.ended = Ended::Unreverted;
     let verdict = judge(&fixture.plan, &fixture.recording);
     assert_eq!(verdict.outcome, Outcome::Inconclusive);
@@ -142,7 +129,7 @@ fn one_that_was_never_reverted_is_told_as_such() {
 #[test]
 fn an_experiment_that_began_meanwhile_is_not_the_planned_one() {
     let after = Scope::Experiment("next".to_owned());
-    let mut fixture = refused(vec![errors(0.9, after)], felt, Some(10.0));
+    let mut fixture = refused(vec![errors(0.9, after)], orders_fail_at_first, Some(10.0));
     fixture.another_experiment(DUE + 5.0);
     let of_next = fixture.first();
     assert_eq!(of_next.outcome, Outcome::Inconclusive);
@@ -152,7 +139,7 @@ fn an_experiment_that_began_meanwhile_is_not_the_planned_one() {
         of_next.why
     );
     let after = Scope::Experiment("next".to_owned());
-    let mut fixture = refused(vec![errors(0.9, after)], felt, Some(5.0));
+    let mut fixture = refused(vec![errors(0.9, after)], orders_fail_at_first, Some(5.0));
     fixture.another_experiment(DUE + 6.0);
     assert!(
         !fixture.first().why.contains("was to be reverted"),

@@ -497,17 +497,12 @@ impl Director {
         let steering = self.helm.steering();
         let elapsed = Duration::from_secs(slice.second + 1);
         let progress = Progress {
-            elapsed,
-            schedule: Duration::from_micros(steering.schedule_us(elapsed.as_micros() as u64)),
             steered: control::steered(steering.paused(), steering.held(), steering.times()),
-            stage: self.stage.0,
-            holding: self.stage.1,
             users: slice.users,
             rate: finished,
             p99: latency(slice, None),
             errors: error_share(slice),
-            faults: self.in_world(),
-            notes: std::mem::take(&mut self.notes),
+            ..self.progress_without_load(elapsed)
         };
         (self.progress)(&progress);
     }
@@ -517,11 +512,16 @@ impl Director {
         if self.notes.is_empty() {
             return;
         }
-        let elapsed = self.clock.elapsed();
-        let steering = self.helm.steering();
-        let progress = Progress {
+        let progress = self.progress_without_load(self.clock.elapsed());
+        (self.progress)(&progress);
+    }
+
+    /// Where the run is, with what was not told yet.
+    fn progress_without_load(&mut self, elapsed: Duration) -> Progress {
+        let schedule_us = self.helm.steering().schedule_us(elapsed.as_micros() as u64);
+        Progress {
             elapsed,
-            schedule: Duration::from_micros(steering.schedule_us(elapsed.as_micros() as u64)),
+            schedule: Duration::from_micros(schedule_us),
             steered: None,
             stage: self.stage.0,
             holding: self.stage.1,
@@ -531,8 +531,7 @@ impl Director {
             errors: None,
             faults: self.in_world(),
             notes: std::mem::take(&mut self.notes),
-        };
-        (self.progress)(&progress);
+        }
     }
 
     fn record_now(&mut self, event: Event) {

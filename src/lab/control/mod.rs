@@ -18,6 +18,7 @@ mod query;
 mod rds;
 mod route53;
 mod sts;
+mod tags;
 #[cfg(test)]
 mod tests;
 mod value;

@@ -18,6 +18,26 @@ use crate::plan::{Fault, FaultPlan, TargetPlan};
 /// these services throttles.
 const READ_BACK_EVERY: Duration = Duration::from_secs(10);
 
+/// What no call of ours takes out of the world: it is irreversible, or AWS FIS alone injects and ends it.
+macro_rules! not_undone_by_us {
+    () => {
+        Before::Ec2Terminate { .. }
+            | Before::Ec2Reboot { .. }
+            | Before::Ec2SpotInterruption { .. }
+            | Before::ApiErrors { .. }
+            | Before::EbsPauseIo(_)
+            | Before::EbsLatency(_)
+            | Before::NetworkCrossRegion { .. }
+            | Before::AutoScalingInsufficientCapacity { .. }
+            | Before::AutoScalingSetUnhealthy { .. }
+            | Before::RdsFailover { .. }
+            | Before::RdsReboot { .. }
+            | Before::RdsFailoverCluster { .. }
+            | Before::RdsSwitchoverGlobal(_)
+            | Before::RdsFailoverGlobal(_)
+    };
+}
+
 /// What a fault is prepared with.
 pub(super) struct Context<'a> {
     pub(super) target: &'a TargetPlan,
@@ -48,6 +68,20 @@ pub(super) struct Pass {
     pub(super) foreign: Vec<Foreign>,
     /// It is sure already that nothing is left, so that it need not look again.
     pub(super) proven: bool,
+}
+
+impl Pass {
+    /// Something is not as it was yet, and this is what the call that was to change it answered: what came of that the next
+    /// look tells.
+    pub(super) fn left_after<T>(&mut self, what: &str, answer: Result<T, ChaosError>) -> Result<(), ChaosError> {
+        let why = match answer {
+            Ok(_) => String::new(),
+            Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
+            Err(other) => return Err(other),
+        };
+        self.left.push(format!("{what}{why}"));
+        Ok(())
+    }
 }
 
 /// One thing that is neither as the fault left it nor as it was.
@@ -276,20 +310,7 @@ impl Before {
             Before::RdsStop { database } => rds::no_longer_stopped(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::no_longer_inverted(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::no_longer_zero(hand, hosted_zone, sets).await,
-            Before::Ec2Terminate { .. }
-            | Before::Ec2Reboot { .. }
-            | Before::Ec2SpotInterruption { .. }
-            | Before::ApiErrors { .. }
-            | Before::EbsPauseIo(_)
-            | Before::EbsLatency(_)
-            | Before::NetworkCrossRegion { .. }
-            | Before::AutoScalingInsufficientCapacity { .. }
-            | Before::AutoScalingSetUnhealthy { .. }
-            | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. }
-            | Before::RdsFailoverCluster { .. }
-            | Before::RdsSwitchoverGlobal(_)
-            | Before::RdsFailoverGlobal(_) => Ok(None),
+            not_undone_by_us!() => Ok(None),
         };
         Ok(put_back?.map(Over::put_back))
     }
@@ -309,20 +330,7 @@ impl Before {
             Before::Route53InvertHealthCheck { checks } => route53::turn_back(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_again(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::undo(hand, before, sure).await,
-            Before::Ec2Terminate { .. }
-            | Before::Ec2Reboot { .. }
-            | Before::Ec2SpotInterruption { .. }
-            | Before::ApiErrors { .. }
-            | Before::EbsPauseIo(_)
-            | Before::EbsLatency(_)
-            | Before::NetworkCrossRegion { .. }
-            | Before::AutoScalingInsufficientCapacity { .. }
-            | Before::AutoScalingSetUnhealthy { .. }
-            | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. }
-            | Before::RdsFailoverCluster { .. }
-            | Before::RdsSwitchoverGlobal(_)
-            | Before::RdsFailoverGlobal(_) => Ok(Pass {
+            not_undone_by_us!() => Ok(Pass {
                 proven: true,
                 ..Pass::default()
             }),
@@ -354,20 +362,7 @@ impl Before {
             Before::Route53InvertHealthCheck { checks } => route53::turn_back_by_hand(checks),
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_by_hand(hosted_zone, sets),
             Before::Fis(before) => fis::by_hand(before, region),
-            Before::Ec2Terminate { .. }
-            | Before::Ec2Reboot { .. }
-            | Before::Ec2SpotInterruption { .. }
-            | Before::ApiErrors { .. }
-            | Before::EbsPauseIo(_)
-            | Before::EbsLatency(_)
-            | Before::NetworkCrossRegion { .. }
-            | Before::AutoScalingInsufficientCapacity { .. }
-            | Before::AutoScalingSetUnhealthy { .. }
-            | Before::RdsFailover { .. }
-            | Before::RdsReboot { .. }
-            | Before::RdsFailoverCluster { .. }
-            | Before::RdsSwitchoverGlobal(_)
-            | Before::RdsFailoverGlobal(_) => "nothing can be called back".to_owned(),
+            not_undone_by_us!() => "nothing can be called back".to_owned(),
         };
         format!("to undo it by hand in {region}: {commands}")
     }

@@ -201,17 +201,12 @@ pub(super) async fn erase(hand: &Hand<'_>, before: &Before, erased: &mut BTreeSe
             continue;
         }
         let keys: Vec<String> = keys.into_iter().collect();
-        let why = match bearer.untag(hand, &ids, &keys).await {
-            Ok(()) => {
-                erased.insert(bearer.to_string());
-                String::new()
-            }
-            // What is gone meanwhile bears nothing; the next look tells.
-            Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
-            Err(other) => return Err(other),
-        };
-        pass.left
-            .push(format!("{bearer} bears the mark of {}{why}", hand.fault));
+        let answer = bearer.untag(hand, &ids, &keys).await;
+        if answer.is_ok() {
+            erased.insert(bearer.to_string());
+        }
+        // What is gone meanwhile bears nothing.
+        pass.left_after(&format!("{bearer} bears the mark of {}", hand.fault), answer)?;
     }
     // A look that comes too early may show no mark that is there; one that was taken off is not there.
     pass.proven = bearers.iter().all(|(bearer, _)| erased.contains(&bearer.to_string()));

@@ -354,12 +354,8 @@ pub(super) async fn put_back(hand: &Hand<'_>, before: &NetworkBefore) -> Result<
                     .cloud
                     .replace_network_acl_association(hand.region, association, &subnet.network_acl)
                     .await;
-                let why = match hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer) {
-                    Ok(_) => String::new(),
-                    Err(ChaosError::Aws(error)) => format!(" ({})", error.brief()),
-                    Err(other) => return Err(other),
-                };
-                pass.left.push(format!("{} is under {}{why}", subnet.subnet, acl.id));
+                let answer = hand.called("ec2:ReplaceNetworkAclAssociation", &detail, answer);
+                pass.left_after(&format!("{} is under {}", subnet.subnet, acl.id), answer)?;
             }
             Some((acl, association)) => pass.foreign.push(moved(hand, subnet, acl, association)),
         }

@@ -1,6 +1,7 @@
 //! Tags of load balancers and target groups.
 
 use super::super::Call;
+use super::super::tags;
 use super::super::value::{Value, fault, list, map};
 use super::{no_load_balancer, no_target_group};
 use crate::lab::error::AwsError;
@@ -8,8 +9,6 @@ use crate::lab::world::{Region, Tags};
 
 /// Most resources of one DescribeTags call.
 const MOST_TAGGED: usize = 20;
-/// Most tags of a resource (Elastic Load Balancing User Guide, tags).
-const MOST_TAGS: usize = 50;
 
 fn missing(arn: &str) -> AwsError {
     if arn.contains(":targetgroup/") {
@@ -65,38 +64,19 @@ fn edit(call: &Call<'_>, edit: impl Fn(&mut Tags) -> Result<(), AwsError>) -> Re
 }
 
 pub fn add(call: &Call<'_>) -> Result<Value, AwsError> {
-    let mut wanted = Tags::new();
-    for tag in call.input.elements("Tags") {
-        let (key, value) = (tag.required("Key")?, tag.text("Value").unwrap_or_default());
-        if !(sound(key, 128) && sound(value, 256)) {
-            return Err(fault(
-                "ValidationError",
-                format!("The tag '{key}' does not satisfy the pattern of tags"),
-            ));
-        }
-        wanted.insert(key.to_owned(), value.to_owned());
-    }
-    edit(call, |tags| {
-        let mut after = tags.clone();
-        after.extend(wanted.clone());
-        if after.len() > MOST_TAGS {
-            return Err(fault("TooManyTags", "You have exceeded the maximum number of tags"));
-        }
-        *tags = after;
-        Ok(())
-    })
+    let wanted = tags::wanted(call, |key| {
+        fault(
+            "ValidationError",
+            format!("The tag '{key}' does not satisfy the pattern of tags"),
+        )
+    })?;
+    let too_many = || fault("TooManyTags", "You have exceeded the maximum number of tags");
+    edit(call, |of| tags::add(of, &wanted, too_many))
 }
 
 pub fn remove(call: &Call<'_>) -> Result<Value, AwsError> {
-    let keys = call.input.texts("TagKeys");
-    edit(call, |tags| {
-        tags.retain(|key, _| !keys.contains(&key.as_str()));
+    edit(call, |of| {
+        tags::remove(call, of);
         Ok(())
     })
-}
-
-/// What a tag may be made of (API reference, Tag), unlike EC2's.
-fn sound(text: &str, longest: usize) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    text.chars().count() <= longest && text.chars().all(allowed)
 }

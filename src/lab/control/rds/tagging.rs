@@ -1,15 +1,11 @@
 //! Tags of RDS instances and of Aurora's clusters, by ARN.
 
 use super::super::Call;
+use super::super::tags;
 use super::super::value::{Value, fault, map};
 use super::{in_region, not_found, tag_list};
 use crate::lab::error::AwsError;
 use crate::lab::world::{Region, Tags};
-
-/// Most tags of a resource, and longest key and value (Amazon RDS User Guide, tagging).
-const MOST_TAGS: usize = 50;
-const KEY_MAX: usize = 128;
-const VALUE_MAX: usize = 256;
 
 fn named<'c>(call: &'c Call<'_>) -> Result<&'c str, AwsError> {
     let arn = call.input.required("ResourceName")?;
@@ -58,36 +54,19 @@ fn edit(call: &Call<'_>, edit: impl FnOnce(&mut Tags) -> Result<(), AwsError>) -
 }
 
 pub fn add(call: &Call<'_>) -> Result<Value, AwsError> {
-    let mut wanted = Tags::new();
-    for tag in call.input.elements("Tags") {
-        let (key, value) = (tag.required("Key")?, tag.text("Value").unwrap_or_default());
-        if !(sound(key, KEY_MAX) && sound(value, VALUE_MAX)) {
-            let message = format!("The tag {key} holds what no tag may hold, or is too long");
-            return Err(fault("InvalidParameterValue", message));
-        }
-        wanted.insert(key.to_owned(), value.to_owned());
-    }
-    edit(call, |tags| {
-        let mut after = tags.clone();
-        after.extend(wanted);
-        if after.len() > MOST_TAGS {
-            return Err(fault("InvalidParameterValue", format!("More than {MOST_TAGS} tags")));
-        }
-        *tags = after;
-        Ok(())
-    })
+    let wanted = tags::wanted(call, |key| {
+        fault(
+            "InvalidParameterValue",
+            format!("The tag {key} holds what no tag may hold, or is too long"),
+        )
+    })?;
+    let too_many = || fault("InvalidParameterValue", format!("More than {} tags", tags::MOST));
+    edit(call, |of| tags::add(of, &wanted, too_many))
 }
 
 pub fn remove(call: &Call<'_>) -> Result<Value, AwsError> {
-    let keys = call.input.texts("TagKeys");
-    edit(call, |tags| {
-        tags.retain(|key, _| !keys.contains(&key.as_str()));
+    edit(call, |of| {
+        tags::remove(call, of);
         Ok(())
     })
-}
-
-/// What a tag may be made of (API reference, Tag).
-fn sound(text: &str, longest: usize) -> bool {
-    let allowed = |c: char| c.is_alphanumeric() || c.is_whitespace() || "_.:/=+-@".contains(c);
-    text.chars().count() <= longest && text.chars().all(allowed)
 }
