@@ -206,7 +206,7 @@ fn short_run(dir: &TempDir) -> std::path::PathBuf {
     let path = profile(
         dir,
         "name: short\njourneys: { browse: { think: 100ms, steps: [{ get: / }] } }\n\
-         stages: [{ tier: 1, users: 5, hold: 1s }]\nobjectives: [errors < 1%]\nhonesty: { requests: 1 }\n",
+         stages: [{ tier: 1, users: 5, hold: 1s }]\nobjectives: [errors < 1%]\nhonesty: { requests: 1, steal: 100% }\n",
     );
     let out = dir.path().join("run");
     let (code, stdout, stderr) = said(&[

@@ -55,7 +55,7 @@ fn two_stages(dir: &TempDir) -> String {
         "profile.yaml",
         "name: steered\njourneys: { browse: { think: 100ms, steps: [{ get: / }] } }\n\
          stages: [{ tier: 1, users: 20, hold: 60s }, { tier: 2, users: 40, hold: 4s }]\n\
-         objectives: [errors < 1%]\nhonesty: { requests: 1 }\n",
+         objectives: [errors < 1%]\nhonesty: { requests: 1, steal: 100% }\n",
     )
 }
 

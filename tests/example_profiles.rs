@@ -23,7 +23,7 @@ use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
 use crate::nginx::Nginx;
-use crate::support::{little_of_the_machine, machine, nowhere_in, tenfold, venv};
+use crate::support::{ON_ANY_MACHINE, little_of_the_machine, machine, nowhere_in, tenfold, venv};
 
 /// What the server was asked, by path.
 #[derive(Default)]
@@ -391,7 +391,7 @@ fn run_with(name: &str, url: &str, set: &[String]) -> (Option<i32>, serde_json::
         .arg("--out")
         .arg(&out)
         // What is asked here is what was sent, not whether this machine had time for it.
-        .args(["--set", "honesty.lag_p99=2s"])
+        .args(ON_ANY_MACHINE)
         .args(set.iter().flat_map(|set| ["--set", set]))
         .env("UPLOAD_PASSWORD", "s3cret")
         .env("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
@@ -578,7 +578,7 @@ fn client_classes_of_the_example_leave_a_dead_region_each_in_its_own_time() {
     let output = tenfold()
         .args(["run", "profiles/examples/client-classes.yaml", "--out"])
         .arg(&out)
-        .args(["--set", "honesty.lag_p99=2s"])
+        .args(ON_ANY_MACHINE)
         .output()
         .expect("tenfold runs");
     let text = String::from_utf8_lossy(&output.stdout);

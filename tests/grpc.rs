@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{little_of_the_machine, tenfold, venv};
+use crate::support::{ON_ANY_MACHINE, little_of_the_machine, tenfold, venv};
 
 /// The profiles that are run here.
 pub const EXAMPLES: [&str; 3] = ["grpc", "grpc-reflection", "grpc-streams"];
@@ -119,7 +119,7 @@ impl Server {
             .arg(&self.url)
             .arg("--out")
             .arg(&out)
-            .args(["--set", "honesty.lag_p99=2s"])
+            .args(ON_ANY_MACHINE)
             .args(set.iter().flat_map(|set| ["--set", set]))
             .output()
             .expect("tenfold runs");

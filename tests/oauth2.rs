@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Output, Stdio};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{little_of_the_machine, nowhere_in, tenfold, venv};
+use crate::support::{ON_ANY_MACHINE, little_of_the_machine, nowhere_in, tenfold, venv};
 
 /// The profile that is run here.
 pub const EXAMPLES: [&str; 1] = ["oauth2"];
@@ -66,7 +66,7 @@ impl Provider {
             .arg(format!("http://127.0.0.1:{}", self.port))
             .arg("--out")
             .arg(dir.path().join("run"))
-            .args(["--set", "honesty.lag_p99=2s"])
+            .args(ON_ANY_MACHINE)
             .args(of_both.flat_map(|set| ["--set".to_owned(), set]))
             .args(set.iter().flat_map(|set| ["--set", set]))
             .env("CLIENT_SECRET", SECRET)

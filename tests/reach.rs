@@ -217,7 +217,7 @@ async fn a_run_outlives_the_control_plane_of_its_region_and_keeps_the_fault_unti
     );
     write(
         "profile.yaml",
-        "name: cut\ntarget: target.json\nchaos: [harm.yaml]\nhonesty: { requests: 1 }\n\
+        "name: cut\ntarget: target.json\nchaos: [harm.yaml]\nhonesty: { requests: 1, steal: 100% }\n\
          journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
          stages: [{ tier: 1, users: 5, hold: 12m }]\n",
     );

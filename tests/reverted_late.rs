@@ -18,7 +18,7 @@ fn run(hold: &str, refused: u32) -> (Option<i32>, String, String, TempDir) {
     std::fs::write(&chaos, experiment).expect("is written");
     let profile = dir.path().join("profile.yaml");
     let text = format!(
-        "name: late\ntarget: lab\npace: 75\nhonesty: {{ requests: 1, lag_p99: 5s }}\n\
+        "name: late\ntarget: lab\npace: 75\nhonesty: {{ requests: 1, lag_p99: 5s, steal: 100% }}\n\
          journeys: {{ browse: {{ think: 1s..2s, steps: [{{ get: /products/1 }}] }} }}\n\
          stages: [{{ tier: 1, users: 20, hold: {hold} }}]\nchaos: [{}]\n\
          objectives: [ errors <= 100% during steady ]\n\

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{little_of_the_machine, tenfold, venv};
+use crate::support::{ON_ANY_MACHINE, little_of_the_machine, tenfold, venv};
 
 /// The profiles that are run here.
 pub const EXAMPLES: [&str; 4] = ["tcp", "server-sent-events", "websocket", "websocket-compression"];
@@ -49,7 +49,7 @@ impl Servers {
             .arg(format!("http://127.0.0.1:{}", self.ports[server]))
             .arg("--out")
             .arg(&out)
-            .args(["--set", "honesty.lag_p99=2s"])
+            .args(ON_ANY_MACHINE)
             .args(set.iter().flat_map(|set| ["--set", set]))
             .output()
             .expect("tenfold runs");

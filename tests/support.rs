@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
-use tenfold::judge::{Honesty, Verdict};
+use tenfold::judge::Verdict;
 use tenfold::plan::Plan;
 use tenfold::recording::Recording;
 
@@ -15,8 +15,8 @@ pub const PACE: &str = "75";
 
 /// How often a game day is made before its machine is taken for the reason.
 const ATTEMPTS_MAX: usize = 3;
-/// Share of seconds robbed by the hypervisor above which the judge believes no run.
-const STOLEN_MAX: f64 = 0.2;
+/// Arguments of a run that is about behaviour and not about milliseconds: a busy or stolen machine is no reason against it.
+pub const ON_ANY_MACHINE: [&str; 4] = ["--set", "honesty.lag_p99=2s", "--set", "honesty.steal=100%"];
 
 /// How a test uses the machine; those of one kind go beside one another, as many as there are threads for tests.
 #[derive(Clone, Copy, PartialEq)]
@@ -126,21 +126,31 @@ impl Run {
         serde_json::from_slice::<Recording>(&saved).is_ok()
     }
 
-    /// Its machine stood still, or its hypervisor took so much of it away that the run calls itself spoilt by that.
+    /// Its machine stood still, or an objective of it is not judged because the hypervisor took so much of it away: the
+    /// seconds that one objective looks at may be few, and those of the run many.
     fn had_no_machine(&self) -> bool {
-        let no_machine = |honesty: Honesty| honesty.stood_still > 0 || honesty.steal_over > STOLEN_MAX;
-        self.is_whole() && no_machine(self.verdict().honesty)
+        self.is_whole() && {
+            let verdict = self.verdict();
+            verdict.honesty.stood_still > 0 || spoilt(&verdict).any(|why| why.contains("hypervisor"))
+        }
     }
 
-    /// Its generator says itself that it was kept from its work.
+    /// Its generator says itself that it was kept from its work, be it in the seconds of one objective.
     fn was_kept_from_its_work(&self) -> bool {
-        self.is_whole() && self.verdict().honesty.spoiled.is_some()
+        self.is_whole() && spoilt(&self.verdict()).next().is_some()
     }
 
     /// What to print when an expectation fails.
     pub fn account(&self) -> String {
         format!("exit {}\n{}\n{}", self.code, self.stdout, self.stderr)
     }
+}
+
+/// Why the run, or what one of its objectives looks at, is not believed.
+fn spoilt(verdict: &Verdict) -> impl Iterator<Item = &str> {
+    let objectives = verdict.objectives.iter().map(|objective| objective.why.as_str());
+    let objectives = objectives.filter(|why| why.starts_with("the measurement is spoilt"));
+    verdict.honesty.spoiled.as_deref().into_iter().chain(objectives)
 }
 
 fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
@@ -186,7 +196,16 @@ fn made_again(code: i32, mut once: impl FnMut() -> Run, excused: impl Fn(&Run) -
 pub fn start_experiment(file: &str, pace: &str, changes: &[&str]) -> (Child, TempDir) {
     let dir = TempDir::new().expect("a temporary directory");
     let mut command = tenfold();
-    command.args(["run", file, "--quiet", "--pace", pace, "--out"]);
+    command.args([
+        "run",
+        file,
+        "--quiet",
+        "--pace",
+        pace,
+        "--set",
+        "honesty.steal=100%",
+        "--out",
+    ]);
     command.arg(dir.path().join("run"));
     for change in changes {
         command.args(["--set", change]);

@@ -49,7 +49,7 @@ impl Account {
         ));
         account.write(
             "profile.yaml",
-            "name: safety\ntarget: target.json\nchaos: [harm.yaml]\nobjectives: [errors <= 100%]\nhonesty: { requests: 1 }\n\
+            "name: safety\ntarget: target.json\nchaos: [harm.yaml]\nobjectives: [errors <= 100%]\nhonesty: { requests: 1, steal: 100% }\n\
              journeys: { browse: { think: 1s..2s, steps: [{ get: /products/1 }] } }\n\
              stages: [{ tier: 1, users: 5, hold: 3m }]\n",
         );
