@@ -275,7 +275,7 @@ fn import(request: &Request<Bytes>) -> u16 {
         && header(request, "content-encoding") == "gzip"
         && header(request, "content-type") == "application/json"
         && header(request, "accept-encoding") == "gzip"
-        && text.contains(r#""item":"101""#);
+        && serde_json::from_str(&text).is_ok_and(|sent: serde_json::Value| sent["item"] == 101);
     if fine { 201 } else { 400 }
 }
 

@@ -7,7 +7,7 @@ use super::compression::{self, Coding};
 use super::decode::{self, Fields};
 use super::error::{Mistake, Sink};
 use super::files::{self, Files};
-use super::journey::template;
+use super::journey::{template, template_by};
 use super::node::{Node, Value};
 use super::template::{self, Holes, Piece};
 
@@ -105,19 +105,24 @@ pub(super) fn json(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Ve
         return None;
     }
     // Holes stay as they are in JSON text: none of them contains a character that JSON escapes.
-    template::parse(&node.to_json().to_string(), holes).ok()
+    template::parse_json(&node.to_json().to_string(), holes).ok()
 }
 
 fn check_templates(node: &Node, holes: &Holes<'_>, sink: &mut Sink) {
     match &node.value {
         Value::Scalar { .. } if node.is_null() => {}
         Value::Scalar { .. } => {
-            let _ = template(node, holes, sink);
+            let _ = template_by(node, sink, |text| template::parse_json_value(text, holes));
         }
         Value::List(items) => items.iter().for_each(|item| check_templates(item, holes, sink)),
-        Value::Map(entries) => entries
-            .iter()
-            .for_each(|entry| check_templates(&entry.node, holes, sink)),
+        Value::Map(entries) => {
+            for entry in entries {
+                if let Err(wrong) = template::parse(&entry.key, holes) {
+                    sink.push(Mistake::at(&entry.place, wrong.message).hint(wrong.hint));
+                }
+                check_templates(&entry.node, holes, sink);
+            }
+        }
     }
 }
 

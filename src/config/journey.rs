@@ -20,7 +20,7 @@ use super::source::{Place, Spanned};
 use super::steps::{BLOCKS, Walk};
 use super::streams;
 use super::tcp;
-use super::template::{self, Holes, Piece};
+use super::template::{self, Holes, Piece, TemplateMistake};
 use super::wait::{self, Wait};
 
 /// What journeys may refer to.
@@ -453,8 +453,17 @@ pub(super) fn timeout(fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Durati
 
 /// A text with holes.
 pub(super) fn template(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Option<Vec<Piece>> {
+    template_by(node, sink, |text| template::parse(text, holes))
+}
+
+/// The same by another of the ways to take a text apart.
+pub(super) fn template_by(
+    node: &Node,
+    sink: &mut Sink,
+    parse: impl FnOnce(&str) -> Result<Vec<Piece>, TemplateMistake>,
+) -> Option<Vec<Piece>> {
     let text = decode::text(node, sink)?;
-    template::parse(&text, holes)
+    parse(&text)
         .map_err(|wrong| {
             sink.push(Mistake::at(&node.part(wrong.offset, wrong.length), wrong.message).hint(wrong.hint));
         })

@@ -1,5 +1,5 @@
 //! Texts with holes: `{{ random(1, 500) }}`, `{{ unique }}`, `{{ env(NAME) }}`, what was extracted or fed and, in a
-//! ledger's read path, `{{ id }}`.
+//! ledger's read path, `{{ id }}`; in JSON also `{{ random(1, 500) | number }}`.
 //! Only takes them apart; filling them is the generator's work.
 
 use super::nearest::suggest;
@@ -18,6 +18,8 @@ pub enum Piece {
     Id,
     /// What an earlier step of the same journey extracted under this name, or a column of a feeder.
     Variable(String),
+    /// A random number or a variable that is written into JSON without quotes where it is a number.
+    Number(Box<Piece>),
     /// A variable of the environment, which is asked for only when the run starts: it may be a secret.
     Env(String),
     /// What these pieces give, in Base64.
@@ -34,6 +36,7 @@ impl Piece {
     pub fn is_of_a_pass(&self) -> bool {
         match self {
             Piece::Variable(_) => true,
+            Piece::Number(inner) => inner.is_of_a_pass(),
             Piece::Base64(pieces) => pieces.iter().any(Piece::is_of_a_pass),
             _ => false,
         }
@@ -60,6 +63,34 @@ pub(super) struct TemplateMistake {
 
 /// Takes a text apart.
 pub(super) fn parse(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, TemplateMistake> {
+    take_apart(text, holes, false)
+}
+
+/// Takes a value of JSON apart, which may be a number where one hole is all of it: `{{ random(1, 500) | number }}`.
+pub(super) fn parse_json_value(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, TemplateMistake> {
+    let is_one_hole = text.starts_with("{{") && text.find("}}").is_some_and(|close| close + 2 == text.len());
+    take_apart(text, holes, is_one_hole)
+}
+
+/// Takes JSON apart whose values [`parse_json_value`] takes; its numbers lose their quotes.
+pub(super) fn parse_json(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, TemplateMistake> {
+    let mut pieces = take_apart(text, holes, true)?;
+    for number in 0..pieces.len() {
+        if !matches!(pieces[number], Piece::Number(_)) {
+            continue;
+        }
+        // A hole that is all of a value has nothing but the quotes beside it.
+        if let Some(Piece::Text(before)) = number.checked_sub(1).map(|before| &mut pieces[before]) {
+            before.pop();
+        }
+        if let Some(Piece::Text(after)) = pieces.get_mut(number + 1) {
+            after.remove(0);
+        }
+    }
+    Ok(pieces)
+}
+
+fn take_apart(text: &str, holes: &Holes<'_>, numbers: bool) -> Result<Vec<Piece>, TemplateMistake> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some(open) = rest.find("{{") {
@@ -78,7 +109,14 @@ pub(super) fn parse(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, Templat
         };
         let hole = inner[..close].trim();
         let length = rest[open..open + close + 4].chars().count();
-        pieces.push(self::hole(hole, holes).map_err(|(message, hint)| TemplateMistake {
+        let piece = match hole
+            .strip_suffix("number")
+            .and_then(|hole| hole.trim_end().strip_suffix('|'))
+        {
+            Some(inner) => number(inner.trim_end(), holes, numbers),
+            None => self::hole(hole, holes),
+        };
+        pieces.push(piece.map_err(|(message, hint)| TemplateMistake {
             offset,
             length,
             message,
@@ -90,6 +128,20 @@ pub(super) fn parse(text: &str, holes: &Holes<'_>) -> Result<Vec<Piece>, Templat
         pieces.push(Piece::Text(rest.to_owned()));
     }
     Ok(pieces)
+}
+
+fn number(hole: &str, holes: &Holes<'_>, here: bool) -> Result<Piece, (String, String)> {
+    if !here {
+        let message = "`| number` leaves out the quotes of a value of `json`, which the hole must be all of".to_owned();
+        return Err((message, "remove `| number`".to_owned()));
+    }
+    match self::hole(hole, holes)? {
+        piece @ (Piece::Random(..) | Piece::Variable(_)) => Ok(Piece::Number(Box::new(piece))),
+        _ => Err((
+            format!("`{hole}` is no number"),
+            "`| number` goes with `random(1, 500)` and with what was extracted or fed".to_owned(),
+        )),
+    }
 }
 
 fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
@@ -213,7 +265,52 @@ mod tests {
         );
     }
 
+    #[test]
+    fn numbers_are_whole_values_of_json() {
+        let variables = ["price".to_owned()];
+        let holes = Holes {
+            variables: &variables,
+            id: false,
+        };
+        let text = |text: &str| Piece::Text(text.to_owned());
+        let number = |piece: Piece| Piece::Number(Box::new(piece));
+        assert_eq!(
+            parse_json(
+                r#"{"a":"{{ random(1, 5) | number }}","b":["{{price|number}}"],"c":"{{ price }}"}"#,
+                &holes
+            ),
+            Ok(vec![
+                text(r#"{"a":"#),
+                number(Piece::Random(1, 5)),
+                text(r#","b":["#),
+                number(Piece::Variable("price".to_owned())),
+                text(r#"],"c":""#),
+                Piece::Variable("price".to_owned()),
+                text(r#""}"#),
+            ])
+        );
+        assert!(parse_json_value("{{ price | number }}", &holes).is_ok());
+        for bad in [
+            "{{ price | number }} ",
+            "a{{ price | number }}",
+            "{{ price | number }}{{ price }}",
+            "{{ unique | number }}",
+            "{{ number }}",
+            "{{ | number }}",
+            "{{ price number }}",
+        ] {
+            assert!(parse_json_value(bad, &holes).is_err(), "{bad}");
+        }
+        assert!(parse("{{ price | number }}", &holes).is_err());
+    }
+
     proptest! {
+        #[test]
+        fn no_json_panics(text in "[{}() a-z|,\"]{0,20}", numbers in 0_usize..2) {
+            let text = serde_json::json!({ "a": text, "b": "{{ random(1, 2) | number }}".repeat(numbers) });
+            let _ = parse_json(&text.to_string(), &ID);
+        }
+
         #[test]
         fn no_text_panics(text in "[{}() a-zé0-9,]{0,60}") {
             let _ = parse(&text, &ID);

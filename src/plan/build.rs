@@ -329,22 +329,27 @@ fn template(pieces: &[Piece]) -> Template {
 }
 
 fn with_tokens(pieces: &[Piece], clients: &[OAuth2]) -> Template {
-    let part = |piece: &Piece| {
-        Some(match piece {
-            Piece::Text(text) => Part::Text(text.clone()),
-            Piece::Random(low, high) => Part::Random(*low, *high),
-            Piece::Unique => Part::Unique,
-            Piece::Id => Part::Id,
-            Piece::Variable(name) => Part::Variable(name.clone()),
-            Piece::Env(name) => Part::Env(name.clone()),
-            Piece::Base64(pieces) => Part::Base64(template(pieces)),
-            Piece::Bytes(bytes) => Part::Bytes(bytes.clone()),
-            Piece::Token(client) => Part::Token(clients.iter().position(|known| *known == **client)?),
-        })
-    };
     Template {
-        parts: pieces.iter().filter_map(part).collect(),
+        parts: pieces.iter().filter_map(|piece| part(piece, clients)).collect(),
     }
+}
+
+fn part(piece: &Piece, clients: &[OAuth2]) -> Option<Part> {
+    Some(match piece {
+        Piece::Text(text) => Part::Text(text.clone()),
+        Piece::Random(low, high) => Part::Random(*low, *high),
+        Piece::Unique => Part::Unique,
+        Piece::Id => Part::Id,
+        Piece::Variable(name) => Part::Variable(name.clone()),
+        Piece::Number(inner) => match &**inner {
+            Piece::Variable(name) => Part::Number(name.clone()),
+            other => return part(other, clients),
+        },
+        Piece::Env(name) => Part::Env(name.clone()),
+        Piece::Base64(pieces) => Part::Base64(template(pieces)),
+        Piece::Bytes(bytes) => Part::Bytes(bytes.clone()),
+        Piece::Token(client) => Part::Token(clients.iter().position(|known| *known == **client)?),
+    })
 }
 
 pub(super) fn experiment(

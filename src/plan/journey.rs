@@ -230,6 +230,8 @@ pub enum Part {
     Id,
     /// `{{ name }}`: what an earlier step of the pass extracted, or a feeder brought.
     Variable(String),
+    /// `{{ name | number }}`: the same as a value of JSON, without quotes where it is a number.
+    Number(String),
     /// `{{ env(NAME) }}`: a variable of the environment; see [`Plan::with_environment`].
     Env(String),
     /// The token of the client of this index in [`Plan::token_clients`], which its users have at the time.

@@ -5,6 +5,7 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::Number;
 
 use super::checks::Values;
 use super::ids::Unique;
@@ -62,6 +63,8 @@ pub enum Place {
     Header,
     /// Within a JSON string.
     Json,
+    /// A whole value of JSON: a number as it is, anything else as a string, so that it stays JSON.
+    JsonNumber,
     /// A value of a form.
     Form,
     /// Anywhere in a body.
@@ -87,11 +90,19 @@ impl Place {
             Place::Path => IN_PATH.write(value, out),
             Place::Query => IN_QUERY.write(value, out),
             Place::Json => {
-                let text = serde_json::to_string(&String::from_utf8_lossy(value)).expect("a text is JSON");
+                let text = json_string(value);
                 out.extend_from_slice(&text.as_bytes()[1..text.len() - 1]);
             }
+            Place::JsonNumber => match serde_json::from_slice::<Number>(value) {
+                Ok(_) => out.extend_from_slice(value.trim_ascii()),
+                Err(_) => out.extend_from_slice(json_string(value).as_bytes()),
+            },
         }
     }
+}
+
+fn json_string(value: &[u8]) -> String {
+    serde_json::to_string(&String::from_utf8_lossy(value)).expect("a text is JSON")
 }
 
 /// Which bytes stand for themselves, by their number; the others are percent-encoded.
@@ -233,10 +244,8 @@ impl<'a> Pieces<'a> {
             Part::Text(text) => self.text(text),
             Part::Random(min, max) => self.push(Piece::Random(*min, *max)),
             Part::Unique => self.push(Piece::Unique),
-            Part::Variable(name) => {
-                let number = self.variables.iter().position(|variable| variable == name);
-                self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
-            }
+            Part::Variable(name) => self.variable(name, place),
+            Part::Number(name) => self.variable(name, Place::JsonNumber),
             Part::Bytes(bytes) => self.literal(bytes),
             Part::Token(client) => self.push(Piece::Token(*client)),
             Part::Base64(inner) => {
@@ -250,6 +259,11 @@ impl<'a> Pieces<'a> {
             // Only a ledger's read path has an id, and the environment is filled in before a plan is compiled.
             Part::Id | Part::Env(_) => {}
         }
+    }
+
+    fn variable(&mut self, name: &str, place: Place) {
+        let number = self.variables.iter().position(|variable| variable == name);
+        self.pieces.extend(number.map(|number| Piece::Variable(number, place)));
     }
 
     /// Its length, where it has no holes.
@@ -298,6 +312,25 @@ mod tests {
             }
         }
         String::from_utf8(out).expect("a path is ASCII")
+    }
+
+    #[test]
+    fn a_number_in_json_has_no_quotes_and_anything_else_has() {
+        let cases = [
+            ("5", "5"),
+            ("-1.5e3", "-1.5e3"),
+            (" 7 ", "7"),
+            ("1, \"admin\": true", r#""1, \"admin\": true""#),
+            ("007", r#""007""#),
+            ("true", r#""true""#),
+            ("NaN", r#""NaN""#),
+            ("", r#""""#),
+        ];
+        for (value, expected) in cases {
+            let mut out = Vec::new();
+            Place::JsonNumber.write(value.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8_lossy(&out), expected, "{value:?}");
+        }
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) fn fill(template: &Template, random: &mut fastrand::Rng, id: &str, to
             Part::Base64(inner) => text.extend_from_slice(STANDARD.encode(fill(inner, random, id, tokens)).as_bytes()),
             Part::Token(client) => text.extend_from_slice(tokens.token(*client, 0).as_bytes()),
             // The plan lets no probe use one, and has its environment filled in before it runs.
-            Part::Variable(_) | Part::Env(_) => {}
+            Part::Variable(_) | Part::Number(_) | Part::Env(_) => {}
         }
     }
     text
