@@ -111,6 +111,35 @@ fn doctor_finds_the_game_day_fit_and_names_what_is_denied() {
 }
 
 #[test]
+fn a_name_that_leads_nowhere_is_no_entry_whatever_addresses_are_known() {
+    let lab = LabProcess::start("60");
+    let other = announced(&lab, |target| target["entry"] = "http://shop.example.org:8080".into());
+    let target = other.path().display().to_string();
+    let dir = tempfile::TempDir::new().expect("a temporary directory");
+    let out = dir.path().join("run");
+    let run = tenfold()
+        .args([
+            "run",
+            "profiles/game-day.yaml",
+            "--set",
+            "chaos=[]",
+            "--target",
+            &target,
+            "--out",
+        ])
+        .arg(&out)
+        .output()
+        .expect("it runs");
+    let said = text(&run.stderr);
+    assert_eq!(run.status.code(), Some(5), "{said}");
+    assert!(
+        said.contains("error: cannot resolve shop.example.org") && said.contains("hint: correct `entry`"),
+        "{said}"
+    );
+    assert!(!out.exists());
+}
+
+#[test]
 fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
     let lab = LabProcess::start("60");
     let other = announced(&lab, |target| {
@@ -122,6 +151,10 @@ fn doctor_finds_another_account_an_empty_role_and_nobody_there() {
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("the target is 999999999999"), "{said}");
     assert!(said.contains("rds.failover finds nothing to hit"), "{said}");
+    let missing = said.lines().any(|one| {
+        one.starts_with("bad") && one.ends_with("there is no RDS instance shop-other in us-east-1, eu-west-1")
+    });
+    assert!(missing, "{said}");
     let endpoint = lab.endpoint.clone();
     drop(lab);
     let (code, said) = doctor(&["profiles/game-day.yaml", "--target", &target]);
@@ -260,6 +293,10 @@ async fn a_run_outlives_the_control_plane_of_its_region_and_keeps_the_fault_unti
     assert!(cut.elapsed().as_secs() >= 5, "the schedule went on to its end");
     assert!(stderr.contains("harm[0] is still in the world"), "{stderr}");
     assert!(stderr.contains("hint: undo it with: tenfold revert "), "{stderr}");
+    assert!(
+        stderr.contains("hint: `aws` commands go there with: export AWS_ENDPOINT_URL=http://127.0.0.1:"),
+        "{stderr}"
+    );
     assert!(wrote("revert_failed") && !wrote("reverted"));
     let recording = std::fs::read_to_string(folder.path().join("run/recording.json")).expect("it was saved");
     assert!(recording.contains("aws_call_failed"), "what did not answer is told");

@@ -241,12 +241,27 @@ async fn account(findings: &mut Findings, plan: &Plan, reader: &Reader) {
         };
         findings.add(state, format!("Region {region}"), says);
     }
+    roles(findings, plan);
     resources(findings, plan);
     permissions(findings, plan, reader, &caller).await;
     for region in &plan.target.regions {
         fits(findings, plan, reader, region).await;
     }
     clock(findings, plan).await;
+}
+
+/// Roles that stand for nothing.
+fn roles(findings: &mut Findings, plan: &Plan) {
+    for (name, role) in &plan.target.roles {
+        if plan.target.inventory.has(role) == Some(false) {
+            let regions = plan.target.regions.join(", ");
+            findings.add(
+                State::Ill,
+                format!("role {name}"),
+                format!("there is no {role} in {regions}"),
+            );
+        }
+    }
 }
 
 /// Faults that would hit nothing as the account is now.

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use anyhow::Context;
 
 use crate::cli::exit::Failure;
+use crate::event::FaultId;
 
 /// Prints to standard output. A reader that has gone wants no more, which is no mistake; a full disk is one.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -31,4 +32,23 @@ pub(super) fn json(value: &impl serde::Serialize) -> Result<(), Failure> {
 /// Tells a line on standard error; where that is closed or full, nobody can be told so.
 pub(super) fn tell(text: &str) {
     let _ = writeln!(anstream::stderr().lock(), "{text}");
+}
+
+/// Tells which faults are still in the world, each with the commands that undo it, and what those need to find it.
+pub(super) fn tell_left(failed: &[(FaultId, String)], endpoint: Option<&str>) {
+    for (fault, left) in failed {
+        tell(&format!("error: {fault} is still in the world: {left}"));
+    }
+    if !failed.is_empty() {
+        tell_endpoint(endpoint);
+    }
+}
+
+/// Tells where `aws` commands have to go, where that is not to AWS.
+pub(super) fn tell_endpoint(endpoint: Option<&str>) {
+    if let Some(endpoint) = endpoint {
+        tell(&format!(
+            "hint: `aws` commands go there with: export AWS_ENDPOINT_URL={endpoint}"
+        ));
+    }
 }

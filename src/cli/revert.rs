@@ -51,9 +51,7 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
         // What failed must be told whatever becomes of standard output.
         printed = printed.and(out::line(&format!("reverted: {done}")));
     }
-    for (fault, left) in &summary.failed {
-        out::tell(&format!("error: {fault} is still in the world: {left}"));
-    }
+    out::tell_left(&summary.failed, plan.target.endpoint.as_deref());
     if summary.failed.is_empty() {
         printed?;
         out::line("nothing of this run is in the world")?;

@@ -80,7 +80,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
     let (recording, reverts) = match director::run(setup).await {
-        Err(error @ RunError::Broken(_)) => return Err(broken(error, run_dir)),
+        Err(error @ RunError::Broken(_)) => return Err(broken(error, &plan, run_dir)),
         directed => directed.map_err(not_started)?,
     };
     drop((keys, listening));
@@ -104,7 +104,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
             out::tell(&format!("reverted: {fault}"));
         }
     }
-    tell_unreverted(&reverts, run_dir);
+    tell_unreverted(&reverts, &plan, run_dir);
     let Err(failure) = saved.and(reported) else {
         return Ok(exit);
     };
@@ -136,10 +136,10 @@ fn not_started(error: RunError) -> Failure {
 }
 
 /// A run that panicked proves nothing, and may have left something.
-fn broken(error: RunError, run_dir: &RunDir) -> Failure {
+fn broken(error: RunError, plan: &Plan, run_dir: &RunDir) -> Failure {
     let mut exit = Exit::Inconclusive;
     if let RunError::Broken(reverts) = &error {
-        tell_unreverted(reverts, run_dir);
+        tell_unreverted(reverts, plan, run_dir);
         if !reverts.failed.is_empty() {
             exit = Exit::Unreverted;
         }
@@ -181,10 +181,8 @@ fn tell_gone(how: &str, reverts: &RevertSummary) {
     }
 }
 
-fn tell_unreverted(reverts: &RevertSummary, run_dir: &RunDir) {
-    for (fault, left) in &reverts.failed {
-        out::tell(&format!("error: {fault} is still in the world: {left}"));
-    }
+fn tell_unreverted(reverts: &RevertSummary, plan: &Plan, run_dir: &RunDir) {
+    out::tell_left(&reverts.failed, plan.target.endpoint.as_deref());
     if !reverts.failed.is_empty() {
         out::tell(&format!(
             "hint: undo it with: tenfold revert {}",

@@ -45,9 +45,14 @@ pub(super) async fn scan(target: &Path, all: bool) -> Result<Exit, Failure> {
         ));
         still_there = true;
     }
+    let mut left_alone = false;
     for leftover in &found.left {
-        still_there |= !undone(&clients, &clock, leftover, all).await?;
+        left_alone |= !undone(&clients, &clock, leftover, all).await?;
     }
+    if left_alone {
+        out::tell_endpoint(file.endpoint.as_deref());
+    }
+    still_there |= left_alone;
     for unseen in &found.unseen {
         out::tell(&format!("error: could not look everywhere: {unseen}"));
     }

@@ -280,7 +280,21 @@ async fn runner(is_aws: bool) -> RunnerPlan {
 /// Fails when nobody answers at the entry: a run would only measure that. Gives the addresses there are.
 pub(super) async fn check_entry(plan: &Plan) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = entry_addresses(&plan.target).await.map_err(Failure::unreachable)?;
+    resolves(plan).await.map_err(Failure::unreachable)?;
     accepts(&plan.target.host, addresses).await
+}
+
+/// Users go by the name, whatever addresses are known behind it.
+async fn resolves(plan: &Plan) -> anyhow::Result<()> {
+    if plan.target.edge.is_empty() {
+        return Ok(());
+    }
+    let host = &plan.target.host;
+    let hint = "hint: correct `entry` or `resolver` of the target; `addresses` only say where an answer comes from";
+    let answer = observe::entry_answer(plan).await;
+    answer
+        .map(drop)
+        .with_context(|| format!("cannot resolve {host}\n{hint}"))
 }
 
 /// The same of these addresses of it.

@@ -265,9 +265,7 @@ impl Watch {
                 for fault in reverted {
                     out::tell(&format!("reverted: {fault}"));
                 }
-                for (fault, left) in &failed {
-                    out::tell(&format!("error: {fault} is still in the world: {left}"));
-                }
+                out::tell_left(&failed, None);
                 failed.is_empty()
             }
             Err(error) => {

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Role;
+
 /// Everything found, by Region.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Inventory {
@@ -15,6 +17,21 @@ pub struct Inventory {
     /// ARNs of IAM roles by name.
     #[serde(default)]
     pub iam_roles: BTreeMap<String, String>,
+}
+
+impl Inventory {
+    /// Whether what a role names was found, in whichever Region; none of a record, which is looked for by what it leads to.
+    #[must_use]
+    pub fn has(&self, role: &Role) -> Option<bool> {
+        let mut regions = self.regions.values();
+        match role {
+            Role::AutoScalingGroup(name) => Some(regions.any(|region| region.groups.contains_key(name))),
+            Role::DbInstance(id) => Some(regions.any(|region| region.databases.contains_key(id))),
+            Role::DbCluster(id) => Some(regions.any(|region| region.clusters.contains_key(id))),
+            Role::IamRole(name) => Some(self.iam_roles.contains_key(name)),
+            Role::Dns { .. } => None,
+        }
+    }
 }
 
 /// One Region.

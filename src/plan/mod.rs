@@ -232,6 +232,18 @@ pub enum Role {
     },
 }
 
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Role::AutoScalingGroup(name) => write!(f, "Auto Scaling group {name}"),
+            Role::DbInstance(id) => write!(f, "RDS instance {id}"),
+            Role::DbCluster(id) => write!(f, "Aurora cluster {id}"),
+            Role::IamRole(name) => write!(f, "IAM role {name}"),
+            Role::Dns { hosted_zone, record } => write!(f, "record {record} of hosted zone {hosted_zone}"),
+        }
+    }
+}
+
 impl Role {
     /// The identifier of what keeps data with a standby or a reader beside it.
     #[must_use]
