@@ -25,6 +25,7 @@ pub(super) async fn may(target: &Target, plan: &Plan, run_dir: &RunDir) -> Resul
     its_account(plan)?;
     let lock = Lock::take(plan, run_dir.path())?;
     others::none(reader, &plan.target, &target.clock).await?;
+    is_allowed(plan)?;
     hits_something(plan, reader).await?;
     Ok(Some(lock))
 }
@@ -73,6 +74,17 @@ fn its_account(plan: &Plan) -> Result<(), Failure> {
         "the credentials belong to account {found}, the target is {expected}\n\
          hint: use credentials of {expected}, or correct `account` of the target with its owner"
     )))
+}
+
+/// Whether what the faults would hit is marked as allowed, as far as the plan knows.
+fn is_allowed(plan: &Plan) -> Result<(), Failure> {
+    match chaos::not_allowed(plan) {
+        None => Ok(()),
+        Some((fault, why)) => Err(Failure::usage(anyhow!(
+            "{fault} would be refused: {why}\n\
+             hint: its owner marks what may be broken by the tag that `allow` of the target names; see all of it with: --dry-run"
+        ))),
+    }
 }
 
 /// Whether every fault that finds nothing in the plan would find something all the same; its guards say.

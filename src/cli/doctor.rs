@@ -264,13 +264,17 @@ fn roles(findings: &mut Findings, plan: &Plan) {
     }
 }
 
-/// Faults that would hit nothing as the account is now.
+/// Faults that would hit nothing, or nothing that they may, as the account is now.
 fn resources(findings: &mut Findings, plan: &Plan) {
     for experiment in &plan.experiments {
-        for fault in experiment.faults.iter().filter(|fault| fault.calls.is_empty()) {
-            let what = format!("experiment {}", experiment.name);
-            let says = format!("{} finds nothing to hit in {}", fault.fault.name(), fault.region);
-            findings.add(State::Ill, what, says);
+        for fault in &experiment.faults {
+            let name = fault.fault.name();
+            let says = match plan::unmarked(fault, &plan.target) {
+                Some(why) => format!("{name} would be refused: {why}"),
+                None if fault.calls.is_empty() => format!("{name} finds nothing to hit in {}", fault.region),
+                None => continue,
+            };
+            findings.add(State::Ill, format!("experiment {}", experiment.name), says);
         }
     }
 }

@@ -25,6 +25,7 @@ mod schedule;
 mod steering;
 mod timeline;
 mod together;
+mod unmarked;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -71,6 +72,7 @@ pub use oauth2::OAuth2Plan;
 pub use policy::{policy, without_tags};
 pub use print::{ASKED_LATER, actions, print, times as print_times};
 pub use steering::{Steer, SteerError, Steering};
+pub use unmarked::unmarked;
 
 /// A resolved run. All instants and durations are cloud time since t0 unless a field says real time.
 #[derive(Clone, Debug, Serialize, Deserialize)]

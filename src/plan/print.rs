@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::{
     ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
-    TokenUse, Via, catalogue, policy, without_tags,
+    TokenUse, Via, catalogue, policy, unmarked, without_tags,
 };
 use crate::units::{format_count, format_duration};
 
@@ -300,7 +300,11 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
     if let Some(quota) = entry.quota {
         writeln!(out, "    quota  {quota}")?;
     }
-    if fault.calls.is_empty() {
+    let refused = unmarked(fault, &plan.target);
+    if let Some(why) = &refused {
+        writeln!(out, "    refused as things are: {why}")?;
+    }
+    if fault.calls.is_empty() && refused.is_none() {
         writeln!(
             out,
             "    call   none: the target has nothing of this kind, so the experiment will be inconclusive"

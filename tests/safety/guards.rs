@@ -49,6 +49,43 @@ fn a_dry_run_asks_the_guards_and_changes_nothing() {
 }
 
 #[test]
+fn what_is_not_marked_as_allowed_is_told_before_any_load() {
+    let never = |target: &mut Value| target["allow"] = json!({ "tag": { "chaos": "never" } });
+    for (harm, why) in [
+        (
+            "{ fault: ec2.stop, role: web, share: 34%, at: 30s, lasts: 1m }",
+            "no instance in service of group shop-web is tagged chaos=never",
+        ),
+        (SUSPEND, "shop-web is not tagged chaos=never"),
+        (
+            "{ fault: rds.failover, role: database, at: 30s, irreversible: true }",
+            "shop-db is not tagged chaos=never",
+        ),
+        (
+            "{ fault: network.deny_region, role: web, at: 30s, lasts: 1m }",
+            " are not tagged chaos=never",
+        ),
+    ] {
+        let account = Account::with(harm);
+        account.target(never);
+        let hash = account.hash_of(&[]);
+        let stderr = account.refused(&["--approve", &hash]);
+        contains(
+            &stderr,
+            &["error: harm[0] would be refused: ", why, "\nhint: its owner marks"],
+        );
+        let (code, stdout, _) = account.said(&["plan", "profile.yaml"]);
+        assert_eq!(code, 0, "{stdout}");
+        contains(&stdout, &["    refused as things are: ", why]);
+        assert!(!stdout.contains("the target has nothing of this kind"), "{stdout}");
+        let (code, stdout, _) = account.said(&["doctor", "profile.yaml"]);
+        assert_eq!(code, 2, "{stdout}");
+        let told = |line: &str| line.starts_with("bad   experiment harm") && line.contains(why);
+        assert!(stdout.lines().any(told), "{stdout}");
+    }
+}
+
+#[test]
 fn a_dry_run_tells_every_refusal_of_the_guards() {
     let account = Account::with("{ fault: ec2.stop, role: web, share: 34%, at: 30s, lasts: 1m }");
     let allowed = || json!({ "tag": { "chaos": "allowed" }, "share": "34%" });

@@ -30,7 +30,7 @@ pub use journal::{
     Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
 };
 pub use preview::{Previewed, preview};
-pub use rehearse::{Rehearsed, closed, in_time, rehearse};
+pub use rehearse::{Rehearsed, closed, in_time, not_allowed, rehearse};
 pub use revert::{begun, left_in_world, overdue, revert_chosen, revert_journal, run_header};
 pub use runner::Runner;
 pub use scan::{Leftover, Scan, in_account, scan, undo_leftover};

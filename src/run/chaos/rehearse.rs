@@ -12,7 +12,7 @@ use super::runner::{self, OBSERVE_PATIENCE, Sight};
 use super::{ChaosError, guard};
 use crate::aws::Reader;
 use crate::event::FaultId;
-use crate::plan::{FaultPlan, Plan};
+use crate::plan::{FaultPlan, Plan, unmarked};
 
 /// One fault as it would be injected.
 #[derive(Debug)]
@@ -88,19 +88,18 @@ pub fn in_time(plan: &Plan) -> Vec<(FaultId, &FaultPlan)> {
 /// The first fault that would begin or end when the target may not be touched, if the run began at `start`, and why.
 #[must_use]
 pub fn closed(plan: &Plan, start: Timestamp) -> Option<(FaultId, String)> {
-    for experiment in &plan.experiments {
-        for (index, fault) in experiment.faults.iter().enumerate() {
-            let both = [fault.at, fault.ends_at()].map(|at| later(plan, start, at));
-            let refusal = both
-                .into_iter()
-                .find_map(|at| guard::open(plan.target.allow.as_ref(), at).err());
-            if let Some(why) = refusal {
-                let experiment = experiment.name.clone();
-                return Some((FaultId { experiment, index }, why));
-            }
-        }
-    }
-    None
+    in_time(plan).into_iter().find_map(|(id, fault)| {
+        let mut both = [fault.at, fault.ends_at()].into_iter().map(|at| later(plan, start, at));
+        let why = both.find_map(|at| guard::open(plan.target.allow.as_ref(), at).err())?;
+        Some((id, why))
+    })
+}
+
+/// The first fault that hits what is not marked as allowed, as far as the plan knows, and why it would be refused.
+#[must_use]
+pub fn not_allowed(plan: &Plan) -> Option<(FaultId, String)> {
+    let mut faults = in_time(plan).into_iter();
+    faults.find_map(|(id, fault)| Some((id, unmarked(fault, &plan.target)?)))
 }
 
 /// The wall's time when so much cloud time of the run has passed.
