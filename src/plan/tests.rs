@@ -25,6 +25,7 @@ fn target() -> TargetPlan {
         account: file.account.clone(),
         ..Inventory::default()
     };
+    let allowed = BTreeMap::from([("chaos".to_owned(), "allowed".to_owned())]);
     for (index, region) in file.regions.iter().enumerate() {
         let zones = ["a", "b", "c"].map(|zone| format!("{region}{zone}"));
         let instances = zones.iter().enumerate().map(|(n, az)| InventoryInstance {
@@ -33,13 +34,14 @@ fn target() -> TargetPlan {
             in_service: true,
             spot: false,
             volumes: Vec::new(),
-            tags: BTreeMap::from([("chaos".to_owned(), "allowed".to_owned())]),
+            tags: allowed.clone(),
         });
         let group = InventoryGroup {
             min: 3,
             max: 12,
             desired: 3,
             instances: instances.collect(),
+            tags: allowed.clone(),
             ..InventoryGroup::default()
         };
         let subnets = zones.iter().enumerate().map(|(n, az)| InventorySubnet {
@@ -48,6 +50,7 @@ fn target() -> TargetPlan {
             az: az.clone(),
             association: format!("aclassoc-{index}{n}"),
             network_acl: format!("acl-{index}"),
+            tags: allowed.clone(),
             ..InventorySubnet::default()
         });
         let found = InventoryRegion {
@@ -56,6 +59,7 @@ fn target() -> TargetPlan {
                 "shop-db".to_owned(),
                 InventoryDatabase {
                     multi_az: true,
+                    tags: allowed.clone(),
                     ..InventoryDatabase::default()
                 },
             )]),
