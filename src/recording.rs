@@ -82,6 +82,9 @@ pub struct Slice {
     /// Of them, passes that the end of their load left unmade.
     #[serde(default)]
     pub unmade: u64,
+    /// Of them, passes for which a feeder that gives each row once had none left.
+    #[serde(default)]
+    pub rowless: u64,
     /// Attempts after the first one of a request: the client's retries, and those of requests that are sent once more
     /// because the server had just closed the connection they were sent on.
     #[serde(default)]

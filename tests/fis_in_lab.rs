@@ -543,6 +543,8 @@ async fn a_preview_is_what_fis_resolves_and_leaves_nothing() {
         "{said}"
     );
     assert!(!said.contains("harm[1]: "), "the API injects it: {said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.starts_with("hash "), "it is the last line: {said}");
     let clients = Clients::connect(&ConnectOptions {
         endpoint: Some(lab.endpoint.clone()),
         regions: vec![REGION.to_owned()],

@@ -140,7 +140,7 @@ pub(super) struct LoadArguments {
     /// A header field; may be given several times
     #[arg(long, short = 'H', value_name = "NAME: VALUE")]
     pub(super) header: Vec<String>,
-    /// Body
+    /// Body; `@FILE` sends what stands in the file
     #[arg(long, short = 'd')]
     pub(super) body: Option<String>,
     /// How long a request may take

@@ -119,10 +119,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
             (None, None) => "GET".to_owned(),
         },
         headers: headers.collect::<Result<_, _>>()?,
-        body: arguments
-            .body
-            .clone()
-            .map(|body| ("application/octet-stream".to_owned(), body)),
+        body: body(arguments.body.as_deref())?,
         amount,
         duration: arguments.duration,
         think: arguments.think,
@@ -134,6 +131,19 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
     };
     Ok(plan.plan())
+}
+
+/// A body with its type; `@FILE` is what stands in the file, as users of curl expect.
+fn body(given: Option<&str>) -> Result<Option<(String, String)>, Failure> {
+    let Some(given) = given else { return Ok(None) };
+    let text = match given.strip_prefix('@') {
+        None => given.to_owned(),
+        Some(path) => std::fs::read_to_string(path).map_err(|error| {
+            let hint = "-d @FILE sends a file of UTF-8 text; a profile's `file:` sends any";
+            Failure::usage(anyhow!("cannot read the body from {path}: {error}\nhint: {hint}"))
+        })?,
+    };
+    Ok(Some(("application/octet-stream".to_owned(), text)))
 }
 
 /// The cores to use; more than there are would only take memory and turns from one another.

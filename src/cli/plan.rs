@@ -58,21 +58,23 @@ async fn hash(target: &Target, resolved: &Plan) -> (Option<String>, Option<Exit>
     (hash, worthless)
 }
 
+/// The plan, what AWS FIS said where it was asked, and the hash as the last line.
 async fn text(target: &Target, resolved: &Plan, hash: Option<String>, preview: bool) -> Result<Exit, Failure> {
-    let mut text = plan::print(resolved);
-    if let Some(hash) = hash {
-        text.push_str(&format!("\nhash {hash}\n"));
-    }
-    out::print(&text)?;
-    if !preview {
-        return Ok(Exit::Met);
-    }
-    match preview::preview(target, resolved).await? {
-        None => {
-            out::line("\nAWS FIS injects no fault of this plan, so there is nothing to preview").map(|()| Exit::Met)
+    out::print(&plan::print(resolved))?;
+    let mut exit = Exit::Met;
+    if preview {
+        match preview::preview(target, resolved).await? {
+            None => out::line("\nAWS FIS injects no fault of this plan, so there is nothing to preview")?,
+            Some(preview) => {
+                out::print(&preview.text())?;
+                exit = preview.exit();
+            }
         }
-        Some(preview) => out::print(&preview.text()).map(|()| preview.exit()),
     }
+    if let Some(hash) = hash {
+        out::line(&format!("\nhash {hash}"))?;
+    }
+    Ok(exit)
 }
 
 /// One object, with what AWS FIS said in it where it was asked: an empty list where it injects nothing.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 
 use crate::cli::args::RunArguments;
 use crate::cli::control::{Keys, Listening};
@@ -48,6 +48,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     target.watch(interrupts_tx);
     reflection::ask(&mut config, &target).await?;
     let plan = target.plan(&config, &arguments.profile)?;
+    keys_have_a_file(&plan)?;
     // First who else is at it: what another run left in the world would be approved as how the world was.
     let _lock = begin::may(&target, &plan, run_dir).await?;
     let approved = arguments.approve.as_deref();
@@ -170,6 +171,20 @@ fn listen(run_dir: &RunDir, control: Control, quiet: bool) -> Option<Listening> 
             None
         }
     }
+}
+
+/// The file that TLS keys are logged to, by the convention of browsers and curl (NSS Key Log Format).
+const KEY_LOG_FILE: &str = "SSLKEYLOGFILE";
+
+/// Keys that are to be logged and have no file to go to would be missed only when somebody wants to read what was sent.
+fn keys_have_a_file(plan: &Plan) -> Result<(), Failure> {
+    if plan.client.tls.key_log && std::env::var_os(KEY_LOG_FILE).is_none() {
+        return Err(Failure::usage(anyhow!(
+            "`client.tls.key_log` has no file to write to\n\
+             hint: name one: {KEY_LOG_FILE}=keys.log tenfold run ..., or leave `key_log` out"
+        )));
+    }
+    Ok(())
 }
 
 fn tell_gone(how: &str, reverts: &RevertSummary) {

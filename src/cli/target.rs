@@ -291,10 +291,10 @@ async fn resolves(plan: &Plan) -> anyhow::Result<()> {
     }
     let host = &plan.target.host;
     let hint = "hint: correct `entry` or `resolver` of the target; `addresses` only say where an answer comes from";
-    let answer = observe::entry_answer(plan).await;
-    answer
-        .map(drop)
-        .with_context(|| format!("cannot resolve {host}\n{hint}"))
+    match observe::entry_answer(plan).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(anyhow!("cannot resolve {host}: {error}\n{hint}")),
+    }
 }
 
 /// The same of these addresses of it.
@@ -324,7 +324,10 @@ async fn entry_addresses(target: &TargetPlan) -> anyhow::Result<Vec<SocketAddr>>
     }
     let found = tokio::net::lookup_host((target.host.as_str(), target.port))
         .await
-        .with_context(|| format!("cannot resolve {}\nhint: check `target` or --target", target.host))?;
+        .map_err(|error| {
+            let hint = "hint: check `target` or --target";
+            anyhow!("cannot resolve {}: {error}\n{hint}", target.host)
+        })?;
     Ok(found.collect())
 }
 

@@ -167,7 +167,7 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
         )),
         ("random", Some(arguments)) => {
             let mistake = || {
-                let message = format!("`random({arguments})` needs two whole numbers, the smaller one first");
+                let message = format!("`random({arguments})` needs two whole numbers from 0 on, the smaller one first");
                 (message, "write `{{ random(1, 500) }}`".to_owned())
             };
             let (low, high) = arguments.split_once(',').ok_or_else(mistake)?;

@@ -9,7 +9,7 @@ use super::standstill::Standstill;
 use super::timeline::{Timeline, duration};
 use super::verdict::format_share;
 use crate::event::Event;
-use crate::plan::{Phase, Plan};
+use crate::plan::{Phase, Plan, RowOrder};
 use crate::recording::{GeneratorSlice, Hist, Slice};
 use crate::units::{format_count, format_duration};
 
@@ -66,7 +66,7 @@ pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<Stri
         .or_else(|| scarce(timeline, slices))
         .or_else(|| {
             let calm = calm(timeline, slices);
-            resent(timeline, &calm).or_else(|| unsent(&calm))
+            resent(timeline, &calm).or_else(|| unsent(timeline.plan, &calm))
         })
 }
 
@@ -170,9 +170,10 @@ fn resent(timeline: &Timeline<'_>, calm: &[&Slice]) -> Option<String> {
     })
 }
 
-fn unsent(calm: &[&Slice]) -> Option<String> {
+fn unsent(plan: &Plan, calm: &[&Slice]) -> Option<String> {
     let sum = |of: fn(&Slice) -> u64| calm.iter().map(|slice| of(slice)).sum::<u64>();
-    let (unsent, unmade, intended) = (sum(|of| of.dropped), sum(|of| of.unmade), sum(|of| of.intended));
+    let (unsent, unmade, rowless) = (sum(|of| of.dropped), sum(|of| of.unmade), sum(|of| of.rowless));
+    let intended = sum(|of| of.intended);
     if unsent as f64 <= UNSENT_MAX * intended as f64 {
         return None;
     }
@@ -183,14 +184,25 @@ fn unsent(calm: &[&Slice]) -> Option<String> {
             "{unmade} passes were left unmade when the time of their load was over"
         ));
     }
-    if unsent > unmade {
-        let sendable = intended.saturating_sub(unmade);
-        told.push(format!(
-            "{} of {sendable} intended requests could not be sent",
-            unsent - unmade
-        ));
+    if rowless > 0 {
+        told.push(dry(plan, rowless));
+    }
+    let kept = unsent.saturating_sub(unmade + rowless);
+    if kept > 0 {
+        let sendable = intended.saturating_sub(unmade + rowless);
+        told.push(format!("{kept} of {sendable} intended requests could not be sent"));
     }
     Some(told.join(", "))
+}
+
+/// Passes that found no row left, and the feeders of which it may have been.
+fn dry(plan: &Plan, passes: u64) -> String {
+    let unique = plan.feeders.iter().filter(|feeder| feeder.order == RowOrder::Unique);
+    let names: Vec<&str> = unique.map(|feeder| feeder.name.as_str()).collect();
+    format!(
+        "{passes} passes were not made, for feeder {} gives each row once (`order: unique`) and had none left",
+        names.join(" or ")
+    )
 }
 
 /// The seconds outside faults and recoveries: in one, a full queue or a silent peer is the target's doing.

@@ -73,7 +73,7 @@ type Change = fn(&mut Slice);
 
 #[test]
 fn honesty_ends_beyond_each_bound_and_says_which() {
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 10] = [
         ("p99 of lag was 401ms, more than 100ms", |slice| {
             let mut lag = Hist::working();
             lag.record_n(400_000, 100).expect("within bounds");
@@ -103,6 +103,9 @@ fn honesty_ends_beyond_each_bound_and_says_which() {
                 (slice.dropped, slice.unmade) = (5, 5);
             },
         ),
+        ("gives each row once (`order: unique`) and had none left", |slice| {
+            (slice.dropped, slice.rowless) = (5, 5);
+        }),
         ("were left unmade when the time of their load was over, ", |slice| {
             (slice.dropped, slice.unmade) = (5, 3);
         }),

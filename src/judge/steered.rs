@@ -102,6 +102,26 @@ impl Steered {
         last.unwrap_or(f64::INFINITY)
     }
 
+    /// How much of a whole second, in seconds, the schedule was within these windows of its own (in microseconds, in order
+    /// and apart), until the run ended.
+    pub fn within(&self, windows: &[(u64, u64)], second: u64, ended_us: u64) -> f64 {
+        let part = |(turn, begin_us, end_us): (&Turn, u64, u64)| -> u64 {
+            let end_us = end_us.min(ended_us);
+            if end_us <= begin_us {
+                return 0;
+            }
+            let [from_us, to_us] = [begin_us, end_us].map(|at| turn.steering.schedule_us(at));
+            // A schedule that is held stands still while users go on.
+            if from_us == to_us {
+                let inside = windows.iter().any(|(from, to)| (*from..*to).contains(&from_us));
+                return if inside { end_us - begin_us } else { 0 };
+            }
+            let overlap = |(from, to): &(u64, u64)| to_us.min(*to).saturating_sub(from_us.max(*from));
+            windows.iter().map(overlap).sum()
+        };
+        self.in_second(second).map(part).sum::<u64>() as f64 / 1e6
+    }
+
     /// Whole seconds within these real seconds in which the load was not the plan's.
     pub fn unplanned(&self, from: f64, to: f64) -> usize {
         let seconds = from.max(0.0) as u64..to.max(0.0).ceil() as u64;

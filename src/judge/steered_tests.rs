@@ -1,12 +1,14 @@
 //! What is judged of a run that was steered: which seconds count, and what an experiment still proves.
 
+use std::time::Duration;
+
 use super::fixture::{Fixture, cloud, objective, steady, under_test, well};
 use super::steered::Steered;
-use super::{Outcome, judge};
+use super::{Outcome, Value, judge};
 use crate::config::objective::{Limit, Measure, Phase, Scope};
 use crate::event::Event;
 use crate::judge::Timeline;
-use crate::plan::{Fault, Objective};
+use crate::plan::{Fault, LoadPlan, Objective, StagePlan};
 use crate::recording::{Ended, FailureKind, LedgerResult, LostWrite};
 
 const SCALED: Event = Event::LoadScaled { times: 2.0 };
@@ -151,6 +153,74 @@ fn a_pause_dilutes_no_throughput_and_hides_no_failure() {
         .failed
         .insert(FailureKind::Timeout, 40);
     assert_eq!(paused.first().outcome, Outcome::Missed, "{:?}", paused.first());
+}
+
+/// What an objective on throughput measured, per second.
+fn rate(fixture: &Fixture) -> f64 {
+    match fixture.first().measured {
+        Some(Value::Rate(rate)) => rate,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn throughput_is_over_the_time_for_which_the_schedule_asked() {
+    let throughput = |subject, scope| {
+        vec![objective(
+            "throughput",
+            Measure::Throughput,
+            subject,
+            Limit::Rate(1.0),
+            scope,
+        )]
+    };
+    let ok = |fixture: &Fixture| -> f64 {
+        let steps = fixture.recording.slices.iter().flat_map(|slice| &slice.steps);
+        steps.map(|step| step.ok as f64).sum()
+    };
+    // Answers that come when nobody is asked any more, and a last second that is none.
+    let mut drained = fixture(throughput(None, Scope::Run), &[]);
+    drained.plan.stages[0].ends_at = cloud(50.5);
+    let expected = ok(&drained) / 50.5;
+    assert!((rate(&drained) - expected).abs() < 0.01, "{:?}", drained.first());
+    // A run that was cut short.
+    let mut cut = fixture(throughput(None, Scope::Run), &[]);
+    cut.recording.slices.truncate(2);
+    cut.recording.duration = Duration::from_millis(1_300);
+    let expected = ok(&cut) / 1.3;
+    assert!((rate(&cut) - expected).abs() < 0.01, "{:?}", cut.first());
+    // A load that was only there for a while, beside or after another.
+    for (from, to) in [(0.0, 20.0), (20.0, 60.0), (15.0, 45.5)] {
+        let mut several = fixture(throughput(Some("order"), Scope::Run), &[]);
+        let load = |name: &str, journey, from, to| LoadPlan {
+            name: name.to_owned(),
+            journeys: vec![journey],
+            model: several.plan.model,
+            spacing: several.plan.spacing,
+            stages: vec![StagePlan {
+                starts_at: cloud(from),
+                holds_at: cloud(from),
+                ends_at: cloud(to),
+                ..several.plan.stages[0].clone()
+            }],
+            iterations: None,
+        };
+        several.plan.loads = vec![load("a", 0, 0.0, 60.0), load("b", 1, from, to)];
+        for slice in &mut several.recording.slices {
+            slice.steps[1].ok = if (from..to).contains(&(slice.second as f64)) {
+                30
+            } else {
+                0
+            };
+        }
+        let seconds = to.ceil() - from;
+        let expected = 30.0 * seconds / (to - from);
+        assert!((rate(&several) - expected).abs() < 0.01, "{:?}", several.first());
+    }
+    // None of it was asked for.
+    let mut nothing = fixture(throughput(None, Scope::Run), &[]);
+    nothing.plan.stages[0].ends_at = Duration::ZERO;
+    assert_eq!(nothing.first().outcome, Outcome::Inconclusive, "{:?}", nothing.first());
 }
 
 #[test]

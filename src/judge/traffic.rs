@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Value;
 use super::objectives::Finding;
 use super::timeline::Timeline;
-use crate::plan::{Measure, Objective, Scope, Statistic};
+use crate::plan::{JourneyPlan, LoadPlan, Measure, Objective, Scope, Statistic};
 use crate::recording::{Hist, ServedBy, Slice, StepSlice};
 use crate::units::format_count;
 
@@ -66,18 +66,83 @@ fn running<'a>(timeline: &Timeline<'_>, slices: &[&'a Slice]) -> Vec<&'a Slice> 
     slices.iter().filter(|slice| !paused(slice)).copied().collect()
 }
 
+/// What succeeded, over the time in which the schedule asked for it: neither the last answers, for which nobody else is
+/// asked any more, nor the seconds of another load are time of low throughput.
 fn throughput(timeline: &Timeline<'_>, slices: &[&Slice], steps: &[usize], group: Option<usize>) -> Finding {
     let running = running(timeline, slices);
     if running.is_empty() {
         return Finding::Unknown("the load was paused all the time".to_owned());
     }
     let cells = || cells(&running, steps, group);
+    let seconds = asked_for(timeline, &running, |journey| match group {
+        Some(group) => journey.groups().contains(&timeline.plan.groups()[group]),
+        None => journey.steps.iter().any(|step| steps.contains(step)),
+    });
+    if seconds <= 0.0 {
+        return Finding::Unknown("the schedule asked for none of it then".to_owned());
+    }
     let ok: u64 = cells().map(|step| step.ok).sum();
     let finished: u64 = cells().map(|step| step.ok + step.failures()).sum();
+    let what = if group.is_some() { "passes" } else { "requests" };
     Finding::Reached(
-        Value::Rate(ok as f64 / running.len() as f64),
-        format!("over {} requests in {}s", format_count(finished), running.len()),
+        Value::Rate(ok as f64 / seconds),
+        format!("over {} {what} in {}", format_count(finished), in_seconds(seconds)),
     )
+}
+
+/// For how long, in seconds, the schedule asked for any of these journeys in these seconds.
+fn asked_for(timeline: &Timeline<'_>, slices: &[&Slice], is_of: impl Fn(&JourneyPlan) -> bool) -> f64 {
+    let plan = timeline.plan;
+    let mut windows: Vec<(u64, u64)> = Vec::new();
+    for load in plan.each_load() {
+        let mut journeys = load.journeys.iter().filter_map(|index| plan.journeys.get(*index));
+        if !journeys.any(&is_of) {
+            continue;
+        }
+        let until = match load.iterations {
+            // Its users may have been done long before; their last answer tells.
+            Some(_) => last_answer_us(timeline, &load).min(plan.schedule_us(load.ends_at())),
+            None => plan.schedule_us(load.ends_at()),
+        };
+        windows.push((plan.schedule_us(load.starts_at()), until));
+    }
+    let windows = apart(windows);
+    let ended_us = timeline.recording.duration.as_micros() as u64;
+    let within = |slice: &&Slice| timeline.steered.within(&windows, slice.second, ended_us);
+    slices.iter().map(within).sum()
+}
+
+/// The end of the last second in which anything of a load ended.
+fn last_answer_us(timeline: &Timeline<'_>, load: &LoadPlan) -> u64 {
+    let journeys = load
+        .journeys
+        .iter()
+        .filter_map(|index| timeline.plan.journeys.get(*index));
+    let steps: Vec<usize> = journeys.flat_map(|journey| &journey.steps).copied().collect();
+    let ended = |slice: &&Slice| {
+        let mut cells = steps.iter().filter_map(|step| slice.steps.get(*step));
+        cells.any(|step| step.ok + step.failures() > 0)
+    };
+    let last = timeline.recording.slices.iter().rev().find(ended);
+    last.map_or(0, |slice| (slice.second + 1) * 1_000_000)
+}
+
+/// The same windows in order, each instant in one of them.
+fn apart(mut windows: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    windows.sort_unstable();
+    let mut apart: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in windows {
+        match apart.last_mut() {
+            Some((_, last)) if from <= *last => *last = to.max(*last),
+            _ => apart.push((from, to)),
+        }
+    }
+    apart
+}
+
+/// `3s`, `1.5s`.
+fn in_seconds(seconds: f64) -> String {
+    format!("{}s", (seconds * 10.0).round() / 10.0)
 }
 
 /// A Region or an AZ.
@@ -119,15 +184,17 @@ fn at_place(timeline: &Timeline<'_>, objective: &Objective, slices: &[&Slice], p
             format!("{} of {} answers", format_count(ok), format_count(all)),
         ),
         Measure::Throughput if all < needed => too_few(all),
-        Measure::Throughput => Finding::Reached(
-            Value::Rate(ok as f64 / running(timeline, slices).len().max(1) as f64),
-            format!(
-                "{} of {} answers in {}s",
-                format_count(ok),
-                format_count(all),
-                running(timeline, slices).len()
-            ),
-        ),
+        Measure::Throughput => {
+            let seconds = asked_for(timeline, &running(timeline, slices), |_| true);
+            if seconds <= 0.0 {
+                return Finding::Unknown("the load was paused or over all the time".to_owned());
+            }
+            let (here, all) = (format_count(ok), format_count(all));
+            Finding::Reached(
+                Value::Rate(ok as f64 / seconds),
+                format!("{here} of {all} answers in {}", in_seconds(seconds)),
+            )
+        }
         Measure::Errors if failed_all == 0 && any_failed(slices) => {
             Finding::Unknown("the recording does not say where requests failed".to_owned())
         }

@@ -10,7 +10,7 @@ use crate::config::body::Encoding;
 use crate::config::checks::{Expect, Extract};
 use crate::config::compression::Coding;
 use crate::config::feeder::{RowOrder, Table};
-use crate::config::flow::{self, Flow, Passes, amount, time};
+use crate::config::flow::{self, Flow, Passes, amount, groups, time};
 use crate::config::protocol::Protocol;
 use crate::config::wait::Wait;
 use crate::units::seconds;
@@ -53,6 +53,12 @@ pub struct JourneyPlan {
 }
 
 impl JourneyPlan {
+    /// The names of its groups, in the order of its flow.
+    #[must_use]
+    pub fn groups(&self) -> Vec<&str> {
+        groups(&self.flow)
+    }
+
     /// The wait that mostly decides when a user comes again.
     #[must_use]
     pub fn cycle(&self) -> Wait {

@@ -232,9 +232,13 @@ fn class(class: &ClassPlan, out: &mut String) -> std::fmt::Result {
     )
 }
 
-fn stage(index: usize, stage: &StagePlan, model: LoadModel, rate: f64, out: &mut String) -> std::fmt::Result {
-    let rate = format_count(rate.round() as u64);
+fn stage(index: usize, stage: &StagePlan, model: LoadModel, expected: f64, out: &mut String) -> std::fmt::Result {
+    let rate = format_count(expected.round() as u64);
     let level = match model {
+        LoadModel::Users if expected == 0.0 => {
+            let users = format_count(stage.level as u64);
+            format!("{users} users, as many requests/s as they are answered")
+        }
         LoadModel::Users => format!("{} users, about {rate} requests/s", format_count(stage.level as u64)),
         LoadModel::Arrivals => format!("{}/s arrivals", format_count(stage.level as u64)),
         LoadModel::Mixed => format!("about {rate} requests/s"),

@@ -51,7 +51,6 @@ fn target() -> TargetPlan {
             association: format!("aclassoc-{index}{n}"),
             network_acl: format!("acl-{index}"),
             tags: allowed.clone(),
-            ..InventorySubnet::default()
         });
         let found = InventoryRegion {
             groups: BTreeMap::from([("shop-web".to_owned(), group)]),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use super::loads;
 use super::{ExperimentPlan, FaultPlan, JourneyPlan, LoadPlan, Plan, StagePlan};
-use crate::config::flow::groups;
 
 /// The mean over passes: journeys by their weight; none where there are none.
 pub(super) fn mean<'j>(
@@ -103,7 +102,7 @@ impl Plan {
     /// The names of the groups of all journeys, in the order in which slices of a recording have them.
     #[must_use]
     pub fn groups(&self) -> Vec<&str> {
-        self.journeys.iter().flat_map(|journey| groups(&journey.flow)).collect()
+        self.journeys.iter().flat_map(JourneyPlan::groups).collect()
     }
 
     /// The real time of a cloud duration at this plan's pace.

@@ -132,7 +132,7 @@ impl LoadSummary {
             commands: commands(plan, recording),
             generator: GeneratorSummary {
                 cpu_seconds_per_million: cpu * 1e6 / requests.max(1) as f64,
-                cores: cpu / slices.len().max(1) as f64,
+                cores: cpu / seconds.max(1e-9),
                 connections: honesty.connections_max,
                 steal: honesty.steal_max,
                 retransmits: honesty.retransmits_run,

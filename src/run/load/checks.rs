@@ -5,7 +5,7 @@ use jsonpath_rust::parser::model::JpQuery;
 use jsonpath_rust::parser::parse_json_path;
 use jsonpath_rust::query::js_path_process;
 use regex::bytes::Regex;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 use super::http1::Head;
 use super::reasons::found;
@@ -160,7 +160,7 @@ impl Checks {
         let json: Option<Value> = wants_json.then(|| serde_json::from_slice(body).ok()).flatten();
         let checked = self.json.iter().all(|(_, path, test)| {
             let found = json.as_ref().and_then(|json| path.find(json));
-            found.is_some_and(|value| test.holds(&text(value)))
+            found.is_some_and(|value| test.holds_json(value))
         });
         let mut found_all = true;
         for (number, from) in &self.from_body {
@@ -232,7 +232,7 @@ impl Checks {
                 return Some(format!("there is no {written}"));
             };
             let (text, wanted) = (text(value), || test.wanted());
-            (!test.holds(&text)).then(|| match value {
+            (!test.holds_json(value)).then(|| match value {
                 // Whatever else is in there is nobody's business.
                 Value::Object(_) | Value::Array(_) => format!("{written} is another, {}", wanted()),
                 _ => format!("{written} is {}, {}", found(written, &text), wanted()),
@@ -308,6 +308,25 @@ impl Test {
             Test::Is(wanted) => value == wanted.as_bytes(),
             Test::Matches(regex) => regex.is_match(value),
         }
+    }
+
+    /// Whether this value of JSON is as wanted; a number in whichever way it is written.
+    fn holds_json(&self, value: &Value) -> bool {
+        let same = || match (self, value) {
+            (Test::Is(wanted), Value::Number(number)) => is_number(wanted, number),
+            _ => false,
+        };
+        self.holds(&text(value)) || same()
+    }
+}
+
+/// Whether a text is another way to write a number: 1.50 is 1.5. Whole numbers are compared exactly.
+fn is_number(text: &str, number: &Number) -> bool {
+    let whole = number.is_i64() || number.is_u64();
+    match serde_json::from_str::<Number>(text) {
+        Ok(wanted) if whole && !wanted.is_f64() => wanted == *number,
+        Ok(wanted) => wanted.as_f64() == number.as_f64(),
+        Err(_) => false,
     }
 }
 
@@ -400,7 +419,7 @@ mod tests {
 
     #[test]
     fn every_check_can_hold_and_can_fail() {
-        let body = br#"{"state":"new","items":[{"n":3},{"n":4}],"ok":true}"#;
+        let body = br#"{"state":"new","items":[{"n":3},{"n":4}],"ok":true,"price":1.5,"big":18446744073709551615}"#;
         let json = |path: &str, wanted| Expect {
             json: vec![(path.to_owned(), wanted)],
             ..Expect::default()
@@ -418,6 +437,12 @@ mod tests {
             (json("$.items[?(@.n==3)].n", is("3")), true),
             (json("$.items[?(@.n==5)].n", Wanted::Exists), false),
             (json("$.ok", is("true")), true),
+            (json("$.items[1].n", is("4.0")), true),
+            (json("$.price", is("1.50")), true),
+            (json("$.price", is("1.5")), true),
+            (json("$.price", is("1.51")), false),
+            (json("$.big", is("18446744073709551615")), true),
+            (json("$.big", is("18446744073709551614")), false),
             (json("$.none", Wanted::Exists), false),
             (json("$.state", matches("^n.w$")), true),
             (on_body(Wanted::Contains("[{".to_owned())), true),

@@ -34,7 +34,15 @@ struct Cpu {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tcp {
     sent: u64,
+    /// Those of connections that were being opened not among them: a target that takes no more drops them, and that is
+    /// for its users to feel and not for the generator to answer for.
     resent: u64,
+}
+
+impl Tcp {
+    fn now() -> Self {
+        tcp(&read("/proc/net/snmp"), &read("/proc/net/netstat"))
+    }
 }
 
 impl Machine {
@@ -43,14 +51,14 @@ impl Machine {
     pub fn start() -> Self {
         Self {
             cpu: cpu(&read("/proc/stat")),
-            tcp: tcp(&read("/proc/net/snmp")),
+            tcp: Tcp::now(),
             limits: limits(),
         }
     }
 
     /// Writes down what happened since the last reading, and what is in use now.
     pub fn read(&mut self, slice: &mut GeneratorSlice) {
-        let (cpu, tcp) = (cpu(&read("/proc/stat")), tcp(&read("/proc/net/snmp")));
+        let (cpu, tcp) = (cpu(&read("/proc/stat")), Tcp::now());
         let ticks = cpu.all.saturating_sub(self.cpu.all).max(1);
         slice.steal = cpu.steal.saturating_sub(self.cpu.steal) as f64 / ticks as f64;
         slice.segments_sent = tcp.sent.saturating_sub(self.tcp.sent);
@@ -87,19 +95,21 @@ fn cpu(stat: &str) -> Cpu {
     }
 }
 
-/// The two `Tcp:` lines of `/proc/net/snmp`: names, then values.
-fn tcp(snmp: &str) -> Tcp {
-    let mut lines = snmp.lines().filter_map(|line| line.strip_prefix("Tcp:"));
-    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
-    let of = |name: &str| {
-        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
-        let value = pairs.find(|(of, _)| *of == name).map(|(_, value)| value.parse());
-        value.and_then(Result::ok).unwrap_or_default()
-    };
+/// Of `/proc/net/snmp` and `/proc/net/netstat`, each counter in a line of values below a line of names.
+fn tcp(snmp: &str, netstat: &str) -> Tcp {
     Tcp {
-        sent: of("OutSegs"),
-        resent: of("RetransSegs"),
+        sent: counter(snmp, "Tcp:", "OutSegs"),
+        // The kernel counts a SYN that it sends again in both (tcp_retransmit_skb, tcp_rtx_synack).
+        resent: counter(snmp, "Tcp:", "RetransSegs").saturating_sub(counter(netstat, "TcpExt:", "TCPSynRetrans")),
     }
+}
+
+fn counter(text: &str, group: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix(group));
+    let (names, values) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    let value = pairs.find(|(of, _)| *of == name).map(|(_, value)| value.parse());
+    value.and_then(Result::ok).unwrap_or_default()
 }
 
 /// How many ports lie between the two of `ip_local_port_range`, both included: as many connections may go to one
@@ -122,9 +132,12 @@ mod tests {
         let all = 2_501_310 + 3_190 + 439_219 + 4_542_911 + 25_999 + 7 + 104_910 + 5_317;
         assert_eq!(cpu(stat), Cpu { all, steal: 5_317 });
         let snmp = "Ip: Forwarding\nIp: 1\nTcp: RtoAlgorithm InSegs OutSegs RetransSegs InErrs\nTcp: 1 10 250 3 0\n";
-        assert_eq!(tcp(snmp), Tcp { sent: 250, resent: 3 });
+        let netstat =
+            "TcpExt: SyncookiesSent TCPSynRetrans TCPOrigDataSent\nTcpExt: 0 2 9\nIpExt: InNoRoutes\nIpExt: 0\n";
+        assert_eq!(tcp(snmp, netstat), Tcp { sent: 250, resent: 1 });
+        assert_eq!(tcp(snmp, "").resent, 3);
         assert_eq!(ports("32768\t60999\n"), Some(28_232));
-        assert_eq!((cpu(""), tcp(""), ports("")), Default::default());
+        assert_eq!((cpu(""), tcp("", ""), ports("")), Default::default());
     }
 
     #[test]

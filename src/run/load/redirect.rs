@@ -61,6 +61,12 @@ impl Shard {
         };
         let failed = Err(Some(Ending::Failed(FailureKind::Redirect)));
         let step = state.step as usize;
+        if state.location.is_empty() {
+            // Joined to the path it would be the same request once more.
+            self.recorder
+                .reason(step, FailureKind::Redirect, || "without a Location to go to".to_owned());
+            return failed;
+        }
         if state.redirects >= compiled.redirects_max {
             let most = compiled.redirects_max;
             let why = || format!("more redirects than the {most} that are followed");

@@ -35,6 +35,7 @@ fn absorb(whole: &mut Slice, part: &Slice) {
     whole.intended += part.intended;
     whole.dropped += part.dropped;
     whole.unmade += part.unmade;
+    whole.rowless += part.rowless;
     whole.retries += part.retries;
     add(&mut whole.connect, &part.connect);
     add(&mut whole.tls, &part.tls);

@@ -78,6 +78,7 @@ pub struct Recorder {
     intended: u64,
     dropped: u64,
     unmade: u64,
+    rowless: u64,
     retries: u64,
     steps: Vec<WorkingStep>,
     groups: Vec<WorkingStep>,
@@ -105,6 +106,7 @@ impl Recorder {
             intended: 0,
             dropped: 0,
             unmade: 0,
+            rowless: 0,
             retries: 0,
             steps: (0..kept.steps).map(|_| WorkingStep::default()).collect(),
             groups: (0..kept.groups).map(|_| WorkingStep::default()).collect(),
@@ -156,6 +158,12 @@ impl Recorder {
         self.intended += passes;
         self.dropped += passes;
         self.unmade += passes;
+    }
+
+    /// A pass of this class was due for which a feeder had no row left.
+    pub fn rowless(&mut self, class: u8) {
+        self.not_sent(class, 1);
+        self.rowless += 1;
     }
 
     /// A request was sent once more, to the destination of this index.
@@ -266,6 +274,7 @@ impl Recorder {
             intended: std::mem::take(&mut self.intended),
             dropped: std::mem::take(&mut self.dropped),
             unmade: std::mem::take(&mut self.unmade),
+            rowless: std::mem::take(&mut self.rowless),
             retries: std::mem::take(&mut self.retries),
             steps,
             groups: groups.map(|group| group.take_group(&mut self.scratch)).collect(),

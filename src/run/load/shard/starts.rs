@@ -185,7 +185,7 @@ impl Shard {
 
     /// There is no row left for the pass: it is not made, which is counted, and its user does not come again.
     fn leave_dry(&mut self, pass: u32) {
-        self.recorder.not_sent(self.passes[pass].class, 1);
+        self.recorder.rowless(self.passes[pass].class);
         if let Some(own) = self.passes[pass].own.take() {
             self.transport.give_up(own);
         }

@@ -38,20 +38,29 @@ async fn only_what_is_followed_is_spared_the_checks_of_its_head() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redirect_that_is_not_followed_says_where_to_or_how_many() {
-    let server = serve("127.0.0.1:0", |request: Request<Bytes>| {
-        let there = match request.uri().path() {
-            "/away" => "https://id.test/login?code=hunter2",
-            _ => "/round",
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let server = serve("127.0.0.1:0", move |request: Request<Bytes>| {
+        let answer = Response::builder().status(302);
+        let answer = match request.uri().path() {
+            "/away" => answer.header("location", "https://id.test/login?code=hunter2"),
+            "/nowhere" => answer,
+            _ => answer.header("location", "/round"),
         };
-        let answer = Response::builder().status(302).header("location", there);
+        count.fetch_add(1, Ordering::Relaxed);
         async move { answer.body(Full::default()).unwrap() }
     })
     .await;
     for (path, why) in [
         ("/away", "to https://id.test/login, which is not on the target"),
         ("/round", "more redirects than the 3 that are followed"),
+        ("/nowhere", "without a Location to go to"),
     ] {
+        asked.store(0, Ordering::Relaxed);
         let ran = run(wanting_etag(server.address, path, 200)).await;
+        let times = if path == "/round" { 4 } else { 1 };
+        let ended: u64 = ran.failed().values().sum();
+        assert_eq!(asked.load(Ordering::Relaxed), times * ended, "{path}");
         assert_eq!(ran.why(), BTreeMap::from([(FailureKind::Redirect, why.to_owned())]));
     }
 }
