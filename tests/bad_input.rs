@@ -265,6 +265,14 @@ fn bad_input_feeders_that_run_dry_are_refused() {
 }
 
 #[test]
+fn bad_input_a_feeder_that_cannot_be_read_is_the_only_mistake_of_its_profile() {
+    for file in ["empty.csv", "none.csv", "accounts.csv, order: sequentail"] {
+        let stderr = refused("accounts.csv", file);
+        assert_eq!(stderr.matches("error: ").count(), 1, "{file}: {stderr}");
+    }
+}
+
+#[test]
 fn bad_input_requests_that_cannot_be_sent_are_refused() {
     all_are_refused(UNSENDABLE);
 }

@@ -48,6 +48,19 @@ pub struct Feeder {
 }
 
 impl Feeder {
+    /// One that cannot be read, which was told: whoever takes its rows makes no mistake of his own.
+    fn unread(name: &str, place: &Place) -> Self {
+        Self {
+            name: name.to_owned(),
+            order: RowOrder::default(),
+            table: Arc::new(Table {
+                columns: vec![ANY_COLUMN.to_owned()],
+                ..Table::default()
+            }),
+            place: place.clone(),
+        }
+    }
+
     /// The names that its columns have in templates.
     pub(super) fn variables(&self) -> impl Iterator<Item = String> {
         self.table
@@ -56,6 +69,9 @@ impl Feeder {
             .map(|column| format!("{}.{column}", self.name))
     }
 }
+
+/// Stands for every column of a feeder that cannot be read.
+pub(super) const ANY_COLUMN: &str = "*";
 
 /// Rows of text under named columns, all in one piece of memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -163,13 +179,15 @@ pub(super) fn feeders(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Feeder
     let entries = decode::map(node, "feeders", sink);
     entries
         .iter()
-        .filter_map(|entry| {
-            if !is_word(&entry.key) {
+        .map(|entry| {
+            let read = if is_word(&entry.key) {
+                feeder(&entry.key, &entry.node, files, sink)
+            } else {
                 let hint = "use lower-case letters, digits and `_`";
                 sink.push(Mistake::at(&entry.place, format!("{:?} cannot name a feeder", entry.key)).hint(hint));
-                return None;
-            }
-            feeder(&entry.key, &entry.node, files, sink)
+                None
+            };
+            read.unwrap_or_else(|| Feeder::unread(&entry.key, &entry.place))
         })
         .collect()
 }

@@ -2,6 +2,7 @@
 //! ledger's read path, `{{ id }}`; in JSON also `{{ random(1, 500) | number }}`.
 //! Only takes them apart; filling them is the generator's work.
 
+use super::feeder::ANY_COLUMN;
 use super::nearest::suggest;
 use super::oauth2::OAuth2;
 
@@ -50,6 +51,16 @@ pub(super) struct Holes<'a> {
     pub(super) variables: &'a [String],
     /// Whether `{{ id }}` means the id of an acknowledged write.
     pub(super) id: bool,
+}
+
+impl Holes<'_> {
+    fn know(&self, name: &str) -> bool {
+        let is_it = |variable: &String| match variable.strip_suffix(ANY_COLUMN) {
+            Some(feeder) => name.starts_with(feeder),
+            None => variable == name,
+        };
+        self.variables.iter().any(is_it)
+    }
 }
 
 /// What is wrong with a text, and where in it (characters).
@@ -151,7 +162,7 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
     };
     let id = holes.id;
     match (name, arguments) {
-        (name, None) if holes.variables.iter().any(|variable| variable == name) => Ok(Piece::Variable(name.to_owned())),
+        (name, None) if holes.know(name) => Ok(Piece::Variable(name.to_owned())),
         ("unique", None) => Ok(Piece::Unique),
         ("id", None) if id => Ok(Piece::Id),
         ("env", arguments) => match arguments.map(str::trim) {
@@ -211,11 +222,9 @@ fn unknown(name: &str, holes: &Holes<'_>) -> String {
     } else {
         &["random", "unique", "env"]
     };
-    let known = functions
-        .iter()
-        .copied()
-        .chain(holes.variables.iter().map(String::as_str));
-    suggest(name, known)
+    let variables = holes.variables.iter().map(String::as_str);
+    let named = variables.filter(|variable| !variable.ends_with(ANY_COLUMN));
+    suggest(name, functions.iter().copied().chain(named))
 }
 
 #[cfg(test)]

@@ -21,10 +21,11 @@ pub(super) fn measure(timeline: &Timeline<'_>, objective: &Objective, slices: &[
     let needed = timeline.plan.honesty.requests_min.max(1);
     if finished < needed {
         return Finding::Unknown(format!(
-            "only {} {what} finished{}; {} are needed",
+            "only {} {what} finished{}; {} are needed{}",
             format_count(finished),
             scope_text(&objective.scope),
-            format_count(needed)
+            format_count(needed),
+            left_out(timeline)
         ));
     }
     let of = format!("over {} {what} in {}s", format_count(finished), slices.len());
@@ -240,6 +241,16 @@ fn distribution<'a>(parts: impl Iterator<Item = &'a Hist>, statistic: Option<Sta
         Statistic::Max => merged.max(),
     };
     Finding::Reached(Value::Duration(Duration::from_micros(micros)), of)
+}
+
+/// Where what finished may be that counts nowhere.
+fn left_out(timeline: &Timeline<'_>) -> String {
+    let slices = timeline.recording.slices.iter();
+    let scaled = slices.filter(|slice| timeline.steered.scaled(slice.second)).count();
+    match scaled {
+        0 => String::new(),
+        scaled => format!("; {scaled}s in which the load was scaled are not counted"),
+    }
 }
 
 fn scope_text(scope: &Scope) -> String {
