@@ -131,7 +131,7 @@ pub struct StepSlice {
     /// The same of those that failed, so that the rest is that of successes, exactly; an older recording has none.
     #[serde(default)]
     pub latency_failed: Hist,
-    /// Service time of all finished requests, microseconds.
+    /// Service time of all finished requests that had a connection, microseconds.
     pub service_time: Hist,
     /// Lag of all started requests, microseconds.
     pub lag: Hist,

@@ -176,6 +176,28 @@ fn who_did_not_wait_counts_among_those_who_did() {
 }
 
 #[test]
+fn who_gave_up_in_line_has_a_latency_and_no_service_time() {
+    let mut recorder = Recorder::new(0, kept(1, 0, 0), Duration::ZERO);
+    recorder.finished(&Finished {
+        step: 0,
+        class: 0,
+        intended_us: 0,
+        started_us: 1_000,
+        served_from_us: 60_000,
+        first_byte: None,
+        finished_us: 60_000,
+        failure: Some(FailureKind::BlockedTimeout),
+    });
+    let step = &recorder.close_second(0, GeneratorSlice::default()).slice.steps[0];
+    assert!(step.service_time.is_empty(), "nobody served it");
+    assert_eq!(step.failures(), 1);
+    let mut blocked = Hist::working();
+    step.blocked.add_to(&mut blocked).unwrap();
+    assert!(blocked.equivalent(blocked.max(), 59_000));
+    assert!(!step.latency.is_empty());
+}
+
+#[test]
 fn silences_belong_to_the_second_in_which_they_end_and_merge_over_shards() {
     let mut shards = [0, 1].map(|shard| Recorder::new(shard, kept(2, 0, 0), Duration::ZERO));
     let close = |shards: &mut [Recorder; 2]| {

@@ -49,7 +49,10 @@ impl WorkingStep {
     pub(super) fn finished(&mut self, request: &Finished) {
         let since = |from: u64| request.finished_us.saturating_sub(from);
         self.outcome(since(request.intended_us), request.failure);
-        self.service_time.add(since(request.served_from_us).max(1));
+        // Whoever gave up before it was his turn was served for no time, which is not a short one.
+        if request.failure.is_none() || request.served_from_us < request.finished_us {
+            self.service_time.add(since(request.served_from_us).max(1));
+        }
         let blocked = request.served_from_us.saturating_sub(request.started_us);
         if blocked > 0 {
             self.blocked.add(blocked);
@@ -81,7 +84,8 @@ impl WorkingStep {
 
     pub(super) fn is_dirty(&self) -> bool {
         let gaps = self.gaps.as_ref().is_some_and(|Gaps(gaps)| !gaps.borrow().is_empty());
-        !self.service_time.is_empty() || !self.lag.is_empty() || gaps
+        let ended = !self.latency_ok.is_empty() || !self.latency_failed.is_empty();
+        ended || !self.lag.is_empty() || gaps
     }
 
     /// A group waits for no connection; its requests do.
