@@ -3,6 +3,7 @@
 //! A recording is in real time; everything a verdict reports as a duration is cloud time unless its name says
 //! otherwise. What cannot be believed is inconclusive, never a pass.
 
+mod asked_for;
 mod baseline;
 mod classes;
 mod disturbance;

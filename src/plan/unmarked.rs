@@ -38,7 +38,7 @@ fn tags<'r>(fault: &FaultPlan, region: &'r InventoryRegion, id: &str) -> Option<
         Hits::Cluster => region.clusters.get(id).map(|one| &one.tags),
         Hits::Group => {
             let group = |(name, group): (&'r String, &'r super::InventoryGroup)| {
-                [name, &group.arn].contains(&&id.to_owned()).then_some(&group.tags)
+                (name == id || group.arn == id).then_some(&group.tags)
             };
             region.groups.iter().find_map(group)
         }
