@@ -323,6 +323,9 @@ pub struct GeneratorSlice {
     /// How many local ports there are; zero where that is not known.
     #[serde(default)]
     pub ports_limit: u64,
+    /// Longest time for which a shard did not look at its users although it had to, real time.
+    #[serde(default, with = "seconds")]
+    pub standstill: Duration,
 }
 
 impl GeneratorSlice {
@@ -350,6 +353,7 @@ impl GeneratorSlice {
         self.descriptors = self.descriptors.max(other.descriptors);
         self.descriptors_limit = self.descriptors_limit.max(other.descriptors_limit);
         self.ports_limit = self.ports_limit.max(other.ports_limit);
+        self.standstill = self.standstill.max(other.standstill);
     }
 }
 

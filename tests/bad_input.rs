@@ -97,6 +97,30 @@ const UNSENDABLE: &[Case] = &[
     ),
     (
         "- get: /orders/{{ order }}",
+        "- get: \"/orders#last\"",
+        12,
+        "a path has no fragment",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, headers: { Host: a.test, host: b.test } }",
+        12,
+        "header \"host\" stands twice",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { get: /, name: \"\" }",
+        12,
+        "\"\" is no name",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { group: \" a\", steps: [{ get: / }] }",
+        12,
+        "\" a\" is no name",
+    ),
+    (
+        "- get: /orders/{{ order }}",
         "- { get: /, headers: { Content-Length: 5 } }",
         12,
         "\"Content-Length\" follows from the body",
@@ -122,6 +146,12 @@ const UNSENDABLE: &[Case] = &[
 ];
 
 const TEMPLATES: &[Case] = &[
+    (
+        "- get: /orders/{{ order }}",
+        "- { post: /, json: { id: \"{{ order | numbr }}\" } }",
+        12,
+        "unknown filter \"numbr\"",
+    ),
     ("{{ accounts.id }}", "{{ acounts.id }}", 9, "acounts.id"),
     (
         "{{ accounts.id }}",
@@ -197,6 +227,12 @@ const FILES: &[Case] = &[
     ("chaos: []", "chaos: [none.yaml]", 17, "none.yaml"),
     ("{}", "{ tls: { ca: none.pem } }", 15, "none.pem"),
     ("users: 5, hold: 1s", "replay: none.csv", 14, "none.csv"),
+    (
+        "users: 5, hold: 1s",
+        "replay: zeros.csv",
+        14,
+        "asks for no load at any time",
+    ),
 ];
 
 /// Runs the profile with one thing changed against a server that must not hear of it.
@@ -209,6 +245,7 @@ fn refused(instead: &str, written: &str) -> String {
     std::fs::write(&path, changed).expect("it is written");
     std::fs::write(dir.path().join("accounts.csv"), "id\n1\n2\n").expect("it is written");
     std::fs::write(dir.path().join("empty.csv"), "").expect("it is written");
+    std::fs::write(dir.path().join("zeros.csv"), "seconds,users\n0,0\n9,0\n").expect("it is written");
     let out = dir.path().join("run");
     let output = tenfold()
         .current_dir(dir.path())

@@ -124,6 +124,10 @@ fn load_says_what_is_wrong_and_sends_nothing() {
         (&["ftp://127.0.0.1/"][..], "supported"),
         (&["http://"], "hint:"),
         (&["127.0.0.1:1", "--rate", "0"], "above zero"),
+        (
+            &["127.0.0.1:1", "--rate", "0.1/s", "--for", "4s"],
+            "give --for 10s at least",
+        ),
         (&["127.0.0.1:1", "--users", "0"], "0 is not in"),
         (&["127.0.0.1:1", "--users", "5", "--rate", "5"], "cannot be used with"),
         (&["127.0.0.1:1", "-H", "no colon"], "is not a header"),

@@ -24,7 +24,7 @@ use crate::recording::Ended;
 use crate::report::{self, LoadSummary};
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, Setup};
-use crate::units::Pace;
+use crate::units::{DURATION_MAX, Pace, format_duration};
 
 /// Users when neither they nor a rate are given.
 const USERS: u64 = 50;
@@ -90,7 +90,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     let authorities = arguments.ca.as_deref().map(read_authorities).transpose()?;
     let cores = cores(arguments.cores)?;
     let amount = match (arguments.rate, arguments.users) {
-        (Some(rate), _) => Amount::Rate(rate),
+        (Some(rate), _) => Amount::Rate(enough(rate, arguments.duration)?),
         (None, users) => Amount::Users(users.map_or(USERS, u64::from)),
     };
     let streams = arguments.http2.then(|| usize::from(arguments.streams));
@@ -131,6 +131,18 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
     };
     Ok(plan.plan())
+}
+
+/// A rate at which anything is sent before the time is over.
+fn enough(rate: f64, duration: Duration) -> Result<f64, Failure> {
+    if rate * duration.as_secs_f64() >= 1.0 {
+        return Ok(rate);
+    }
+    let needed = format_duration(Duration::from_secs_f64((1.0 / rate).min(DURATION_MAX.as_secs_f64())));
+    Err(Failure::usage(anyhow!(
+        "at {rate}/s not one request is due in {}\nhint: give --for {needed} at least, or a higher --rate",
+        format_duration(duration)
+    )))
 }
 
 /// A body with its type; `@FILE` is what stands in the file, as users of curl expect.

@@ -112,6 +112,17 @@ pub(super) fn text(node: &Node, sink: &mut Sink) -> Option<String> {
     }
 }
 
+/// A name that reports print and objectives ask for.
+pub(super) fn title(node: &Node, sink: &mut Sink) -> Option<Spanned<String>> {
+    let name = spanned(node, sink)?;
+    let text = &name.value;
+    if text.is_empty() || text.trim() != text || text.chars().any(char::is_control) {
+        let message = format!("{text:?} is no name: it is empty, or begins or ends with a space, or has a line break");
+        sink.push(Mistake::at(&node.place, message).hint("write one like `checkout` or `pay by card`"));
+    }
+    Some(name)
+}
+
 /// A name that can also be that of a directory.
 pub(super) fn name(node: &Node, sink: &mut Sink) -> Option<String> {
     let name = text(node, sink)?;

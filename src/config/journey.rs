@@ -246,7 +246,8 @@ pub(super) fn step(
     }
     let name = fields
         .take("name")
-        .and_then(|node| decode::text(node, sink))
+        .and_then(|node| decode::title(node, sink))
+        .map(|name| name.value)
         .unwrap_or(derived);
     if let Some(node) = fields.take("tcp") {
         return tcp::step(name, node, fields, variables, sink).into_iter().collect();
@@ -369,7 +370,7 @@ pub(super) fn step(
 
 /// `headers`, with holes in their values.
 pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(String, Vec<Piece>)> {
-    let mut headers = Vec::new();
+    let mut headers: Vec<(String, Vec<Piece>)> = Vec::new();
     for entry in decode::map(node, "headers", sink) {
         let valid = !entry.key.is_empty()
             && entry
@@ -381,6 +382,10 @@ pub(super) fn headers(node: &Node, holes: &Holes<'_>, sink: &mut Sink) -> Vec<(S
                 &entry.place,
                 format!("{:?} is not a header name", entry.key),
             ));
+        }
+        if headers.iter().any(|(name, _)| entry.key.eq_ignore_ascii_case(name)) {
+            let message = format!("header {:?} stands twice: names of headers ignore case", entry.key);
+            sink.push(Mistake::at(&entry.place, message).hint("remove one"));
         }
         let value = template(&entry.node, holes, sink);
         let holds = |byte: u8| byte == b'\t' || (b' '..=b'~').contains(&byte);
@@ -412,6 +417,10 @@ pub(super) fn sendable_path(path: &[Piece], node: &Node, sink: &mut Sink) {
     if texts(path.iter()).any(|text| text.bytes().any(|byte| byte <= b' ' || byte == 0x7f)) {
         let message = "a path has neither spaces nor control characters";
         sink.push(Mistake::at(&node.place, message).hint("write `%20` for a space"));
+    }
+    if texts(path.iter()).any(|text| text.contains('#')) {
+        let message = "a path has no fragment: what stands after `#` is for the browser and never sent";
+        sink.push(Mistake::at(&node.place, message).hint("remove it, or write `%23` for the sign itself"));
     }
 }
 

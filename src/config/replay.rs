@@ -53,6 +53,12 @@ pub(super) fn stages(node: &Node, files: &Files, sink: &mut Sink) -> Vec<Stage> 
         Load::Users(users) => Load::Users((users as f64 * scale).round() as u64),
         Load::Arrivals(rate) => Load::Arrivals(rate * scale),
     };
+    let (asked, _end) = rows.split_at(rows.len() - 1);
+    if asked.iter().all(|(_, of)| load(*of).level() == 0.0) {
+        let hint = "write how much there was, or use a larger scale";
+        sink.push(Mistake::at(&path.place, "asks for no load at any time").hint(hint));
+        return Vec::new();
+    }
     if rows.iter().any(|(_, of)| load(*of).level() > USERS_MAX as f64) {
         let hint = "use a smaller scale";
         sink.push(Mistake::at(&path.place, "comes to more than 100_000_000 users or arrivals a second").hint(hint));

@@ -270,7 +270,7 @@ impl<'w> Walk<'w> {
     }
 
     fn group(&mut self, name: &Node, fields: &mut Fields<'_>, sink: &mut Sink) -> Option<Written> {
-        let name = decode::spanned(name, sink);
+        let name = decode::title(name, sink);
         if let Some(name) = &name {
             if self.names.contains(&name.value) {
                 let hint = "give the group a name of its own";

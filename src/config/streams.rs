@@ -128,7 +128,8 @@ fn talk(session: &str, node: &Node, before: &[Step], variables: &[String], sink:
     let mut step = Step {
         name: fields
             .take("name")
-            .and_then(|node| decode::text(node, sink))
+            .and_then(|node| decode::title(node, sink))
+            .map(|name| name.value)
             .unwrap_or_else(|| named(kind)),
         method: METHOD.to_owned(),
         timeout: journey::timeout(&mut fields, sink),

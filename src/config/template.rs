@@ -121,10 +121,14 @@ fn take_apart(text: &str, holes: &Holes<'_>, numbers: bool) -> Result<Vec<Piece>
         let hole = inner[..close].trim();
         let length = rest[open..open + close + 4].chars().count();
         let piece = match hole
-            .strip_suffix("number")
-            .and_then(|hole| hole.trim_end().strip_suffix('|'))
+            .rsplit_once('|')
+            .map(|(inner, filter)| (inner.trim_end(), filter.trim()))
         {
-            Some(inner) => number(inner.trim_end(), holes, numbers),
+            Some((inner, "number")) => number(inner, holes, numbers),
+            Some((_, filter)) => Err((
+                format!("unknown filter {filter:?}"),
+                "there is one: `{{ price | number }}`, in `json`".to_owned(),
+            )),
             None => self::hole(hole, holes),
         };
         pieces.push(piece.map_err(|(message, hint)| TemplateMistake {

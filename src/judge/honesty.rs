@@ -13,7 +13,7 @@ use crate::plan::{Phase, Plan, RowOrder};
 use crate::recording::{GeneratorSlice, Hist, Slice};
 use crate::units::{format_count, format_duration};
 
-/// Share of seconds that may be over a bound on CPU time.
+/// Share of seconds that may be over a bound on CPU time, or be none of the generator's.
 const OVER_MAX: f64 = 0.2;
 
 /// Share of requests that may stay unsent outside faults.
@@ -62,6 +62,7 @@ pub(super) fn spoiled(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<Stri
     frozen(timeline)
         .or_else(|| lost(timeline))
         .or_else(|| late(timeline, slices))
+        .or_else(|| absent(timeline, slices))
         .or_else(|| busy(timeline, slices))
         .or_else(|| scarce(timeline, slices))
         .or_else(|| {
@@ -97,6 +98,20 @@ fn late(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
             "p99 of lag was {}, more than {}",
             format_duration(lag),
             format_duration(bound)
+        )
+    })
+}
+
+/// Nobody was there to send: who waits for answers asks less meanwhile, which few requests of a great many tell.
+fn absent(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
+    let bound = timeline.plan.honesty.lag_p99_max;
+    let standstills = slices.iter().map(|slice| slice.generator.standstill);
+    let absent: Duration = standstills.filter(|lasted| *lasted > bound).sum();
+    (absent.as_secs_f64() > OVER_MAX * slices.len() as f64).then(|| {
+        format!(
+            "the generator stood still for {} of {} seconds",
+            format_duration(absent),
+            slices.len()
         )
     })
 }

@@ -73,7 +73,7 @@ type Change = fn(&mut Slice);
 
 #[test]
 fn honesty_ends_beyond_each_bound_and_says_which() {
-    let cases: [(&str, Change); 10] = [
+    let cases: [(&str, Change); 11] = [
         ("p99 of lag was 401ms, more than 100ms", |slice| {
             let mut lag = Hist::working();
             lag.record_n(400_000, 100).expect("within bounds");
@@ -84,6 +84,11 @@ fn honesty_ends_beyond_each_bound_and_says_which() {
         }),
         ("took more than 10.0% of its CPU time away in", |slice| {
             slice.generator.steal = 0.3
+        }),
+        ("the generator stood still for 13s of 60 seconds", |slice| {
+            if slice.second < 13 {
+                slice.generator.standstill = Duration::from_secs(1);
+            }
         }),
         ("960 of 1,000 descriptors were in use", |slice| {
             if slice.second == 30 {

@@ -15,7 +15,7 @@ use crate::plan::{Measure, Plan};
 use crate::recording::Recording;
 use crate::units::format_duration;
 
-/// The seconds of a recording whose own p99 of lag was over the bound.
+/// The seconds of a recording whose own p99 of lag was over the bound, or in which a shard looked at nobody for longer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standstill {
     pub seconds: BTreeSet<u64>,
@@ -26,10 +26,10 @@ impl Standstill {
     pub fn of(plan: &Plan, recording: &Recording) -> Self {
         let mut found = Self::default();
         for slice in &recording.slices {
-            let lag = honesty::lag_p99(&[slice]);
-            if lag > plan.honesty.lag_p99_max {
+            let late = honesty::lag_p99(&[slice]).max(slice.generator.standstill);
+            if late > plan.honesty.lag_p99_max {
                 found.seconds.insert(slice.second);
-                found.longest = found.longest.max(lag);
+                found.longest = found.longest.max(late);
             }
         }
         found
@@ -82,7 +82,7 @@ impl std::fmt::Display for Standstill {
         };
         write!(
             f,
-            "{seconds} in which the generator stood still (p99 of lag up to {})",
+            "{seconds} in which the generator stood still (for up to {})",
             format_duration(self.longest)
         )
     }

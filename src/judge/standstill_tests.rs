@@ -81,7 +81,7 @@ fn standstill_alone_accuses_nobody_and_another_second_still_does() {
     }
     let fixture = run(in_the_standstill, &[STOOD_STILL]);
     let why = fixture.first().why;
-    let told = "but not without the second in which the generator stood still (p99 of lag up to 109ms)";
+    let told = "but not without the second in which the generator stood still (for up to 109ms)";
     assert!(why.starts_with("30 of ") && why.ends_with(told), "{why}");
 }
 

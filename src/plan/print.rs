@@ -7,7 +7,7 @@ use super::{
     ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
     TokenUse, Via, catalogue, policy, unmarked, without_tags,
 };
-use crate::units::{format_count, format_duration};
+use crate::units::{format_count, format_duration, format_rate};
 
 /// What is not known of a plan whose services the target describes itself.
 pub const ASKED_LATER: &str = "when a run begins, the target is asked what its services of gRPC look like (reflection); \
@@ -233,14 +233,14 @@ fn class(class: &ClassPlan, out: &mut String) -> std::fmt::Result {
 }
 
 fn stage(index: usize, stage: &StagePlan, model: LoadModel, expected: f64, out: &mut String) -> std::fmt::Result {
-    let rate = format_count(expected.round() as u64);
+    let rate = format_rate(expected);
     let level = match model {
         LoadModel::Users if expected == 0.0 => {
             let users = format_count(stage.level as u64);
             format!("{users} users, as many requests/s as they are answered")
         }
         LoadModel::Users => format!("{} users, about {rate} requests/s", format_count(stage.level as u64)),
-        LoadModel::Arrivals => format!("{}/s arrivals", format_count(stage.level as u64)),
+        LoadModel::Arrivals => format!("{}/s arrivals", format_rate(stage.level)),
         LoadModel::Mixed => format!("about {rate} requests/s"),
     };
     writeln!(

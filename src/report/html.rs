@@ -335,7 +335,7 @@ fn honesty(report: &Report) -> Vec<(&'static str, String, String)> {
             "lag p99 (real time)",
             format_duration(honesty.lag_p99),
             format!(
-                "at most {}; over it in {}s",
+                "at most {}; stood still in {}s",
                 format_duration(honesty.lag_p99_max),
                 format_count(honesty.stood_still as u64)
             ),

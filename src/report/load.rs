@@ -9,7 +9,7 @@ use super::{CommandSummary, Distribution, Failures, Times, commands};
 use crate::judge::{Honesty, Timeline};
 use crate::plan::{LoadModel, Plan};
 use crate::recording::{Recording, StepSlice};
-use crate::units::{format_count, format_duration};
+use crate::units::{format_count, format_duration, format_rate};
 
 /// What an ad hoc run measured.
 #[derive(Clone, Debug, Serialize)]
@@ -162,7 +162,7 @@ impl LoadSummary {
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let asked = match self.model {
             LoadModel::Users => format!("{} users", format_count(self.level as u64)),
-            LoadModel::Arrivals | LoadModel::Mixed => format!("{} requests/s asked", format_count(self.level as u64)),
+            LoadModel::Arrivals | LoadModel::Mixed => format!("{} requests/s asked", format_rate(self.level)),
         };
         writeln!(out, "{} for {:.1}s, {asked}", self.target, self.seconds)?;
         writeln!(

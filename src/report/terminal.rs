@@ -322,7 +322,7 @@ fn honesty(out: &mut String, report: &Report, paint: &Paint) {
     };
     let still = match honesty.stood_still {
         0 => String::new(),
-        seconds => format!(", over it in {}s", format_count(seconds as u64)),
+        seconds => format!(", stood still in {}s", format_count(seconds as u64)),
     };
     line(
         out,

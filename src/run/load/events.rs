@@ -65,7 +65,7 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: Run
                 AtEnd::Cut => Err(FailureKind::Reset),
             },
             Ok(length) => match reader.feed(&buffer[..length], false, &mut stream) {
-                Err(_) => Err(FailureKind::Protocol),
+                Err(error) => return Told::because(FailureKind::Protocol, error.to_string()),
                 Ok(Progress::More) => Ok(false),
                 Ok(Progress::Whole { .. }) => Ok(true),
             },
@@ -123,10 +123,12 @@ impl EventStream {
     /// What is told once no more is needed.
     fn told(&mut self, at_end: bool) -> Option<Told> {
         if self.parser.too_long {
-            return Some(Told::failed(FailureKind::Protocol));
+            let why = format!("a line or an event is longer than {CAPTURE_MAX} bytes");
+            return Some(Told::because(FailureKind::Protocol, why));
         }
         if self.status == 200 && !self.is_stream {
-            return Some(Told::failed(FailureKind::Protocol));
+            let why = "the answer's content-type is not text/event-stream";
+            return Some(Told::because(FailureKind::Protocol, why));
         }
         if self.silence.was_too_long() {
             return Some(self.was_silent());
@@ -144,7 +146,7 @@ impl EventStream {
     fn was_silent(&self) -> Told {
         Told {
             heard_us: self.first_us,
-            ..Told::failed(FailureKind::Expectation)
+            ..Told::because(FailureKind::Expectation, "no event came for longer than is expected")
         }
     }
 

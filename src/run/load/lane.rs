@@ -15,6 +15,7 @@ use hyper::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::checks::CAPTURE_MAX;
+use super::http1::BODY_MAX;
 use super::ready::{Bell, Ready, Token};
 use super::stream::Stream;
 use super::websocket::Session;
@@ -36,6 +37,8 @@ pub struct Told {
     pub body: Captured,
     /// Why there is no whole answer; none when there is one.
     pub failure: Option<FailureKind>,
+    /// In words, where there is more to say than the kind does.
+    pub why: Option<Box<str>>,
     /// The server says that it has not looked at the request (RFC 9113, section 8.7).
     pub refused: bool,
     /// When what the step came for began to come, microseconds since t0; none where that is the first byte.
@@ -56,6 +59,24 @@ impl Told {
             failure: Some(kind),
             ..Self::default()
         }
+    }
+
+    /// The same, with what there is to say of it.
+    #[must_use]
+    pub fn because(kind: FailureKind, why: impl Into<Box<str>>) -> Self {
+        Self {
+            why: Some(why.into()),
+            ..Self::failed(kind)
+        }
+    }
+
+    /// The answer is longer than any may be.
+    #[must_use]
+    pub fn too_long() -> Self {
+        Self::because(
+            FailureKind::Protocol,
+            format!("the answer is longer than {BODY_MAX} bytes"),
+        )
     }
 }
 

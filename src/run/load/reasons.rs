@@ -83,13 +83,21 @@ pub fn found(name: &str, value: &[u8]) -> String {
 
 /// Why a connection could not be opened, or broke.
 pub fn of_connection(error: &io::Error) -> String {
-    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    use rustls::CertificateError::{BadSignature, Other, UnknownIssuer};
     use rustls::Error::InvalidCertificate;
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     // The latter where an authority of the same name is known, and is another.
     let unknown = matches!(tls, Some(InvalidCertificate(UnknownIssuer | BadSignature)));
     if unknown {
         return format!("{error}; name the authority with --ca or client.tls.ca");
+    }
+    // webpki's own errors have no place of their own in rustls's.
+    if let Some(InvalidCertificate(Other(other))) = tls
+        && other.to_string().contains("CaUsedAsEndEntity")
+    {
+        return format!(
+            "{error}; the server shows an authority's own certificate: have it show one with CA:FALSE, or use --insecure or client.tls.verify: false"
+        );
     }
     error.to_string()
 }

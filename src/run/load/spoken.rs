@@ -139,7 +139,7 @@ impl Shard {
         if let Some(kind) = told.failure {
             let broken = Broken {
                 kind,
-                why: None,
+                why: told.why,
                 silent: ear.heard_us().is_none(),
                 unsent: told.refused || !ear.has_written(),
                 refused: told.refused,

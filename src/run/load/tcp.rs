@@ -28,7 +28,7 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, step: TcpStep) -> Told {
     loop {
         match whole {
             Progress::More => {}
-            Progress::TooLong => return Told::failed(FailureKind::Protocol),
+            Progress::TooLong => return Told::too_long(),
             Progress::Whole { rest } => {
                 return Told {
                     body,

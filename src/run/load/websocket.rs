@@ -69,7 +69,8 @@ pub async fn open(line: Line, head: Vec<u8>) -> Told {
     match client_async_with_config(request, Wire::new(line, offers), Some(config)).await {
         Ok((mut session, answer)) => {
             let Some(agreed) = Agreed::of(offers, answer.headers()) else {
-                return Told::failed(FailureKind::Protocol);
+                let why = "the server agrees to an extension that was not offered";
+                return Told::because(FailureKind::Protocol, why);
             };
             session.get_mut().agree(agreed);
             Told {
@@ -90,7 +91,7 @@ pub async fn open(line: Line, head: Vec<u8>) -> Told {
                 ..Told::default()
             }
         }
-        Err(error) => Told::failed(failure(&error)),
+        Err(error) => Failed::from(error).into(),
     }
 }
 
@@ -122,7 +123,10 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: O
                 send(&mut session, Message::Frame(frame)).await
             }
             Ok(text) => send(&mut session, Message::Text(text)).await,
-            Err(_) => Err(FailureKind::Protocol),
+            Err(_) => Err(Failed::because(
+                FailureKind::Protocol,
+                "what was to be sent as text is not UTF-8",
+            )),
         },
         Talk::SendBinary if session.get_ref().deflates() => {
             let frame = deflate::compressed(Data::Binary, &message);
@@ -135,11 +139,11 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: O
         Talk::Close => {
             return match close(&mut session).await {
                 Ok(()) => Told::default(),
-                Err(kind) => Told::failed(kind),
+                Err(failed) => failed.into(),
             };
         }
         // Who is in a session has opened it.
-        Talk::Open => Err(FailureKind::Protocol),
+        Talk::Open => Err(FailureKind::Protocol.into()),
     };
     match done {
         Ok(body) => Told {
@@ -147,17 +151,17 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: O
             session: Some(session),
             ..Told::default()
         },
-        Err(kind) => Told::failed(kind),
+        Err(failed) => failed.into(),
     }
 }
 
-async fn send(session: &mut Session, message: Message) -> Result<Captured, FailureKind> {
-    session.send(message).await.map_err(|error| failure(&error))?;
+async fn send(session: &mut Session, message: Message) -> Result<Captured, Failed> {
+    session.send(message).await?;
     Ok(Captured::default())
 }
 
 /// The next message that is as wanted; pings before it are answered by the library.
-async fn receive(session: &mut Session, wanted: &Test) -> Result<Captured, FailureKind> {
+async fn receive(session: &mut Session, wanted: &Test) -> Result<Captured, Failed> {
     loop {
         let message = match next(session).await? {
             Message::Text(text) => Bytes::from(text),
@@ -172,7 +176,7 @@ async fn receive(session: &mut Session, wanted: &Test) -> Result<Captured, Failu
     }
 }
 
-async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
+async fn ping(session: &mut Session) -> Result<Captured, Failed> {
     let payload = Bytes::copy_from_slice(&fastrand::u64(..).to_be_bytes());
     send(session, Message::Ping(payload.clone())).await?;
     loop {
@@ -183,7 +187,7 @@ async fn ping(session: &mut Session) -> Result<Captured, FailureKind> {
 }
 
 /// A server that ends the session meanwhile, or is silent for too long, has failed its user.
-async fn stay(session: &mut Session, length: Duration, silence: Option<Silence>) -> Result<Captured, FailureKind> {
+async fn stay(session: &mut Session, length: Duration, silence: Option<Silence>) -> Result<Captured, Failed> {
     let leaves_at = Instant::now() + length;
     let Some(mut silence) = silence else {
         while let Ok(message) = timeout_at(leaves_at, next(session)).await {
@@ -200,30 +204,27 @@ async fn stay(session: &mut Session, length: Duration, silence: Option<Silence>)
                     silence.ends();
                 }
             }
-            Err(_) if silent_at.is_some() => return Err(FailureKind::Expectation),
+            Err(_) if silent_at.is_some() => return Err(Failed::silent()),
             Err(_) => return Ok(Captured::default()),
         }
         if silence.was_too_long() {
-            return Err(FailureKind::Expectation);
+            return Err(Failed::silent());
         }
     }
 }
 
 /// Messages that are still on their way are passed over.
-async fn close(session: &mut Session) -> Result<(), FailureKind> {
+async fn close(session: &mut Session) -> Result<(), Failed> {
     let frame = CloseFrame {
         code: CloseCode::Normal,
         reason: Utf8Bytes::from_static(""),
     };
-    session
-        .send(Message::Close(Some(frame)))
-        .await
-        .map_err(|error| failure(&error))?;
+    session.send(Message::Close(Some(frame))).await?;
     loop {
         match session.next().await {
             None | Some(Ok(Message::Close(_))) => return Ok(()),
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(failure(&error)),
+            Some(Err(error)) => return Err(error.into()),
         }
     }
 }
@@ -238,11 +239,56 @@ pub fn go_away(session: &mut Session) {
 }
 
 /// The next frame or whole message; a session that the server closes is over.
-async fn next(session: &mut Session) -> Result<Message, FailureKind> {
+async fn next(session: &mut Session) -> Result<Message, Failed> {
     match session.next().await {
-        None | Some(Ok(Message::Close(_))) => Err(FailureKind::Reset),
+        None | Some(Ok(Message::Close(_))) => Err(FailureKind::Reset.into()),
         Some(Ok(message)) => Ok(message),
-        Some(Err(error)) => Err(failure(&error)),
+        Some(Err(error)) => Err(error.into()),
+    }
+}
+
+/// How a session failed its user.
+struct Failed {
+    kind: FailureKind,
+    why: Option<Box<str>>,
+}
+
+impl Failed {
+    fn because(kind: FailureKind, why: &str) -> Self {
+        Self {
+            kind,
+            why: Some(why.into()),
+        }
+    }
+
+    fn silent() -> Self {
+        Self::because(FailureKind::Expectation, "no message came for longer than is expected")
+    }
+}
+
+impl From<FailureKind> for Failed {
+    fn from(kind: FailureKind) -> Self {
+        Self { kind, why: None }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        let kind = failure(&error);
+        Self {
+            kind,
+            // Of the others the kind says it all.
+            why: (kind == FailureKind::Protocol).then(|| error.to_string().into()),
+        }
+    }
+}
+
+impl From<Failed> for Told {
+    fn from(failed: Failed) -> Self {
+        Self {
+            why: failed.why,
+            ..Self::failed(failed.kind)
+        }
     }
 }
 

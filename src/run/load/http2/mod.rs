@@ -43,9 +43,11 @@ fn settled(hold: &Hold, told: Result<Told, h2::Error>) -> Told {
             if !error.is_reset() {
                 hold.leave();
             }
+            let kind = failure(&error);
             Told {
                 refused: is_unprocessed(&error),
-                ..Told::failed(failure(&error))
+                why: (kind == FailureKind::Protocol).then(|| why(&error)),
+                ..Told::failed(kind)
             }
         }
     }
@@ -65,7 +67,7 @@ async fn converse(
     ear.hear(clock.elapsed().as_micros() as u64);
     let (head, stream) = answer.into_parts();
     let Some(body) = read(stream).await? else {
-        return Ok(Told::failed(FailureKind::Protocol));
+        return Ok(Told::too_long());
     };
     Ok(Told {
         status: head.status.as_u16(),
@@ -159,6 +161,15 @@ fn failure(error: &h2::Error) -> FailureKind {
         Some(error) => io_failure(error),
         None if error.is_library() => FailureKind::Protocol,
         None => FailureKind::Reset,
+    }
+}
+
+/// What the server said that HTTP/2 does not allow. One that speaks HTTP/1.1 alone answers the preface with text, which
+/// looks like a frame of a wrong size.
+fn why(error: &h2::Error) -> Box<str> {
+    match error.is_go_away() {
+        true => format!("{error}; does the server speak HTTP/2?").into(),
+        false => error.to_string().into(),
     }
 }
 

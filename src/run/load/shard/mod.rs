@@ -205,10 +205,14 @@ pub(super) struct Shard {
     second_ends_us: u64,
     /// When it last looked at its sockets.
     looked_us: u64,
+    /// Longest time in the second under way in which it did not look at them, though it had to.
+    stood_still_us: u64,
     /// When the runtime's tasks had their last turn.
     gave_way_us: u64,
     /// The last rest was a nap, and nothing came meanwhile.
     napped_in_vain: bool,
+    /// What it slept for last came soon, so that the next is waited for at the sockets.
+    dozes: bool,
     /// There was a crowd in the last second.
     crowded: bool,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
@@ -268,8 +272,10 @@ impl Shard {
             backlog: VecDeque::new(),
             second_ends_us: 1_000_000,
             looked_us: 0,
+            stood_still_us: 0,
             gave_way_us: 0,
             napped_in_vain: false,
+            dozes: false,
             crowded: false,
             naps: rest::naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,

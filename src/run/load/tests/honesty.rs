@@ -5,7 +5,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forced_lag_is_visible_and_no_lag_is_small() {
     let server = serve("127.0.0.1:0", |_| async { answer(200, "") }).await;
-    let mut lags = Vec::new();
+    let (mut lags, mut longest) = (Vec::new(), Vec::new());
     for forced in [Duration::ZERO, Duration::from_millis(200)] {
         let mut plan = plan(server.address);
         plan.client.forced_lag = forced;
@@ -15,7 +15,13 @@ async fn forced_lag_is_visible_and_no_lag_is_small() {
             ran.quantile(0.5, |step| &step.lag),
             ran.quantile(0.99, |step| &step.lag),
         ));
+        let standstills = ran.slices.iter().map(|slice| slice.generator.standstill);
+        longest.push(standstills.max().unwrap_or_default());
     }
+    assert!(
+        longest[0] < Duration::from_millis(100) && longest[1] >= Duration::from_millis(190),
+        "{longest:?}"
+    );
     assert!(lags[0].0 < Duration::from_millis(5), "{lags:?}");
     assert!(lags[1].1 > Duration::from_millis(100), "{lags:?}");
 }

@@ -183,6 +183,17 @@ impl Ran {
         steps.flat_map(|step| step.why.clone()).collect()
     }
 
+    /// What a kind leaves open is told beside it, whatever was spoken.
+    fn tells_what_its_kinds_do_not(&self) {
+        let (failed, why) = (self.failed(), self.why());
+        for kind in [FailureKind::Protocol, FailureKind::Expectation, FailureKind::Tls] {
+            assert!(
+                !failed.contains_key(&kind) || why.contains_key(&kind),
+                "{kind:?} without a reason"
+            );
+        }
+    }
+
     /// Failures by Region.
     fn served_badly(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
@@ -269,11 +280,13 @@ async fn run_with(plan: Plan, signals: Signals, mut after: impl FnMut(u64, Durat
         events.push(event);
     }
     assert_eq!(end.shards_lost, 0);
-    Ran {
+    let ran = Ran {
         slices: parts.into_values().map(merge).collect(),
         events,
         end,
-    }
+    };
+    ran.tells_what_its_kinds_do_not();
+    ran
 }
 
 /// An HTTP server whose answers a test decides.
