@@ -204,18 +204,7 @@ impl Watch {
     /// Sees what has happened since it looked last, without waiting; whether anything has.
     #[inline]
     pub fn look(&mut self) -> io::Result<bool> {
-        self.look_for(EpollTimeout::ZERO)
-    }
-
-    /// The same, waiting for something to happen for so many milliseconds at most. Only what is watched ends the wait.
-    #[inline]
-    pub fn wait(&mut self, at_most_ms: u8) -> io::Result<bool> {
-        self.look_for(EpollTimeout::from(at_most_ms))
-    }
-
-    #[inline]
-    fn look_for(&mut self, at_most: EpollTimeout) -> io::Result<bool> {
-        self.found = match self.registry.0.wait(&mut self.events, at_most) {
+        self.found = match self.registry.0.wait(&mut self.events, EpollTimeout::ZERO) {
             Ok(found) => found,
             Err(Errno::EINTR) => 0,
             Err(error) => return Err(error.into()),

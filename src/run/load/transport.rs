@@ -119,12 +119,6 @@ impl Transport {
         self.watch.look()
     }
 
-    /// The same, waiting for so many milliseconds at most.
-    #[inline]
-    pub fn wait_for_a_sign(&mut self, at_most_ms: u8) -> io::Result<bool> {
-        self.watch.wait(at_most_ms)
-    }
-
     /// What was seen with the last look around; a connection that is gone since needs none.
     #[inline]
     pub fn seen(&self, index: usize) -> Option<Seen> {

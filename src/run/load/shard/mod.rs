@@ -211,8 +211,6 @@ pub(super) struct Shard {
     gave_way_us: u64,
     /// The last rest was a nap, and nothing came meanwhile.
     napped_in_vain: bool,
-    /// What it slept for last came soon, so that the next is waited for at the sockets.
-    dozes: bool,
     /// There was a crowd in the last second.
     crowded: bool,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
@@ -275,7 +273,6 @@ impl Shard {
             stood_still_us: 0,
             gave_way_us: 0,
             napped_in_vain: false,
-            dozes: false,
             crowded: false,
             naps: rest::naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
