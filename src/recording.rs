@@ -249,6 +249,27 @@ listed! {
     }
 }
 
+impl FailureKind {
+    /// Whether an answer came, if not the wished one.
+    #[must_use]
+    pub fn is_answer(self) -> bool {
+        match self {
+            Self::Status4xx | Self::Status5xx | Self::Expectation | Self::Redirect | Self::BodyTimeout | Self::Grpc => {
+                true
+            }
+            Self::Dns
+            | Self::Refused
+            | Self::ConnectTimeout
+            | Self::Timeout
+            | Self::Reset
+            | Self::Protocol
+            | Self::Tls
+            | Self::BlockedTimeout
+            | Self::TlsTimeout => false,
+        }
+    }
+}
+
 /// The instance, AZ and Region that served a response; empty strings where the response did not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServedBy {
@@ -300,7 +321,7 @@ pub struct GeneratorSlice {
     pub cpu_process: f64,
     /// Resident memory, bytes.
     pub resident_bytes: u64,
-    /// Open connections.
+    /// Open connections, the most at once.
     pub connections: u64,
     /// Share of the machine's CPU time that its hypervisor gave to others, 0 to 1.
     #[serde(default)]

@@ -172,6 +172,28 @@ fn load_reaches_a_target_that_answers_whatever_it_answers() {
 }
 
 #[test]
+fn load_does_not_take_what_is_no_http_for_an_answer() {
+    for options in [&[][..], &["--http2"]] {
+        let (url, _told) = answering("no status");
+        let (code, summary, stderr) = load(
+            &url,
+            &[&["-u", "1", "--think", "20ms", "--for", "1s"], options].concat(),
+        );
+        assert_eq!(
+            (code, summary["ok"].as_u64()),
+            (5, Some(0)),
+            "{options:?}: {stderr} {summary}"
+        );
+        assert!(
+            summary["failed"]["protocol"].as_u64() > Some(5),
+            "{options:?}: {summary}"
+        );
+        let why = summary["failures"].to_string();
+        assert!(why.contains("\"first\":\""), "{options:?}: {why}");
+    }
+}
+
+#[test]
 fn load_posts_a_body_unless_told_otherwise() {
     for (options, method) in [
         (&[][..], "GET"),

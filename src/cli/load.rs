@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::entry::Entry;
 use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
-use crate::recording::Ended;
+use crate::recording::{Ended, Recording};
 use crate::report::{self, LoadSummary};
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, Setup};
@@ -73,11 +73,16 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     }
     Ok(match recording.ended {
         Ended::Interrupted => Exit::Interrupted,
-        // An answer that is not the wished one is one.
-        _ if summary.ok == 0 && summary.first_byte_ms.is_none() => Exit::Unreachable,
+        _ if !is_answered(&recording) => Exit::Unreachable,
         _ if summary.generator.spoiled.is_some() => Exit::Inconclusive,
         _ => Exit::Met,
     })
+}
+
+/// Whether the target has answered anything; what is none of its protocol is no answer.
+fn is_answered(recording: &Recording) -> bool {
+    let mut steps = recording.slices.iter().flat_map(|slice| &slice.steps);
+    steps.any(|step| step.ok > 0 || step.failed.keys().any(|kind| kind.is_answer()))
 }
 
 fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {

@@ -71,6 +71,8 @@ pub struct Transport {
     connections: Vec<Connection>,
     free: Vec<u32>,
     open: u64,
+    /// Most of them at once since that was asked last.
+    open_most: u64,
     buffer: Box<[u8]>,
     ready: Ready,
     watch: Watch,
@@ -101,6 +103,7 @@ impl Transport {
             connections: Vec::new(),
             free: Vec::new(),
             open: 0,
+            open_most: 0,
             buffer: vec![0; BUFFER].into(),
             ready,
             watch,
@@ -156,10 +159,11 @@ impl Transport {
         }
     }
 
-    /// Open connections.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        self.open + self.sessions.as_ref().map_or(0, Sessions::open)
+    /// Connections that were open at once since this was asked last, at most. Those of HTTP/2, which last, are counted as
+    /// they are.
+    pub fn take_most_open(&mut self) -> u64 {
+        let most = std::mem::replace(&mut self.open_most, self.open);
+        most + self.sessions.as_ref().map_or(0, Sessions::open)
     }
 
     /// Most connections to one address, open or being opened: each takes a local port.
@@ -433,6 +437,7 @@ impl Transport {
                     Poll::Ready(Ok((stream, took))) => {
                         connection.link = Link::Open(stream);
                         self.open += 1;
+                        self.open_most = self.open_most.max(self.open);
                         Happened::Opened(Some(took))
                     }
                     Poll::Ready(Err(error)) => Happened::NotOpened(error, self.close(index)),

@@ -27,7 +27,9 @@ impl Shard {
     fn close_second(&mut self) {
         let present: u64 = self.sources.iter().map(|source| source.crowd.present()).sum();
         let users = present + self.arriving;
-        let mut generator = self.meter.read(self.transport.open(), self.transport.busiest());
+        let mut generator = self
+            .meter
+            .read(self.transport.take_most_open(), self.transport.busiest());
         generator.standstill = Duration::from_micros(std::mem::take(&mut self.stood_still_us));
         let second = self.recorder.close_second(users, generator);
         self.crowded = second.slice.intended >= CROWD;

@@ -36,6 +36,12 @@ async fn each_user_has_its_own_connection_each_request_its_own_or_all_share_a_fe
     assert!(own.ok() > 60 && server.connections() == 10, "{}", server.connections());
     let (closed, server) = run_with(|client| client.connections.used_by = ConnectionUse::PerRequest).await;
     assert_eq!(server.connections(), closed.ok());
+    let unseen = |slice: &&Slice| slice.steps[0].ok > 0 && slice.generator.connections == 0;
+    assert_eq!(
+        closed.slices.iter().filter(unseen).count(),
+        0,
+        "none is open when its second ends"
+    );
     assert_eq!(closed.failed(), BTreeMap::new());
 }
 
