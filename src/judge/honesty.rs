@@ -123,7 +123,7 @@ fn busy(timeline: &Timeline<'_>, slices: &[&Slice]) -> Option<String> {
     let stolen = over(slices, |generator| generator.steal > bounds.steal_max);
     if hot > OVER_MAX {
         Some(format!(
-            "a shard used more than {:.0}% of its core in {:.0}% of the seconds",
+            "a shard used more than {:.0}% of its core in {:.0}% of the seconds; more `client.shards` share the work",
             bounds.cpu_max * 100.0,
             hot * 100.0
         ))

@@ -46,11 +46,11 @@ pub enum Capacity {
     Lacking(String),
 }
 
-/// Holds the connections that `plan` means, with this many shards, against what there is.
+/// Holds the connections that `plan` means, so many of them to one address at most, against what there is.
 #[must_use]
-pub fn capacity(plan: &Plan, shards: usize, addresses: Addresses, limits: Limits) -> Capacity {
+pub fn capacity(plan: &Plan, pool: usize, addresses: Addresses, limits: Limits) -> Capacity {
     let slowest = plan.pace.patience(plan.client.request_timeout_max());
-    let need = |answers: Duration, passes, addresses: usize| Need::new(plan, shards, addresses.max(1), answers, passes);
+    let need = |answers: Duration, passes, addresses: usize| Need::new(plan, pool, addresses.max(1), answers, passes);
     let sources = plan.client.connections.sources.len().max(1);
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
     let lacking = need(FASTEST, Passes::Least, addresses.all).beyond(room, limits, sources);
@@ -80,10 +80,10 @@ struct Need {
 impl Need {
     /// When every answer takes `answers` (real time): what is under way, but no more than the pools allow; users with
     /// connections of their own keep one while they think, and open others for what they send at once.
-    fn new(plan: &Plan, shards: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
+    fn new(plan: &Plan, pool: usize, addresses: usize, answers: Duration, passes: Passes) -> Self {
         // Each class of clients has pools of its own.
         let pools = plan.client.classes.len().max(1);
-        let to_one_max = plan.client.connections.pool_of(shards) as f64 * pools as f64;
+        let to_one_max = pool as f64 * pools as f64;
         // Requests of HTTP/2 share connections, and open another only when those there are full.
         let streams = plan.client.connections.http2.unwrap_or(1) as f64;
         let per_user = plan.client.connections.used_by == ConnectionUse::PerUser;
@@ -190,6 +190,11 @@ mod tests {
     use super::*;
     use crate::plan::{AdHoc, Amount, Flow, TlsSettings};
 
+    /// Two shards' pool.
+    fn pool(plan: &Plan) -> usize {
+        plan.client.connections.pool_of(2)
+    }
+
     fn load(amount: Amount, think_ms: u64, connections: usize) -> Plan {
         AdHoc {
             scheme: "http".to_owned(),
@@ -229,7 +234,13 @@ mod tests {
         ];
         for (amount, think, connections, addresses, answers, all, to_one) in cases {
             let plan = load(amount, think, connections);
-            let need = Need::new(&plan, 2, addresses, Duration::from_millis(answers), Passes::Mean);
+            let need = Need::new(
+                &plan,
+                pool(&plan),
+                addresses,
+                Duration::from_millis(answers),
+                Passes::Mean,
+            );
             assert_eq!(
                 need,
                 Need { all, to_one },
@@ -238,7 +249,7 @@ mod tests {
         }
         let mut own = load(users(70_000), 9_000, 100);
         own.client.connections.used_by = ConnectionUse::PerUser;
-        let need = Need::new(&own, 2, 1, Duration::from_millis(1), Passes::Mean);
+        let need = Need::new(&own, pool(&own), 1, Duration::from_millis(1), Passes::Mean);
         assert_eq!(need.all, 70_000);
         let limits = Limits {
             descriptors: 1_000_000,
@@ -250,7 +261,7 @@ mod tests {
         let mut limited = load(rate(5_000.0), 0, 60_000);
         limited.client.rate_limit = Some(100.0);
         assert_eq!(
-            Need::new(&limited, 2, 1, Duration::from_secs(10), Passes::Mean).all,
+            Need::new(&limited, pool(&limited), 1, Duration::from_secs(10), Passes::Mean).all,
             1_000
         );
     }
@@ -263,7 +274,7 @@ mod tests {
         plan.journeys.push(long);
         // Four steps on average, of a quarter of a second: as long as the thinking.
         assert_eq!(
-            Need::new(&plan, 2, 1, Duration::from_millis(250), Passes::Mean).all,
+            Need::new(&plan, pool(&plan), 1, Duration::from_millis(250), Passes::Mean).all,
             500
         );
     }
@@ -275,7 +286,7 @@ mod tests {
             vec![Flow::Request(0), Flow::Together { parts, at_most }]
         };
         let second = Duration::from_secs(1);
-        let need = |plan: &Plan, passes| Need::new(plan, 2, 1, second, passes).all;
+        let need = |plan: &Plan, passes| Need::new(plan, pool(plan), 1, second, passes).all;
         // At most, Little's law, all where they ask most; and with connections of their own.
         for (at_most, mean, most, own) in [
             (None, 138, 250, 1_000),
@@ -310,7 +321,7 @@ mod tests {
     #[test]
     fn what_cannot_suffice_is_refused_and_what_may_not_is_doubted() {
         let busy = load(Amount::Users(500), 0, 500);
-        assert_eq!(capacity(&busy, 2, ONE, limits(574, 500)), Capacity::Enough);
+        assert_eq!(capacity(&busy, pool(&busy), ONE, limits(574, 500)), Capacity::Enough);
         for (limits, why) in [
             (
                 limits(573, 500),
@@ -321,19 +332,22 @@ mod tests {
                 "500 connections to one address at once, and there are 499 local ports",
             ),
         ] {
-            let Capacity::Lacking(text) = capacity(&busy, 2, ONE, limits) else {
+            let Capacity::Lacking(text) = capacity(&busy, pool(&busy), ONE, limits) else {
                 panic!("{limits:?}");
             };
             assert!(text.contains(why) && text.contains("\nhint: "), "{text}");
         }
         // 100/s and 10 s of patience: a thousand if nobody answers, one if all is well.
         let calm = load(Amount::Rate(100.0), 0, 5_000);
-        assert_eq!(capacity(&calm, 2, ONE, limits(1_074, 1_000)), Capacity::Enough);
+        assert_eq!(
+            capacity(&calm, pool(&calm), ONE, limits(1_074, 1_000)),
+            Capacity::Enough
+        );
         for (limits, why) in [
             (limits(1_073, 1_000), "with the 1,073 descriptors"),
             (limits(1_074, 999), "there are 999 local ports"),
         ] {
-            let Capacity::Doubtful(text) = capacity(&calm, 2, ONE, limits) else {
+            let Capacity::Doubtful(text) = capacity(&calm, pool(&calm), ONE, limits) else {
                 panic!("{limits:?}");
             };
             assert!(text.contains(why) && text.contains("stand still for 10s"), "{text}");
@@ -344,9 +358,12 @@ mod tests {
     fn when_a_region_is_lost_the_others_addresses_must_do() {
         let calm = load(Amount::Rate(100.0), 0, 5_000);
         let halved = Addresses { all: 4, fewest: 2 };
-        assert_eq!(capacity(&calm, 2, halved, limits(20_000, 500)), Capacity::Enough);
+        assert_eq!(
+            capacity(&calm, pool(&calm), halved, limits(20_000, 500)),
+            Capacity::Enough
+        );
         assert!(matches!(
-            capacity(&calm, 2, halved, limits(20_000, 499)),
+            capacity(&calm, pool(&calm), halved, limits(20_000, 499)),
             Capacity::Doubtful(_)
         ));
     }

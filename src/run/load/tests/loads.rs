@@ -151,3 +151,19 @@ async fn users_who_are_to_leave_finish_their_pass_and_are_cut_after_a_grace() {
         );
     }
 }
+
+#[test]
+fn there_are_as_many_shards_as_the_expected_requests_need() {
+    let needed = |users: f64, think: Duration| {
+        let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)));
+        plan.journeys[0].think = Wait::constant(think);
+        stage(&mut plan, users, Duration::ZERO, Duration::from_secs(3));
+        crate::run::load::needed(&plan)
+    };
+    let second = Duration::from_secs(1);
+    assert_eq!(
+        [0.0, 1.0, 6_000.0, 6_001.0, 60_000.0].map(|users| needed(users, second)),
+        [0, 1, 1, 2, 10]
+    );
+    assert_eq!(needed(50.0, Duration::ZERO), usize::MAX, "as many as are answered");
+}
