@@ -41,7 +41,12 @@ pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
 
 /// What a plan needs of this machine, held against what there is.
 pub(super) fn verdict(plan: &Plan, entry: &[SocketAddr]) -> Capacity {
-    capacity(plan, load::pool(plan), addresses(plan, entry), load::limits())
+    capacity(
+        plan,
+        load::connections_max(plan),
+        addresses(plan, entry),
+        load::limits(),
+    )
 }
 
 /// Users are spread over the addresses of a DNS answer: all there are, or those of one Region when it stands alone.

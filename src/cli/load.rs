@@ -22,6 +22,7 @@ use crate::judge::judge;
 use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
 use crate::recording::{Ended, Recording};
 use crate::report::{self, LoadSummary};
+use crate::run;
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, Setup};
 use crate::units::{DURATION_MAX, Pace, format_duration};
@@ -95,7 +96,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     let authorities = arguments.ca.as_deref().map(read_authorities).transpose()?;
     let cores = cores(arguments.cores)?;
     let amount = match (arguments.rate, arguments.users) {
-        (Some(rate), _) => Amount::Rate(enough(rate, arguments.duration)?),
+        (Some(rate), _) => Amount::Rate(rate_that_sends(rate, arguments.duration)?),
         (None, users) => Amount::Users(users.map_or(USERS, u64::from)),
     };
     let streams = arguments.http2.then(|| usize::from(arguments.streams));
@@ -139,7 +140,7 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
 }
 
 /// A rate at which anything is sent before the time is over.
-fn enough(rate: f64, duration: Duration) -> Result<f64, Failure> {
+fn rate_that_sends(rate: f64, duration: Duration) -> Result<f64, Failure> {
     if rate * duration.as_secs_f64() >= 1.0 {
         return Ok(rate);
     }
@@ -165,7 +166,7 @@ fn body(given: Option<&str>) -> Result<Option<(String, String)>, Failure> {
 
 /// The cores to use; more than there are would only take memory and turns from one another.
 fn cores(wanted: Option<u16>) -> Result<usize, Failure> {
-    let there_are = std::thread::available_parallelism().map_or(1, usize::from);
+    let there_are = run::load::cores();
     match wanted.map(usize::from) {
         Some(cores) if cores > there_are => Err(Failure::usage(anyhow!(
             "--cores {cores} is more than the {there_are} that this process may use\n\

@@ -13,7 +13,7 @@ use crate::plan::{Phase, Plan, RowOrder};
 use crate::recording::{GeneratorSlice, Hist, Slice};
 use crate::units::{format_count, format_duration};
 
-/// Share of seconds that may be over a bound on CPU time, or be none of the generator's.
+/// Share of seconds that may be over a bound on CPU time, and of time for which the generator may stand still.
 const OVER_MAX: f64 = 0.2;
 
 /// Share of requests that may stay unsent outside faults.

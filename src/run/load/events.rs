@@ -65,7 +65,7 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: Run
                 AtEnd::Cut => Err(FailureKind::Reset),
             },
             Ok(length) => match reader.feed(&buffer[..length], false, &mut stream) {
-                Err(error) => return Told::because(FailureKind::Protocol, error.to_string()),
+                Err(error) => return Told::garbled(error.to_string()),
                 Ok(Progress::More) => Ok(false),
                 Ok(Progress::Whole { .. }) => Ok(true),
             },
@@ -124,11 +124,11 @@ impl EventStream {
     fn told(&mut self, at_end: bool) -> Option<Told> {
         if self.parser.too_long {
             let why = format!("a line or an event is longer than {CAPTURE_MAX} bytes");
-            return Some(Told::because(FailureKind::Protocol, why));
+            return Some(Told::garbled(why));
         }
         if self.status == 200 && !self.is_stream {
             let why = "the answer's content-type is not text/event-stream";
-            return Some(Told::because(FailureKind::Protocol, why));
+            return Some(Told::garbled(why));
         }
         if self.silence.was_too_long() {
             return Some(self.was_silent());

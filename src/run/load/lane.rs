@@ -70,13 +70,16 @@ impl Told {
         }
     }
 
+    /// What came is none of the protocol.
+    #[must_use]
+    pub fn garbled(why: impl Into<Box<str>>) -> Self {
+        Self::because(FailureKind::Protocol, why)
+    }
+
     /// The answer is longer than any may be.
     #[must_use]
     pub fn too_long() -> Self {
-        Self::because(
-            FailureKind::Protocol,
-            format!("the answer is longer than {BODY_MAX} bytes"),
-        )
+        Self::garbled(format!("the answer is longer than {BODY_MAX} bytes"))
     }
 }
 

@@ -43,6 +43,7 @@ mod retry;
 mod seconds;
 mod shard;
 mod silence;
+mod sizing;
 mod socket;
 mod source;
 mod spoken;
@@ -77,12 +78,13 @@ use self::program::Program;
 use self::request::{CompiledStep, StepError};
 use self::resolver::{Resolver, ResolverError};
 use self::shard::{Common, ShardEnd};
+pub use self::sizing::{connections_max, cores, shards};
 pub use self::source::{Source, curves};
 pub use self::steered::Steered;
 use self::transport::TransportSettings;
 use crate::clock::RunClock;
 use crate::event::Stamped;
-use crate::plan::{ConnectionUse, LoadPlan, Plan};
+use crate::plan::{ConnectionUse, Plan};
 use crate::recording::{Ack, Pulse};
 use crate::run::oauth2::{Desk, Held};
 use crate::run::tls::TlsError;
@@ -152,42 +154,6 @@ pub async fn assemble(plan: Arc<Plan>) -> Vec<Vec<Source>> {
     assembled.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-/// Requests a second for which one shard is enough: they may cost 160 us each, three times what those of a small journey
-/// do. Shards that have little to do wake up for each request and each answer: at 5,000/s two cost a third more CPU time
-/// than one, and their lag is twice as long.
-const SHARD_RATE: f64 = 6_000.0;
-
-/// How many shards a plan has on this machine: as many as its requests need, and no more than there are cores, or
-/// connections to share.
-#[must_use]
-pub fn shards(plan: &Plan) -> usize {
-    let wanted = plan.client.shards.unwrap_or_else(|| needed(plan).min(cores()));
-    plan.client.connections.shards_of(wanted).max(1)
-}
-
-/// Connections that a plan may have to one address: more cores can do with more, however many shards share them.
-#[must_use]
-pub fn pool(plan: &Plan) -> usize {
-    plan.client
-        .connections
-        .pool_of(plan.client.shards.unwrap_or_else(cores))
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Users who do not think send as much as is answered, so nobody knows what their requests need.
-fn needed(plan: &Plan) -> usize {
-    let unknown =
-        |load: &LoadPlan| load.level_max() > 0.0 && load.expected_rate(&plan.journeys, load.level_max()) == 0.0;
-    if plan.each_load().iter().any(unknown) {
-        return usize::MAX;
-    }
-    let rates = plan.stages.iter().map(|stage| plan.expected_rate(stage));
-    (rates.fold(0.0, f64::max) / SHARD_RATE).ceil() as usize
-}
-
 /// What a shard gets of so many, so that all `shards` together have exactly these.
 fn share(all: usize, shard: usize, shards: usize) -> usize {
     all.saturating_sub(shard).div_ceil(shards.max(1))
@@ -224,7 +190,7 @@ pub fn start(
         feeders: Feeders::new(&plan),
         transport: TransportSettings {
             doors: doors.into(),
-            connections_max: pool(&plan),
+            connections_max: connections_max(&plan),
             streams: client.connections.http2,
             policies: classes.iter().map(|class| class.dns).collect(),
             age_max: client.connections.max_age.map(|age| pace.patience(age)),

@@ -158,6 +158,9 @@ mod tests {
             unknown.contains("UnknownIssuer") && unknown.contains("--ca or client.tls.ca"),
             "{unknown}"
         );
+        let own = rustls::OtherError(std::sync::Arc::new(io::Error::other("CaUsedAsEndEntity")));
+        let own = error(rustls::CertificateError::Other(own));
+        assert!(own.contains("CA:FALSE") && own.contains("--insecure"), "{own}");
         let expired = error(rustls::CertificateError::Expired);
         assert!(!expired.contains("--ca"), "{expired}");
     }

@@ -70,7 +70,7 @@ pub async fn open(line: Line, head: Vec<u8>) -> Told {
         Ok((mut session, answer)) => {
             let Some(agreed) = Agreed::of(offers, answer.headers()) else {
                 let why = "the server agrees to an extension that was not offered";
-                return Told::because(FailureKind::Protocol, why);
+                return Told::garbled(why);
             };
             session.get_mut().agree(agreed);
             Told {

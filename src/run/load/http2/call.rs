@@ -73,7 +73,7 @@ async fn converse(
         });
     }
     if !is_grpc(&head.headers) {
-        return Ok(broken("the answer's content-type is not application/grpc"));
+        return Ok(Told::garbled("the answer's content-type is not application/grpc"));
     }
     let mut answer = Answer::to(call, clock);
     let mut headers = head.headers;
@@ -88,7 +88,7 @@ async fn converse(
         };
         let piece = piece?;
         if answer.take(&piece).is_err() {
-            return Ok(broken("a message cannot be read, or is one too many"));
+            return Ok(Told::garbled("a message cannot be read, or is one too many"));
         }
         stream.flow_control().release_capacity(piece.len())?;
     }
@@ -174,12 +174,12 @@ impl<'c> Answer<'c> {
     /// The server ended it with these headers and trailers.
     fn ended(self, headers: HeaderMap) -> Told {
         let Some(code) = status(&headers) else {
-            return broken("the answer ended without grpc-status");
+            return Told::garbled("the answer ended without grpc-status");
         };
         // Who says that all went well has answered, and whole.
         let lacks = self.count == 0 && self.call.until().is_none();
         if code == OK && (self.messages.is_cut() || lacks) {
-            return broken("grpc-status is 0 and the answer is not whole");
+            return Told::garbled("grpc-status is 0 and the answer is not whole");
         }
         let waits = matches!(
             self.call.until(),
@@ -200,7 +200,7 @@ impl<'c> Answer<'c> {
             None => Some(Captured::default()),
         };
         let Some(body) = shown else {
-            return broken("a message is not of the type that the method answers with");
+            return Told::garbled("a message is not of the type that the method answers with");
         };
         Told {
             status: STATUS + u16::from(code),
@@ -216,10 +216,6 @@ impl<'c> Answer<'c> {
 
 fn is_enough(until: Option<&MessagesUntil>, count: u64) -> bool {
     matches!(until, Some(MessagesUntil::Messages(wanted)) if count >= *wanted)
-}
-
-fn broken(why: &str) -> Told {
-    Told::because(FailureKind::Protocol, why)
 }
 
 /// `application/grpc`, perhaps with a word on how messages are encoded.

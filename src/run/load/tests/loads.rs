@@ -158,7 +158,7 @@ fn there_are_as_many_shards_as_the_expected_requests_need() {
         let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)));
         plan.journeys[0].think = Wait::constant(think);
         stage(&mut plan, users, Duration::ZERO, Duration::from_secs(3));
-        crate::run::load::needed(&plan)
+        crate::run::load::sizing::needed(&plan)
     };
     let second = Duration::from_secs(1);
     assert_eq!(
