@@ -320,7 +320,26 @@ impl std::fmt::Display for FaultId {
     }
 }
 
+/// Begins the experiment of a claim, which is no fault: none of a profile may be named so.
+const CLAIM: &str = "@claim-";
+
 impl FaultId {
+    /// What stands in a journal, and in a mark, for a run's claim of a Region by its index. It is another one for each run,
+    /// so that of two that claim the same resource neither writes over the other's mark.
+    #[must_use]
+    pub fn claim(run: &str, index: usize) -> Self {
+        Self {
+            experiment: format!("{CLAIM}{run}"),
+            index,
+        }
+    }
+
+    /// Whether it stands for a claim.
+    #[must_use]
+    pub fn is_claim(&self) -> bool {
+        self.experiment.starts_with(CLAIM)
+    }
+
     /// Reads what [`std::fmt::Display`] writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

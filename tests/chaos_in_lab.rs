@@ -458,12 +458,12 @@ async fn a_dead_runs_blackout_is_undone_from_its_journal() {
     let runner = bench.runner(events);
     runner.inject(fault("region-blackout")).await.expect("is injected");
     drop(runner);
-    let summary = revert_journal(&bench.journal(), &bench.writer)
+    let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(summary.reverted, vec![fault("region-blackout")]);
     assert_eq!(bench.network().await, before);
-    let again = revert_journal(&bench.journal(), &bench.writer)
+    let again = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(again, Default::default());

@@ -166,7 +166,9 @@ async fn a_journal_is_not_reverted_in_another_account() {
     let account = bench.plan.target.account.clone().expect("an account");
     let other = bench.journal().with_file_name("other.jsonl");
     std::fs::write(&other, text.replace(&account, "999999999999")).expect("written");
-    let refused = revert_journal(&other, &bench.writer).await.expect_err("is refused");
+    let refused = revert_journal(&other, &bench.writer, |_| true)
+        .await
+        .expect_err("is refused");
     assert!(matches!(refused, ChaosError::Refused(_)), "{refused}");
     assert_eq!(network(&bench), during);
     assert_eq!(
@@ -733,7 +735,7 @@ async fn a_revert_that_is_refused_for_good_is_told_and_stays_in_the_journal() {
             .is_empty(),
         "it has no lease"
     );
-    let summary = revert_journal(&bench.journal(), &bench.writer)
+    let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(summary.failed.len(), 1, "{summary:?}");

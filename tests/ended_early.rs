@@ -280,7 +280,7 @@ async fn a_weight_that_somebody_has_put_back_ends_its_fault() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revert_by_another_process_ends_the_fault_and_is_told_by_name() {
     let held = Held::start("web", Fault::NetworkDenyRegion).await;
-    let summary = revert_journal(&held.bench.journal(), &held.bench.writer).await;
+    let summary = revert_journal(&held.bench.journal(), &held.bench.writer, |_| true).await;
     assert_eq!(summary.expect("is readable").reverted, vec![fault(held.name)]);
     held.noticed("tenfold revert, another process, reverted it").await;
 }

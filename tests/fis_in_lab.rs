@@ -184,7 +184,7 @@ async fn what_fis_cannot_undo_leaves_no_template() {
         let (templates, experiments, ..) = bench.world().await;
         assert_eq!((templates, experiments), (0, vec!["completed".to_owned()]), "{entry}");
         assert!(runner.in_world().is_empty(), "{entry}");
-        let again = revert_journal(&bench.journal(), &bench.writer)
+        let again = revert_journal(&bench.journal(), &bench.writer, |_| true)
             .await
             .expect("is readable");
         assert_eq!(again, Default::default(), "{entry}");
@@ -205,7 +205,7 @@ async fn a_dead_runs_experiment_is_stopped_and_its_template_deleted() {
             .await
             .unwrap_or_else(|error| panic!("{entry}: {error}"));
         drop(runner);
-        let summary = revert_journal(&bench.journal(), &bench.writer)
+        let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
             .await
             .expect("is readable");
         assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
@@ -215,7 +215,7 @@ async fn a_dead_runs_experiment_is_stopped_and_its_template_deleted() {
             (0, vec!["stopped".to_owned()], before.2),
             "{entry}"
         );
-        let again = revert_journal(&bench.journal(), &bench.writer)
+        let again = revert_journal(&bench.journal(), &bench.writer, |_| true)
             .await
             .expect("is readable");
         assert_eq!(again, Default::default());
@@ -238,7 +238,7 @@ async fn a_template_that_nobody_noted_is_found_by_its_tags() {
     let text = std::fs::read_to_string(bench.journal()).expect("a journal");
     let intent: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
     std::fs::write(bench.journal(), intent).expect("written");
-    let summary = revert_journal(&bench.journal(), &bench.writer)
+    let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(summary.reverted, vec![fault()], "{summary:?}");

@@ -24,7 +24,7 @@ use tenfold::clock::{Clock, RunClock, from_unix};
 use tenfold::lab::world::{Region, ShiftStatus, World};
 use tenfold::plan::catalogue::{ApiError, CATALOGUE};
 use tenfold::plan::{Fault, FisTemplate, Plan};
-use tenfold::run::chaos::{Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
+use tenfold::run::chaos::{Claims, Journal, Moment, Observer, Record, RunHeader, Runner, read_journal};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -49,6 +49,8 @@ struct Orders {
     epoch: f64,
     /// When it dies; never for the run that counts the records.
     dies: Option<Death>,
+    /// Whether it claims the account, and injects nothing.
+    claims: bool,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -148,18 +150,20 @@ async fn run(orders: Orders) {
     let clock = RunClock::new(Clock::new(from_unix(orders.epoch), plan.pace), Instant::now());
     let path = orders.dir.join("journal.jsonl");
     let journal = Journal::observed(&path, RunHeader::new(&plan), observer(path.clone(), orders.dies));
+    let journal = Arc::new(journal.expect("a journal"));
+    if orders.claims {
+        let mut claims = Claims::of(&plan, clients.writer(), journal, *clock.clock());
+        claims.make().await.expect("nobody else is there");
+        let left = claims.release().await;
+        assert!(left.is_empty(), "{left:?}");
+        return;
+    }
     let (sender, _events) = mpsc::channel(1000);
     let fault = tenfold::event::FaultId {
         experiment: plan.experiments[0].name.clone(),
         index: 0,
     };
-    let runner = Runner::new(
-        Arc::new(plan),
-        clients.writer(),
-        clock,
-        journal.expect("a journal"),
-        sender,
-    );
+    let runner = Runner::new(Arc::new(plan), clients.writer(), clock, journal, sender);
     runner.inject(fault).await.expect("is injected");
     let left = runner.revert_all().await.failed;
     assert!(left.is_empty(), "{left:?}");
@@ -205,6 +209,9 @@ fn configured(region: &Region, state: &mut BTreeMap<String, String>) {
             database.id.clone(),
             format!("{} {:?}", database.multi_az, database.tags),
         );
+    }
+    for cluster in region.db_clusters.values() {
+        put(format!("cluster {}", cluster.id), format!("{:?}", cluster.tags));
     }
     for template in region.fis.templates.values() {
         put(template.id.clone(), format!("{:?}", template.tags));
@@ -331,6 +338,7 @@ pub fn quick() -> Value {
 struct Column {
     how: How,
     name: &'static str,
+    claims: bool,
     bench: Bench,
     plan: Vec<u8>,
     folder: tempfile::TempDir,
@@ -363,6 +371,7 @@ impl Column {
         let column = Self {
             how,
             name,
+            claims: false,
             before,
             plan: serde_json::to_vec(&plan).expect("a plan serialises"),
             folder: tempfile::tempdir().expect("a folder"),
@@ -394,6 +403,7 @@ impl Column {
             dir: dir.to_owned(),
             epoch: self.bench.clock.clock().epoch_unix(),
             dies,
+            claims: self.claims,
         };
         Command::new(std::env::current_exe().expect("this binary"))
             .args([RUNNER, "--exact", "--ignored", "--nocapture"])
@@ -538,6 +548,17 @@ async fn matrix_of(column: impl AsyncFn(How) -> Column) {
     let cells = records.len() * columns.len();
     let _ = writeln!(io::stdout(), "{table}{cells} cells in {:?}", began.elapsed());
     assert!(wrong.is_empty(), "{table}{wrong}");
+}
+
+/// No fault, but what a run writes into the account before its first one.
+#[test]
+fn kill_matrix_claim() {
+    let column = async |how| Column {
+        name: "claim",
+        claims: true,
+        ..Column::start(how, "web", Fault::Ec2Stop { share: 0.34 }, &Value::Null, false).await
+    };
+    in_turn(matrix_of(column));
 }
 
 #[test]

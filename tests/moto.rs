@@ -520,6 +520,22 @@ async fn moto_and_the_lab_answer_in_the_same_shape() {
 
 /// The cluster of both, before and after a failover to a reader.
 async fn clusters(reader: &Reader, writer: &Writer) -> Vec<(&'static str, String)> {
+    let tags = Tags::from([("tenfold:mark:0.x".to_owned(), "=5Ba".to_owned())]);
+    let keys: Vec<String> = tags.keys().cloned().collect();
+    let tagged = async || {
+        let cluster = reader.db_cluster(REGION, "shop-db").await.expect("rds answers");
+        cluster.expect("a cluster").tags.get("tenfold:mark:0.x").cloned()
+    };
+    writer
+        .tag_db_cluster(REGION, "shop-db", &tags)
+        .await
+        .expect("it is written");
+    let written = until(Some("=5Ba".to_owned()), tagged).await;
+    writer
+        .untag_db_cluster(REGION, "shop-db", &keys)
+        .await
+        .expect("it is taken off");
+    let erased = until(None, tagged).await;
     let cluster = async || {
         let found = reader.db_cluster(REGION, "shop-db").await.expect("rds answers");
         found.expect("the cluster is there")
@@ -534,6 +550,8 @@ async fn clusters(reader: &Reader, writer: &Writer) -> Vec<(&'static str, String
             "clusters",
             reader.db_clusters(REGION).await.expect("rds answers").len().to_string(),
         ),
+        ("marked", written),
+        ("not marked", erased),
     ];
     let members = before.members.iter().map(|member| member.az.is_empty());
     told.push((

@@ -60,7 +60,7 @@ async fn a_zonal_shift_of_a_dead_run_is_cancelled_or_expires() {
     runner.inject(fault()).await.expect("is injected");
     drop(runner);
     assert_eq!(statuses(), "ACTIVE");
-    let summary = revert_journal(&bench.journal(), &bench.writer)
+    let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(summary.reverted, vec![fault()], "{summary:?}");
@@ -70,7 +70,7 @@ async fn a_zonal_shift_of_a_dead_run_is_cancelled_or_expires() {
     runner.inject(fault()).await.expect("is injected again");
     bench.clock.clock().sleep_cloud(Duration::from_secs(200)).await;
     assert_eq!(statuses(), "CANCELED EXPIRED", "nobody renewed it");
-    let summary = revert_journal(&bench.journal(), &bench.writer)
+    let summary = revert_journal(&bench.journal(), &bench.writer, |_| true)
         .await
         .expect("is readable");
     assert_eq!(summary.reverted, vec![fault()], "{summary:?}");

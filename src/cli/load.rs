@@ -52,7 +52,7 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
         plan: Arc::clone(&plan),
         clock: Clock::starting_now(Pace::REAL),
         account: None,
-        journal: std::path::PathBuf::new(),
+        journal: None,
         interrupts: interrupts(None).context("cannot listen for signals")?,
         orders,
         progress,

@@ -1,7 +1,7 @@
 //! One run at a time in an account and Region: two would break things for one another and measure each other's faults.
 //!
-//! It is a lock file of this user on this machine, and covers no more: runs of other users and machines are looked for in
-//! the account, by `others`; other tools are not seen. The kernel gives a lock back when its process ends, however it ends; what then stands in the file
+//! It is a lock file of this user on this machine, and covers no more: runs of other users and machines are kept away by
+//! what each claims in the account, and looked for there, by `claim` and `others`; other tools are not seen. The kernel gives a lock back when its process ends, however it ends; what then stands in the file
 //! tells which run died, so that nothing is broken on top of what that one left. Who only looks shares a lock that nobody
 //! has for an instant, and writes nothing.
 
@@ -192,12 +192,16 @@ fn take_over(dead: &Holder, target: &str, lost: &mut BTreeSet<PathBuf>) -> Resul
     if left.is_empty() {
         return Ok(());
     }
-    let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+    let faults = left.iter().filter(|one| !one.is_claim());
+    let faults: Vec<String> = faults.map(ToString::to_string).collect();
+    let what = match faults.as_slice() {
+        [] => "its claim of the account".to_owned(),
+        faults => faults.join(", "),
+    };
     Err(Failure {
         exit: Exit::Unreverted,
         error: anyhow!(
-            "the run in {run_dir} has ended, and {} may still be in the world\nhint: undo it first with: tenfold revert {run_dir}",
-            left.join(", ")
+            "the run in {run_dir} has ended, and {what} may still be in the world\nhint: undo it first with: tenfold revert {run_dir}"
         ),
     })
 }

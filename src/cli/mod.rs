@@ -3,6 +3,7 @@
 mod approval;
 mod args;
 mod begin;
+mod claim;
 mod control;
 mod discover;
 mod doctor;

@@ -1,8 +1,5 @@
-//! One run at a time in an account and Region, wherever the others are: what a run has in the world says whose it is. The
-//! lock of this machine is in `lock`.
-//!
-//! A run that has nothing in the world at the moment is not seen, so this bounds what two runs can do to each other, and
-//! does not exclude that they begin together.
+//! One run at a time in an account and Region, wherever the others are: what a run has claimed, or has in the world, says
+//! whose it is. That two which begin together do not both go on is `claim`'s; the lock of this machine is in `lock`.
 
 use anyhow::anyhow;
 

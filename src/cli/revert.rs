@@ -7,13 +7,14 @@ use anyhow::anyhow;
 
 use crate::aws::{Clients, ConnectOptions};
 use crate::cli::args::RevertArguments;
-use crate::cli::control;
+use crate::cli::control::{self, Alive};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LAB_CONFIG;
 use crate::cli::out;
 use crate::cli::run_dir::{JOURNAL, RunDir};
 use crate::cli::scan;
 use crate::cli::target::credentials;
+use crate::event::FaultId;
 use crate::plan::Plan;
 use crate::run::chaos::{self, ChaosError};
 use crate::units::format_duration;
@@ -43,7 +44,10 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
         return Ok(Exit::Met);
     }
     let clients = connect(&plan).await;
-    let summary = chaos::revert_journal(&journal, &clients.writer())
+    // Who goes on keeps what it has claimed: nobody else may begin meanwhile.
+    let alive = control::alive(run_dir.path()).await;
+    let chosen = |fault: &FaultId| alive.is_none() || !fault.is_claim();
+    let summary = chaos::revert_journal(&journal, &clients.writer(), chosen)
         .await
         .map_err(failure)?;
     let mut printed = Ok(());
@@ -55,7 +59,7 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
     if summary.failed.is_empty() {
         printed?;
         out::line("nothing of this run is in the world")?;
-        return goes_on(&run_dir, &plan).await.map(|()| Exit::Met);
+        return goes_on(alive, &run_dir, &plan).map(|()| Exit::Met);
     }
     let again = run_dir.path().display();
     out::tell(&format!(
@@ -65,8 +69,8 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
 }
 
 /// Fails where the run lives and is yet to inject something: what was found is true for a moment only.
-async fn goes_on(run_dir: &RunDir, plan: &Plan) -> Result<(), Failure> {
-    let Some(alive) = control::alive(run_dir.path()).await else {
+fn goes_on(alive: Option<Alive>, run_dir: &RunDir, plan: &Plan) -> Result<(), Failure> {
+    let Some(alive) = alive else {
         return Ok(());
     };
     let begun = chaos::begun(&run_dir.file(JOURNAL)).map_err(failure)?;

@@ -13,13 +13,14 @@ use crate::cli::progress;
 use crate::cli::reflection;
 use crate::cli::report::save_reports;
 use crate::cli::run_dir::{JOURNAL, RunDir, SECONDS};
+use crate::cli::target::{self, Target};
 use crate::cli::watchdog::Watchdog;
-use crate::cli::{approval, begin, dry_run, out, signals, target};
+use crate::cli::{approval, begin, claim, dry_run, out, signals};
 use crate::config::Config;
 use crate::judge::judge;
 use crate::plan::Plan;
-use crate::recording::Recording;
-use crate::run::chaos::RevertSummary;
+use crate::recording::{Ended, Recording};
+use crate::run::chaos::{Journal, RevertSummary, RunHeader};
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, RunError, Setup};
 
@@ -41,7 +42,7 @@ pub(super) async fn run(arguments: RunArguments) -> Result<Exit, Failure> {
 
 async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) -> Result<Exit, Failure> {
     limits::raise();
-    let (interrupts_tx, interrupts) = signals::channel();
+    let (interrupts_tx, mut interrupts) = signals::channel();
     signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
@@ -65,6 +66,8 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         (Some(_), false) => Watchdog::start(&plan, &target.clock, run_dir).await?,
         _ => None,
     };
+    let journal = journal(&target, &plan, run_dir)?;
+    let claimed = claim::claim(&target, &plan, journal.as_ref(), &mut interrupts, run_dir).await?;
     let (control, orders) = control::control();
     let quiet = arguments.quiet || arguments.json;
     let listening = listen(run_dir, control.clone(), quiet);
@@ -74,17 +77,26 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         plan: runs,
         clock: target.clock,
         account: target.account.clone(),
-        journal: run_dir.file(JOURNAL),
+        journal,
         interrupts,
         orders,
         progress,
         keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
-    let (recording, reverts) = match director::run(setup).await {
-        Err(error @ RunError::Broken(_)) => return Err(broken(error, &plan, run_dir)),
-        directed => directed.map_err(not_started)?,
+    let (mut recording, mut reverts) = match director::run(setup).await {
+        Ok(done) => done,
+        Err(RunError::Broken(mut reverts)) => {
+            reverts.failed.extend(claimed.give_back().await);
+            return Err(broken(reverts, &plan, run_dir));
+        }
+        Err(error) => return Err(claimed.given_back(not_started(error), &plan, run_dir).await),
     };
     drop((keys, listening));
+    let still_claimed = claimed.give_back().await;
+    if !still_claimed.is_empty() {
+        recording.ended = Ended::Unreverted;
+        reverts.failed.extend(still_claimed);
+    }
     if let Some(watchdog) = watchdog {
         watchdog.end().await;
     }
@@ -137,18 +149,27 @@ fn not_started(error: RunError) -> Failure {
 }
 
 /// A run that panicked proves nothing, and may have left something.
-fn broken(error: RunError, plan: &Plan, run_dir: &RunDir) -> Failure {
-    let mut exit = Exit::Inconclusive;
-    if let RunError::Broken(reverts) = &error {
-        tell_unreverted(reverts, plan, run_dir);
-        if !reverts.failed.is_empty() {
-            exit = Exit::Unreverted;
-        }
-    }
+fn broken(reverts: RevertSummary, plan: &Plan, run_dir: &RunDir) -> Failure {
+    tell_unreverted(&reverts, plan, run_dir);
+    let exit = match reverts.failed.is_empty() {
+        true => Exit::Inconclusive,
+        false => Exit::Unreverted,
+    };
     Failure {
         exit,
-        error: error.into(),
+        error: RunError::Broken(reverts).into(),
     }
+}
+
+/// What this run does to an account is written down here; a plain URL has none.
+fn journal(target: &Target, plan: &Plan, run_dir: &RunDir) -> anyhow::Result<Option<Arc<Journal>>> {
+    if target.account.is_none() {
+        return Ok(None);
+    }
+    let path = run_dir.file(JOURNAL);
+    let journal = Journal::create(&path, RunHeader::new(plan));
+    let journal = journal.with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(Some(Arc::new(journal)))
 }
 
 /// Where the run can be steered; one that cannot goes on without.

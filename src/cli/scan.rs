@@ -96,4 +96,5 @@ async fn undone(clients: &Clients, clock: &Clock, leftover: &Leftover, all: bool
 
 /// Where a scan looks, so that nobody takes its silence for more than it is.
 const SEES: &str = "a scan looks at network ACLs, templates and experiments of AWS FIS, zonal shifts, and the marks on \
-                    instances, Auto Scaling groups, target groups, RDS instances, health checks and hosted zones";
+                    instances, Auto Scaling groups, target groups, RDS instances, Aurora clusters, health checks and \
+                    hosted zones";

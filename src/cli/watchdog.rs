@@ -61,10 +61,10 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts one when the plan has faults that an API call undoes; it watches when this returns.
+    /// Starts one when the plan has faults that an API call undoes, or claims; it watches when this returns.
     pub(super) async fn start(plan: &Plan, clock: &Clock, run_dir: &RunDir) -> anyhow::Result<Option<Self>> {
         let mut faults = plan.experiments.iter().flat_map(|experiment| &experiment.faults);
-        if !faults.any(|planned| planned.fault.entry().reversible) {
+        if !faults.any(|planned| planned.fault.entry().reversible) && plan.claims().is_empty() {
             return Ok(None);
         }
         let log = run_dir.file(LOG);
@@ -195,7 +195,8 @@ impl Watch {
                 }
                 Err(_) if last.elapsed() > silence => {
                     out::tell("the run hangs; reverting what it has in the world");
-                    self.revert(&|_| true).await;
+                    // Nobody else may begin while it may come to itself.
+                    self.revert(&|fault| !fault.is_claim()).await;
                     // Should it come to itself, it is watched as before.
                     last = Instant::now();
                 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{ExperimentPlan, FaultPlan, Plan, Role, StopWhen};
 
 /// A change of what is hashed is a change of every hash; older ones are then told apart by this.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 /// A plan as it can be approved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,7 @@ fn deed(plan: &Plan) -> Value {
         "pace": plan.pace.to_string(),
         "seed": plan.seed,
         "allow": plan.target.allow,
+        "claims": plan.claims(),
         "faults": faults,
         "stop_when": stops,
     })

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use super::{
-    ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role, ServicesPlan, StagePlan,
-    TokenUse, Via, catalogue, policy, unmarked, without_tags,
+    CallPlan, ClaimPlan, ClassPlan, Fault, FaultPlan, Hits, Inventory, Iterations, LoadModel, Plan, Protocol, Role,
+    ServicesPlan, StagePlan, TokenUse, Via, catalogue, policy, unmarked, without_tags,
 };
 use crate::units::{format_count, format_duration, format_rate};
 
@@ -31,7 +31,7 @@ const READS_GROUP: [&str; 8] = [
     "elasticloadbalancing:DescribeTargetHealth",
 ];
 /// What tells of a run that is elsewhere, or died, before one that has faults begins.
-const READS_OTHERS: [&str; 13] = [
+const READS_OTHERS: [&str; 14] = [
     "arc-zonal-shift:ListZonalShifts",
     "autoscaling:DescribeAutoScalingGroups",
     "ec2:DescribeInstances",
@@ -40,6 +40,7 @@ const READS_OTHERS: [&str; 13] = [
     "elasticloadbalancing:DescribeTargetGroups",
     "fis:ListExperimentTemplates",
     "fis:ListExperiments",
+    "rds:DescribeDBClusters",
     "rds:DescribeDBInstances",
     "route53:ListHealthChecks",
     "route53:ListHostedZones",
@@ -84,6 +85,7 @@ pub fn print(plan: &Plan) -> String {
         .and_then(|()| loads(plan, &mut out))
         .and_then(|()| stages(plan, &mut out))
         .and_then(|()| experiments(plan, &mut out))
+        .and_then(|()| claims(plan, &mut out))
         .and_then(|()| objectives(plan, &mut out))
         .and_then(|()| permissions(plan, &mut out));
     out
@@ -298,7 +300,8 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
     for call in &fault.reverts {
         writeln!(out, "    revert {} {}", call.action, call.detail)?;
     }
-    policies(plan, fault, out)?;
+    policies(plan, [("inject", &fault.calls), ("revert", &fault.reverts)], out)?;
+    unbound(plan, fault, out)?;
     let entry = fault.fault.entry();
     writeln!(out, "    cost   {}", entry.cost)?;
     if let Some(quota) = entry.quota {
@@ -315,6 +318,47 @@ fn fault(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
         )?;
     }
     writeln!(out, "    not reproduced: {}", fault.fidelity)
+}
+
+/// What says whose the account is while the run lasts.
+fn claims(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    if !plan.has_faults() {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nclaims, while the run lasts, so that no other begins (not in a lab of its own)"
+    )?;
+    let claims = plan.claims();
+    for claim in &claims {
+        writeln!(out, "  {}", claim.region)?;
+        writeln!(out, "    call   {} {}", claim.call.action, claim.call.detail)?;
+        writeln!(out, "    revert {} {}", claim.revert.action, claim.revert.detail)?;
+    }
+    let all = |of: fn(&ClaimPlan) -> &CallPlan| claims.iter().map(of).cloned().collect::<Vec<_>>();
+    policies(
+        plan,
+        [
+            ("claim", &all(|one| &one.call)),
+            ("end a claim", &all(|one| &one.revert)),
+        ],
+        out,
+    )?;
+    for region in unclaimed(plan, &claims) {
+        writeln!(
+            out,
+            "  {region}: none, for no group and no database of the target there may be touched; what another machine runs is \
+             seen only by what it has in the world"
+        )?;
+    }
+    Ok(())
+}
+
+/// Regions that the run does not claim.
+fn unclaimed<'p>(plan: &'p Plan, claims: &[ClaimPlan]) -> Vec<&'p str> {
+    let regions = plan.target.regions.iter().map(String::as_str);
+    let is_claimed = |region: &&str| claims.iter().any(|claim| claim.region == *region);
+    regions.filter(|region| !is_claimed(region)).collect()
 }
 
 /// When a fault begins and ends, in cloud time and on the wall.
@@ -336,16 +380,25 @@ pub fn times(plan: &Plan, fault: &FaultPlan) -> String {
     }
 }
 
-/// What a role must be allowed that injects the fault, and one that undoes it.
-fn policies(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
-    let tag = plan.target.allow.as_ref().and_then(|allow| allow.tag.as_ref());
-    for (what, calls) in [("inject", &fault.calls), ("revert", &fault.reverts)] {
-        if let Some(document) = policy(calls, tag) {
+/// What a role must be allowed that makes these calls, each for its purpose.
+fn policies(plan: &Plan, calls: [(&str, &Vec<CallPlan>); 2], out: &mut String) -> std::fmt::Result {
+    for (what, calls) in calls {
+        if let Some(document) = policy(calls, tag(plan)) {
             writeln!(out, "    IAM policy to {what} {document}")?;
         }
     }
+    Ok(())
+}
+
+/// The tag that the target's owner marks by what may be touched.
+fn tag(plan: &Plan) -> Option<&(String, String)> {
+    plan.target.allow.as_ref().and_then(|allow| allow.tag.as_ref())
+}
+
+/// What the policy of a fault cannot bind to that tag.
+fn unbound(plan: &Plan, fault: &FaultPlan, out: &mut String) -> std::fmt::Result {
     let all: Vec<&str> = without_tags(&fault.calls).into_iter().collect();
-    if let (false, Some((key, _))) = (all.is_empty(), tag) {
+    if let (false, Some((key, _))) = (all.is_empty(), tag(plan)) {
         writeln!(
             out,
             "    not bound to the tag {key} by IAM: {}, only to the resource",
@@ -494,6 +547,9 @@ impl Permissions {
         // What FIS has not undone is undone by us, so those of the revert are needed either way.
         let mut revert: BTreeSet<&str> = faults().flat_map(every(|entry| entry.revert)).collect();
         revert.extend(marks().map(|(_, erase)| erase));
+        let claims = plan.claims();
+        inject.extend(claims.iter().map(ClaimPlan::write));
+        revert.extend(claims.iter().map(ClaimPlan::erase));
         if by_fis().next().is_some() {
             observe.extend(READS_FIS);
             inject.extend(INJECT_FIS);

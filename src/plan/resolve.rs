@@ -88,6 +88,20 @@ fn by_fis_alone(fault: &Fault, group: &InventoryGroup, instances: &[String]) -> 
     }
 }
 
+/// The ARN of a resource of a Region of the target.
+pub(super) fn arn(target: &TargetPlan, region: &str, service: &str, resource: &str) -> String {
+    let account = target.account.as_deref().unwrap_or("*");
+    format!("arn:{}:{service}:{region}:{account}:{resource}", partition(region))
+}
+
+fn partition(region: &str) -> &'static str {
+    match region {
+        region if region.starts_with("cn-") => "aws-cn",
+        region if region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    }
+}
+
 /// Writes the calls of one Region.
 struct Calls<'r> {
     region: &'r str,
@@ -107,20 +121,7 @@ impl Calls<'_> {
 
     /// The ARN of a resource of the Region.
     fn arn(&self, service: &str, resource: &str) -> String {
-        let account = self.target.account.as_deref().unwrap_or("*");
-        format!(
-            "arn:{}:{service}:{}:{account}:{resource}",
-            self.partition(),
-            self.region
-        )
-    }
-
-    fn partition(&self) -> &'static str {
-        match self.region {
-            region if region.starts_with("cn-") => "aws-cn",
-            region if region.starts_with("us-gov-") => "aws-us-gov",
-            _ => "aws",
-        }
+        arn(self.target, self.region, service, resource)
     }
 
     fn on_group(&self, fault: &Fault, name: &str, group: &InventoryGroup) -> Effect {
@@ -319,7 +320,11 @@ impl Calls<'_> {
         };
         let both = vec![from_arn.clone(), to_arn.clone()];
         let account = self.target.account.as_deref().unwrap_or("*");
-        let own = format!("arn:{}:rds::{account}:global-cluster:{}", self.partition(), global.id);
+        let own = format!(
+            "arn:{}:rds::{account}:global-cluster:{}",
+            partition(self.region),
+            global.id
+        );
         let (action, loss) = if loses {
             ("rds:FailoverGlobalCluster", " AllowDataLoss=true")
         } else {
@@ -350,7 +355,7 @@ impl Calls<'_> {
             match (fault, &record.health_check, record.weight) {
                 (Fault::Route53InvertHealthCheck, Some(check), _) if !effect.resources.contains(check) => {
                     let detail = |inverted: &str| format!("HealthCheckId={check} Inverted={inverted}");
-                    let arn = [format!("arn:{}:route53:::healthcheck/{check}", self.partition())];
+                    let arn = [format!("arn:{}:route53:::healthcheck/{check}", partition(self.region))];
                     bearers.insert((format!("ResourceType=healthcheck ResourceId={check}"), arn[0].clone()));
                     effect.resources.push(check.clone());
                     effect
@@ -365,7 +370,7 @@ impl Calls<'_> {
                     let of = format!("{} {} of {}", record.name, record.record_type, record.hosted_zone);
                     let detail = |weight: i64| format!("UPSERT {of} SetIdentifier={set} Weight={weight}");
                     let zone = record.hosted_zone.trim_start_matches("/hostedzone/");
-                    let arn = [format!("arn:{}:route53:::hostedzone/{zone}", self.partition())];
+                    let arn = [format!("arn:{}:route53:::hostedzone/{zone}", partition(self.region))];
                     bearers.insert((format!("ResourceType=hostedzone ResourceId={zone}"), arn[0].clone()));
                     effect.resources.push(set.to_owned());
                     effect

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +15,7 @@ use crate::clock::{Clock, RunClock};
 use crate::event::{Event, FaultId, Stamped};
 use crate::plan::Plan;
 use crate::recording::{Ended, LedgerResult, ProbeSample, Recording, Slice};
-use crate::run::chaos::{Journal, RevertSummary, RunHeader, Runner};
+use crate::run::chaos::{Journal, RevertSummary, Runner};
 use crate::run::control::{self, Done, Helm, Order, Orders, Status};
 use crate::run::freeze;
 use crate::run::load::{self, Load, LoadEnd, LoadError};
@@ -48,8 +47,8 @@ pub struct Setup {
     pub clock: Clock,
     /// Reading and writing the account; none for a plain URL target, which has no faults.
     pub account: Option<(Reader, Writer)>,
-    /// Where the journal is written.
-    pub journal: PathBuf,
+    /// The journal of the run; none without an account.
+    pub journal: Option<Arc<Journal>>,
     /// A message for each reason to end early.
     pub interrupts: mpsc::Receiver<Interrupt>,
     /// Commands that steer it.
@@ -99,9 +98,6 @@ pub struct Progress {
 /// What went wrong with the run itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The journal could not be opened or written: nothing was injected.
-    #[error("cannot write the journal")]
-    Journal(#[from] std::io::Error),
     /// The measurements could not be written: nothing was sent.
     #[error("cannot write what is measured")]
     Recording(#[source] std::io::Error),
@@ -150,19 +146,10 @@ pub async fn run(setup: Setup) -> Result<(Recording, RevertSummary), RunError> {
         desk: tokens.desk(),
     };
 
-    let runner = match &account {
-        Some((_, writer)) => {
-            let journal = Journal::create(&journal, RunHeader::new(&plan))?;
-            Some(Arc::new(Runner::new(
-                plan.clone(),
-                writer.clone(),
-                run_clock,
-                journal,
-                events_tx.clone(),
-            )))
-        }
-        None => None,
-    };
+    let runner = account.as_ref().zip(journal).map(|((_, writer), journal)| {
+        let (plan, events) = (plan.clone(), events_tx.clone());
+        Arc::new(Runner::new(plan, writer.clone(), run_clock, journal, events))
+    });
     let access = Access {
         tls: Tls::to(&plan.target, &plan.client.tls).map_err(LoadError::from)?,
         tokens: tokens.held(),

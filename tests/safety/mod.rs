@@ -2,6 +2,7 @@
 //! account does. Here is that lab with its files; the tests are beside, by subject.
 
 mod approval;
+mod claims;
 mod guards;
 mod locks;
 mod lost;

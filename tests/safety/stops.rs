@@ -8,6 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tenfold::clock::{Clock, from_unix};
 use tenfold::plan::Plan;
+use tenfold::run::chaos::{Journal, RunHeader};
 use tenfold::run::control::uncontrolled;
 use tenfold::run::director::{self, Keep, RunError, Setup};
 use tokio::sync::mpsc;
@@ -188,12 +189,15 @@ async fn a_mistake_of_the_runs_own_reverts_what_is_in_the_world() {
     let epoch = account.lab.announcement["clock"]["epoch"].as_f64().expect("a time");
     let journal = account.path("journal.jsonl");
     let watched = journal.clone();
+    let written = Journal::create(&journal, RunHeader::new(&plan))
+        .expect("a journal")
+        .into();
     let (_interrupt, interrupts) = mpsc::channel(1);
     let setup = Setup {
         clock: Clock::new(from_unix(epoch), plan.pace),
         plan: Arc::new(plan),
         account: Some(account.clients().await),
-        journal: journal.clone(),
+        journal: Some(written),
         interrupts,
         orders: uncontrolled(),
         // What tells of each second stands in the middle of the run.

@@ -2,9 +2,10 @@
 
 mod cluster;
 mod global;
+mod tagging;
 
 use aws_sdk_rds::primitives::DateTime;
-use aws_sdk_rds::types::{SourceType, Tag};
+use aws_sdk_rds::types::SourceType;
 
 use super::{AwsError, Called, Reader, Tags, Writer};
 
@@ -138,46 +139,6 @@ impl Writer {
             clients.gate.call(ACTION, request.send()).await.map(|_| ())
         })
         .await
-    }
-}
-
-/// Tags go by ARN, and nothing that remembers an instance knows more than its identifier.
-impl Writer {
-    /// Writes tags on an instance, in whatever state it is; harmless when repeated.
-    pub async fn tag_db_instance(&self, region: &str, id: &str, tags: &Tags) -> Result<Called<()>, AwsError> {
-        const ACTION: &str = "rds:AddTagsToResource";
-        let arn = self.db_arn(ACTION, region, id).await?;
-        let clients = self.reader().region(ACTION, region)?;
-        let tags: Vec<Tag> = tags
-            .iter()
-            .map(|(key, value)| Tag::builder().key(key).value(value).build())
-            .collect();
-        self.persist(async || {
-            let request = clients.rds.add_tags_to_resource().resource_name(&arn);
-            let request = request.set_tags(Some(tags.clone()));
-            clients.gate.call(ACTION, request.send()).await.map(|_| ())
-        })
-        .await
-    }
-
-    /// Takes tags off an instance; harmless when repeated.
-    pub async fn untag_db_instance(&self, region: &str, id: &str, keys: &[String]) -> Result<Called<()>, AwsError> {
-        const ACTION: &str = "rds:RemoveTagsFromResource";
-        let arn = self.db_arn(ACTION, region, id).await?;
-        let clients = self.reader().region(ACTION, region)?;
-        self.persist(async || {
-            let request = clients.rds.remove_tags_from_resource().resource_name(&arn);
-            let request = request.set_tag_keys(Some(keys.to_vec()));
-            clients.gate.call(ACTION, request.send()).await.map(|_| ())
-        })
-        .await
-    }
-
-    async fn db_arn(&self, action: &'static str, region: &str, id: &str) -> Result<String, AwsError> {
-        let found = self.reader().db_instance(region, id).await?;
-        found
-            .map(|found| found.arn)
-            .ok_or_else(|| AwsError::absent(action, region, &format!("RDS instance {id}")))
     }
 }
 

@@ -8,6 +8,7 @@ use super::ec2;
 use super::journal::Before;
 use super::runner::Hand;
 use crate::aws::{AwsError, ErrorKind, Reader, Tags};
+use crate::plan::ClaimOn;
 
 const HEALTH_CHECK: &str = "healthcheck";
 const HOSTED_ZONE: &str = "hostedzone";
@@ -25,6 +26,8 @@ pub(super) enum Bearer {
     TargetGroup(String),
     /// An RDS instance by identifier.
     Database(String),
+    /// An Aurora cluster by identifier.
+    Cluster(String),
     /// A health check by id.
     HealthCheck(String),
     /// A hosted zone by id.
@@ -38,6 +41,7 @@ impl fmt::Display for Bearer {
             Bearer::Group(id)
             | Bearer::TargetGroup(id)
             | Bearer::Database(id)
+            | Bearer::Cluster(id)
             | Bearer::HealthCheck(id)
             | Bearer::HostedZone(id) => f.write_str(id),
         }
@@ -81,6 +85,14 @@ impl Bearer {
             Before::Route53ZeroWeight { hosted_zone, .. } => {
                 vec![(Self::HostedZone(hosted_zone.clone()), before.clone())]
             }
+            Before::Claim { on, .. } => {
+                let bearer = match on {
+                    ClaimOn::Group(name) => Self::Group(name.clone()),
+                    ClaimOn::Database(id) => Self::Database(id.clone()),
+                    ClaimOn::Cluster(id) => Self::Cluster(id.clone()),
+                };
+                vec![(bearer, before.clone())]
+            }
             _ => Vec::new(),
         }
     }
@@ -99,6 +111,7 @@ impl Bearer {
                 cloud.tag_target_group(region, arn, tags).await,
             ),
             Bearer::Database(id) => ("rds:AddTagsToResource", cloud.tag_db_instance(region, id, tags).await),
+            Bearer::Cluster(id) => ("rds:AddTagsToResource", cloud.tag_db_cluster(region, id, tags).await),
             Bearer::HealthCheck(id) => (
                 "route53:ChangeTagsForResource",
                 cloud.tag_route53(HEALTH_CHECK, id, tags).await,
@@ -125,6 +138,10 @@ impl Bearer {
             Bearer::Database(id) => (
                 "rds:RemoveTagsFromResource",
                 cloud.untag_db_instance(region, id, keys).await,
+            ),
+            Bearer::Cluster(id) => (
+                "rds:RemoveTagsFromResource",
+                cloud.untag_db_cluster(region, id, keys).await,
             ),
             Bearer::HealthCheck(id) => (
                 "route53:ChangeTagsForResource",
@@ -168,6 +185,10 @@ impl Bearer {
                 let instance = reader.db_instance(region, id).await?;
                 Ok(instance.map(|one| (one.id, one.tags)).into_iter().collect())
             }
+            Bearer::Cluster(id) => {
+                let cluster = reader.db_cluster(region, id).await?;
+                Ok(cluster.map(|one| (one.id, one.tags)).into_iter().collect())
+            }
             Bearer::HealthCheck(id) => {
                 let tags = reader.route53_tags(HEALTH_CHECK, id).await;
                 there(tags.map(|tags| vec![(id.clone(), tags)]))
@@ -200,6 +221,8 @@ pub(super) async fn bearers_in(reader: &Reader, region: &str, pattern: &str) -> 
     all.extend(groups.into_iter().map(|group| (group.name, group.tags)));
     let databases = reader.db_instances(region).await?;
     all.extend(databases.into_iter().map(|one| (one.id, one.tags)));
+    let clusters = reader.db_clusters(region).await?;
+    all.extend(clusters.into_iter().map(|one| (one.id, one.tags)));
     for arns in reader.every_target_group(region).await?.chunks(AT_ONCE) {
         all.extend(reader.elb_tags(region, arns).await?);
     }

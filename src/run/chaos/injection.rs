@@ -8,10 +8,11 @@ use super::journal::Before;
 use super::own::Own;
 use super::runner::{Hand, Sight};
 use super::{
-    ChaosError, arczonalshift, autoscaling, ebs, ec2, elasticloadbalancingv2, fis, guard, iam, mark, network, rds,
-    route53,
+    ChaosError, arczonalshift, autoscaling, claim, ebs, ec2, elasticloadbalancingv2, fis, guard, iam, mark, network,
+    rds, route53,
 };
 use crate::aws::Tags;
+use crate::event::FaultId;
 use crate::plan::{Fault, FaultPlan, TargetPlan};
 
 /// How often a fault is read back, or its experiment looked at, cloud time: a call or two each time, far below what any of
@@ -234,6 +235,7 @@ impl Before {
             Before::Route53InvertHealthCheck { checks } => route53::invert(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::zero_weight(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::inject(hand, before, expires).await,
+            Before::Claim { .. } => Ok(()),
         }
     }
 
@@ -250,7 +252,8 @@ impl Before {
             | Before::ApiErrors { .. }
             | Before::EbsPauseIo(_)
             | Before::EbsLatency(_)
-            | Before::NetworkCrossRegion { .. } => Ok(None),
+            | Before::NetworkCrossRegion { .. }
+            | Before::Claim { .. } => Ok(None),
             Before::AutoScalingSetUnhealthy { group, instances } => {
                 autoscaling::observe_unhealthy(hand, group, instances).await
             }
@@ -310,7 +313,7 @@ impl Before {
             Before::RdsStop { database } => rds::no_longer_stopped(hand, database).await,
             Before::Route53InvertHealthCheck { checks } => route53::no_longer_inverted(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::no_longer_zero(hand, hosted_zone, sets).await,
-            not_undone_by_us!() => Ok(None),
+            Before::Claim { .. } | not_undone_by_us!() => Ok(None),
         };
         Ok(put_back?.map(Over::put_back))
     }
@@ -330,7 +333,8 @@ impl Before {
             Before::Route53InvertHealthCheck { checks } => route53::turn_back(hand, checks).await,
             Before::Route53ZeroWeight { hosted_zone, sets } => route53::weigh_again(hand, hosted_zone, sets).await,
             Before::Fis(before) => fis::undo(hand, before, sure).await,
-            not_undone_by_us!() => Ok(Pass {
+            // It is nothing but its mark.
+            Before::Claim { .. } | not_undone_by_us!() => Ok(Pass {
                 proven: true,
                 ..Pass::default()
             }),
@@ -340,6 +344,7 @@ impl Before {
     /// The commands that undo it without us.
     pub(super) fn by_hand(&self, region: &str) -> String {
         let commands = match self {
+            Before::Claim { run, index, on } => claim::by_hand(self, &FaultId::claim(run, *index), on, region),
             Before::Ec2Stop { instances, .. } => {
                 format!(
                     "`aws ec2 start-instances --region {region} --instance-ids {}`",

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::aws::RecordSet;
 use crate::clock::{from_unix, unix};
 use crate::event::FaultId;
-use crate::plan::{FisTemplate, Plan};
+use crate::plan::{ClaimOn, FisTemplate, Plan};
 use crate::units::Pace;
 
 /// Everything needed to reach the account again after the run died.
@@ -255,6 +255,15 @@ pub enum Before {
     },
     /// Something of the above that AWS FIS does.
     Fis(FisBefore),
+    /// No fault: what will say by its mark that a run has the Region for itself.
+    Claim {
+        /// Id of the run.
+        run: String,
+        /// Which of its claims.
+        index: usize,
+        /// What bears the mark.
+        on: ClaimOn,
+    },
 }
 
 /// A fault of AWS FIS: the template that will be created, and the world before it.
@@ -385,6 +394,7 @@ impl Before {
             | Before::RdsStop { .. }
             | Before::Route53InvertHealthCheck { .. }
             | Before::Route53ZeroWeight { .. }
+            | Before::Claim { .. }
             | Before::Fis(_) => true,
             Before::Ec2Terminate { .. }
             | Before::Ec2Reboot { .. }
@@ -439,6 +449,7 @@ impl Before {
                 vec![before.from.clone(), before.to.clone()]
             }
             Before::Fis(before) => before.world.resources(),
+            Before::Claim { on, .. } => vec![on.id().to_owned()],
             Before::Route53InvertHealthCheck { checks } => checks.iter().map(|check| check.id.clone()).collect(),
             Before::Route53ZeroWeight { sets, .. } => sets
                 .iter()

@@ -164,6 +164,18 @@ pub(super) fn fits(run: &str, fault: &FaultId, region: &str, before: &Before) ->
     Ok(())
 }
 
+/// The keys of the tags that a claim is written in.
+pub(super) fn keys(claim: &Before, id: &FaultId, region: &str) -> Vec<String> {
+    let mark = Mark {
+        run: id.experiment.clone(),
+        fault: id.clone(),
+        region: region.to_owned(),
+        expires: Some(0.0),
+        before: claim.clone(),
+    };
+    mark.tags().unwrap_or_default().into_keys().collect()
+}
+
 /// Marks everything that a fault is about to change; `expires` is cloud time.
 pub(super) async fn write(hand: &Hand<'_>, before: &Before, expires: f64) -> Result<(), ChaosError> {
     let run = hand.journal.map(|journal| journal.run().to_owned()).unwrap_or_default();

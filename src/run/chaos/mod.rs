@@ -4,6 +4,7 @@
 mod arczonalshift;
 mod autoscaling;
 mod bearer;
+mod claim;
 mod ebs;
 mod ec2;
 mod elasticloadbalancingv2;
@@ -25,6 +26,7 @@ mod runner;
 mod scan;
 mod undo;
 
+pub use claim::Claims;
 pub use journal::{
     Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Kept, Moment, NetworkBefore, Observer, PathBefore,
     Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
@@ -50,6 +52,9 @@ pub enum ChaosError {
     /// What would be hit is degraded already, which may be over in a moment.
     #[error("{0}")]
     Degraded(String),
+    /// Another run has claimed the account, or has something in it.
+    #[error("another run is at the account, perhaps on another machine: {0}")]
+    Claimed(Box<Leftover>),
     /// The run is being reverted.
     #[error("the run is ending")]
     Ending,

@@ -113,6 +113,7 @@ fn hit(before: &Before) -> Vec<(&'static str, String)> {
         Before::Route53InvertHealthCheck { .. } => ("health check", before.resources()),
         Before::Route53ZeroWeight { .. } => ("record", before.resources()),
         Before::Fis(_) => ("experiment", before.resources()),
+        Before::Claim { .. } => ("claim", before.resources()),
     };
     ids.into_iter().map(|id| (kind, id)).collect()
 }

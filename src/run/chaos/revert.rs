@@ -44,13 +44,17 @@ pub fn begun(path: &Path) -> Result<Vec<FaultId>, ChaosError> {
 /// Who reverts a journal unless somebody else says so.
 const COMMAND: &str = "tenfold revert";
 
-/// Undoes every fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
+/// Undoes every chosen fault of a journal that was not reverted, the youngest first, and adds what it does to the journal.
 /// Harmless when repeated.
-pub async fn revert_journal(path: &Path, cloud: &Writer) -> Result<RevertSummary, ChaosError> {
-    revert_chosen(&Kept::open(path)?, cloud, COMMAND, |_| true).await
+pub async fn revert_journal(
+    path: &Path,
+    cloud: &Writer,
+    chosen: impl Fn(&FaultId) -> bool,
+) -> Result<RevertSummary, ChaosError> {
+    revert_chosen(&Kept::open(path)?, cloud, COMMAND, chosen).await
 }
 
-/// As [`revert_journal`], for some of the faults; the journal says who `by`.
+/// As [`revert_journal`], of a journal that is open; it says who `by`.
 pub async fn revert_chosen(
     kept: &Kept,
     cloud: &Writer,

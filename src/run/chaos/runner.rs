@@ -31,14 +31,14 @@ const SOUND_PATIENCE: Duration = Duration::from_secs(180);
 /// How long an event may wait for the one who reads them before it is given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 /// What a run creates is said to expire this long after its planned revert, cloud time.
-const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
+pub(super) const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
 
 /// The faults of one run.
 pub struct Runner {
     plan: Arc<Plan>,
     cloud: Writer,
     clock: RunClock,
-    journal: Journal,
+    journal: Arc<Journal>,
     events: mpsc::Sender<Stamped>,
     ending: AtomicBool,
     account_checked: AtomicBool,
@@ -176,14 +176,14 @@ impl Runner {
         plan: Arc<Plan>,
         cloud: Writer,
         clock: RunClock,
-        journal: Journal,
+        journal: impl Into<Arc<Journal>>,
         events: mpsc::Sender<Stamped>,
     ) -> Self {
         Self {
             plan,
             cloud,
             clock,
-            journal,
+            journal: journal.into(),
             events,
             ending: AtomicBool::new(false),
             account_checked: AtomicBool::new(false),

@@ -51,6 +51,12 @@ impl std::fmt::Display for Leftover {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let expires = self.expires.map_or("at no readable time".to_owned(), timestamp);
         let (fault, run, region, resources) = (&self.fault, &self.run, &self.region, self.resources.join(", "));
+        if fault.is_claim() {
+            return write!(
+                f,
+                "the claim of run {run} on {region}, by {resources}, expires {expires}"
+            );
+        }
         let hit: BTreeSet<String> = self.befores.iter().flat_map(Before::resources).collect();
         let hit = hit.into_iter().collect::<Vec<_>>().join(", ");
         write!(
@@ -151,7 +157,7 @@ pub async fn in_account(reader: &Reader, pace: Pace) -> Result<Scan, ChaosError>
 }
 
 /// One look at every Region.
-async fn look(reader: &Reader) -> Result<Scan, AwsError> {
+pub(super) async fn look(reader: &Reader) -> Result<Scan, AwsError> {
     let mut scan = Scan::default();
     for region in reader.regions() {
         let answer = network::left_in(reader, region, &mut scan).await;
