@@ -7,14 +7,13 @@ use nix::sys::signal::Signal;
 
 use super::{Account, BLACKOUT, blackout, contains, said, signal, wait_for};
 
-/// A run that injects after twenty minutes of cloud time, as soon as its journal is begun.
+/// A run that injects after twenty minutes of cloud time, as soon as it loads.
 fn before_its_fault(account: &Account, out: &str) -> Child {
     let longer = ["--set", "stages.0.hold=30m"];
     let hash = account.hash_of(&longer);
     let arguments = ["run", "profile.yaml", "--out", out, "--approve", &hash];
     let run = account.tenfold(&[&arguments[..], &longer].concat()).spawn();
-    let journal = account.path(out).join("journal.jsonl");
-    wait_for("the journal", || journal.exists());
+    wait_for("the load", || account.said(&["control", out, "status"]).0 == 0);
     run.expect("tenfold starts")
 }
 
@@ -53,7 +52,6 @@ fn what_became_of_a_run_whose_directory_is_gone_is_told_all_the_same() {
 fn a_revert_of_a_run_that_goes_on_says_what_is_to_come_and_how_to_stop_it() {
     let account = Account::with(LATE);
     let run = before_its_fault(&account, "run");
-    wait_for("the load", || account.said(&["control", "run", "status"]).0 == 0);
     std::thread::sleep(Duration::from_millis(800));
     let (code, stdout, stderr) = account.said(&["revert", "run"]);
     assert_eq!(code, 2, "{stdout}{stderr}");
