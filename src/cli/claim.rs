@@ -84,8 +84,9 @@ fn failure(error: ChaosError, plan: &Plan) -> Failure {
         ChaosError::Aws(error) if error.is_transient() => {
             Failure::unreachable(anyhow::Error::new(error).context("cannot claim the account for this run"))
         }
-        other => {
-            Failure::usage(anyhow::Error::new(other).context(format!("cannot claim account {account} for this run")))
-        }
+        other => Failure::usage(anyhow!(
+            "cannot claim account {account} for this run: {other}\n\
+             hint: `tenfold plan` prints the policy to claim, and `tenfold doctor` asks whether it is granted"
+        )),
     }
 }

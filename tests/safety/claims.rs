@@ -2,6 +2,7 @@
 //! in the world.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tenfold::plan::{Fault, Plan};
-use tenfold::run::chaos::{ChaosError, Claims, Journal, RunHeader};
+use tenfold::run::chaos::{ChaosError, Claims, Journal, RunHeader, left_in_world};
 
 use super::{Account, SUSPEND, contains, records, said, signal, wait_for};
 use crate::chaos_in_lab::{Bench, experiment};
@@ -150,6 +151,28 @@ async fn a_claim_that_cannot_be_given_back_is_told_with_how_to_end_it() {
     }
 }
 
+/// Whatever AWS answers, nothing is left that the journal does not tell of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_of_aws_loses_a_claim() {
+    for action in ["CreateOrUpdateTags", "DeleteTags"] {
+        for answer in ["throttle", "error", "denied", "not_found", "timeout", "silent_success"] {
+            let told = format!("{action} {answer}");
+            let mut config = quick();
+            config["control_plane"]["misbehave"] = json!([{ "action": action, "skip": 1, "answer": answer }]);
+            let bench = Bench::start(config, 240.0).await;
+            let before = state(&bench.lab.world(), false);
+            let (mut claims, journal) = journalled(&bench, &plan(&bench));
+            let made = claims.make().await;
+            let refused = action == "CreateOrUpdateTags" && ["denied", "not_found"].contains(&answer);
+            assert_eq!(made.is_err(), refused, "{told}: {made:?}");
+            assert_eq!(claims.release().await, [], "{told}");
+            assert_eq!(left_in_world(&journal).expect("a journal"), [], "{told}");
+            let left = difference(&before, &state(&bench.lab.world(), false));
+            assert!(left.is_empty(), "{told}: {left}");
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn databases_and_clusters_bear_claims_where_no_group_may_be_touched() {
     for engine in ["postgres", "aurora-postgresql"] {
@@ -223,10 +246,17 @@ fn plan(bench: &Bench) -> Plan {
 
 /// Those of a run of its own.
 fn claims(bench: &Bench, plan: &Plan) -> Claims {
+    journalled(bench, plan).0
+}
+
+/// The same with the run's journal.
+fn journalled(bench: &Bench, plan: &Plan) -> (Claims, PathBuf) {
     static RUNS: AtomicUsize = AtomicUsize::new(0);
     // The id of a run is of its process and microsecond.
     std::thread::sleep(Duration::from_micros(10));
     let name = format!("{}.jsonl", RUNS.fetch_add(1, Ordering::SeqCst));
-    let journal = Journal::create(&bench.journal().with_file_name(name), RunHeader::new(plan)).expect("a journal");
-    Claims::of(plan, bench.writer.clone(), Arc::new(journal), *bench.clock.clock())
+    let path = bench.journal().with_file_name(name);
+    let journal = Journal::create(&path, RunHeader::new(plan)).expect("a journal");
+    let claims = Claims::of(plan, bench.writer.clone(), Arc::new(journal), *bench.clock.clock());
+    (claims, path)
 }
