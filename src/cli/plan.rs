@@ -7,13 +7,16 @@ use crate::cli::exit::{Exit, Failure};
 use crate::cli::target::Target;
 use crate::cli::{approval, begin, out, preview, profile, target};
 use crate::config::Config;
-use crate::plan::{self, Plan};
+use crate::plan::{self, ClaimPlan, Plan};
 
 /// The plan with the hash that an approval names.
 #[derive(serde::Serialize)]
 struct Shown<'p> {
     #[serde(flatten)]
     plan: &'p Plan,
+    /// What the run claims while it lasts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    claims: Vec<ClaimPlan>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hash: Option<String>,
     /// What AWS FIS made of it, with `--preview`.
@@ -86,6 +89,7 @@ async fn json(target: &Target, resolved: &Plan, hash: Option<String>, preview: b
     let lines = || asked.as_ref().map(preview::Preview::lines).unwrap_or_default();
     out::json(&Shown {
         plan: resolved,
+        claims: resolved.claims(),
         hash,
         preview: preview.then(lines),
     })?;

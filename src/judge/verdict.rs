@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{ClassFindings, DnsMove};
 use crate::event::FaultId;
 use crate::plan::Limit;
-use crate::units::{format_count, format_duration, seconds};
+use crate::units::{format_count, format_duration, format_rate, seconds};
 
 /// Met, missed, or not to be said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -348,7 +348,7 @@ pub fn format_value(value: &Value) -> String {
         Limit::Duration(duration) => format_duration(*duration),
         Limit::Share(share) => format_share(*share),
         Limit::Count(count) => format_count(*count),
-        Limit::Rate(rate) => format!("{}/s", format_count(rate.round().max(0.0) as u64)),
+        Limit::Rate(rate) => format!("{}/s", format_rate(*rate)),
     }
 }
 
@@ -364,5 +364,18 @@ pub fn format_share(share: f64) -> String {
         format!("{percent:.2}%")
     } else {
         format!("{percent:.1}%")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_rate_is_not_rounded_to_another_one() {
+        let rates = [(0.5, "0.5/s"), (2.4, "2.4/s"), (4_499.6, "4,500/s")];
+        for (rate, written) in rates {
+            assert_eq!(format_value(&Limit::Rate(rate)), written);
+        }
     }
 }
