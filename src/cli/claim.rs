@@ -1,7 +1,9 @@
 //! A run claims the Regions of its target before it sends anything, and gives them back when all it did is reverted. How is
 //! `run::chaos::claim`'s business; in a lab of its own nobody else is.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::anyhow;
 use tokio::sync::mpsc;
@@ -14,6 +16,9 @@ use crate::event::FaultId;
 use crate::plan::Plan;
 use crate::run::chaos::{ChaosError, Claims, Journal};
 use crate::run::director::Interrupt;
+
+/// Real time after which it is told what is waited for.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// What a run has claimed; where it shares the account with nobody, nothing.
 pub(super) struct Claimed(Option<Claims>);
@@ -45,12 +50,26 @@ pub(super) async fn claim(
 }
 
 impl Claimed {
+    /// Renews the claims for as long as this is waited for, and ends the run where one is lost.
+    pub(super) async fn keep(&self, interrupts: &mpsc::Sender<Interrupt>) -> Infallible {
+        if let Some(claims) = &self.0 {
+            let lost = claims.keep().await;
+            // A run that is gone needs no end.
+            let _ = interrupts.send(Interrupt::ClaimLost(lost)).await;
+        }
+        std::future::pending().await
+    }
+
     /// Gives everything back; what could not be, with how to undo it by hand.
     pub(super) async fn give_back(self) -> Vec<(FaultId, String)> {
-        match self.0 {
-            Some(claims) => claims.release().await,
-            None => Vec::new(),
+        let Some(claims) = self.0 else { return Vec::new() };
+        let released = claims.release();
+        tokio::pin!(released);
+        tokio::select! {
+            left = &mut released => return left,
+            () = tokio::time::sleep(SLOW) => out::tell("taking this run's claims off the account; AWS does not answer yet"),
         }
+        released.await
     }
 
     /// Gives everything back after the run could not begin, and says so; nothing is worth keeping of such a run unless

@@ -37,6 +37,13 @@ async fn rehearsed(plan: &Plan, reader: Option<&Reader>, against: &[Failure]) ->
     for failure in against {
         text.push_str(&format!("\nthe run would not begin now: {failure}\n"));
     }
+    for claim in plan.claims() {
+        let (call, revert) = (&claim.call, &claim.revert);
+        text.push_str(&format!(
+            "\nwould claim {}: {} {}, and in the end {}\n",
+            claim.region, call.action, call.detail, revert.action
+        ));
+    }
     for one in &rehearsed {
         text.push_str(&told(plan, one));
     }

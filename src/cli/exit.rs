@@ -20,7 +20,7 @@ pub(super) enum Exit {
     Stopped,
     /// 5: target or AWS unreachable.
     Unreachable,
-    /// 6: a fault is still in the world.
+    /// 6: a fault is still in the world, or a run's claim.
     Unreverted,
     /// 130: interrupted, and reverted.
     Interrupted,

@@ -35,7 +35,8 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
     let run_dir = RunDir::open(run_dir)?;
     let journal = run_dir.file(JOURNAL);
     if !journal.exists() {
-        let hint = "without it nothing is known of what the run did; check the directory";
+        let hint = "without it nothing is known of what the run did; what it left in the account is found with: \
+                    tenfold revert --scan --target FILE";
         return Err(anyhow!("{} does not exist\nhint: {hint}", journal.display()).into());
     }
     let plan = run_dir.load_plan()?;
@@ -58,7 +59,13 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
     out::tell_left(&summary.failed, plan.target.endpoint.as_deref());
     if summary.failed.is_empty() {
         printed?;
-        out::line("nothing of this run is in the world")?;
+        match &alive {
+            None => out::line("nothing of this run is in the world")?,
+            Some(alive) => out::line(&format!(
+                "no fault of this run is in the world; it goes on (process {}) and keeps its claims",
+                alive.process
+            ))?,
+        }
         return goes_on(alive, &run_dir, &plan).map(|()| Exit::Met);
     }
     let again = run_dir.path().display();

@@ -19,7 +19,7 @@ use crate::cli::{approval, begin, claim, dry_run, out, signals};
 use crate::config::Config;
 use crate::judge::judge;
 use crate::plan::Plan;
-use crate::recording::{Ended, Recording};
+use crate::recording::Recording;
 use crate::run::chaos::{Journal, RevertSummary, RunHeader};
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, RunError, Setup};
@@ -46,7 +46,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
     signals::listen(interrupts_tx.clone(), Some(run_dir.path().to_owned())).context("cannot listen for signals")?;
 
     let target = target::connect(&config, &arguments.profile, run_dir.path()).await?;
-    target.watch(interrupts_tx);
+    target.watch(interrupts_tx.clone());
     reflection::ask(&mut config, &target).await?;
     let plan = target.plan(&config, &arguments.profile)?;
     keys_have_a_file(&plan)?;
@@ -67,7 +67,10 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         _ => None,
     };
     let journal = journal(&target, &plan, run_dir)?;
-    let claimed = claim::claim(&target, &plan, journal.as_ref(), &mut interrupts, run_dir).await?;
+    let claimed = match claim::claim(&target, &plan, journal.as_ref(), &mut interrupts, run_dir).await {
+        Ok(claimed) => claimed,
+        Err(failure) => return Err(ended(watchdog, failure).await),
+    };
     let (control, orders) = control::control();
     let quiet = arguments.quiet || arguments.json;
     let listening = listen(run_dir, control.clone(), quiet);
@@ -83,20 +86,25 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         progress,
         keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
-    let (mut recording, mut reverts) = match director::run(setup).await {
+    let directed = tokio::select! {
+        directed = director::run(setup) => directed,
+        never = claimed.keep(&interrupts_tx) => match never {},
+    };
+    let (recording, mut reverts) = match directed {
         Ok(done) => done,
         Err(RunError::Broken(mut reverts)) => {
             reverts.failed.extend(claimed.give_back().await);
             return Err(broken(reverts, &plan, run_dir));
         }
-        Err(error) => return Err(claimed.given_back(not_started(error), &plan, run_dir).await),
+        Err(error) => {
+            let failure = claimed.given_back(not_started(error), &plan, run_dir).await;
+            return Err(ended(watchdog, failure).await);
+        }
     };
     drop((keys, listening));
     let still_claimed = claimed.give_back().await;
-    if !still_claimed.is_empty() {
-        recording.ended = Ended::Unreverted;
-        reverts.failed.extend(still_claimed);
-    }
+    let is_claimed = !still_claimed.is_empty();
+    reverts.failed.extend(still_claimed);
     if let Some(watchdog) = watchdog {
         watchdog.end().await;
     }
@@ -106,7 +114,10 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
 
     let saved = save(run_dir, &recording);
     let verdict = judge(&plan, &recording);
-    let exit = Exit::of_run(recording.ended, verdict.outcome);
+    let exit = match is_claimed {
+        true => Exit::Unreverted,
+        false => Exit::of_run(recording.ended, verdict.outcome),
+    };
     // What became of the target is told, and is the exit code, whatever becomes of the report.
     let reported = save_reports(run_dir, &plan, &recording, &verdict, arguments.json);
     if let Some(how) = gone {
@@ -146,6 +157,14 @@ fn not_started(error: RunError) -> Failure {
         exit,
         error: anyhow::Error::new(error).context("the run could not start"),
     }
+}
+
+/// Why a run did not begin, once its watchdog is gone too: what is left is told, and nobody but the user goes on with it.
+async fn ended(watchdog: Option<Watchdog>, failure: Failure) -> Failure {
+    if let Some(watchdog) = watchdog {
+        watchdog.end().await;
+    }
+    failure
 }
 
 /// A run that panicked proves nothing, and may have left something.

@@ -18,9 +18,9 @@ pub(super) fn interrupts(run_dir: Option<PathBuf>) -> std::io::Result<mpsc::Rece
     Ok(rx)
 }
 
-/// Room for each reason there is to end early: the user's and the target's.
+/// Room for each reason there is to end early: the user's, the target's, and a claim that is lost.
 pub(super) fn channel() -> (mpsc::Sender<Interrupt>, mpsc::Receiver<Interrupt>) {
-    mpsc::channel(2)
+    mpsc::channel(3)
 }
 
 /// Listens for signals from now on, and tells the first one.

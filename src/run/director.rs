@@ -66,6 +66,8 @@ pub enum Interrupt {
     User,
     /// The target does not exist any more, so there is nothing to load and nothing to revert.
     TargetGone(String),
+    /// Somebody has taken off what kept other runs away.
+    ClaimLost(String),
 }
 
 /// One second, for the progress line.
@@ -303,6 +305,11 @@ impl Director {
             Interrupt::TargetGone(reason) => {
                 self.record_now(Event::TargetGone { reason });
                 Ended::Unreachable
+            }
+            Interrupt::ClaimLost(condition) => {
+                let experiment = "run".to_owned();
+                self.record_now(Event::StopConditionMet { condition, experiment });
+                Ended::Stopped
             }
         }
     }
@@ -636,7 +643,7 @@ async fn sleep_until(clock: RunClock, at: Option<Duration>) {
 async fn target_gone(interrupts: &mut mpsc::Receiver<Interrupt>) -> Interrupt {
     loop {
         match interrupts.recv().await {
-            Some(Interrupt::User) => {}
+            Some(Interrupt::User | Interrupt::ClaimLost(_)) => {}
             Some(gone) => return gone,
             None => std::future::pending().await,
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tenfold::plan::{Fault, Plan};
-use tenfold::run::chaos::{ChaosError, Claims, Journal, RunHeader, left_in_world};
+use tenfold::run::chaos::{ChaosError, Claims, Journal, RunHeader, in_account, left_in_world};
 
 use super::{Account, SUSPEND, contains, records, said, signal, wait_for};
 use crate::chaos_in_lab::{Bench, experiment};
@@ -48,6 +48,7 @@ fn a_run_of_another_machine_is_seen_though_it_has_nothing_in_the_world_yet() {
         &stderr,
         &[
             "another run is under way, perhaps on another machine, or died in account 111122223333: the claim of run ",
+            " of machine ",
             "-1, by shop-web, expires 20",
             "hint: two runs would measure each other's faults; wait for its end",
         ],
@@ -78,6 +79,55 @@ fn a_run_of_another_machine_is_seen_though_it_has_nothing_in_the_world_yet() {
     wait_for("the claims", || has_claimed(&account, "third"));
     signal(&third, Signal::SIGTERM);
     assert_eq!(said(third.wait_with_output().expect("it ends")).0, 130);
+}
+
+#[test]
+fn a_run_whose_claim_is_taken_off_stops_and_says_so() {
+    let account = Account::with(LATE);
+    let hash = account.hash_of(&HOURS);
+    let arguments = [&["run", "profile.yaml", "--out", "run", "--approve", &hash], &HOURS[..]].concat();
+    let run = account.tenfold(&arguments).spawn().expect("tenfold starts");
+    wait_for("the load", || account.said(&["control", "run", "status"]).0 == 0);
+    // Twice as long as a claim is left unseen.
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(
+        account.said(&["control", "run", "status"]).0,
+        0,
+        "nobody has touched it"
+    );
+    let (code, stdout, stderr) = account.said(&["revert", "--scan", "--target", "target.json", "--all"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    let (code, stdout, stderr) = said(run.wait_with_output().expect("it ends"));
+    assert_eq!(code, 4, "{stdout}{stderr}");
+    contains(
+        &stdout,
+        &[
+            "somebody has taken this run's claim of ",
+            "-1 off shop-web, so another may have begun",
+        ],
+    );
+    let (code, stdout, stderr) = account.said(&["revert", "--scan", "--target", "target.json"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+}
+
+/// Who holds the schedule stays longer than anybody planned.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_is_renewed_while_its_run_goes_on() {
+    let bench = Bench::start(quick(), 600.0).await;
+    let mut claims = claims(&bench, &plan(&bench));
+    claims.make().await.expect("nobody else is there");
+    let expires = async || {
+        let found = in_account(&bench.reader, bench.plan.pace).await.expect("AWS answers");
+        assert_eq!(found.left.len(), 2, "{found:?}");
+        found.left[0].expires.expect("a time")
+    };
+    let first = expires().await;
+    let kept = tokio::time::timeout(Duration::from_secs(8), claims.keep()).await;
+    assert!(kept.is_err(), "{kept:?}");
+    // More than an hour of cloud time has gone by.
+    assert!(bench.clock.clock().cloud_unix() > first, "it did not last");
+    assert!(expires().await > bench.clock.clock().cloud_unix());
+    assert_eq!(claims.release().await, []);
 }
 
 /// What would come first is not for two machines' clocks to say, so either both withdraw, or the later one.

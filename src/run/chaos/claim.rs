@@ -3,16 +3,19 @@
 //!
 //! A claim is written first and looked around after it: of two that begin at the same time each sees the other's or one
 //! does, so both or the later one withdraw, and never do both go on. Nobody is asked which was first, for that would be two
-//! machines' clocks. It is journalled, undone and found by a scan as a fault's mark is. Other tools are not kept away.
+//! machines' clocks. It is journalled, undone and found by a scan as a fault's mark is, and renewed while the run lasts, so
+//! that only a dead run's expires. Other tools are not kept away.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::ChaosError;
 use super::journal::{Before, Journal, Record};
 use super::mark;
-use super::runner::{EXPIRY_MARGIN, Hand};
+use super::runner::Hand;
 use super::scan::{Leftover, look};
 use super::undo::{LAG, undo};
 use crate::aws::Writer;
@@ -24,13 +27,22 @@ use crate::plan::{ClaimOn, ClaimPlan, Plan};
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 const SEEN_WITHIN_FLOOR: Duration = Duration::from_secs(10);
 
+/// How long a claim holds unless it is renewed, how often that is done, and how often it is looked at, all cloud time; what
+/// is looked at is so at most once a second of real time.
+const HOLDS: Duration = Duration::from_secs(3600);
+const RENEWED_EVERY: Duration = Duration::from_secs(600);
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(30);
+const LOOKED_AT_FLOOR: Duration = Duration::from_secs(1);
+/// Longest name of a machine that a claim tells (Linux has none that is longer).
+const HOST_MAX: usize = 64;
+
 /// The claims of one run. They stay until [`Claims::release`], or until somebody reverts the journal.
 pub struct Claims {
     cloud: Writer,
     journal: Arc<Journal>,
     clock: Clock,
-    /// Seconds of cloud time for which nobody should begin.
-    lasts: Duration,
+    /// The machine that runs it.
+    host: String,
     planned: Vec<ClaimPlan>,
     /// How many of them the journal announces.
     announced: usize,
@@ -44,7 +56,7 @@ impl Claims {
             cloud,
             journal,
             clock,
-            lasts: plan.ends_at,
+            host: host(),
             planned: plan.claims(),
             announced: 0,
         }
@@ -72,13 +84,57 @@ impl Claims {
             lease: None,
         })?;
         self.announced = index + 1;
+        self.mark(index).await
+    }
+
+    async fn mark(&self, index: usize) -> Result<(), ChaosError> {
+        let (fault, before) = self.claim(index);
         let (goes_on, created) = (AtomicBool::new(false), Mutex::default());
         let hand = Hand {
             ending: Some(&goes_on),
-            ..self.hand(&fault, &region, &created)
+            ..self.hand(&fault, &self.planned[index].region, &created)
         };
-        let expires = self.clock.cloud_unix() + (self.lasts + EXPIRY_MARGIN).as_secs_f64();
+        let expires = self.clock.cloud_unix() + HOLDS.as_secs_f64();
         mark::write(&hand, &before, expires).await
+    }
+
+    /// Renews the claims until one of them is lost; answers which, and by what that is known. What AWS does not answer is
+    /// asked again.
+    pub async fn keep(&self) -> String {
+        let pace = self.clock.pace();
+        let every = pace.patience(LOOKED_AT_EVERY).max(LOOKED_AT_FLOOR);
+        let mut renewed = Instant::now();
+        loop {
+            tokio::time::sleep(every).await;
+            for index in 0..self.planned.len() {
+                if self.is_lost(index).await {
+                    let ClaimPlan { region, on, .. } = &self.planned[index];
+                    return format!(
+                        "somebody has taken this run's claim of {region} off {}, so another may have begun",
+                        on.id()
+                    );
+                }
+            }
+            if renewed.elapsed() >= pace.to_real(RENEWED_EVERY) {
+                renewed = Instant::now();
+                for index in 0..self.planned.len() {
+                    // One that cannot be renewed holds for a while yet.
+                    let _ = self.mark(index).await;
+                }
+            }
+        }
+    }
+
+    /// One look is not believed: it may be of before.
+    async fn is_lost(&self, index: usize) -> bool {
+        let (fault, before) = self.claim(index);
+        let created = Mutex::default();
+        let hand = self.hand(&fault, &self.planned[index].region, &created);
+        if !matches!(mark::is_there(&hand, &before).await, Ok(false)) {
+            return false;
+        }
+        tokio::time::sleep(self.clock.pace().patience(LAG)).await;
+        matches!(mark::is_there(&hand, &before).await, Ok(false))
     }
 
     /// What is written is seen by whoever looks this much later, so that who wrote before us is seen by us then.
@@ -107,34 +163,37 @@ impl Claims {
         }
     }
 
-    /// Takes every claim back, the youngest first; what is left, with how to undo it by hand.
+    /// Takes every claim back; what is left, with how to undo it by hand.
     pub async fn release(self) -> Vec<(FaultId, String)> {
-        let mut left = Vec::new();
-        for (index, claim) in self.planned.iter().enumerate().take(self.announced).rev() {
-            let ((fault, before), created) = (self.claim(index), Mutex::default());
-            let hand = self.hand(&fault, &claim.region, &created);
-            // A journal that cannot be written must not keep the claim.
-            let _ = self.journal.append(&Record::RevertIntent {
+        let released = join_all((0..self.announced).map(|index| self.take_back(index))).await;
+        released.into_iter().flatten().collect()
+    }
+
+    async fn take_back(&self, index: usize) -> Option<(FaultId, String)> {
+        let ((fault, before), created) = (self.claim(index), Mutex::default());
+        let hand = self.hand(&fault, &self.planned[index].region, &created);
+        // A journal that cannot be written must not keep the claim.
+        let _ = self.journal.append(&Record::RevertIntent {
+            fault: fault.clone(),
+            by: None,
+        });
+        let undone = undo(&hand, &before).await.map_err(ChaosError::into_left);
+        let fault = fault.clone();
+        let record = match undone.clone() {
+            Ok(()) => Record::Reverted { fault: fault.clone() },
+            Err(error) => Record::RevertFailed {
                 fault: fault.clone(),
-                by: None,
-            });
-            let record = match undo(&hand, &before).await {
-                Ok(()) => Record::Reverted { fault },
-                Err(error) => {
-                    let error = error.into_left();
-                    left.push((fault.clone(), error.clone()));
-                    Record::RevertFailed { fault, error }
-                }
-            };
-            let _ = self.journal.append(&record);
-        }
-        left
+                error,
+            },
+        };
+        let _ = self.journal.append(&record);
+        undone.err().map(|left| (fault, left))
     }
 
     fn claim(&self, index: usize) -> (FaultId, Before) {
         let run = self.journal.run().to_owned();
-        let on = self.planned[index].on.clone();
-        (FaultId::claim(&run, index), Before::Claim { run, index, on })
+        let (on, host) = (self.planned[index].on.clone(), self.host.clone());
+        (FaultId::claim(&run, index), Before::Claim { run, index, host, on })
     }
 
     fn hand<'a>(&'a self, fault: &'a FaultId, region: &'a str, created: &'a Mutex<Vec<String>>) -> Hand<'a> {
@@ -150,6 +209,12 @@ impl Claims {
             runner: None,
         }
     }
+}
+
+/// The name of this machine, for who finds the claim and wonders whether its run lives.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().chars().take(HOST_MAX).collect()
 }
 
 fn not_seen(claim: &ClaimPlan, unseen: &[String]) -> ChaosError {

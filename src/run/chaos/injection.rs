@@ -344,7 +344,7 @@ impl Before {
     /// The commands that undo it without us.
     pub(super) fn by_hand(&self, region: &str) -> String {
         let commands = match self {
-            Before::Claim { run, index, on } => claim::by_hand(self, &FaultId::claim(run, *index), on, region),
+            Before::Claim { run, index, on, .. } => claim::by_hand(self, &FaultId::claim(run, *index), on, region),
             Before::Ec2Stop { instances, .. } => {
                 format!(
                     "`aws ec2 start-instances --region {region} --instance-ids {}`",

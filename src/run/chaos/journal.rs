@@ -261,6 +261,8 @@ pub enum Before {
         run: String,
         /// Which of its claims.
         index: usize,
+        /// The machine that runs it.
+        host: String,
         /// What bears the mark.
         on: ClaimOn,
     },

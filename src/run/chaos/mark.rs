@@ -195,6 +195,20 @@ pub(super) async fn write(hand: &Hand<'_>, before: &Before, expires: f64) -> Res
     Ok(())
 }
 
+/// Whether everything that a fault marked still bears its mark.
+pub(super) async fn is_there(hand: &Hand<'_>, before: &Before) -> Result<bool, ChaosError> {
+    for (bearer, _) in Bearer::of(before) {
+        let tags = bearer.tags(hand).await?;
+        if !tags
+            .iter()
+            .any(|(_, tags)| tags.keys().any(|key| is_of(key, hand.fault)))
+        {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// One pass that takes the marks of a fault off again; `erased` holds those of which that was accepted before.
 pub(super) async fn erase(hand: &Hand<'_>, before: &Before, erased: &mut BTreeSet<String>) -> Result<Pass, ChaosError> {
     let mut pass = Pass::default();

@@ -142,7 +142,13 @@ fn header_of(records: &[Record]) -> Result<&RunHeader, ChaosError> {
         Record::Run(header) => Some(header),
         _ => None,
     });
-    header.ok_or_else(|| ChaosError::Refused("the journal does not say whose run it is".to_owned()))
+    header.ok_or_else(|| {
+        ChaosError::Refused(
+            "the journal does not say whose run it is\n\
+             hint: what it left in the account is found with: tenfold revert --scan --target FILE"
+                .to_owned(),
+        )
+    })
 }
 
 /// A fault that an API call must undo.

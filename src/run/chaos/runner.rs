@@ -31,7 +31,7 @@ const SOUND_PATIENCE: Duration = Duration::from_secs(180);
 /// How long an event may wait for the one who reads them before it is given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 /// What a run creates is said to expire this long after its planned revert, cloud time.
-pub(super) const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
+const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
 
 /// The faults of one run.
 pub struct Runner {

@@ -52,9 +52,14 @@ impl std::fmt::Display for Leftover {
         let expires = self.expires.map_or("at no readable time".to_owned(), timestamp);
         let (fault, run, region, resources) = (&self.fault, &self.run, &self.region, self.resources.join(", "));
         if fault.is_claim() {
+            let host = self.befores.iter().find_map(|before| match before {
+                Before::Claim { host, .. } => Some(host.as_str()),
+                _ => None,
+            });
+            let host = host.unwrap_or_default();
             return write!(
                 f,
-                "the claim of run {run} on {region}, by {resources}, expires {expires}"
+                "the claim of run {run} of machine {host} on {region}, by {resources}, expires {expires}"
             );
         }
         let hit: BTreeSet<String> = self.befores.iter().flat_map(Before::resources).collect();
