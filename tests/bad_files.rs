@@ -54,6 +54,7 @@ type Case = (&'static str, &'static str, usize, &'static str);
 const TARGETS: &[Case] = &[
     ("\"111122223333\"", "1111-2222", 2, "is not an AWS account id"),
     ("[us-east-1, eu-west-1]", "[]", 3, "there are no Regions"),
+    ("ENDPOINT", "127.0.0.1:4000", 5, "write it like http://127.0.0.1:4000"),
     (
         "auto_scaling_group",
         "auto_scaling_gruop",
@@ -129,6 +130,7 @@ const EXPERIMENTS: &[Case] = &[
     ),
     ("at: 1m", "at: noon", 7, "is no point in time"),
     ("at: 1m", "at: 10m", 7, "the schedule ends at 5m"),
+    ("lasts: 1m", "lasts: 0s", 8, "what lasts no time breaks nothing"),
     ("    lasts: 1m\n", "", 4, "is reverted, but `lasts` does not say when"),
     (
         "lasts: 1m",

@@ -77,7 +77,7 @@ fn its_account(plan: &Plan) -> Result<(), Failure> {
 }
 
 /// Whether what the faults would hit is marked as allowed, as far as the plan knows.
-fn is_allowed(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn is_allowed(plan: &Plan) -> Result<(), Failure> {
     match chaos::not_allowed(plan) {
         None => Ok(()),
         Some((fault, why)) => Err(Failure::usage(anyhow!(

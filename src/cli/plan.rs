@@ -54,6 +54,9 @@ async fn hash(target: &Target, resolved: &Plan) -> (Option<String>, Option<Exit>
             out::tell(&format!("warning: the run would not begin now: {failure}"));
         }
     }
+    if let (false, Err(failure)) = (target.is_own_lab(), begin::is_allowed(resolved)) {
+        out::tell(&format!("warning: the run would not begin: {failure}"));
+    }
     let hash = match worthless {
         None => approval::shown(resolved, target.is_own_lab()),
         Some(_) => None,

@@ -243,6 +243,9 @@ fn fault(node: &Node, of_all: Option<&Spanned<Via>>, sink: &mut Sink) -> Option<
         let message = format!("{kind_name} is reverted, but `lasts` does not say when");
         sink.push(Mistake::at(&kind_node.place, message).hint("add `lasts: 5m`"));
     }
+    if let (Some(node), Some(Duration::ZERO)) = (lasts_node, lasts) {
+        sink.push(Mistake::at(&node.place, "what lasts no time breaks nothing").hint("write `lasts: 5m`"));
+    }
     if let (true, Some(place)) = (
         entry.reversible && irreversible,
         irreversible_node.map(|node| &node.place),

@@ -190,7 +190,14 @@ fn target(root: &Node, sink: &mut Sink) -> Option<TargetFile> {
                 .map_err(|error| sink.push(Mistake::at(&node.place, error.message).hint(error.hint)))
                 .ok()
         });
-    let endpoint = fields.take("endpoint").and_then(|node| decode::text(node, sink));
+    let endpoint = fields.take("endpoint").and_then(|node| {
+        let text = decode::text(node, sink)?;
+        if let Err(error) = Entry::bare(&text) {
+            let hint = "write it like http://127.0.0.1:4000, or leave `endpoint` out for AWS itself";
+            sink.push(Mistake::at(&node.place, error.message).hint(hint));
+        }
+        Some(text)
+    });
     let resolver = fields.take("resolver").and_then(|node| {
         let text = decode::text(node, sink)?;
         let address = text.parse().ok();
