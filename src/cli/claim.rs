@@ -1,12 +1,12 @@
 //! A run claims the Regions of its target before it sends anything, and gives them back when all it did is reverted. How is
 //! `run::chaos::claim`'s business; in a lab of its own nobody else is.
 
-use std::convert::Infallible;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::out;
@@ -50,14 +50,23 @@ pub(super) async fn claim(
 }
 
 impl Claimed {
-    /// Renews the claims for as long as this is waited for, and ends the run where one is lost.
-    pub(super) async fn keep(&self, interrupts: &mpsc::Sender<Interrupt>) -> Infallible {
-        if let Some(claims) = &self.0 {
-            let lost = claims.keep().await;
-            // A run that is gone needs no end.
-            let _ = interrupts.send(Interrupt::ClaimLost(lost)).await;
-        }
-        std::future::pending().await
+    /// Does something while it renews the claims, and has the run end where one is lost.
+    pub(super) async fn during<T>(&self, interrupts: &mpsc::Sender<Interrupt>, work: impl Future<Output = T>) -> T {
+        let Some(claims) = &self.0 else { return work.await };
+        let (over, is_over) = oneshot::channel::<()>();
+        let work = async {
+            let done = work.await;
+            drop(over);
+            done
+        };
+        let kept = async {
+            let lost = claims.keep(async { drop(is_over.await) }).await;
+            if let Some(lost) = lost {
+                // A run that is over needs no end.
+                let _ = interrupts.send(Interrupt::ClaimLost(lost)).await;
+            }
+        };
+        tokio::join!(work, kept).0
     }
 
     /// Gives everything back; what could not be, with how to undo it by hand.

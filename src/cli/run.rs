@@ -86,10 +86,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         progress,
         keep: Keep::OnDisk(run_dir.file(SECONDS)),
     };
-    let directed = tokio::select! {
-        directed = director::run(setup) => directed,
-        never = claimed.keep(&interrupts_tx) => match never {},
-    };
+    let directed = claimed.during(&interrupts_tx, director::run(setup)).await;
     let (recording, mut reverts) = match directed {
         Ok(done) => done,
         Err(RunError::Broken(mut reverts)) => {

@@ -122,7 +122,7 @@ async fn a_claim_is_renewed_while_its_run_goes_on() {
         found.left[0].expires.expect("a time")
     };
     let first = expires().await;
-    let kept = tokio::time::timeout(Duration::from_secs(8), claims.keep()).await;
+    let kept = tokio::time::timeout(Duration::from_secs(8), claims.keep(std::future::pending())).await;
     assert!(kept.is_err(), "{kept:?}");
     // More than an hour of cloud time has gone by.
     assert!(bench.clock.clock().cloud_unix() > first, "it did not last");

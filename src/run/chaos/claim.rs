@@ -6,6 +6,7 @@
 //! machines' clocks. It is journalled, undone and found by a scan as a fault's mark is, and renewed while the run lasts, so
 //! that only a dead run's expires. Other tools are not kept away.
 
+use std::future::Future;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -98,29 +99,39 @@ impl Claims {
         mark::write(&hand, &before, expires).await
     }
 
-    /// Renews the claims until one of them is lost; answers which, and by what that is known. What AWS does not answer is
+    /// Renews the claims until the run is `over`, or one of them is lost: then it answers which. What AWS does not answer is
     /// asked again.
-    pub async fn keep(&self) -> String {
+    pub async fn keep(&self, over: impl Future<Output = ()>) -> Option<String> {
+        tokio::pin!(over);
+        loop {
+            tokio::select! {
+                () = &mut over => return None,
+                lost = self.lost() => if let Some(claim) = lost {
+                    return Some(lost_text(claim));
+                },
+            }
+            // It is waited for: a renewal that is given up could come after the claim is taken back.
+            for index in 0..self.planned.len() {
+                // One that cannot be renewed holds for a while yet.
+                let _ = self.mark(index).await;
+            }
+        }
+    }
+
+    /// Looks at the claims until one is lost, or it is time to renew them.
+    async fn lost(&self) -> Option<&ClaimPlan> {
         let pace = self.clock.pace();
         let every = pace.patience(LOOKED_AT_EVERY).max(LOOKED_AT_FLOOR);
-        let mut renewed = Instant::now();
+        let due = Instant::now() + pace.to_real(RENEWED_EVERY);
         loop {
             tokio::time::sleep(every).await;
-            for index in 0..self.planned.len() {
+            for (index, claim) in self.planned.iter().enumerate() {
                 if self.is_lost(index).await {
-                    let ClaimPlan { region, on, .. } = &self.planned[index];
-                    return format!(
-                        "somebody has taken this run's claim of {region} off {}, so another may have begun",
-                        on.id()
-                    );
+                    return Some(claim);
                 }
             }
-            if renewed.elapsed() >= pace.to_real(RENEWED_EVERY) {
-                renewed = Instant::now();
-                for index in 0..self.planned.len() {
-                    // One that cannot be renewed holds for a while yet.
-                    let _ = self.mark(index).await;
-                }
+            if Instant::now() >= due {
+                return None;
             }
         }
     }
@@ -215,6 +226,13 @@ impl Claims {
 fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().chars().take(HOST_MAX).collect()
+}
+
+fn lost_text(ClaimPlan { region, on, .. }: &ClaimPlan) -> String {
+    format!(
+        "somebody has taken this run's claim of {region} off {}, so another may have begun",
+        on.id()
+    )
 }
 
 fn not_seen(claim: &ClaimPlan, unseen: &[String]) -> ChaosError {
