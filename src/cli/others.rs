@@ -26,9 +26,7 @@ pub(super) async fn none(reader: &Reader, target: &TargetPlan, clock: &Clock) ->
             "warning: {strange} is a run's, but does not say how it is undone"
         ));
     }
-    // What somebody has broken says more than that somebody is there.
-    let fault = found.left.iter().find(|one| !one.fault.is_claim());
-    let Some(first) = fault.or(found.left.first()) else {
+    let Some(first) = found.left.first() else {
         return Ok(());
     };
     let account = target.account.as_deref().unwrap_or("unknown");

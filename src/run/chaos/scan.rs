@@ -177,6 +177,8 @@ pub(super) async fn look(reader: &Reader) -> Result<Scan, AwsError> {
     }
     let bearers = scan.heard(global_bearers(reader).await)?;
     scan.add_marks(bearers);
+    // A claim is the last to go, and what somebody has broken says more than that somebody is there.
+    scan.left.sort_by_key(|one| one.fault.is_claim());
     Ok(scan)
 }
 
