@@ -242,9 +242,10 @@ pub enum Event {
     },
     /// A stop condition held long enough.
     StopConditionMet {
-        /// The condition as written.
+        /// The condition as written, or what ended the run in its place: an experiment of AWS FIS that was stopped, a
+        /// claim that was taken off.
         condition: String,
-        /// Its experiment.
+        /// Its experiment; `run` for a claim, which is of the whole run.
         experiment: String,
     },
     /// Someone paused the load: from now on no new passes are started.

@@ -45,7 +45,7 @@ pub(super) async fn claim(
     let claimed = Claimed(Some(claims));
     match made {
         Ok(()) => Ok(claimed),
-        Err(failure) => Err(claimed.given_back(failure, plan, run_dir).await),
+        Err(failure) => Err(claimed.withdraw(failure, plan, run_dir).await),
     }
 }
 
@@ -81,9 +81,9 @@ impl Claimed {
         released.await
     }
 
-    /// Gives everything back after the run could not begin, and says so; nothing is worth keeping of such a run unless
-    /// something of it is left.
-    pub(super) async fn given_back(self, failure: Failure, plan: &Plan, run_dir: &RunDir) -> Failure {
+    /// Gives everything back after the run could not begin; what it fails with. Nothing is worth keeping of such a run
+    /// unless something of it is left.
+    pub(super) async fn withdraw(self, failure: Failure, plan: &Plan, run_dir: &RunDir) -> Failure {
         let left = self.give_back().await;
         if left.is_empty() {
             // Only a journal that tells of nothing is lost with it.

@@ -94,7 +94,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
             return Err(broken(reverts, &plan, run_dir));
         }
         Err(error) => {
-            let failure = claimed.given_back(not_started(error), &plan, run_dir).await;
+            let failure = claimed.withdraw(not_started(error), &plan, run_dir).await;
             return Err(ended(watchdog, failure).await);
         }
     };

@@ -18,7 +18,7 @@ use super::journal::{Before, Journal, Record};
 use super::mark;
 use super::runner::Hand;
 use super::scan::{Leftover, look};
-use super::undo::{LAG, undo};
+use super::undo::{LAG, undo_on_record};
 use crate::aws::Writer;
 use crate::clock::Clock;
 use crate::event::FaultId;
@@ -76,12 +76,11 @@ impl Claims {
     }
 
     async fn write(&mut self, index: usize) -> Result<(), ChaosError> {
-        let region = self.planned[index].region.clone();
         let (fault, before) = self.claim(index);
         self.journal.append(&Record::Intent {
-            fault: fault.clone(),
-            region: region.clone(),
-            before: before.clone(),
+            fault,
+            region: self.planned[index].region.clone(),
+            before,
             lease: None,
         })?;
         self.announced = index + 1;
@@ -90,9 +89,9 @@ impl Claims {
 
     async fn mark(&self, index: usize) -> Result<(), ChaosError> {
         let (fault, before) = self.claim(index);
-        let (goes_on, created) = (AtomicBool::new(false), Mutex::default());
+        let (ending, created) = (AtomicBool::new(false), Mutex::default());
         let hand = Hand {
-            ending: Some(&goes_on),
+            ending: Some(&ending),
             ..self.hand(&fault, &self.planned[index].region, &created)
         };
         let expires = self.clock.cloud_unix() + HOLDS.as_secs_f64();
@@ -182,22 +181,10 @@ impl Claims {
 
     async fn take_back(&self, index: usize) -> Option<(FaultId, String)> {
         let ((fault, before), created) = (self.claim(index), Mutex::default());
-        let hand = self.hand(&fault, &self.planned[index].region, &created);
-        // A journal that cannot be written must not keep the claim.
-        let _ = self.journal.append(&Record::RevertIntent {
-            fault: fault.clone(),
-            by: None,
-        });
-        let undone = undo(&hand, &before).await.map_err(ChaosError::into_left);
-        let fault = fault.clone();
-        let record = match undone.clone() {
-            Ok(()) => Record::Reverted { fault: fault.clone() },
-            Err(error) => Record::RevertFailed {
-                fault: fault.clone(),
-                error,
-            },
+        let undone = {
+            let hand = self.hand(&fault, &self.planned[index].region, &created);
+            undo_on_record(&hand, &before, None).await
         };
-        let _ = self.journal.append(&record);
         undone.err().map(|left| (fault, left))
     }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use super::journal::{self, Before, Kept, Record, RunHeader};
 use super::runner::Hand;
-use super::undo::undo;
+use super::undo::undo_on_record;
 use super::{ChaosError, RevertSummary, guard};
 use crate::aws::{AwsError, Writer};
 use crate::event::FaultId;
@@ -75,13 +75,7 @@ pub async fn revert_chosen(
             Err(error) => return Ok(unreached(&left, &error)),
         }
     }
-    // What cannot be written down is undone all the same, and found undone by the next who looks.
     let journal = kept.reopen(&header.run).ok();
-    let note = |record: &Record| {
-        if let Some(journal) = &journal {
-            let _ = journal.append(record);
-        }
-    };
     while let Some(Open {
         fault, region, before, ..
     }) = left.pop()
@@ -98,23 +92,9 @@ pub async fn revert_chosen(
             refused: Mutex::default(),
             runner: None,
         };
-        note(&Record::RevertIntent {
-            fault: fault.clone(),
-            by: Some(by.to_owned()),
-        });
-        match undo(&hand, &before).await {
-            Ok(()) => {
-                note(&Record::Reverted { fault: fault.clone() });
-                summary.reverted.push(fault);
-            }
-            Err(error) => {
-                let error = error.into_left();
-                note(&Record::RevertFailed {
-                    fault: fault.clone(),
-                    error: error.clone(),
-                });
-                summary.failed.push((fault, error));
-            }
+        match undo_on_record(&hand, &before, Some(by)).await {
+            Ok(()) => summary.reverted.push(fault),
+            Err(left) => summary.failed.push((fault, left)),
         }
     }
     Ok(summary)

@@ -137,7 +137,7 @@ impl Hand<'_> {
 
     /// Puts a record in the journal. One that cannot be written must not keep a fault in the world, so it ends an
     /// injection, but no revert.
-    fn note(&self, record: &Record) -> Result<(), ChaosError> {
+    pub(super) fn note(&self, record: &Record) -> Result<(), ChaosError> {
         let written = self.journal.map_or(Ok(()), |journal| journal.append(record));
         match (written, self.ending) {
             (Err(error), Some(_)) => Err(error.into()),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::bearer::Bearer;
 use super::injection::Foreign;
-use super::journal::Before;
+use super::journal::{Before, Record};
 use super::runner::Hand;
 use super::{ChaosError, mark};
 
@@ -35,6 +35,26 @@ pub(super) async fn undo(hand: &Hand<'_>, before: &Before) -> Result<(), ChaosEr
         return Ok(());
     }
     until_clean(hand, before, Of::Marks).await
+}
+
+/// As [`undo`], announced and concluded in the journal, which says who does it where that is not the run itself; an error
+/// is what is left.
+pub(super) async fn undo_on_record(hand: &Hand<'_>, before: &Before, by: Option<&str>) -> Result<(), String> {
+    let fault = || hand.fault.clone();
+    // What cannot be written down is undone all the same, and found undone by the next who looks.
+    let _ = hand.note(&Record::RevertIntent {
+        fault: fault(),
+        by: by.map(str::to_owned),
+    });
+    let undone = undo(hand, before).await.map_err(ChaosError::into_left);
+    let _ = hand.note(&match &undone {
+        Ok(()) => Record::Reverted { fault: fault() },
+        Err(error) => Record::RevertFailed {
+            fault: fault(),
+            error: error.clone(),
+        },
+    });
+    undone
 }
 
 async fn until_clean(hand: &Hand<'_>, before: &Before, of: Of) -> Result<(), ChaosError> {
