@@ -121,10 +121,10 @@ impl Crowd {
         self.users.number(row)
     }
 
-    /// The user is due again.
+    /// The user is due again at `due_us`.
     #[inline]
-    pub fn sleep(&mut self, row: u32, now_us: u64, wait_us: u64) {
-        self.wheel.insert(row, now_us + wait_us);
+    pub fn sleep(&mut self, row: u32, due_us: u64) {
+        self.wheel.insert(row, due_us);
     }
 
     /// Takes what is left of a fixed number of passes; nobody makes them any more.

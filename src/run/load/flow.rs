@@ -135,7 +135,7 @@ impl Shard {
                 Op::Pause(wait) => {
                     let wait_us = wait_us(wait, &mut state.choices);
                     if wait_us > 0 {
-                        let until_us = self.steering.awake_us(due_us) + wait_us;
+                        let until_us = self.gather.due_us(self.steering.awake_us(due_us), wait_us);
                         self.pauses.waiting.push(Reverse((until_us, pass)));
                         return Next::Pause;
                     }

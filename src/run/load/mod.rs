@@ -18,6 +18,7 @@ mod feed;
 mod flow;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod gather;
 mod grpc;
 mod health;
 mod http1;

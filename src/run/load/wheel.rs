@@ -12,6 +12,10 @@ const WORDS: usize = 1 << (SPAN_BITS - 6);
 /// Rows of a later span that are brought to their slots at each look, so that a million of them hold nobody up.
 const MOVED_PER_LOOK: usize = 64;
 
+/// Ticks that are looked at before their time. Rows that are inserted meanwhile for them cost more than in a slot, so
+/// they are few.
+const AHEAD: u64 = 16;
+
 /// Rows of a slot are chained through the rows themselves, so a scheduled row costs 16 bytes and no allocation.
 /// A link is the row's number plus one, so that a slot's memory is all zeros until it is used.
 type Link = u32;
@@ -97,7 +101,7 @@ pub struct Wheel {
     moving: Link,
     /// Rows due in spans after that, by span.
     later: BTreeMap<u64, Link>,
-    /// Rows due in the current tick or before it, in order.
+    /// Rows due in the current tick or before it, in order; the current tick may be ahead of the time.
     near: BinaryHeap<Reverse<(u64, u32)>>,
     /// The tick up to which slots were emptied.
     tick: u64,
@@ -151,6 +155,22 @@ impl Wheel {
             }
             self.near.pop();
             out.extend([(due_us, row)]);
+        }
+        self.look_ahead();
+    }
+
+    /// Empties the next slot a little before its tick, so that nobody has to wake up for that alone.
+    #[inline]
+    fn look_ahead(&mut self) {
+        if !self.near.is_empty() {
+            return;
+        }
+        let first = self.tick & !((1 << SPAN_BITS) - 1);
+        if let Some(slot) = self.current.first()
+            && first + slot as u64 <= self.tick + AHEAD
+        {
+            self.tick = first + slot as u64;
+            self.empty(slot);
         }
     }
 

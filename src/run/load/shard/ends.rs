@@ -39,15 +39,15 @@ impl Shard {
             }
             Owner::User { load, row } if !self.stopping => {
                 let journey = &self.common.plan.journeys[state.journey as usize];
-                let mut wait = wait_us(&journey.think, &mut state.choices);
+                let think_us = wait_us(&journey.think, &mut state.choices);
+                let mut wait = if sent { 0 } else { NOT_SENT_WAIT_US };
                 if let Some(pacing) = &journey.pacing {
                     let next_us = state.begun_us + wait_us(pacing, &mut state.choices);
                     wait = wait.max(next_us.saturating_sub(now_us));
                 }
-                if !sent {
-                    wait = wait.max(NOT_SENT_WAIT_US);
-                }
-                self.sleep(load, row, wait, now_us);
+                let awake_us = self.steering.awake_us(now_us);
+                let due_us = self.gather.due_us(awake_us, think_us).max(awake_us + wait);
+                self.sleep(load, row, due_us, now_us);
             }
             Owner::User { .. } => {}
             Owner::Arrival => self.arriving -= 1,
@@ -58,13 +58,13 @@ impl Shard {
     /// A user waits for its next pass. Who does not wait at all is due now, and needs no place in the wheel; it begins
     /// after all answers of this turn, since requests sent in a row cost the kernel less than one after each answer.
     #[inline]
-    fn sleep(&mut self, load: u16, row: u32, wait_us: u64, now_us: u64) {
-        let awake_us = self.steering.awake_us(now_us);
+    fn sleep(&mut self, load: u16, row: u32, due_us: u64, now_us: u64) {
         let source = &mut self.sources[usize::from(load)];
-        if wait_us == 0 && now_us < self.end_us && !self.steering.paused() {
-            source.due.push_back((awake_us, row));
+        let is_due = due_us <= self.steering.awake_us(now_us);
+        if is_due && now_us < self.end_us && !self.steering.paused() {
+            source.due.push_back((due_us, row));
         } else {
-            source.crowd.sleep(row, awake_us, wait_us);
+            source.crowd.sleep(row, due_us);
         }
     }
 

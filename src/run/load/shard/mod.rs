@@ -22,6 +22,7 @@ use super::classes::Classes;
 use super::exchange::HeadTold;
 use super::feed::Feeders;
 use super::flow::Pauses;
+use super::gather::Gather;
 use super::health::Meter;
 use super::http1::Known;
 use super::ids::Ids;
@@ -192,6 +193,7 @@ pub(super) struct Shard {
     pub(super) retrying: Retrying,
     /// Between two requests.
     pub(super) pauses: Pauses,
+    pub(super) gather: Gather,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,
     /// What its users send as their tokens.
@@ -249,6 +251,7 @@ impl Shard {
             patience: Patience::of_requests(&classes, &plan.steps, pace),
             retrying: Retrying::new(&classes, pace, index, common.shards),
             pauses: Pauses::default(),
+            gather: Gather::new(index, common.shards),
             connecting: Patience::of_connects(&classes, pace),
             patience_us,
             grace_us: micros(pace.patience(GRACE)),
