@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use super::before::{Before, ShiftBefore};
 use super::injection::{Context, Pass};
-use super::journal::{Before, ShiftBefore};
 use super::runner::{Hand, Sight};
 use super::scan::{Leftover, Scan};
 use super::{ChaosError, ec2};

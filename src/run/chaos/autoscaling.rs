@@ -1,9 +1,9 @@
 //! `autoscaling.suspend`, `autoscaling.set_unhealthy` and what comes before `autoscaling.insufficient_capacity`.
 
 use super::ChaosError;
+use super::before::Before;
 use super::ec2;
 use super::injection::{Context, Pass};
-use super::journal::Before;
 use super::runner::{Hand, Sight};
 
 /// Notes which of the processes are not suspended yet.

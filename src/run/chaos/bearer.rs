@@ -4,8 +4,8 @@
 use std::fmt;
 
 use super::ChaosError;
+use super::before::Before;
 use super::ec2;
-use super::journal::Before;
 use super::runner::Hand;
 use crate::aws::{AwsError, ErrorKind, Reader, Tags};
 use crate::plan::ClaimOn;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::ChaosError;
-use super::journal::{Before, Journal, Record};
+use super::before::Before;
+use super::journal::{Journal, Record};
 use super::mark;
 use super::runner::Hand;
 use super::scan::{Leftover, look};

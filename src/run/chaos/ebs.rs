@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::before::DisksBefore;
 use super::injection::Context;
-use super::journal::DisksBefore;
 use super::runner::{Hand, Sight};
 use super::{ChaosError, ec2};
 

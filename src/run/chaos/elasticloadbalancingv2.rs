@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ChaosError;
+use super::before::{Before, PathBefore, TargetBefore};
 use super::ec2;
 use super::injection::{Context, Foreign, Pass};
-use super::journal::{Before, PathBefore, TargetBefore};
 use super::runner::{Hand, Sight};
 
 /// A path that no target answers with success; a person who finds it knows whose it is.

@@ -5,8 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::before::{Before, FisBefore};
 use super::injection::{Context, Over, Pass};
-use super::journal::{Before, FisBefore, timestamp};
+use super::journal::timestamp;
 use super::mark::Mark;
 use super::network::{self, TAG_EXPIRES, TAG_FAULT, TAG_RUN};
 use super::runner::{Hand, Sight};

@@ -1,7 +1,7 @@
 //! `api.errors`: the IAM role whose calls AWS FIS lets fail. Neither the one that FIS acts as, nor the run's own.
 
+use super::before::Before;
 use super::injection::Context;
-use super::journal::Before;
 use super::runner::Sight;
 use super::{ChaosError, guard};
 use crate::plan::Role;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::journal::Before;
+use super::before::Before;
 use super::own::Own;
 use super::runner::{Hand, Sight};
 use super::{

@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 
 use super::ChaosError;
 use super::bearer::Bearer;
+use super::before::Before;
 use super::guard::Refusal;
 use super::injection::Pass;
-use super::journal::{Before, timestamp, unix_of};
+use super::journal::{timestamp, unix_of};
 use super::runner::Hand;
 use crate::aws::Tags;
 use crate::event::FaultId;

@@ -4,6 +4,7 @@
 mod arczonalshift;
 mod autoscaling;
 mod bearer;
+mod before;
 mod claim;
 mod ebs;
 mod ec2;
@@ -26,11 +27,11 @@ mod runner;
 mod scan;
 mod undo;
 
-pub use claim::Claims;
-pub use journal::{
-    Before, CheckBefore, Contents, FisBefore, GlobalBefore, Journal, Kept, Moment, NetworkBefore, Observer, PathBefore,
-    Record, RunHeader, ShiftBefore, SubnetBefore, TargetBefore, read as read_journal,
+pub use before::{
+    Before, CheckBefore, FisBefore, GlobalBefore, NetworkBefore, PathBefore, ShiftBefore, SubnetBefore, TargetBefore,
 };
+pub use claim::Claims;
+pub use journal::{Contents, Journal, Kept, Moment, Observer, Record, RunHeader, read as read_journal};
 pub use preview::{Previewed, preview};
 pub use rehearse::{Rehearsed, closed, in_time, not_allowed, rehearse};
 pub use revert::{begun, left_in_world, overdue, revert_chosen, revert_journal, run_header};

@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::ChaosError;
+use super::before::{Before, NetworkBefore, SubnetBefore};
 use super::injection::{Context, Foreign, Pass};
-use super::journal::{Before, NetworkBefore, SubnetBefore, timestamp, unix_of};
+use super::journal::{timestamp, unix_of};
 use super::runner::{Hand, Sight};
 use super::scan::{Leftover, Scan};
 use super::undo::{LAG, LOOK_AGAIN};

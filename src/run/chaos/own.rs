@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use super::before::Before;
 use super::guard::Refusal;
-use super::journal::Before;
 use crate::event::FaultId;
 
 /// A fault of the run that is in the world or on its way there or back.
@@ -121,7 +121,7 @@ fn hit(before: &Before) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::chaos::journal::{DisksBefore, NetworkBefore, SubnetBefore};
+    use crate::run::chaos::before::{DisksBefore, NetworkBefore, SubnetBefore};
 
     fn standing(index: usize, region: &str, before: Before) -> Standing {
         Standing {

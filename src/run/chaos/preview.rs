@@ -7,8 +7,9 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 
+use super::before::{Before, FisBefore};
 use super::injection::{self, Context};
-use super::journal::{Before, FisBefore, Journal, Record};
+use super::journal::{Journal, Record};
 use super::own::Own;
 use super::runner::{self, Hand, Sight};
 use super::undo::undo;

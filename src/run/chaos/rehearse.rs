@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::before::Before;
 use super::injection::{self, Context};
-use super::journal::Before;
 use super::own::{Own, Standing};
 use super::runner::{self, OBSERVE_PATIENCE, Sight};
 use super::{ChaosError, guard};

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::journal::{self, Before, Kept, Record, RunHeader};
+use super::before::Before;
+use super::journal::{self, Kept, Record, RunHeader};
 use super::runner::Hand;
 use super::undo::undo_on_record;
 use super::{ChaosError, RevertSummary, guard};

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::ChaosError;
+use super::before::{Before, CheckBefore};
 use super::injection::{Context, Foreign, Pass};
-use super::journal::{Before, CheckBefore};
 use super::runner::{Hand, Sight};
 use crate::aws::{AwsError, RecordSet};
 use crate::plan::{InventoryRecord, Role};

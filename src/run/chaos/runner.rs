@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::before::Before;
 use super::injection::{self, Context, Over};
-use super::journal::{Before, Journal, Record};
+use super::journal::{Journal, Record};
 use super::own::{Own, Standing};
 use super::undo::{LAG, undo};
 use super::{ChaosError, RevertSummary, elsewhere, fis, guard};

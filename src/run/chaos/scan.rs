@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::bearer::{bearers_in, global_bearers};
-use super::journal::{Before, timestamp};
+use super::before::Before;
+use super::journal::timestamp;
 use super::mark::{MARK, Mark};
 use super::runner::Hand;
 use super::undo::{LAG, undo};

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::bearer::Bearer;
+use super::before::Before;
 use super::injection::Foreign;
-use super::journal::{Before, Record};
+use super::journal::Record;
 use super::runner::Hand;
 use super::{ChaosError, mark};
 

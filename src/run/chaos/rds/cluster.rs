@@ -4,9 +4,9 @@
 use crate::aws::DbCluster;
 use crate::plan::Role;
 use crate::run::chaos::ChaosError;
+use crate::run::chaos::before::Before;
 use crate::run::chaos::guard;
 use crate::run::chaos::injection::Context;
-use crate::run::chaos::journal::Before;
 use crate::run::chaos::runner::{Hand, Sight};
 
 /// Checks that somebody can take over, the named reader where one is named.

@@ -4,9 +4,9 @@
 use crate::aws::{DbCluster, GlobalCluster};
 use crate::plan::Role;
 use crate::run::chaos::ChaosError;
+use crate::run::chaos::before::GlobalBefore;
 use crate::run::chaos::guard;
 use crate::run::chaos::injection::Context;
-use crate::run::chaos::journal::GlobalBefore;
 use crate::run::chaos::runner::{Hand, Sight};
 
 /// Checks that the Region's cluster is the primary, and that the one of the other Region can take over.

@@ -6,9 +6,9 @@ pub(super) mod cluster;
 pub(super) mod global;
 
 use super::ChaosError;
+use super::before::Before;
 use super::guard;
 use super::injection::{Context, Foreign, Pass};
-use super::journal::Before;
 use super::runner::{Hand, Sight};
 use crate::aws::DbInstance;
 use crate::plan::Role;
