@@ -242,10 +242,9 @@ pub enum Event {
     },
     /// A stop condition held long enough.
     StopConditionMet {
-        /// The condition as written, or what ended the run in its place: an experiment of AWS FIS that was stopped, a
-        /// claim that was taken off.
+        /// The condition as written, or what ended the run in its place: an experiment of AWS FIS that was stopped.
         condition: String,
-        /// Its experiment; `run` for a claim, which is of the whole run.
+        /// Its experiment.
         experiment: String,
     },
     /// Someone paused the load: from now on no new passes are started.
@@ -277,6 +276,11 @@ pub enum Event {
     },
     /// The user asked to stop.
     Interrupted,
+    /// Somebody has taken off what kept other runs away.
+    ClaimLost {
+        /// Which claim, and how that is known.
+        reason: String,
+    },
     /// The target does not exist any more.
     TargetGone {
         /// How that is known.

@@ -45,6 +45,7 @@ use standstill::Standstill;
 pub use timeline::Timeline;
 pub use verdict::*;
 
+use crate::event::Event;
 use crate::plan::Plan;
 use crate::recording::{Ended, Recording};
 use crate::units::format_duration;
@@ -108,10 +109,7 @@ fn sentence(
 ) -> String {
     let prefix = match recording.ended {
         Ended::Finished => String::new(),
-        Ended::Stopped => match stop_condition(recording) {
-            Some(condition) => format!("Stopped by the stop condition \"{condition}\" and reverted. "),
-            None => "Stopped by a stop condition and reverted. ".to_owned(),
-        },
+        Ended::Stopped => stopped_by(recording),
         Ended::Interrupted => "Interrupted and reverted. ".to_owned(),
         Ended::Unreachable => "The target or AWS could not be reached. ".to_owned(),
         Ended::Unreverted => "A fault is still in the world. ".to_owned(),
@@ -211,11 +209,15 @@ fn steered(recording: &Recording) -> String {
     }
 }
 
-fn stop_condition(recording: &Recording) -> Option<&str> {
-    recording.events.iter().find_map(|stamped| match &stamped.event {
-        crate::event::Event::StopConditionMet { condition, .. } => Some(condition.as_str()),
+fn stopped_by(recording: &Recording) -> String {
+    let told = recording.events.iter().find_map(|stamped| match &stamped.event {
+        Event::StopConditionMet { condition, .. } => {
+            Some(format!("Stopped by the stop condition \"{condition}\" and reverted. "))
+        }
+        Event::ClaimLost { reason } => Some(format!("Stopped and reverted, for {reason}. ")),
         _ => None,
-    })
+    });
+    told.unwrap_or_else(|| "Stopped by a stop condition and reverted. ".to_owned())
 }
 
 fn count(number: usize, noun: &str) -> String {

@@ -1173,6 +1173,16 @@ fn a_run_cut_short_keeps_what_was_too_long_and_loses_what_was_not_over() {
 }
 
 #[test]
+fn a_run_whose_claim_was_taken_off_says_so() {
+    let mut fixture = failover(recovery(120), down_for_good).cut(30.0, Ended::Stopped);
+    let reason = "somebody has taken this run's claim".to_owned();
+    fixture.event(30.0, Event::ClaimLost { reason });
+    let sentence = judge(&fixture.plan, &fixture.recording).sentence;
+    let told = "Stopped and reverted, for somebody has taken this run's claim. ";
+    assert!(sentence.starts_with(told), "{sentence}");
+}
+
+#[test]
 fn a_share_of_a_window_that_the_end_of_the_run_cut_is_inconclusive() {
     let errors = |scope| objective("errors", Measure::Errors, None, Limit::Share(0.001), scope);
     for ended in [Ended::Stopped, Ended::Interrupted] {

@@ -306,9 +306,8 @@ impl Director {
                 self.record_now(Event::TargetGone { reason });
                 Ended::Unreachable
             }
-            Interrupt::ClaimLost(condition) => {
-                let experiment = "run".to_owned();
-                self.record_now(Event::StopConditionMet { condition, experiment });
+            Interrupt::ClaimLost(reason) => {
+                self.record_now(Event::ClaimLost { reason });
                 Ended::Stopped
             }
         }

@@ -57,6 +57,7 @@ pub(super) fn note(event: &Event) -> Option<String> {
             format_duration(*lasted)
         )),
         Event::Interrupted => Some("interrupted; reverting".to_owned()),
+        Event::ClaimLost { reason } => Some(format!("{reason}; reverting")),
         Event::TargetGone { reason } => Some(reason.clone()),
         other => other.command(),
     }
