@@ -116,7 +116,15 @@ fn validate_says_what_can_be_known_without_a_target() {
                 allow: { share: 20% }\n";
     std::fs::write(&target, text).expect("the target is written");
     let target = target.display().to_string();
-    let cases: [(&[&str], &[&str]); 8] = [
+    let cases: [(&[&str], &[&str]); 9] = [
+        (
+            &["--target", &target, "--pace", "30"],
+            &[
+                "--pace 30: the cloud of ",
+                " lives at pace 1",
+                "hint: leave `--pace` out",
+            ],
+        ),
         (&["--target", "mars"], &["cannot read mars", "hint:"]),
         (&["--target", "http://"], &["is no host name", "hint:"]),
         (
@@ -156,6 +164,19 @@ fn validate_says_what_can_be_known_without_a_target() {
             assert!(stderr.contains(text), "{arguments:?}: {text} is not in\n{stderr}");
         }
     }
+}
+
+#[test]
+fn a_pace_against_a_url_is_warned_of() {
+    let dir = TempDir::new().expect("a temporary directory");
+    let text = "name: fast\ntarget: http://127.0.0.1:9\nobjectives: [errors < 1%]\n\
+                journeys: { browse: { think: 1s, steps: [{ get: / }] } }\nstages: [{ tier: 1, users: 1, hold: 1m }]\n";
+    let profile = profile(&dir, text);
+    let told = "warning: http://127.0.0.1:9 is no lab, and at pace 30 the schedule takes 1/30 of the time";
+    let (code, _, stderr) = said(&["plan", &profile, "--pace", "30"]);
+    assert!(code == 0 && stderr.contains(told), "{code} {stderr}");
+    let (code, _, stderr) = said(&["plan", &profile]);
+    assert!(code == 0 && !stderr.contains("warning"), "{code} {stderr}");
 }
 
 #[test]

@@ -20,7 +20,10 @@ pub(super) fn remedy(error: &AwsError, endpoint: Option<&str>) -> String {
     let no_credentials = error.message.to_lowercase().contains("credential");
     match (error.kind, error.code.as_str(), endpoint) {
         (ErrorKind::Denied, "ExpiredToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "AuthFailure", _) => {
-            "get fresh credentials; `aws sts get-caller-identity` shows whether they are believed".to_owned()
+            format!(
+                "get fresh credentials; `aws sts get-caller-identity` shows whether they are believed, and if they are, \
+                 {region} is no Region that is enabled for the account"
+            )
         }
         (ErrorKind::Denied, ..) => format!("allow {action} in {region} to whoever the credentials belong to"),
         (ErrorKind::Throttled, ..) => "other callers use the account's rate up; try again in a minute".to_owned(),

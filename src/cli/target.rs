@@ -13,7 +13,7 @@ use crate::aws::{Clients, ConnectOptions, Reader, Writer, own_instance};
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::lab_child::LabChild;
-use crate::cli::profile;
+use crate::cli::{out, profile};
 use crate::clock::{Clock, from_unix};
 use crate::config::entry::Entry;
 use crate::config::{self, Config, TargetFile, TargetRef};
@@ -74,7 +74,9 @@ pub(super) fn foreseen(config: &Config, arguments: &ProfileArguments) -> Result<
         TargetRef::Url(url) => Ok((describe_url(&url)?, pace.unwrap_or(Pace::REAL))),
         TargetRef::File(path) => {
             let file = config::load_target(&path, &profile::read(Path::new(&path))?).map_err(Failure::usage)?;
-            Ok((described(&file), file.clock.map_or(Pace::REAL, |clock| clock.pace)))
+            let pace = file.clock.map_or(Pace::REAL, |clock| clock.pace);
+            check_pace(arguments.pace, pace, &path)?;
+            Ok((described(&file), pace))
         }
     }
 }
@@ -115,17 +117,31 @@ pub(super) async fn connect(config: &Config, arguments: &ProfileArguments, dir: 
             .await
         }
         // A URL has no cloud that could live faster; a pace still shortens the schedule.
-        TargetRef::Url(url) => from_url(&url, pace.unwrap_or(Pace::REAL)),
-        TargetRef::File(path) => {
-            from_file(
-                &path,
-                &profile::read(Path::new(&path))?,
-                &config.alarms(),
-                None,
-                asks_fis(config),
-            )
-            .await
+        TargetRef::Url(url) => {
+            let pace = pace.unwrap_or(Pace::REAL);
+            if pace != Pace::REAL {
+                out::tell(&format!(
+                    "warning: {url} is no lab, and at pace {pace} the schedule takes 1/{pace} of the time that it names\n\
+                     hint: `--pace 1` for the times as they are written"
+                ));
+            }
+            from_url(&url, pace)
         }
+        TargetRef::File(path) => {
+            let text = profile::read(Path::new(&path))?;
+            from_file(&path, &text, &config.alarms(), None, asks_fis(config)).await
+        }
+    }
+}
+
+/// How fast a cloud lives is its own, so a pace that is asked for must be that one; of a profile it is for its lab.
+fn check_pace(asked: Option<Pace>, pace: Pace, path: &str) -> Result<(), Failure> {
+    match asked {
+        Some(asked) if asked != pace => Err(Failure::usage(anyhow!(
+            "--pace {asked}: the cloud of {path} lives at pace {pace}\n\
+             hint: leave `--pace` out; only a lab that is started for the run can have another"
+        ))),
+        _ => Ok(()),
     }
 }
 
