@@ -166,7 +166,8 @@ impl Checks {
         for (number, from) in &self.from_body {
             found_all &= match from {
                 FromBody::Json(path) => {
-                    let found = json.as_ref().and_then(|json| path.find(json)).map(text);
+                    let found = json.as_ref().and_then(|json| path.find(json));
+                    let found = found.filter(|value| is_exact(value)).map(text);
                     keep(values, *number, found.as_deref())
                 }
                 FromBody::Regex(regex) => {
@@ -244,16 +245,25 @@ impl Checks {
         if let Some(test) = self.body.iter().find(|test| !test.holds(body)) {
             return Some(format!("the body, {} bytes, is another, {}", body.len(), test.wanted()));
         }
-        let missing = self.from_body.iter().find(|(_, from)| match from {
-            FromBody::Json(path) => json.is_none_or(|json| path.find(json).is_none()),
-            FromBody::Regex(regex) => !regex.is_match(body),
-        });
-        missing.map(|(number, _)| self.nothing_for(*number))
+        self.from_body.iter().find_map(|(number, from)| match from {
+            FromBody::Json(path) => match json.and_then(|json| path.find(json)) {
+                None => Some(self.nothing_for(*number)),
+                Some(value) if !is_exact(value) => Some(format!(
+                    "what is to be extracted as {:?} has a number of more than 64 bits; extract it with `regex`",
+                    self.name(*number)
+                )),
+                Some(_) => None,
+            },
+            FromBody::Regex(regex) => (!regex.is_match(body)).then(|| self.nothing_for(*number)),
+        })
+    }
+
+    fn name(&self, number: usize) -> &str {
+        self.names.get(number).map_or("", String::as_str)
     }
 
     fn nothing_for(&self, number: usize) -> String {
-        let name = self.names.get(number).map_or("", String::as_str);
-        format!("there is nothing to extract as {name:?}")
+        format!("there is nothing to extract as {:?}", self.name(number))
     }
 }
 
@@ -274,6 +284,19 @@ fn cookie<'a>(head: &Head<'a>, name: &str) -> Option<&'a [u8]> {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         (pair[..at].trim_ascii() == name.as_bytes()).then(|| pair[at + 1..].trim_ascii())
     })
+}
+
+/// Whether a value is as it was written. A number that 64 bits do not hold is read as the nearest float, and would be sent
+/// as another one.
+fn is_exact(value: &Value) -> bool {
+    match value {
+        Value::Number(number) if number.is_f64() => number
+            .as_f64()
+            .is_some_and(|number| (i64::MIN as f64) < number && number < u64::MAX as f64),
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(fields) => fields.values().all(is_exact),
+        _ => true,
+    }
 }
 
 /// A value as a later step sends it: strings without their quotes.
@@ -518,6 +541,18 @@ mod tests {
             !checks.whole(Some(b"{}"), 2, 0, &mut values),
             "nothing to keep is a failure"
         );
+        for (id, exact) in [
+            ("18446744073709551615", true),
+            ("18446744073709551617", false),
+            ("-9223372036854775808", true),
+            ("-9223372036854775809", false),
+            ("1.5", true),
+        ] {
+            let body = format!(r#"{{"order":{{"id":{id}}},"text":"n=42"}}"#);
+            let kept = checks.whole(Some(body.as_bytes()), body.len() as u64, 0, &mut values);
+            assert_eq!(kept, exact, "{id}");
+            assert!(!exact || values[0] == id.as_bytes(), "{id}");
+        }
     }
 
     #[test]
@@ -566,6 +601,10 @@ mod tests {
             (
                 r#"{"state":"new","secret":"ready"}"#,
                 "there is nothing to extract as \"order\"",
+            ),
+            (
+                r#"{"state":"new","secret":"ready","id":[18446744073709551617]}"#,
+                "what is to be extracted as \"order\" has a number of more than 64 bits; extract it with `regex`",
             ),
         ];
         for (body, why) in cases {
