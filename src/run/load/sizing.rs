@@ -1,7 +1,9 @@
 //! How many shards a plan has on this machine, and how many connections they may have. Whether the machine has descriptors
 //! and ports for them is the plan's `capacity`.
 
-use crate::plan::Plan;
+use std::time::Duration;
+
+use crate::plan::{LoadPlan, Plan};
 
 /// Requests a second for which one shard is enough: they may cost 160 us each, three times what those of a small journey
 /// do. Shards that have little to do wake up for each request and each answer: at 5,000/s two cost a third more CPU time
@@ -27,6 +29,13 @@ pub fn shards(plan: &Plan) -> usize {
 pub fn connections_max(plan: &Plan) -> usize {
     let shares = plan.client.shards.unwrap_or_else(cores);
     plan.client.connections.pool_of(shares)
+}
+
+/// Requests a second of one shard when the plan begins; of users who do not think, none are foreseen.
+pub(super) fn first_rate(plan: &Plan, shards: usize) -> f64 {
+    let loads = plan.each_load();
+    let rate = |load: &LoadPlan| load.expected_rate(&plan.journeys, load.level_at(Duration::ZERO));
+    loads.iter().map(rate).sum::<f64>() / shards as f64
 }
 
 /// Users who do not think send as much as is answered, so nobody knows what their requests need.

@@ -37,6 +37,7 @@ use super::request::{CompiledStep, Scratch};
 use super::resolver::Answers;
 use super::retry::Retrying;
 use super::seconds::ShardSecond;
+use super::sizing::first_rate;
 use super::source::Source;
 use super::steered::Steered;
 use super::timer::Timer;
@@ -213,7 +214,7 @@ pub(super) struct Shard {
     gave_way_us: u64,
     /// The last rest was a nap, and nothing came meanwhile.
     napped_in_vain: bool,
-    /// There was a crowd in the last second.
+    /// There was a crowd in the last second; in the first, there is to be one.
     crowded: bool,
     /// Starts come by the clock, not by the answers before them, so that looking a moment later delays none.
     naps: bool,
@@ -276,7 +277,7 @@ impl Shard {
             stood_still_us: 0,
             gave_way_us: 0,
             napped_in_vain: false,
-            crowded: false,
+            crowded: first_rate(plan, common.shards) >= rest::CROWD as f64,
             naps: rest::naps(plan),
             owned: plan.client.connections.used_by == ConnectionUse::PerUser,
             stopping: false,

@@ -167,3 +167,17 @@ fn there_are_as_many_shards_as_the_expected_requests_need() {
     );
     assert_eq!(needed(50.0, Duration::ZERO), usize::MAX, "as many as are answered");
 }
+
+#[test]
+fn the_first_second_is_foreseen_by_the_plan() {
+    let first = |model, ramp| {
+        let mut plan = plan(SocketAddr::from(([127, 0, 0, 1], 1)));
+        plan.journeys[0].think = Wait::constant(Duration::from_secs(2));
+        plan.model = model;
+        stage(&mut plan, 60_000.0, ramp, Duration::from_secs(5));
+        crate::run::load::sizing::first_rate(&plan, 2)
+    };
+    assert_eq!(first(LoadModel::Arrivals, Duration::ZERO), 30_000.0);
+    assert_eq!(first(LoadModel::Users, Duration::ZERO), 15_000.0);
+    assert_eq!(first(LoadModel::Arrivals, Duration::from_secs(1)), 0.0);
+}
