@@ -172,6 +172,18 @@ fn load_reaches_a_target_that_answers_whatever_it_answers() {
 }
 
 #[test]
+fn load_whose_users_think_until_its_end_says_why_nothing_was_sent() {
+    let idle = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", idle.local_addr().expect("it has an address"));
+    let (code, summary, stderr) = load(&url, &["--users", "1", "--think", "1m", "--for", "1s"]);
+    assert_eq!((code, &summary["intended"]), (3, &Value::from(0)), "{stderr}");
+    assert!(
+        stderr.contains("every user still thought when the load ended"),
+        "{stderr}"
+    );
+}
+
+#[test]
 fn load_does_not_take_what_is_no_http_for_an_answer() {
     for options in [&[][..], &["--http2"]] {
         let (url, _told) = answering("no status");

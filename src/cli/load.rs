@@ -74,6 +74,13 @@ pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     }
     Ok(match recording.ended {
         Ended::Interrupted => Exit::Interrupted,
+        _ if summary.intended == 0 => {
+            out::tell(
+                "warning: every user still thought when the load ended, so nothing was sent\n\
+                 hint: give --for longer than --think, or more --users",
+            );
+            Exit::Inconclusive
+        }
         _ if !is_answered(&recording) => Exit::Unreachable,
         _ if summary.generator.spoiled.is_some() => Exit::Inconclusive,
         _ => Exit::Met,

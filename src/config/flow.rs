@@ -1,6 +1,8 @@
 //! The flow of a journey: which of its requests come when, how often and on what condition.
 //! Says what was written and how much it means; following it is the generator's work.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::wait::Wait;
@@ -106,19 +108,22 @@ impl Relation {
         match self {
             Relation::Is => left == right,
             Relation::IsNot => left != right,
-            _ => {
-                let number = |text: &[u8]| std::str::from_utf8(text).ok()?.trim().parse::<f64>().ok();
-                let (Some(left), Some(right)) = (number(left), number(right)) else {
-                    return false;
-                };
-                match self {
-                    Relation::Less => left < right,
-                    Relation::AtMost => left <= right,
-                    Relation::More => left > right,
-                    _ => left >= right,
-                }
-            }
+            Relation::Less => order(left, right).is_some_and(Ordering::is_lt),
+            Relation::AtMost => order(left, right).is_some_and(Ordering::is_le),
+            Relation::More => order(left, right).is_some_and(Ordering::is_gt),
+            Relation::AtLeast => order(left, right).is_some_and(Ordering::is_ge),
         }
+    }
+}
+
+/// How two numbers stand to each other, whole ones exactly; none where one of them is no number.
+fn order(left: &[u8], right: &[u8]) -> Option<Ordering> {
+    let text = |text| Some(std::str::from_utf8(text).ok()?.trim());
+    let (left, right) = (text(left)?, text(right)?);
+    let whole = |text: &str| text.parse::<i128>().ok();
+    match (whole(left), whole(right)) {
+        (Some(left), Some(right)) => Some(left.cmp(&right)),
+        _ => left.parse::<f64>().ok()?.partial_cmp(&right.parse::<f64>().ok()?),
     }
 }
 
@@ -320,6 +325,10 @@ mod tests {
             ("9", More, "10", false),
             ("10", AtMost, "10.0", true),
             ("10", AtLeast, "10.5", false),
+            ("9007199254740992", Less, "9007199254740993", true),
+            ("18446744073709551615", AtMost, "18446744073709551614", false),
+            ("-9223372036854775809", More, "-9223372036854775810", true),
+            ("9007199254740993", AtLeast, "1.5", true),
             ("many", AtLeast, "1", false),
             ("many", Less, "1", false),
         ] {

@@ -218,22 +218,26 @@ impl Checks {
         let Some(body) = body else {
             return format!("the body is longer than the {CAPTURE_MAX} bytes that are kept for checks");
         };
-        let json: Option<Value> = serde_json::from_slice(body).ok();
-        self.why_json(json.as_ref())
-            .or_else(|| self.why_body(body, json.as_ref()))
+        let json: Result<Value, String> = serde_json::from_slice(body).map_err(|error| not_json(&error));
+        self.why_json(&json)
+            .or_else(|| self.why_body(body, &json))
             .unwrap_or_default()
     }
 
-    fn why_json(&self, json: Option<&Value>) -> Option<String> {
+    fn why_json(&self, json: &Result<Value, String>) -> Option<String> {
         self.json.iter().find_map(|(written, path, test)| {
-            let Some(json) = json else {
-                return Some("the body is not JSON".to_owned());
+            let json = match json {
+                Ok(json) => json,
+                Err(why) => return Some(why.clone()),
             };
             let Some(value) = path.find(json) else {
                 return Some(format!("there is no {written}"));
             };
             let (text, wanted) = (text(value), || test.wanted());
             (!test.holds_json(value)).then(|| match value {
+                value if !is_exact(value) => {
+                    format!("{written} has a number of more than 64 bits; look at the `body` with `matches`")
+                }
                 // Whatever else is in there is nobody's business.
                 Value::Object(_) | Value::Array(_) => format!("{written} is another, {}", wanted()),
                 _ => format!("{written} is {}, {}", found(written, &text), wanted()),
@@ -241,18 +245,19 @@ impl Checks {
         })
     }
 
-    fn why_body(&self, body: &[u8], json: Option<&Value>) -> Option<String> {
+    fn why_body(&self, body: &[u8], json: &Result<Value, String>) -> Option<String> {
         if let Some(test) = self.body.iter().find(|test| !test.holds(body)) {
             return Some(format!("the body, {} bytes, is another, {}", body.len(), test.wanted()));
         }
         self.from_body.iter().find_map(|(number, from)| match from {
-            FromBody::Json(path) => match json.and_then(|json| path.find(json)) {
-                None => Some(self.nothing_for(*number)),
-                Some(value) if !is_exact(value) => Some(format!(
+            FromBody::Json(path) => match json.as_ref().map(|json| path.find(json)) {
+                Err(why) => Some(why.clone()),
+                Ok(None) => Some(self.nothing_for(*number)),
+                Ok(Some(value)) if !is_exact(value) => Some(format!(
                     "what is to be extracted as {:?} has a number of more than 64 bits; extract it with `regex`",
                     self.name(*number)
                 )),
-                Some(_) => None,
+                Ok(Some(_)) => None,
             },
             FromBody::Regex(regex) => (!regex.is_match(body)).then(|| self.nothing_for(*number)),
         })
@@ -265,6 +270,13 @@ impl Checks {
     fn nothing_for(&self, number: usize) -> String {
         format!("there is nothing to extract as {:?}", self.name(number))
     }
+}
+
+/// Without where it is, or there would be as many reasons as answers; nothing of the body is shown.
+fn not_json(error: &serde_json::Error) -> String {
+    let told = error.to_string();
+    let what = told.split(" at line ").next().unwrap_or_default();
+    format!("the body is not JSON that can be read: {what}")
 }
 
 fn keep(values: &mut Values, number: usize, found: Option<&[u8]>) -> bool {
@@ -339,7 +351,9 @@ impl Test {
             (Test::Is(wanted), Value::Number(number)) => is_number(wanted, number),
             _ => false,
         };
-        self.holds(&text(value)) || same()
+        // What it is nobody knows, so it is not what was wanted.
+        let known = matches!(self, Test::Exists) || is_exact(value);
+        known && (self.holds(&text(value)) || same())
     }
 }
 
@@ -442,7 +456,7 @@ mod tests {
 
     #[test]
     fn every_check_can_hold_and_can_fail() {
-        let body = br#"{"state":"new","items":[{"n":3},{"n":4}],"ok":true,"price":1.5,"big":18446744073709551615}"#;
+        let body = br#"{"state":"new","items":[{"n":3},{"n":4}],"ok":true,"price":1.5,"big":18446744073709551615,"beyond":18446744073709551616}"#;
         let json = |path: &str, wanted| Expect {
             json: vec![(path.to_owned(), wanted)],
             ..Expect::default()
@@ -466,6 +480,9 @@ mod tests {
             (json("$.price", is("1.51")), false),
             (json("$.big", is("18446744073709551615")), true),
             (json("$.big", is("18446744073709551614")), false),
+            (json("$.beyond", is("18446744073709551616")), false),
+            (json("$.beyond", is("18446744073709551617")), false),
+            (json("$.beyond", Wanted::Exists), true),
             (json("$.none", Wanted::Exists), false),
             (json("$.state", matches("^n.w$")), true),
             (on_body(Wanted::Contains("[{".to_owned())), true),
@@ -589,7 +606,15 @@ mod tests {
         );
         let of = |body: &str| checks.why(Some(body.as_bytes()), 10, 1_000);
         let cases = [
-            ("ready", "the body is not JSON"),
+            ("ready", "the body is not JSON that can be read: expected value"),
+            (
+                r#"{"state":"new","e":1e400}"#,
+                "the body is not JSON that can be read: number out of range",
+            ),
+            (
+                r#"{"state":18446744073709551617}"#,
+                "$.state has a number of more than 64 bits; look at the `body` with `matches`",
+            ),
             (r#"{"ready":1}"#, "there is no $.state"),
             (r#"{"state":"old"}"#, "$.state is \"old\", not \"new\""),
             (r#"{"state":{"pin":1}}"#, "$.state is another, not \"new\""),
