@@ -1,5 +1,5 @@
 //! Users who think wake up together: each wake-up of a thread costs more than a request does, and who has thought for
-//! seconds does not mind half a millisecond. Arrivals and pacing are never moved, nor is anything measured anew.
+//! seconds does not mind half a millisecond. Lag counts from when they are due so; arrivals and pacing are never moved.
 
 /// Who is due within one of these is due together.
 const GATHERED_US: u64 = 1_000;
@@ -29,7 +29,7 @@ impl Gather {
     }
 
     /// The last second had so many requests.
-    pub fn had(&mut self, requests: u64) {
+    pub fn last_second_had(&mut self, requests: u64) {
         self.few = requests <= GATHERED_RATE;
     }
 
@@ -65,9 +65,9 @@ mod tests {
     fn short_waits_and_the_waits_of_many_stay_as_they_are() {
         let mut gather = Gather::new(0, 1);
         assert_eq!(gather.due_us(123, 49_999), 50_122);
-        gather.had(10_001);
+        gather.last_second_had(10_001);
         assert_eq!(gather.due_us(123, 2_000_000), 2_000_123);
-        gather.had(10_000);
+        gather.last_second_had(10_000);
         assert_eq!(gather.due_us(123, 2_000_000), 2_000_000);
     }
 }

@@ -1,5 +1,5 @@
-//! How many shards a plan has on this machine, and how many connections they may have. Whether the machine has descriptors
-//! and ports for them is the plan's `capacity`.
+//! How many shards a plan has on this machine, how many connections they may have and what they begin with. Whether
+//! the machine has descriptors and ports for them is the plan's `capacity`.
 
 use std::time::Duration;
 

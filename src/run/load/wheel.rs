@@ -139,13 +139,9 @@ impl Wheel {
         self.move_rows(MOVED_PER_LOOK);
         let target = now_us >> TICK_BITS;
         while self.tick < target {
-            let span = self.tick >> SPAN_BITS;
-            match self.current.first() {
-                Some(slot) if (span << SPAN_BITS) + slot as u64 <= target => {
-                    self.tick = (span << SPAN_BITS) + slot as u64;
-                    self.empty(slot);
-                }
-                None if span < target >> SPAN_BITS => self.turn(target >> SPAN_BITS),
+            match self.first_tick() {
+                Some(tick) if tick <= target => self.come_to(tick),
+                None if self.tick >> SPAN_BITS < target >> SPAN_BITS => self.turn(target >> SPAN_BITS),
                 _ => self.tick = target,
             }
         }
@@ -162,16 +158,26 @@ impl Wheel {
     /// Empties the next slot a little before its tick, so that nobody has to wake up for that alone.
     #[inline]
     fn look_ahead(&mut self) {
-        if !self.near.is_empty() {
-            return;
-        }
-        let first = self.tick & !((1 << SPAN_BITS) - 1);
-        if let Some(slot) = self.current.first()
-            && first + slot as u64 <= self.tick + AHEAD
+        if self.near.is_empty()
+            && let Some(tick) = self.first_tick()
+            && tick <= self.tick + AHEAD
         {
-            self.tick = first + slot as u64;
-            self.empty(slot);
+            self.come_to(tick);
         }
+    }
+
+    /// The first tick of the current span with rows in its slot.
+    #[inline]
+    fn first_tick(&self) -> Option<u64> {
+        let slot = self.current.first()?;
+        Some((self.tick >> SPAN_BITS << SPAN_BITS) + slot as u64)
+    }
+
+    /// Goes on to a tick of the current span and empties its slot.
+    #[inline]
+    fn come_to(&mut self, tick: u64) {
+        self.tick = tick;
+        self.empty(tick as usize & ((1 << SPAN_BITS) - 1));
     }
 
     /// When to look again: never later than the next due time, and exact for rows due within the current tick.
@@ -181,10 +187,9 @@ impl Wheel {
         if let Some(&Reverse((due_us, _))) = self.near.peek() {
             return Some(due_us);
         }
-        let span = self.tick >> SPAN_BITS;
-        let tick = match self.current.first() {
-            Some(slot) => (span << SPAN_BITS) + slot as u64,
-            None => self.next_span(span)? << SPAN_BITS,
+        let tick = match self.first_tick() {
+            Some(tick) => tick,
+            None => self.next_span(self.tick >> SPAN_BITS)? << SPAN_BITS,
         };
         Some(tick << TICK_BITS)
     }

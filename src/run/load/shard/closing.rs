@@ -33,7 +33,7 @@ impl Shard {
         generator.standstill = Duration::from_micros(std::mem::take(&mut self.stood_still_us));
         let second = self.recorder.close_second(users, generator);
         self.crowded = second.slice.intended >= CROWD;
-        self.gather.had(second.slice.intended);
+        self.gather.last_second_had(second.slice.intended);
         self.backlog.push_back(second);
         self.offer();
         if self.backlog.len() > BACKLOG_MAX

@@ -45,9 +45,7 @@ impl Shard {
                     let next_us = state.begun_us + wait_us(pacing, &mut state.choices);
                     wait = wait.max(next_us.saturating_sub(now_us));
                 }
-                let awake_us = self.steering.awake_us(now_us);
-                let due_us = self.gather.due_us(awake_us, think_us).max(awake_us + wait);
-                self.sleep(load, row, due_us, now_us);
+                self.sleep(load, row, think_us, wait, now_us);
             }
             Owner::User { .. } => {}
             Owner::Arrival => self.arriving -= 1,
@@ -55,13 +53,14 @@ impl Shard {
         self.passes.end(pass);
     }
 
-    /// A user waits for its next pass. Who does not wait at all is due now, and needs no place in the wheel; it begins
+    /// A user thinks, and waits no less than `wait_us`, until its next pass. Who does not wait at all is due now, and needs no place in the wheel; it begins
     /// after all answers of this turn, since requests sent in a row cost the kernel less than one after each answer.
     #[inline]
-    fn sleep(&mut self, load: u16, row: u32, due_us: u64, now_us: u64) {
+    fn sleep(&mut self, load: u16, row: u32, think_us: u64, wait_us: u64, now_us: u64) {
+        let awake_us = self.steering.awake_us(now_us);
+        let due_us = self.gather.due_us(awake_us, think_us).max(awake_us + wait_us);
         let source = &mut self.sources[usize::from(load)];
-        let is_due = due_us <= self.steering.awake_us(now_us);
-        if is_due && now_us < self.end_us && !self.steering.paused() {
+        if due_us == awake_us && now_us < self.end_us && !self.steering.paused() {
             source.due.push_back((due_us, row));
         } else {
             source.crowd.sleep(row, due_us);

@@ -194,6 +194,7 @@ pub(super) struct Shard {
     pub(super) retrying: Retrying,
     /// Between two requests.
     pub(super) pauses: Pauses,
+    /// When who thinks is due again.
     pub(super) gather: Gather,
     pub(super) ids: Ids,
     pub(super) scratch: Scratch,

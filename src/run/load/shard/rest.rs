@@ -15,8 +15,8 @@ const SLACK_US: u64 = 50;
 const WAY_US: u64 = 1_000;
 /// No rest lasts longer, so that a standstill of thread, process or machine shows even while nothing is due.
 const REST_US: u64 = 100_000;
-/// The slack after a second with so many requests: 7% less CPU time than with 140 us and 16% less than with 80 us, for
-/// 0.03 and 0.06 ms more at the median (0.20 ms of 60,000/s).
+/// The slack after a second with so many requests: 7% less CPU time than with 140 us, for 0.03 ms more at the median
+/// (0.20 ms of 60,000/s).
 pub(super) const CROWD: u64 = 40_000;
 const CROWDED_SLACK_US: u64 = 200;
 
