@@ -12,6 +12,13 @@ const SEEDS: u64 = 10;
 /// shipped ones.
 pub const SHORTER: &str = "stages=[{tier: 3, users: 20_000, ramp: 3m, hold: 38m}]";
 
+/// The same with so many users, and instances for them, that some are always being answered by the one that is lost:
+/// nine or so. Of 20,000 it is two or three, and now and then truly nobody, who then feels nothing that could be timed.
+const FELT_BY_SOME: [&str; 2] = [
+    "stages=[{tier: 3, users: 60_000, ramp: 3m, hold: 38m}]",
+    "lab.web.workers=36",
+];
+
 /// One comparison, real milliseconds: measured minus true.
 struct Difference {
     seed: u64,
@@ -25,7 +32,8 @@ fn truth_outage_start_and_recovery_agree_within_one_probe_interval() {
     let _turn = machine();
     let mut differences = Vec::new();
     for seed in 1..=SEEDS {
-        let run = game_day(0, &[SHORTER, "objectives=[]", &format!("seed={seed}")]);
+        let [users, workers] = FELT_BY_SOME;
+        let run = game_day(0, &[users, workers, "objectives=[]", &format!("seed={seed}")]);
         differences.extend(compare(seed, &run));
     }
     print_distribution(&differences);
