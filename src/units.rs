@@ -141,7 +141,10 @@ pub fn format_duration(duration: Duration) -> String {
 pub fn format_rate(rate: f64) -> String {
     match rate {
         rate if rate < 0.01 && rate > 0.0 => format!("{rate:.6}"),
-        rate if rate < 10.0 && rate.fract() != 0.0 => format!("{rate:.2}").trim_end_matches(['0', '.']).to_owned(),
+        rate if rate < 10.0 && rate.fract() != 0.0 => {
+            let digits = format!("{rate:.2}");
+            digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+        }
         rate => format_count(rate.round().max(0.0) as u64),
     }
 }
@@ -228,8 +231,8 @@ mod tests {
     fn counts_and_durations_read_well() {
         assert_eq!(format_count(1_234_567), "1,234,567");
         assert_eq!(format_count(12), "12");
-        let rates = [0.0, 0.000_5, 0.5, 1.0 / 3.0, 2.999, 7.0, 12.4, 60_000.0].map(format_rate);
-        assert_eq!(rates, ["0", "0.000500", "0.5", "0.33", "3", "7", "12", "60,000"]);
+        let rates = [0.0, 0.000_5, 0.5, 1.0 / 3.0, 2.999, 7.0, 9.998, 12.4, 60_000.0].map(format_rate);
+        assert_eq!(rates, ["0", "0.000500", "0.5", "0.33", "3", "7", "10", "12", "60,000"]);
         let cases = [
             (0, "0s"),
             (850, "850ms"),

@@ -575,6 +575,15 @@ fn a_revert_that_cannot_reach_aws_is_exit_6_with_what_to_do_by_hand() {
         assert!(stderr.contains(expected), "{expected} is not in\n{stderr}");
     }
     assert_eq!(stderr.matches("still in the world").count(), 1, "{stderr}");
+    // Where nobody can read what was announced, nobody can say that nothing is left of it.
+    let glued = intent.to_string().replacen("{", "{\"at\":\"20{", 1);
+    std::fs::write(&journal, format!("{run}\n{glued}\n")).expect("the journal is written");
+    let (code, stdout, stderr) = said(&["revert", &dir.path().display().to_string()]);
+    assert_eq!((code, stdout.as_str()), (6, ""), "{stderr}");
+    assert!(
+        stderr.contains("1 of the journal's lines cannot be read") && stderr.contains("hint: "),
+        "{stderr}"
+    );
     // With nothing open nobody has to be asked.
     std::fs::write(&journal, format!("{run}\n")).expect("the journal is written");
     let (code, stdout, stderr) = said(&["revert", &dir.path().display().to_string()]);

@@ -109,11 +109,23 @@ fn load_counts_every_request_once() {
     assert_eq!(summary["latency_failed_ms"], Value::Null);
     assert!(summary["connect_ms"]["count"].as_u64() >= Some(1), "{summary}");
     assert_eq!(summary["tls_ms"], Value::Null);
-    let (code, summary, _) = load(
+    let (code, summary, stderr) = load(
         &server.url,
-        &["-u", "3", "--think", "10ms", "--for", "1s", "-X", "post", "-d", "x=1"],
+        &[
+            "-u",
+            "3",
+            "--think",
+            "5ms..15ms",
+            "--for",
+            "1s",
+            "-X",
+            "post",
+            "-d",
+            "x={{ y }}",
+        ],
     );
     assert_eq!(code, 0);
+    assert!(stderr.starts_with("warning: `{{` is sent as it stands"), "{stderr}");
     assert!(summary["requests"].as_u64() > Some(100), "{summary}");
     assert_eq!(summary["ok"], summary["requests"]);
 }
@@ -132,6 +144,10 @@ fn load_says_what_is_wrong_and_sends_nothing() {
         (&["127.0.0.1:1", "--users", "5", "--rate", "5"], "cannot be used with"),
         (&["127.0.0.1:1", "-H", "no colon"], "is not a header"),
         (&["127.0.0.1:1", "--for", "5 parsecs"], "parsecs"),
+        (&["127.0.0.1:1", "--think", "soon"], "write 5s, 5s..25s"),
+        (&["127.0.0.1:1", "--think", "9s..5s"], "write 5s..9s"),
+        (&["127.0.0.1:1/a b"], "as %20"),
+        (&["127.0.0.1:1/caf\u{e9}"], "percent-encoded"),
     ] {
         let (code, _, stderr) = load(arguments[0], &arguments[1..]);
         assert_eq!(code, 2, "{arguments:?}: {stderr}");

@@ -89,3 +89,34 @@ fn a_revert_that_fails_until_the_load_is_over_is_told_and_meets_nothing() {
     let late = told_everywhere(run("8m", 40));
     assert!(late > 240.0, "{late}");
 }
+
+#[test]
+fn a_fault_that_waits_for_a_sound_group_has_its_whole_time() {
+    let _turn = machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let chaos = dir.path().join("two.yaml");
+    let experiment = "name: two\nhypothesis: the second waits until the group has healed\nfaults:\n  \
+                      - { fault: ec2.terminate, role: web, share: 34%, at: hold + 1m, irreversible: true }\n  \
+                      - { fault: ec2.stop, role: web, share: 34%, at: hold + 90s, lasts: 40s }\n";
+    std::fs::write(&chaos, experiment).expect("is written");
+    let output = tenfold()
+        .args(["run".as_ref(), chaos.as_os_str(), "--quiet".as_ref(), "--out".as_ref()])
+        .arg(dir.path().join("run"))
+        .args(["--pace", "30", "--set", "honesty.steal=100%"])
+        .output()
+        .expect("tenfold runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let read =
+        std::fs::read_to_string(dir.path().join("run/report.json")).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let report: Value = serde_json::from_str(&read).expect("JSON");
+    let faults = &report["verdict"]["faults"];
+    let at = |fault: usize, what: &str| {
+        faults[fault][what]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{what}: {faults:#}"))
+    };
+    let waited = at(1, "injected_at") - at(0, "injected_at") - 30.0;
+    let lasted = at(1, "reverted_at") - at(1, "injected_at");
+    assert!(waited > 10.0, "the group was not sound: {waited} {lasted}");
+    assert!((38.0..60.0).contains(&lasted), "{lasted} of 40 s, after {waited} s");
+}

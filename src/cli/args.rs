@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{control, load};
+use crate::plan::Wait;
 use crate::units::Pace;
 
 /// Grows load on an AWS architecture tenfold at a time, breaks it at every step, and proves from the users' side
@@ -36,6 +37,7 @@ pub(super) enum Command {
     /// Run the lab alone, for the aws CLI, boto3 and your own experiments
     Lab(LabArguments),
     /// Steer a run that goes on: pause, resume, scale, hold, skip to the next stage, mark an event
+    #[command(override_usage = "tenfold control [--json] <RUN_DIR> <pause|resume|hold|skip|scale|mark|status>")]
     Control(ControlArguments),
     /// Look at what a run of this profile needs: credentials, permissions, clock, DNS, limits; changes nothing
     Doctor(ProfileArguments),
@@ -118,9 +120,9 @@ pub(super) struct LoadArguments {
     /// How long
     #[arg(long = "for", value_name = "TIME", default_value = "10s", value_parser = load::some_time)]
     pub(super) duration: Duration,
-    /// Time a user thinks between two requests
-    #[arg(long, default_value = "0s", conflicts_with = "rate", value_parser = load::duration)]
-    pub(super) think: Duration,
+    /// Time a user thinks between two requests, as in a profile: 5s, 5s..25s, exponential(10s), log_normal(8s, 0.6)
+    #[arg(long, value_name = "TIME", default_value = "0s", conflicts_with = "rate")]
+    pub(super) think: Wait,
     /// Connections in all, at most, to each address of the host [default: 1000, or one a user who does not think where
     /// these are more]
     #[arg(long, short = 'c', value_parser = clap::value_parser!(u16).range(1..))]

@@ -19,13 +19,13 @@ use crate::cli::target::check_entry;
 use crate::clock::Clock;
 use crate::config::entry::Entry;
 use crate::judge::judge;
-use crate::plan::{AdHoc, Amount, Plan, TlsSettings};
+use crate::plan::{AdHoc, Amount, Plan, TlsSettings, Wait};
 use crate::recording::{Ended, Recording};
 use crate::report::{self, LoadSummary};
 use crate::run;
 use crate::run::control::{self, Control};
 use crate::run::director::{self, Keep, Setup};
-use crate::units::{DURATION_MAX, Pace, format_duration};
+use crate::units::{DURATION_MAX, Pace, format_duration, parse_duration};
 
 /// Users when neither they nor a rate are given.
 const USERS: u64 = 50;
@@ -109,13 +109,14 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
     let streams = arguments.http2.then(|| usize::from(arguments.streams));
     let connections = match (arguments.connections, amount) {
         (Some(connections), _) => usize::from(connections),
-        (None, Amount::Users(users)) if arguments.think.is_zero() => usize::try_from(users)
+        (None, Amount::Users(users)) if arguments.think == Wait::default() => usize::try_from(users)
             .unwrap_or(usize::MAX)
             .div_ceil(streams.unwrap_or(1))
             .max(CONNECTIONS),
         (None, _) => CONNECTIONS,
     };
     let headers = arguments.header.iter().map(|header| split_header(header));
+    warn_of_templates(arguments);
     let plan = AdHoc {
         scheme,
         tls: TlsSettings {
@@ -144,6 +145,14 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         seed: arguments.seed,
     };
     Ok(plan.plan())
+}
+
+/// Who knows profiles may expect theirs to be filled in.
+fn warn_of_templates(arguments: &LoadArguments) {
+    let texts = arguments.header.iter().chain(&arguments.body);
+    if texts.chain([&arguments.url]).any(|text| text.contains("{{")) {
+        out::tell("warning: `{{` is sent as it stands\nhint: templates are filled in in a profile");
+    }
 }
 
 /// A rate at which anything is sent before the time is over.
@@ -230,16 +239,11 @@ fn split_header(header: &str) -> Result<(String, String), Failure> {
     }
 }
 
-/// A time as `10s`, `1m30s` or `500ms`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    crate::units::parse_duration(text).map_err(|error| error.to_string())
-}
-
-/// The same, but not none at all.
+/// A time as `10s`, `1m30s` or `500ms`, but not none at all.
 pub(super) fn some_time(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("it must be above zero".to_owned()),
-        some => Ok(some),
+    match parse_duration(text) {
+        Ok(Duration::ZERO) => Err("it must be above zero".to_owned()),
+        other => other.map_err(|error| error.to_string()),
     }
 }
 

@@ -44,6 +44,16 @@ pub(super) fn tell_left(failed: &[(FaultId, String)], endpoint: Option<&str>) {
     }
 }
 
+/// Tells that nobody knows all of what a journal announced.
+pub(super) fn tell_unreadable(lines: usize) {
+    if lines > 0 {
+        tell(&format!(
+            "error: {lines} of the journal's lines cannot be read, and what they announced may be in the world\n\
+             hint: look for it with: tenfold revert --scan --target FILE"
+        ));
+    }
+}
+
 /// Tells where `aws` commands have to go, where that is not to AWS.
 pub(super) fn tell_endpoint(endpoint: Option<&str>) {
     if let Some(endpoint) = endpoint {

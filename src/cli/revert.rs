@@ -57,6 +57,10 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
         printed = printed.and(out::line(&format!("reverted: {done}")));
     }
     out::tell_left(&summary.failed, plan.target.endpoint.as_deref());
+    if summary.failed.is_empty() && summary.unreadable > 0 {
+        out::tell_unreadable(summary.unreadable);
+        return Ok(Exit::Unreverted);
+    }
     if summary.failed.is_empty() {
         printed?;
         match &alive {

@@ -150,14 +150,24 @@ pub(super) fn seed(config: &Config, arguments: &ProfileArguments) -> u64 {
     arguments.seed.or(config.profile.seed).unwrap_or(1)
 }
 
-/// The command that does the same again, every choice written out.
+/// The command that does the same again, every choice written out but for secrets: reports are passed round.
 fn rerun(arguments: &ProfileArguments, plan: &Plan) -> String {
     let arguments = ProfileArguments {
         pace: Some(plan.pace),
         seed: Some(plan.seed),
+        set: arguments.set.iter().map(|set| without_secret(set)).collect(),
         ..arguments.clone()
     };
     format!("tenfold run {}", words(&arguments))
+}
+
+/// An override, whose value is kept back where the key or the value names something secret.
+fn without_secret(set: &str) -> String {
+    let lower = set.to_ascii_lowercase();
+    match set.split_once('=') {
+        Some((key, _)) if SECRETS.iter().any(|secret| lower.contains(secret)) => format!("{key}=<kept back>"),
+        _ => set.to_owned(),
+    }
 }
 
 /// A profile and its overrides as they are typed.
@@ -177,6 +187,19 @@ pub(super) fn words(arguments: &ProfileArguments) -> String {
     }
     words.join(" ")
 }
+
+/// What has one of these in it may hold what nobody else is to know.
+const SECRETS: [&str; 9] = [
+    "auth",
+    "cookie",
+    "credential",
+    "password",
+    "passphrase",
+    "secret",
+    "token",
+    "api-key",
+    "api_key",
+];
 
 /// Quotes a word for a shell where it needs to be.
 fn quote(word: &str) -> String {
@@ -323,7 +346,7 @@ pub(super) async fn accepts(host: &str, addresses: Vec<SocketAddr>) -> Result<Ve
             Err(_) => last = anyhow!("no connection to {address} within {REACHABLE_WITHIN:?}"),
         }
     }
-    let hint = "hint: start the target, or correct `target`, `entry` or --target";
+    let hint = "hint: start what is to answer there, or correct the URL, `target`, `entry` or --target";
     Err(Failure {
         exit: Exit::Unreachable,
         error: anyhow!("{last:#}\n{hint}"),
@@ -341,7 +364,7 @@ async fn entry_addresses(target: &TargetPlan) -> anyhow::Result<Vec<SocketAddr>>
     let found = tokio::net::lookup_host((target.host.as_str(), target.port))
         .await
         .map_err(|error| {
-            let hint = "hint: check `target` or --target";
+            let hint = "hint: correct the URL, `target` or --target, or the machine's name server";
             anyhow!("cannot resolve {}: {error}\n{hint}", target.host)
         })?;
     Ok(found.collect())
@@ -394,6 +417,27 @@ impl Target {
     pub(super) async fn end(self) {
         if let Some(lab) = self.lab {
             lab.end().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_override_that_may_be_secret_is_kept_back() {
+        for (set, shown) in [
+            ("stages.0.users=500", "stages.0.users=500"),
+            ("journeys.a.steps.0.get=/a=b", "journeys.a.steps.0.get=/a=b"),
+            (
+                "journeys.a.headers.Authorization=Bearer x",
+                "journeys.a.headers.Authorization=<kept back>",
+            ),
+            ("client.auth.basic=me:x", "client.auth.basic=<kept back>"),
+            ("journeys.a.headers={x-api-key: 1}", "journeys.a.headers=<kept back>"),
+        ] {
+            assert_eq!(without_secret(set), shown);
         }
     }
 }

@@ -262,11 +262,17 @@ impl Watch {
             return false;
         };
         match chaos::revert_chosen(journal, &self.cloud, WATCHDOG, chosen).await {
-            Ok(RevertSummary { reverted, failed, .. }) => {
+            Ok(RevertSummary {
+                reverted,
+                failed,
+                unreadable,
+                ..
+            }) => {
                 for fault in reverted {
                     out::tell(&format!("reverted: {fault}"));
                 }
                 out::tell_left(&failed, None);
+                out::tell_unreadable(unreadable);
                 failed.is_empty()
             }
             Err(error) => {

@@ -79,6 +79,12 @@ impl Entry {
         if !valid {
             return Err(wrong(format!("{host:?} is no host name"), form));
         }
+        if let Some(odd) = path.chars().find(|char| !char.is_ascii_graphic()) {
+            return Err(wrong(
+                format!("{odd:?} cannot stand in a URL as it is"),
+                "write it percent-encoded, a space as %20",
+            ));
+        }
         let slash = if path.starts_with('/') { "" } else { "/" };
         Ok(Self {
             scheme: scheme.to_owned(),

@@ -1,6 +1,7 @@
 //! How long someone waits: think time and pacing, as a fixed time, a range or a distribution.
 //! Says what was written and its mean; drawing from it is the generator's work.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,9 @@ use crate::units::{parse_duration, seconds};
 
 /// Widest log-normal distribution: at 3 one wait in a thousand is ten thousand times the median.
 const SIGMA_MAX: f64 = 3.0;
+
+/// How a wait is written.
+const FORMS: &str = "write 5s, 5s..25s, exponential(10s) or log_normal(8s, 0.6)";
 
 /// A wait of real time.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,14 +83,25 @@ impl Wait {
     }
 }
 
+impl FromStr for Wait {
+    type Err = String;
+
+    /// Reads a wait as a profile has it; an error says how one is written.
+    fn from_str(text: &str) -> Result<Self, String> {
+        read(text).map_err(|error| match error {
+            None => FORMS.to_owned(),
+            Some((message, hint)) => format!("{message}; {hint}"),
+        })
+    }
+}
+
 /// A wait as written: `5s`, `5s..25s`, `exponential(10s)` or `log_normal(8s, 0.6)`.
 pub(super) fn wait(node: &Node, what: &str, sink: &mut Sink) -> Option<Wait> {
     let text = decode::text(node, sink)?;
     match read(&text) {
         Ok(wait) => Some(wait),
         Err(None) => {
-            let hint = "write 5s, 5s..25s, exponential(10s) or log_normal(8s, 0.6)";
-            sink.push(Mistake::at(&node.place, format!("{text:?} is not a {what}")).hint(hint));
+            sink.push(Mistake::at(&node.place, format!("{text:?} is not a {what}")).hint(FORMS));
             None
         }
         Err(Some((message, hint))) => {

@@ -33,7 +33,7 @@ pub struct AdHoc {
     /// Real time.
     pub duration: Duration,
     /// Real time a user thinks between two requests.
-    pub think: Duration,
+    pub think: Wait,
     /// Connections to each address, all shards together.
     pub connections: usize,
     /// Requests at once on each connection, where HTTP/2 is spoken.
@@ -100,7 +100,7 @@ impl AdHoc {
             journeys: vec![JourneyPlan {
                 name: "request".to_owned(),
                 weight: 1.0,
-                think: Wait::constant(self.think),
+                think: self.think,
                 steps: vec![0],
                 ..JourneyPlan::default()
             }],

@@ -55,9 +55,11 @@ pub fn capacity(plan: &Plan, pool: usize, addresses: Addresses, limits: Limits) 
     let room = limits.descriptors.saturating_sub(limits.in_use + RESERVE);
     let lacking = need(FASTEST, Passes::Least, addresses.all).beyond(room, limits, sources);
     if let Some((needs, raise)) = lacking {
-        return Capacity::Lacking(format!(
-            "the load needs {needs}\nhint: {raise}, or ask for less with fewer users, a lower rate or fewer connections"
-        ));
+        let less = match room {
+            0 => "",
+            _ => ", or ask for less with fewer users, a lower rate or fewer connections",
+        };
+        return Capacity::Lacking(format!("the load needs {needs}\nhint: {raise}{less}"));
     }
     let stalled = [addresses.all, addresses.fewest].into_iter().find_map(|addresses| {
         let (needs, raise) = need(slowest, Passes::Most, addresses).beyond(room, limits, sources)?;
@@ -109,7 +111,7 @@ impl Need {
             let needed = self.all + limits.in_use + RESERVE;
             return Some((
                 format!(
-                    "{} connections at once, and with the {} descriptors this process may have open it gets {}",
+                    "{} connections at once, and of the {} descriptors this process may have open {} are left for them",
                     format_count(self.all),
                     format_count(limits.descriptors),
                     format_count(room)
@@ -188,6 +190,7 @@ fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Wait;
     use crate::plan::{AdHoc, Amount, Flow, TlsSettings};
 
     /// Two shards' pool.
@@ -207,7 +210,7 @@ mod tests {
             body: None,
             amount,
             duration: Duration::from_secs(10),
-            think: Duration::from_millis(think_ms),
+            think: Wait::constant(Duration::from_millis(think_ms)),
             connections,
             streams: None,
             cores: 2,

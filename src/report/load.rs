@@ -161,6 +161,7 @@ impl LoadSummary {
 
     fn write(&self, out: &mut String) -> std::fmt::Result {
         let asked = match self.model {
+            LoadModel::Users if self.level == 1.0 => "1 user".to_owned(),
             LoadModel::Users => format!("{} users", format_count(self.level as u64)),
             LoadModel::Arrivals | LoadModel::Mixed => format!("{} requests/s asked", format_rate(self.level)),
         };
@@ -169,7 +170,7 @@ impl LoadSummary {
             out,
             "  requests   {}, {}/s, {} ok",
             format_count(self.requests),
-            format_count(self.rate as u64),
+            format_rate(self.rate),
             format_count(self.ok)
         )?;
         for (kind, count) in &self.failed {

@@ -15,7 +15,7 @@ use crate::clock::{Clock, RunClock};
 use crate::event::{Event, FaultId, Stamped};
 use crate::plan::Plan;
 use crate::recording::{Ended, LedgerResult, ProbeSample, Recording, Slice};
-use crate::run::chaos::{Journal, RevertSummary, Runner};
+use crate::run::chaos::{Journal, RevertSummary, Runner, SOUND_PATIENCE};
 use crate::run::control::{self, Done, Helm, Order, Orders, Status};
 use crate::run::freeze;
 use crate::run::load::{self, Load, LoadEnd, LoadError};
@@ -391,8 +391,10 @@ impl Director {
                     let error = format!("it was due {} before, while the run stood still", format_duration(late));
                     return self.record_now(Event::FaultFailed { fault, error });
                 }
+                // It may have to wait for a sound target; its time in the world begins when it is there.
                 if let Some(lasts) = lasts(&self.plan, &fault) {
-                    self.reverts.push((at + lasts, fault.clone()));
+                    let latest = at + self.plan.pace.patience(SOUND_PATIENCE) + lasts;
+                    self.reverts.push((latest, fault.clone()));
                 }
                 self.spawn_chaos(fault, ChaosRequest::Inject);
             }
@@ -546,6 +548,10 @@ impl Director {
                     .schedule_us(self.clock.elapsed().as_micros() as u64);
                 self.stops.alarm(region, alarm, state, schedule_us / 1_000_000)
             }
+            Event::FaultStarted { fault, .. } => {
+                self.lasts_from(stamped.at, fault);
+                None
+            }
             _ => None,
         };
         // Somebody else has ended a fault: AWS FIS by an alarm, say.
@@ -558,6 +564,15 @@ impl Director {
             self.stop_met(stop);
             true
         })
+    }
+
+    /// A fault leaves the world when its own time is over, and that has begun at the real instant `at`.
+    fn lasts_from(&mut self, at: Duration, fault: &FaultId) {
+        let lasts = lasts(&self.plan, fault);
+        let due = self.reverts.iter_mut().find(|(_, of)| of == fault);
+        if let (Some(lasts), Some((due, _))) = (lasts, due) {
+            *due = at + lasts;
+        }
     }
 
     fn stop_met(&mut self, stop: Stop) {

@@ -1,6 +1,6 @@
 //! Stop conditions: watches the slices and says when one has held long enough. It stops nothing itself.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::plan::{Comparison, ExperimentPlan, Limit, Measure, Plan, Statistic, StopCondition, StopWhen};
@@ -19,8 +19,9 @@ struct Watch {
     experiment: String,
     condition: StopCondition,
     /// Real seconds it must hold; at least one slice.
-    needed: usize,
-    recent: VecDeque<Slice>,
+    needed: u64,
+    /// Seconds since it began to hold, those in which nothing finished among them.
+    held: u64,
     active_from: u64,
     active_until: u64,
 }
@@ -104,23 +105,22 @@ impl Watch {
         Self {
             experiment: experiment.name.clone(),
             condition: condition.clone(),
-            needed: (real(lasts).as_secs_f64().ceil() as usize).max(1),
-            recent: VecDeque::new(),
+            needed: (real(lasts).as_secs_f64().ceil() as u64).max(1),
+            held: 0,
             active_from: real(from).as_secs(),
             active_until: real(until + experiment.settle).as_secs(),
         }
     }
 
     fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
-        if !self.is_active(schedule_second) || !self.breached(slice) {
-            self.recent.clear();
-            return None;
+        let breached = self.breached(slice).filter(|_| self.is_active(schedule_second));
+        match breached {
+            Some(true) => self.held += 1,
+            // Under a blackout everybody waits: it says neither that the condition holds nor that it does not.
+            None if self.held > 0 && self.is_active(schedule_second) => self.held += 1,
+            _ => self.held = 0,
         }
-        self.recent.push_back(Slice {
-            second: slice.second,
-            ..Slice::default()
-        });
-        (self.recent.len() >= self.needed).then(|| self.stop())
+        (breached == Some(true) && self.held >= self.needed).then(|| self.stop())
     }
 
     fn is_active(&self, schedule_second: u64) -> bool {
@@ -134,7 +134,8 @@ impl Watch {
         }
     }
 
-    fn breached(&self, slice: &Slice) -> bool {
+    /// Whether it holds in this second; none where nothing finished in it.
+    fn breached(&self, slice: &Slice) -> Option<bool> {
         let StopWhen::Measured {
             measure,
             statistic,
@@ -143,16 +144,16 @@ impl Watch {
             ..
         } = &self.condition.when
         else {
-            return false;
+            return Some(false);
         };
         match (measure, limit) {
             (Measure::Errors, Limit::Share(limit)) => {
-                error_share(slice).is_some_and(|share| compare(*comparison, share, *limit))
+                error_share(slice).map(|share| compare(*comparison, share, *limit))
             }
             (Measure::Latency, Limit::Duration(limit)) => {
-                latency(slice, *statistic).is_some_and(|value| compare(*comparison, value, limit.as_secs_f64()))
+                latency(slice, *statistic).map(|value| compare(*comparison, value, limit.as_secs_f64()))
             }
-            _ => false,
+            _ => Some(false),
         }
     }
 }
@@ -191,5 +192,86 @@ fn compare(comparison: Comparison, value: f64, limit: f64) -> bool {
         Comparison::Greater => value > limit,
         Comparison::GreaterOrEqual => value >= limit,
         Comparison::Equal => value == limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{FailureKind, StepSlice};
+
+    /// `errors > 50% for 4s`, in real seconds.
+    fn watch() -> Watch {
+        Watch {
+            experiment: "blackout".to_owned(),
+            condition: StopCondition {
+                text: "errors > 50% for 4s".to_owned(),
+                when: StopWhen::Measured {
+                    measure: Measure::Errors,
+                    statistic: None,
+                    comparison: Comparison::Greater,
+                    limit: Limit::Share(0.5),
+                    lasts: Duration::from_secs(4),
+                },
+            },
+            needed: 4,
+            held: 0,
+            active_from: 0,
+            active_until: 100,
+        }
+    }
+
+    /// A second in which so many requests went well and so many failed.
+    fn second(ok: u64, failed: u64) -> Slice {
+        let failed = (failed > 0).then_some((FailureKind::Timeout, failed));
+        let step = StepSlice {
+            ok,
+            failed: failed.into_iter().collect(),
+            ..StepSlice::default()
+        };
+        Slice {
+            steps: vec![step],
+            ..Slice::default()
+        }
+    }
+
+    /// The second in which it is met, of seconds of which `F` failed, `.` went well, and in `_` nothing finished.
+    fn met(seconds: &str) -> Option<usize> {
+        let mut watch = watch();
+        seconds.chars().enumerate().position(|(at, char)| {
+            let slice = match char {
+                'F' => second(1, 9),
+                '.' => second(9, 1),
+                _ => Slice::default(),
+            };
+            watch.observe(&slice, at as u64).is_some()
+        })
+    }
+
+    #[test]
+    fn a_condition_holds_over_seconds_in_which_nothing_finished() {
+        for (seconds, expected) in [
+            ("FFF", None),
+            ("FFFF", Some(3)),
+            ("FFF.FFF", None),
+            (".F.FFFF", Some(6)),
+            // Users who wait out their patience fail now and then, and nobody succeeds.
+            ("F__F", Some(3)),
+            ("F_______F", Some(8)),
+            // What is silent from some time on has not failed any more.
+            ("F________", None),
+            ("____", None),
+            ("F___.F__F", Some(8)),
+        ] {
+            assert_eq!(met(seconds), expected, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn a_condition_counts_only_while_its_experiment_goes_on() {
+        let mut watch = watch();
+        watch.active_from = 3;
+        let mut observed = (0..10).map(|at| watch.observe(&second(0, 5), at).is_some());
+        assert_eq!(observed.position(|met| met), Some(6));
     }
 }

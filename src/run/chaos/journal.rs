@@ -230,8 +230,22 @@ impl Journal {
         let mut text = serde_json::to_string(&line)?;
         text.push('\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(text.as_bytes())?;
-        file.sync_data()
+        let before = file.metadata()?.len();
+        let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
+        if written.is_err() {
+            take_back(&mut file, before, text.len());
+        }
+        written
+    }
+}
+
+/// Takes a record back whose writing has failed, for a part of it would spoil the one that comes next; as long as nobody
+/// else has added to the journal, which who reverts may.
+fn take_back(file: &mut File, before: u64, length: usize) {
+    let now = file.metadata().map_or(u64::MAX, |found| found.len());
+    if now > before && (now > before + length as u64 || file.set_len(before).is_err()) {
+        // A full disk takes no more, but one that has recovered does.
+        let _ = file.write_all(b"\n");
     }
 }
 
@@ -240,8 +254,8 @@ impl Journal {
 pub struct Contents {
     /// Records in order.
     pub records: Vec<Record>,
-    /// Lines that cannot be read: at most one, torn, unless somebody edited the file.
-    pub damaged: usize,
+    /// Lines that nobody can read. A line that a crash tore is none of them: what it was to announce has not happened.
+    pub unreadable: usize,
 }
 
 /// Another process's journal, kept open: it can be read and gone on with when nothing leads to it any more.
@@ -290,17 +304,21 @@ impl Kept {
     }
 }
 
-/// Reads a journal, leaving out lines that a crash tore.
+/// Reads a journal, leaving out lines that a crash tore and counting those that nobody can read.
 pub fn read(path: &Path) -> io::Result<Contents> {
     Ok(contents(&std::fs::read(path)?))
 }
 
 fn contents(bytes: &[u8]) -> Contents {
     let mut contents = Contents::default();
-    for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-        match serde_json::from_slice(line) {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let ended = line.strip_suffix(b"\n");
+        match serde_json::from_slice(ended.unwrap_or(line)) {
             Ok(record) => contents.records.push(record),
-            Err(_) => contents.damaged += 1,
+            Err(_) if ended.is_none() => {}
+            // Who goes on with a torn line ends it first.
+            Err(error) if error.is_eof() => {}
+            Err(_) => contents.unreadable += 1,
         }
     }
     contents
@@ -363,7 +381,7 @@ mod tests {
             journal.append(&intent(index)).unwrap();
         }
         let whole = read(&path).unwrap();
-        assert_eq!((whole.records.len(), whole.damaged), (4, 0));
+        assert_eq!((whole.records.len(), whole.unreadable), (4, 0));
         assert_eq!(whole.records[3], intent(2));
         let bytes = std::fs::read(&path).unwrap();
         let torn = folder.path().join("torn.jsonl");
@@ -371,7 +389,10 @@ mod tests {
             std::fs::write(&torn, &bytes[..cut]).unwrap();
             let contents = read(&torn).unwrap();
             let lines = bytes[..cut].iter().filter(|byte| **byte == b'\n').count();
-            assert!(contents.records.len() >= lines && contents.damaged <= 1, "cut at {cut}");
+            assert!(
+                contents.records.len() >= lines && contents.unreadable == 0,
+                "cut at {cut}"
+            );
             assert_eq!(contents.records[..], whole.records[..contents.records.len()]);
         }
     }
@@ -386,8 +407,33 @@ mod tests {
         let kept = Kept::open(&path).unwrap();
         kept.reopen("r1").unwrap().append(&intent(1)).unwrap();
         let contents = read(&path).unwrap();
-        assert_eq!(contents.damaged, 1);
+        assert_eq!(contents.unreadable, 0);
         assert_eq!(contents.records, vec![Record::Run(header()), intent(1)]);
+    }
+
+    #[test]
+    fn a_record_that_was_written_in_part_is_taken_back_and_what_nobody_can_read_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let journal = Journal::create(&path, header()).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        let before = file.metadata().unwrap().len();
+        file.write_all(b"{\"at\":\"20").unwrap();
+        take_back(&mut file, before, 300);
+        journal.append(&intent(0)).unwrap();
+        let whole = read(&path).unwrap();
+        assert_eq!((whole.records.len(), whole.unreadable), (2, 0));
+
+        // Somebody else has written meanwhile: nothing is taken away, and the part stays by itself.
+        let before = file.metadata().unwrap().len();
+        file.write_all(b"{\"at\":\"20").unwrap();
+        take_back(&mut file, before, 5);
+        journal.append(&intent(1)).unwrap();
+        let whole = read(&path).unwrap();
+        assert_eq!((whole.records.len(), whole.unreadable), (3, 0));
+
+        file.write_all(b"{\"at\":\"20{\"at\":1}\n").unwrap();
+        assert_eq!(read(&path).unwrap().unreadable, 1);
     }
 
     #[test]

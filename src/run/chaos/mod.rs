@@ -35,7 +35,7 @@ pub use journal::{Contents, Journal, Kept, Moment, Observer, Record, RunHeader, 
 pub use preview::{Previewed, preview};
 pub use rehearse::{Rehearsed, closed, in_time, not_allowed, rehearse};
 pub use revert::{begun, left_in_world, overdue, revert_chosen, revert_journal, run_header};
-pub use runner::Runner;
+pub use runner::{Runner, SOUND_PATIENCE};
 pub use scan::{Leftover, Scan, in_account, scan, undo_leftover};
 
 use crate::aws::AwsError;
@@ -94,4 +94,6 @@ pub struct RevertSummary {
     pub failed: Vec<(FaultId, String)>,
     /// Faults that ended with the target itself, so that nothing is left to undo.
     pub gone: Vec<FaultId>,
+    /// Lines of the journal that nobody can read: what they announced is not known.
+    pub unreadable: usize,
 }

@@ -66,7 +66,10 @@ pub async fn revert_chosen(
     let header = header_of(&contents.records)?;
     let mut left = still_there(&contents.records);
     left.retain(|one| chosen(&one.fault));
-    let mut summary = RevertSummary::default();
+    let mut summary = RevertSummary {
+        unreadable: contents.unreadable,
+        ..RevertSummary::default()
+    };
     if left.is_empty() {
         return Ok(summary);
     }

@@ -28,7 +28,7 @@ const OBSERVE_PATIENCE_FLOOR: Duration = Duration::from_secs(5);
 const OBSERVE_EVERY: Duration = Duration::from_secs(3);
 /// How long what is degraded may take to be whole again before its fault is refused, cloud time: a group that scales out
 /// has its instances within this, and one that does not is broken.
-const SOUND_PATIENCE: Duration = Duration::from_secs(180);
+pub const SOUND_PATIENCE: Duration = Duration::from_secs(180);
 /// How long an event may wait for the one who reads them before it is given up.
 const EVENT_PATIENCE: Duration = Duration::from_secs(1);
 /// What a run creates is said to expire this long after its planned revert, cloud time.
@@ -401,7 +401,8 @@ impl Runner {
     async fn act(&self, fault: &FaultPlan, state: &State) -> Result<(), ChaosError> {
         let hand = self.hand(state);
         let (before, _injecting) = self.prepared(&hand, fault, state).await?;
-        if hand.is_ending() {
+        // Its time may have passed while a sound target was waited for.
+        if self.is_over(state) {
             return Err(ChaosError::Ending);
         }
         let now = self.clock.clock().cloud_unix();

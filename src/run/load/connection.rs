@@ -12,7 +12,7 @@ use super::http2::{Joining, Seat};
 use super::lookout::Signs;
 use super::pool::Next;
 use super::ready::Bell;
-use super::reasons::of_connection;
+use super::reasons::{of_break, of_close};
 use super::stream::{Opening, Stream, Took, is_tls};
 use crate::recording::FailureKind;
 
@@ -226,7 +226,10 @@ impl Connection {
             if input.is_empty() {
                 return match self.reader.at_end() {
                     AtEnd::Whole => Happened::Answered { reusable: false },
-                    AtEnd::Cut => Happened::Broken(self.broken(FailureKind::Reset)),
+                    AtEnd::Cut => Happened::Broken(Broken {
+                        why: Some(of_close(self.heard).into()),
+                        ..self.broken(FailureKind::Reset)
+                    }),
                 };
             }
             self.heard = true;
@@ -265,8 +268,7 @@ impl Connection {
     #[cold]
     fn broken_by(&self, error: &io::Error) -> Broken {
         Broken {
-            // Of the others the kind says it all.
-            why: is_tls(error).then(|| of_connection(error).into()),
+            why: Some(of_break(error, self.heard).into()),
             ..self.broken(io_failure(error))
         }
     }

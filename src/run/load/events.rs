@@ -10,7 +10,6 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::checks::CAPTURE_MAX;
-use super::connection::io_failure;
 use super::http1::{AtEnd, Head, Progress, Reader, Receiver};
 use super::lane::{Captured, Line, Told};
 use super::measure::Gaps;
@@ -45,11 +44,12 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: Run
         line.flush().await
     };
     if let Err(error) = sent.await {
-        return Told::failed(io_failure(&error));
+        return Told::broke(&error, false);
     }
     let mut stream = EventStream::new(watch, clock, gaps);
     let mut reader = Reader::default();
     let mut buffer = vec![0; BUFFER];
+    let mut heard = false;
     loop {
         let silent_at = stream.silence.too_long_at().filter(|at| *at < leaves_at);
         let Ok(read) = timeout_at(silent_at.unwrap_or(leaves_at), line.read(&mut buffer)).await else {
@@ -59,10 +59,10 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: Run
             };
         };
         let came = match read {
-            Err(error) => Err(io_failure(&error)),
+            Err(error) => Err(Told::broke(&error, heard)),
             Ok(0) => match reader.at_end() {
                 AtEnd::Whole => Ok(true),
-                AtEnd::Cut => Err(FailureKind::Reset),
+                AtEnd::Cut => Err(Told::closed(heard)),
             },
             Ok(length) => match reader.feed(&buffer[..length], false, &mut stream) {
                 Err(error) => return Told::garbled(error.to_string()),
@@ -74,9 +74,10 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, watch: Watch, clock: Run
         let late = Instant::now() >= leaves_at;
         let told = match came {
             Ok(at_end) => stream.told(at_end && !late),
-            Err(FailureKind::Reset) if late => Some(stream.left()),
-            Err(kind) => Some(Told::failed(kind)),
+            Err(told) if late && told.failure == Some(FailureKind::Reset) => Some(stream.left()),
+            Err(told) => Some(told),
         };
+        heard = true;
         if let Some(told) = told {
             return told;
         }
@@ -138,7 +139,12 @@ impl EventStream {
             EventsUntil::End if at_end => Some(self.left()),
             // A page of an error, or 204: no events to come (section 9.2.3).
             _ if at_end && !self.is_stream => Some(self.left()),
-            _ => at_end.then(|| Told::failed(FailureKind::Reset)),
+            _ => at_end.then(|| {
+                Told::because(
+                    FailureKind::Reset,
+                    "the stream ended before what was waited for had come",
+                )
+            }),
         }
     }
 

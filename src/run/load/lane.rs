@@ -15,8 +15,10 @@ use hyper::HeaderMap;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::checks::CAPTURE_MAX;
+use super::connection::io_failure;
 use super::http1::BODY_MAX;
 use super::ready::{Bell, Ready, Token};
+use super::reasons::{of_break, of_close};
 use super::stream::Stream;
 use super::websocket::Session;
 use crate::clock::RunClock;
@@ -68,6 +70,18 @@ impl Told {
             why: Some(why.into()),
             ..Self::failed(kind)
         }
+    }
+
+    /// The server closed the connection, after some of the answer or before all of it.
+    #[must_use]
+    pub fn closed(heard: bool) -> Self {
+        Self::because(FailureKind::Reset, of_close(heard))
+    }
+
+    /// The connection broke, after some of the answer or before all of it.
+    #[must_use]
+    pub fn broke(error: &io::Error, heard: bool) -> Self {
+        Self::because(io_failure(error), of_break(error, heard))
     }
 
     /// What came is none of the protocol.

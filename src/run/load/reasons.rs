@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::io;
 
+use super::stream::is_tls;
 use crate::recording::{FailureKind, StepSlice};
 
 /// Characters of a reason that are kept.
@@ -81,7 +82,7 @@ pub fn found(name: &str, value: &[u8]) -> String {
     format!("{:?}", String::from_utf8_lossy(shown))
 }
 
-/// Why a connection could not be opened, or broke.
+/// Why a connection could not be opened, or TLS over it broke.
 pub fn of_connection(error: &io::Error) -> String {
     use rustls::CertificateError::{BadSignature, Other, UnknownIssuer};
     use rustls::Error::InvalidCertificate;
@@ -100,6 +101,26 @@ pub fn of_connection(error: &io::Error) -> String {
         );
     }
     error.to_string()
+}
+
+/// The server closed a connection that was to carry an answer, some of which had come.
+pub fn of_close(heard: bool) -> String {
+    format!("the server closed the connection {}", when(heard))
+}
+
+/// A connection that was to carry an answer, some of which had come, broke.
+pub fn of_break(error: &io::Error, heard: bool) -> String {
+    match is_tls(error) {
+        true => of_connection(error),
+        false => format!("{error}, {}", when(heard)),
+    }
+}
+
+fn when(heard: bool) -> &'static str {
+    match heard {
+        true => "within the answer",
+        false => "before the answer began",
+    }
 }
 
 /// Where a redirect leads, without what may be secret in it.

@@ -3,11 +3,9 @@
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::connection::io_failure;
 use super::http1::BODY_MAX;
 use super::lane::{Captured, Line, Told};
 use crate::plan::{TcpStep, TcpUntil};
-use crate::recording::FailureKind;
 
 /// Read at once.
 const BUFFER: usize = 16 * 1024;
@@ -19,12 +17,13 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, step: TcpStep) -> Told {
         line.flush().await
     };
     if let Err(error) = sent.await {
-        return Told::failed(io_failure(&error));
+        return Told::broke(&error, false);
     }
     let mut frame = Frame::new(step.until);
     let mut body = Captured::default();
     let mut whole = frame.feed(&[], &mut body);
     let mut buffer = vec![0; BUFFER];
+    let mut heard = false;
     loop {
         match whole {
             Progress::More => {}
@@ -45,10 +44,11 @@ pub async fn exchange(mut line: Line, request: Vec<u8>, step: TcpStep) -> Told {
                     ..Told::default()
                 };
             }
-            Ok(0) => return Told::failed(FailureKind::Reset),
+            Ok(0) => return Told::closed(heard),
             Ok(length) => frame.feed(&buffer[..length], &mut body),
-            Err(error) => return Told::failed(io_failure(&error)),
+            Err(error) => return Told::broke(&error, heard),
         };
+        heard = true;
     }
 }
 

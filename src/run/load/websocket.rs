@@ -143,7 +143,7 @@ pub async fn talk(mut session: Session, talk: Talk, message: Vec<u8>, silence: O
             };
         }
         // Who is in a session has opened it.
-        Talk::Open => Err(FailureKind::Protocol.into()),
+        Talk::Open => Err(Failed::because(FailureKind::Protocol, "the session is open already")),
     };
     match done {
         Ok(body) => Told {
@@ -241,24 +241,32 @@ pub fn go_away(session: &mut Session) {
 /// The next frame or whole message; a session that the server closes is over.
 async fn next(session: &mut Session) -> Result<Message, Failed> {
     match session.next().await {
-        None | Some(Ok(Message::Close(_))) => Err(FailureKind::Reset.into()),
+        None => Err(Error::ConnectionClosed.into()),
+        Some(Ok(Message::Close(frame))) => Err(closed(frame.as_ref())),
         Some(Ok(message)) => Ok(message),
         Some(Err(error)) => Err(error.into()),
     }
 }
 
+/// The server ended the session, and said why or did not (RFC 6455, section 5.5.1).
+fn closed(frame: Option<&CloseFrame>) -> Failed {
+    let why = match frame {
+        None => "the server closed the session".to_owned(),
+        Some(CloseFrame { code, reason }) if reason.is_empty() => format!("the server closed the session with {code}"),
+        Some(CloseFrame { code, reason }) => format!("the server closed the session with {code}: {reason}"),
+    };
+    Failed::because(FailureKind::Reset, &why)
+}
+
 /// How a session failed its user.
 struct Failed {
     kind: FailureKind,
-    why: Option<Box<str>>,
+    why: Box<str>,
 }
 
 impl Failed {
     fn because(kind: FailureKind, why: &str) -> Self {
-        Self {
-            kind,
-            why: Some(why.into()),
-        }
+        Self { kind, why: why.into() }
     }
 
     fn silent() -> Self {
@@ -266,29 +274,15 @@ impl Failed {
     }
 }
 
-impl From<FailureKind> for Failed {
-    fn from(kind: FailureKind) -> Self {
-        Self { kind, why: None }
-    }
-}
-
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        let kind = failure(&error);
-        Self {
-            kind,
-            // Of the others the kind says it all.
-            why: (kind == FailureKind::Protocol).then(|| error.to_string().into()),
-        }
+        Self::because(failure(&error), &error.to_string())
     }
 }
 
 impl From<Failed> for Told {
     fn from(failed: Failed) -> Self {
-        Self {
-            why: failed.why,
-            ..Self::failed(failed.kind)
-        }
+        Self::because(failed.kind, failed.why)
     }
 }
 

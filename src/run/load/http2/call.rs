@@ -186,7 +186,10 @@ impl<'c> Answer<'c> {
             Some(MessagesUntil::Messages(_) | MessagesUntil::For(_))
         );
         if code == OK && waits {
-            return Told::failed(FailureKind::Reset);
+            return Told::because(
+                FailureKind::Reset,
+                "the stream ended before what was waited for had come",
+            );
         }
         self.told(code, headers)
     }

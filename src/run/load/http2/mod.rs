@@ -43,11 +43,9 @@ fn settled(hold: &Hold, told: Result<Told, h2::Error>) -> Told {
             if !error.is_reset() {
                 hold.leave();
             }
-            let kind = failure(&error);
             Told {
                 refused: is_unprocessed(&error),
-                why: (kind == FailureKind::Protocol).then(|| why(&error)),
-                ..Told::failed(kind)
+                ..Told::because(failure(&error), why(&error))
             }
         }
     }
@@ -164,10 +162,10 @@ fn failure(error: &h2::Error) -> FailureKind {
     }
 }
 
-/// What the server said that HTTP/2 does not allow. One that speaks HTTP/1.1 alone answers the preface with text, which
-/// looks like a frame of a wrong size.
+/// How a connection or stream ended. One that speaks HTTP/1.1 alone answers the preface with text, which looks like a
+/// frame of a wrong size.
 fn why(error: &h2::Error) -> Box<str> {
-    match error.is_go_away() {
+    match error.is_go_away() && error.is_library() {
         true => format!("{error}; does the server speak HTTP/2?").into(),
         false => error.to_string().into(),
     }

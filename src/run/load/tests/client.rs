@@ -84,6 +84,39 @@ async fn resets_and_early_ends_are_resets() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reset_says_who_ended_the_connection_and_when() {
+    const HALF: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf";
+    for (begins, resets, why) in [
+        (false, false, "the server closed the connection before the answer began"),
+        (true, false, "the server closed the connection within the answer"),
+        (
+            false,
+            true,
+            "Connection reset by peer (os error 104), before the answer began",
+        ),
+        (true, true, "Connection reset by peer (os error 104), within the answer"),
+    ] {
+        let address = talk(move |mut stream, _| async move {
+            read_request(&mut stream).await;
+            if begins {
+                stream.write_all(HALF).await.unwrap();
+            }
+            if resets {
+                // What is to be read is read first, or the reset takes it along.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                reset(&stream);
+            }
+        })
+        .await;
+        let (kind, ran) = only_failure(address).await;
+        assert_eq!(
+            (kind, ran.why()),
+            (FailureKind::Reset, BTreeMap::from([(kind, why.to_owned())]))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_and_endless_bodies_are_protocol_failures() {
     let address = talk(|mut stream, number| async move {
         read_request(&mut stream).await;

@@ -186,7 +186,12 @@ impl Ran {
     /// What a kind leaves open is told beside it, whatever was spoken.
     fn tells_what_its_kinds_do_not(&self) {
         let (failed, why) = (self.failed(), self.why());
-        for kind in [FailureKind::Protocol, FailureKind::Expectation, FailureKind::Tls] {
+        for kind in [
+            FailureKind::Protocol,
+            FailureKind::Expectation,
+            FailureKind::Tls,
+            FailureKind::Reset,
+        ] {
             assert!(
                 !failed.contains_key(&kind) || why.contains_key(&kind),
                 "{kind:?} without a reason"
