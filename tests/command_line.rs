@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::support::{machine, tenfold};
+use crate::support::{machine, share_of_the_machine, tenfold};
 
 const GAME_DAY: &str = "profiles/game-day.yaml";
 
@@ -336,6 +336,26 @@ fn the_report_of_a_run_that_was_killed_points_to_revert() {
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("died before it was saved"), "{stderr}");
     assert!(stderr.contains("with: tenfold revert "), "{stderr}");
+}
+
+#[test]
+fn a_run_that_is_refused_leaves_nothing_behind() {
+    let _turn = share_of_the_machine();
+    let dir = TempDir::new().expect("a temporary directory");
+    let out = dir.path().join("made/run");
+    let alarm = "experiments.instance-loss.stop_when=[alarm nosuch]";
+    let (code, _, stderr) = said(&[
+        "run",
+        "chaos/instance-loss.yaml",
+        "--quiet",
+        "--set",
+        alarm,
+        "--out",
+        &out.display().to_string(),
+    ]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("nosuch"), "{stderr}");
+    assert!(!dir.path().join("made").exists(), "{stderr}");
 }
 
 #[test]

@@ -131,6 +131,10 @@ fn control_steers_a_run_and_the_report_says_so() {
     wait_until(&out, "the load", |status| status["rate"].as_u64() > Some(100));
 
     done(&out, &["status"], "stage 1 of 2 (hold)");
+    let report = tenfold().arg("report").arg(&out).output().expect("tenfold runs");
+    let said = String::from_utf8_lossy(&report.stderr);
+    assert_eq!(report.status.code(), Some(2), "{said}");
+    assert!(said.contains("goes on\nhint: ask it with: tenfold control"), "{said}");
     done(&out, &["scale", "1.5"], "scaled: 1.5 times the schedule");
     wait_until(&out, "more users", |status| status["users"] == 30);
     refused(&out, &["scale", "0"], &["above 0 and at most 100"]);

@@ -104,10 +104,24 @@ fn doctor_finds_the_game_day_fit_and_names_what_is_denied() {
         let well = said.lines().any(|one| one.starts_with("ok") && one.contains(line));
         assert!(well, "{line} in\n{said}");
     }
-    let denied = "lab.control_plane.denied=['rds:RebootDBInstance']";
-    let (code, said) = doctor(&["profiles/game-day.yaml", "--set", denied]);
-    assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains("may not use rds:RebootDBInstance"), "{said}");
+    for (change, ill) in [
+        (
+            "lab.control_plane.denied=['rds:RebootDBInstance']",
+            "may not use rds:RebootDBInstance",
+        ),
+        ("client.source_addresses=[203.0.113.9]", "cannot send from 203.0.113.9"),
+        (
+            "journeys.browse.steps.0.headers={x-shop: '{{ env(TENFOLD_NOT_SET) }}'}",
+            "needs the variable TENFOLD_NOT_SET of the environment",
+        ),
+    ] {
+        let (code, said) = doctor(&["profiles/game-day.yaml", "--set", change]);
+        assert_eq!(code, Some(2), "{said}");
+        assert!(
+            said.lines().any(|line| line.starts_with("bad") && line.contains(ill)),
+            "{said}"
+        );
+    }
 }
 
 #[test]

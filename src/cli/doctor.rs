@@ -51,6 +51,15 @@ impl Findings {
         });
     }
 
+    fn add_failure(&mut self, state: State, what: &str, failure: &Failure) {
+        let said = failure.to_string();
+        let (says, hint) = said.split_once("\nhint: ").unwrap_or((&said, ""));
+        self.add(state, what, says);
+        if !hint.is_empty() {
+            self.hint.get_or_insert(hint.to_owned());
+        }
+    }
+
     fn exit(&self) -> Exit {
         let any = |state| self.all.iter().any(|one| one.state == state);
         match (any(State::Unreachable), any(State::Ill)) {
@@ -132,6 +141,7 @@ async fn look(
             // A lab that did not start is nowhere.
             if target::is_elsewhere(config, arguments) {
                 clock(&mut findings, &plan).await;
+                with_what_is_here(&mut findings, &plan);
                 from_here(&mut findings, &plan).await;
             }
             return Ok(findings);
@@ -147,6 +157,7 @@ async fn look(
             if plan.has_faults() && !target.is_own_lab() {
                 other_runs(&mut findings, &target, &plan).await;
             }
+            with_what_is_here(&mut findings, &plan);
             from_here(&mut findings, &plan).await;
             Ok(findings)
         }
@@ -170,12 +181,7 @@ async fn other_runs(findings: &mut Findings, target: &Target, plan: &Plan) {
             Exit::Unreachable => State::Unreachable,
             _ => State::Ill,
         };
-        let said = failure.to_string();
-        let (says, hint) = said.split_once("\nhint: ").unwrap_or((&said, ""));
-        findings.add(state, "other runs", says);
-        if !hint.is_empty() {
-            findings.hint.get_or_insert(hint.to_owned());
-        }
+        findings.add_failure(state, "other runs", &failure);
     }
 }
 
@@ -410,6 +416,20 @@ async fn from_here(findings: &mut Findings, plan: &Plan) {
                 plan::Capacity::Doubtful(why) => findings.add(State::Doubtful, "limits", why),
                 plan::Capacity::Lacking(why) => findings.add(State::Ill, "limits", why),
             }
+        }
+    }
+}
+
+/// What a run takes from this process: variables of its environment, and addresses to send from.
+fn with_what_is_here(findings: &mut Findings, plan: &Plan) {
+    let filled = plan.clone().with_environment(|name| std::env::var(name).ok());
+    let lacking = [
+        ("environment", filled.map(|_| ()).map_err(Failure::usage)),
+        ("sources", limits::check_sources(plan)),
+    ];
+    for (what, checked) in lacking {
+        if let Err(failure) = checked {
+            findings.add_failure(State::Ill, what, &failure);
         }
     }
 }

@@ -18,6 +18,8 @@ use crate::units::Pace;
 pub(super) const LAB_CONFIG: &str = "lab.json";
 /// Where what it says is kept.
 pub(super) const LAB_LOG: &str = "lab.log";
+/// What really happened in it.
+pub(super) const LAB_TRUTH: &str = "lab-truth.jsonl";
 /// The lab must say that it is ready within this (real time).
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -47,7 +49,7 @@ impl LabChild {
             .arg("--config")
             .arg(&config)
             .arg("--truth")
-            .arg(dir.join("lab-truth.jsonl"))
+            .arg(dir.join(LAB_TRUTH))
             .args(["--pace", &pace.to_string(), "--seed", &seed.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -22,13 +22,7 @@ pub(super) fn raise() {
 
 /// Refuses what cannot be sent from here, and warns of what may not be.
 pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
-    for source in &plan.client.connections.sources {
-        if let Err(error) = UdpSocket::bind((*source, 0)) {
-            return Err(Failure::usage(anyhow!(
-                "cannot send from {source}: {error}\nhint: `source_addresses` are addresses of this machine, see `ip address`"
-            )));
-        }
-    }
+    check_sources(plan)?;
     match verdict(plan, entry) {
         Capacity::Enough => Ok(()),
         Capacity::Doubtful(why) => {
@@ -37,6 +31,18 @@ pub(super) fn check(plan: &Plan, entry: &[SocketAddr]) -> Result<(), Failure> {
         }
         Capacity::Lacking(why) => Err(Failure::usage(anyhow!(why))),
     }
+}
+
+/// Refuses source addresses that are none of this machine's.
+pub(super) fn check_sources(plan: &Plan) -> Result<(), Failure> {
+    for source in &plan.client.connections.sources {
+        if let Err(error) = UdpSocket::bind((*source, 0)) {
+            return Err(Failure::usage(anyhow!(
+                "cannot send from {source}: {error}\nhint: `source_addresses` are addresses of this machine, see `ip address`"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// What a plan needs of this machine, held against what there is.

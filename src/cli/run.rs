@@ -91,7 +91,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         Ok(done) => done,
         Err(RunError::Broken(mut reverts)) => {
             reverts.failed.extend(claimed.give_back().await);
-            return Err(broken(reverts, &plan, run_dir));
+            return Err(broken(reverts, &plan, run_dir, target.is_own_lab()));
         }
         Err(error) => {
             let failure = claimed.withdraw(not_started(error), &plan, run_dir).await;
@@ -106,7 +106,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
         watchdog.end().await;
     }
     shown.await.context("the progress view failed")?;
-    let gone = target.gone();
+    let (gone, was_own_lab) = (target.gone(), target.is_own_lab());
     target.end().await;
 
     let saved = save(run_dir, &recording);
@@ -125,7 +125,7 @@ async fn run_in(run_dir: &RunDir, mut config: Config, arguments: &RunArguments) 
             out::tell(&format!("reverted: {fault}"));
         }
     }
-    tell_unreverted(&reverts, &plan, run_dir);
+    tell_unreverted(&reverts, &plan, run_dir, was_own_lab);
     let Err(failure) = saved.and(reported) else {
         return Ok(exit);
     };
@@ -165,8 +165,8 @@ async fn ended(watchdog: Option<Watchdog>, failure: Failure) -> Failure {
 }
 
 /// A run that panicked proves nothing, and may have left something.
-fn broken(reverts: RevertSummary, plan: &Plan, run_dir: &RunDir) -> Failure {
-    tell_unreverted(&reverts, plan, run_dir);
+fn broken(reverts: RevertSummary, plan: &Plan, run_dir: &RunDir, is_own_lab: bool) -> Failure {
+    tell_unreverted(&reverts, plan, run_dir, is_own_lab);
     let exit = match reverts.failed.is_empty() {
         true => Exit::Inconclusive,
         false => Exit::Unreverted,
@@ -233,12 +233,17 @@ fn tell_gone(how: &str, reverts: &RevertSummary) {
     }
 }
 
-fn tell_unreverted(reverts: &RevertSummary, plan: &Plan, run_dir: &RunDir) {
-    out::tell_left(&reverts.failed, plan.target.endpoint.as_deref());
+/// Tells what is left, and what to do about it; a lab of the run's own ends with it, and what is left in it too.
+fn tell_unreverted(reverts: &RevertSummary, plan: &Plan, run_dir: &RunDir, is_own_lab: bool) {
+    let endpoint = plan.target.endpoint.as_deref().filter(|_| !is_own_lab);
+    out::tell_left(&reverts.failed, endpoint);
+    let hint = match is_own_lab {
+        true => {
+            "the lab ends with its run, and this with it; in an account it would stay until it is undone".to_owned()
+        }
+        false => format!("undo it with: tenfold revert {}", run_dir.path().display()),
+    };
     if !reverts.failed.is_empty() {
-        out::tell(&format!(
-            "hint: undo it with: tenfold revert {}",
-            run_dir.path().display()
-        ));
+        out::tell(&format!("hint: {hint}"));
     }
 }

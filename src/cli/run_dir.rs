@@ -17,11 +17,12 @@ pub(super) const JOURNAL: &str = "journal.jsonl";
 pub(super) const SECONDS: &str = "seconds.jsonl";
 
 /// What a run may have made before it begins.
-const BEFORE_IT_BEGINS: [&str; 6] = [
+const BEFORE_IT_BEGINS: [&str; 7] = [
     "plan.json",
     SECONDS,
     lab_child::LAB_CONFIG,
     lab_child::LAB_LOG,
+    lab_child::LAB_TRUTH,
     watchdog::LOG,
     control::SOCKET,
 ];
@@ -160,6 +161,9 @@ impl RunDir {
         };
         match (has("recording.json"), has("plan.json"), has(JOURNAL)) {
             (true, ..) => Ok(()),
+            _ if control::listens(&self.path) => {
+                bail!("the run in {path} goes on\nhint: ask it with: tenfold control {path} status")
+            }
             (false, _, true) => bail!(
                 "the run in {path} died before it was saved, so there is nothing to report{measured}\n\
                  hint: undo what it may have left in the world with: tenfold revert {path}"

@@ -13,6 +13,7 @@ use crate::cli::{out, profile};
 use crate::config::catalogue::{Fault, Hits};
 use crate::config::entry::Entry;
 use crate::config::{self, At, Config, Experiment, Load, Sources, TargetRef};
+use crate::lab::LabConfig;
 use crate::units::{format_count, format_duration};
 
 const NAME: &str = "profiles/steady.yaml";
@@ -81,7 +82,8 @@ fn needed(config: &Config) -> Vec<(String, String)> {
     if crossed.is_some() || has(|fault| fault.hands_over_to().is_some()) {
         needed.push(("lab.database.global".to_owned(), "true".to_owned()));
     }
-    if let Some(region) = crossed {
+    // Of a Region that the lab has not, the fault itself is told.
+    if let Some(region) = crossed.filter(|region| LabConfig::default().regions.contains(region)) {
         needed.push(("lab.database.primary".to_owned(), region));
     }
     needed

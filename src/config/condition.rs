@@ -17,6 +17,14 @@ pub(super) fn condition(node: &Node, variables: &[String], sink: &mut Sink) -> O
         sink.push(Mistake::at(&node.place, format!("{text:?} compares nothing")).hint(hint));
         return None;
     };
+    if let Some((odd, from)) = no_relation(&text, at, length) {
+        let message = format!("`{odd}` compares nothing");
+        let hint =
+            "the relations are `==`, `!=`, `<`, `<=`, `>` and `>=`; a text that begins with one stands in quotes";
+        let offset = text[..from].chars().count();
+        sink.push(Mistake::at(&node.part(offset, odd.chars().count()), message).hint(hint));
+        return None;
+    }
     let holes = Holes { variables, id: false };
     let mut side = |from: usize, to: usize| {
         let side = &text[from..to];
@@ -46,7 +54,26 @@ pub(super) fn condition(node: &Node, variables: &[String], sink: &mut Sink) -> O
         sink.push(Mistake::at(&node.place, format!("{text:?} is the same for everyone")).hint(hint));
         return None;
     }
+    let is_number = |side: &[Piece]| match side {
+        [Piece::Text(text)] => text.trim().parse::<f64>().is_ok(),
+        side => !side.is_empty(),
+    };
+    let orders = !matches!(condition.relation, Relation::Is | Relation::IsNot);
+    let sides = [&condition.left, &condition.right];
+    if orders && !sides.into_iter().all(|side| is_number(side)) {
+        let hint = "`<`, `<=`, `>` and `>=` compare numbers; `==` and `!=` compare texts";
+        sink.push(Mistake::at(&node.place, format!("{text:?} is never true: one side is no number")).hint(hint));
+        return None;
+    }
     Some(condition)
+}
+
+/// What stands there instead of a relation, where more of its signs follow one another than one has: `=>`, `===`.
+fn no_relation(text: &str, at: usize, length: usize) -> Option<(&str, usize)> {
+    let is_sign = |char: char| "=<>!".contains(char);
+    let from = text[..at].trim_end_matches(is_sign).len();
+    let to = text.len() - text[at + length..].trim_start_matches(is_sign).len();
+    (from < at || to > at + length).then(|| (&text[from..to], from))
 }
 
 /// The first relation that does not stand in a hole.
@@ -106,6 +133,17 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(relation(text), found, "{text}");
+        }
+        for (text, odd) in [
+            ("{{ n }} => 2", Some("=>")),
+            ("{{ n }}=<2", Some("=<")),
+            ("{{ n }} === 2", Some("===")),
+            ("{{ n }} <> 2", Some("<>")),
+            ("{{ n }} == '=2'", None),
+            ("{{ n }}!={{ m }}", None),
+        ] {
+            let (_, at, length) = relation(text).expect("it has one");
+            assert_eq!(no_relation(text, at, length).map(|(odd, _)| odd), odd, "{text}");
         }
         assert_eq!(unquoted("\"\""), "");
         assert_eq!(unquoted("'a b'"), "a b");

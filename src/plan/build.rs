@@ -486,7 +486,7 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
             mistakes.push(Mistake::at(&entry.role.place, message).hint(hint));
         }
         Fault::NetworkCrossRegion { to } if !is_other(to, region, target) => {
-            mistakes.push(no_other(to, target, place("to")));
+            mistakes.push(no_other(to, region, target, place("to")));
         }
         Fault::NetworkDenyAz { az } | Fault::ElbZonalShift { az } | Fault::AutoScalingInsufficientCapacity { az } => {
             mistakes.extend(other_az(az, region, target, place("az")));
@@ -535,13 +535,7 @@ fn allowed(entry: &FaultEntry, region: &str, target: &TargetPlan, mistakes: &mut
 
 /// Why an AZ cannot be taken away, as far as the target's are known.
 fn other_az(az: &str, region: &str, target: &TargetPlan, place: &Place) -> Option<Mistake> {
-    let found = target.inventory.regions.get(region);
-    let subnets = found.iter().flat_map(|found| &found.subnets);
-    let mut zones: BTreeSet<&str> = subnets.map(|subnet| subnet.az.as_str()).collect();
-    if zones.is_empty() {
-        let known = target.azs.get(region).into_iter().flatten();
-        zones.extend(known.map(String::as_str));
-    }
+    let zones = zones_of(region, target);
     if zones.is_empty() {
         // An AZ is named by its Region and what tells it from the others there (EC2 user guide, Regions and Zones).
         let is_there = az.strip_prefix(region).is_some_and(|rest| !rest.is_empty());
@@ -560,14 +554,64 @@ fn other_az(az: &str, region: &str, target: &TargetPlan, place: &Place) -> Optio
     })
 }
 
+/// AZs of a Region that the target is known to have.
+fn zones_of<'t>(region: &str, target: &'t TargetPlan) -> BTreeSet<&'t str> {
+    let found = target.inventory.regions.get(region);
+    let subnets = found.iter().flat_map(|found| &found.subnets);
+    let zones: BTreeSet<&str> = subnets.map(|subnet| subnet.az.as_str()).collect();
+    if !zones.is_empty() {
+        return zones;
+    }
+    let known = target.azs.get(region).into_iter().flatten();
+    known.map(String::as_str).collect()
+}
+
+/// Why nothing can be measured of a Region or an AZ that is an objective's subject: a run would find no answer of it, and
+/// a share of nothing meets a limit from above.
+fn unknown_place(subject: &str, target: &TargetPlan, place: &Place) -> Option<Mistake> {
+    let az = subject.strip_prefix("az=");
+    let named = az.or_else(|| subject.strip_prefix("region="))?;
+    if target.served_by.is_none() && target.edge.is_empty() {
+        let message = format!("nobody says which answers came from {named}");
+        let hint = "a target file does: `served_by: { header: ... }`, or `addresses` with their Regions";
+        return Some(Mistake::at(place, message).hint(hint));
+    }
+    let region = match az {
+        // An AZ is named by its Region and what tells it from the others there (EC2 user guide, Regions and Zones).
+        Some(az) => target.regions.iter().find(|region| az.starts_with(region.as_str())),
+        None => target.regions.iter().find(|region| *region == named),
+    };
+    let Some(region) = region else {
+        let what = if az.is_some() { "AZ" } else { "Region" };
+        let message = format!("the target has no {what} {named:?}");
+        return Some(Mistake::at(place, message).hint(regions_hint(&target.regions)));
+    };
+    let zones = az.map(|_| zones_of(region, target)).unwrap_or_default();
+    if zones.is_empty() || zones.contains(named) {
+        return None;
+    }
+    let known = zones.into_iter().collect::<Vec<_>>().join(", ");
+    let message = format!("the target has no AZ {named:?}");
+    Some(Mistake::at(place, message).hint(format!("AZs of the target in {region}: {known}")))
+}
+
 /// Whether `to` is a Region of the target beside `region`.
 fn is_other(to: &str, region: &str, target: &TargetPlan) -> bool {
     to != region && target.regions.iter().any(|known| known == to)
 }
 
-fn no_other(to: &str, target: &TargetPlan, place: &Place) -> Mistake {
+fn no_other(to: &str, region: &str, target: &TargetPlan, place: &Place) -> Mistake {
     let message = format!("{to:?} is no other Region of the target {:?}", target.name);
-    Mistake::at(place, message).hint(regions_hint(&target.regions))
+    let others = target
+        .regions
+        .iter()
+        .map(String::as_str)
+        .filter(|other| *other != region);
+    let hint = match others.collect::<Vec<_>>().join(", ").as_str() {
+        "" => "use a target with two Regions".to_owned(),
+        others => format!("beside {region} the target has: {others}"),
+    };
+    Mistake::at(place, message).hint(hint)
 }
 
 /// Whether the other Region has a cluster that could take over.
@@ -580,7 +624,7 @@ fn handed_over(
     mistakes: &mut Vec<Mistake>,
 ) {
     if !is_other(to, region, target) {
-        mistakes.push(no_other(to, target, place));
+        mistakes.push(no_other(to, region, target, place));
         return;
     }
     let found = target.inventory.regions.get(region);
@@ -636,7 +680,7 @@ fn subject(objective: &Spanned<Objective>, target: &TargetPlan, mistakes: &mut V
         Measure::Shift | Measure::FailBack | Measure::StaleShare => {
             ("a DNS record", |role| matches!(role, Role::Dns { .. }))
         }
-        _ => return,
+        _ => return mistakes.extend(unknown_place(subject, target, &objective.place)),
     };
     if target.roles.get(subject).is_some_and(fits) {
         return;

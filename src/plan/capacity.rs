@@ -328,7 +328,7 @@ mod tests {
         for (limits, why) in [
             (
                 limits(573, 500),
-                "500 connections at once, and with the 573 descriptors",
+                "500 connections at once, and of the 573 descriptors this process may have open 499 are left",
             ),
             (
                 limits(574, 499),

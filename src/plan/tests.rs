@@ -191,7 +191,7 @@ fn levels_follow_ramps_and_holds() {
 
 #[test]
 fn what_the_target_cannot_do_is_said_with_its_place() {
-    let table: [(&[(&str, &str)], &str); 9] = [
+    let table: [(&[(&str, &str)], &str); 12] = [
         (
             &[("experiments.instance-loss.faults.0.role", "wbe")],
             "unknown role \"wbe\"",
@@ -221,6 +221,18 @@ fn what_the_target_cannot_do_is_said_with_its_place() {
         (
             &[("objectives", "[\"shift(web) <= 5m\"]")],
             "is no role that stands for a DNS record",
+        ),
+        (
+            &[("objectives", "[\"share(region=us-west-1) < 5%\"]")],
+            "the target has no Region \"us-west-1\"",
+        ),
+        (
+            &[("objectives", "[\"errors(az=us-east1-b) <= 1%\"]")],
+            "the target has no AZ \"us-east1-b\"",
+        ),
+        (
+            &[("objectives", "[\"share(az=eu-west-1d) <= 1%\"]")],
+            "AZs of the target in eu-west-1: eu-west-1a, eu-west-1b, eu-west-1c",
         ),
     ];
     for (overrides, message) in table {

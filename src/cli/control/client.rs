@@ -38,6 +38,11 @@ pub(in crate::cli) struct Alive {
     pub(in crate::cli) schedule: f64,
 }
 
+/// Whether a run listens in a directory, be it that it is ending already.
+pub(in crate::cli) fn listens(run_dir: &Path) -> bool {
+    UnixStream::connect(run_dir.join(SOCKET)).is_ok()
+}
+
 /// The run that listens in a directory, unless it is ending already.
 pub(in crate::cli) async fn alive(run_dir: &Path) -> Option<Alive> {
     let stream = tokio::net::UnixStream::connect(run_dir.join(SOCKET)).await.ok()?;

@@ -10,7 +10,7 @@ mod server;
 
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::client::{Alive, alive, control, times};
+pub(super) use self::client::{Alive, alive, control, listens, times};
 pub(super) use self::keys::Keys;
 pub(super) use self::server::Listening;
 use crate::run::control::{Done, Refusal};
