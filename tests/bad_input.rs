@@ -169,6 +169,30 @@ const TEMPLATES: &[Case] = &[
         12,
         "only means something in a ledger's read path",
     ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { if: \"{{ order }} => 2\", steps: [{ get: / }] }",
+        12,
+        "`=>` compares nothing",
+    ),
+    (
+        "- get: /orders/{{ order }}",
+        "- { if: \"{{ order }} > two\", steps: [{ get: / }] }",
+        12,
+        "is never true: one side is no number",
+    ),
+    (
+        "name: good\n",
+        "name: good\ntarget: https://shop:99999\n",
+        2,
+        "is no port",
+    ),
+    (
+        "name: good\n",
+        "name: good\ntarget: https://shop/cart\n",
+        2,
+        "has a path",
+    ),
 ];
 
 const FEEDERS: &[Case] = &[

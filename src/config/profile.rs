@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::auth;
 use super::client::{self, Client};
 use super::decode::{self, Fields};
+use super::entry::{self, EntryError};
 use super::error::{Mistake, Sink};
 use super::feeder::{self, Feeder};
 use super::files::Files;
@@ -87,6 +88,17 @@ impl TargetRef {
     }
 }
 
+/// The target that a profile names; of a URL it is known here whether it is one.
+fn target_ref(node: &Node, sink: &mut Sink) -> Option<TargetRef> {
+    let target = TargetRef::read(&decode::text(node, sink)?);
+    if let TargetRef::Url(url) = &target
+        && let Err(EntryError { message, hint }) = entry::Entry::bare(url)
+    {
+        sink.push(Mistake::at(&node.place, message).hint(hint));
+    }
+    Some(target)
+}
+
 /// How acknowledged writes are read back.
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -144,8 +156,8 @@ pub(super) fn profile(
         .and_then(|node| decode::name(node, sink));
     let target = fields
         .take("target")
-        .and_then(|node| decode::text(node, sink))
-        .map_or(TargetRef::Lab, |t| TargetRef::read(&t));
+        .and_then(|node| target_ref(node, sink))
+        .unwrap_or(TargetRef::Lab);
     let journeys = fields.require(
         "journeys",
         "{ browse: { weight: 1, think: 5s..25s, steps: [{ get: / }] } }",

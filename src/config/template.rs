@@ -178,7 +178,8 @@ fn hole(hole: &str, holes: &Holes<'_>) -> Result<Piece, (String, String)> {
         },
         ("id", None) => Err((
             "`{{ id }}` only means something in a ledger's read path".to_owned(),
-            "use `{{ unique }}` for a new id".to_owned(),
+            "use `{{ unique }}` for a new id; one that an earlier step was answered is kept by its `extract`"
+                .to_owned(),
         )),
         ("random", Some(arguments)) => {
             let mistake = || {

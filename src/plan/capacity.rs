@@ -339,7 +339,12 @@ mod tests {
                 panic!("{limits:?}");
             };
             assert!(text.contains(why) && text.contains("\nhint: "), "{text}");
+            assert!(text.contains("fewer users"), "{text}");
         }
+        let Capacity::Lacking(text) = capacity(&busy, pool(&busy), ONE, limits(60, 500)) else {
+            panic!("no descriptor is left for a connection");
+        };
+        assert!(text.contains("\nhint: ") && !text.contains("fewer users"), "{text}");
         // 100/s and 10 s of patience: a thousand if nobody answers, one if all is well.
         let calm = load(Amount::Rate(100.0), 0, 5_000);
         assert_eq!(
@@ -347,7 +352,7 @@ mod tests {
             Capacity::Enough
         );
         for (limits, why) in [
-            (limits(1_073, 1_000), "with the 1,073 descriptors"),
+            (limits(1_073, 1_000), "of the 1,073 descriptors"),
             (limits(1_074, 999), "there are 999 local ports"),
         ] {
             let Capacity::Doubtful(text) = capacity(&calm, pool(&calm), ONE, limits) else {

@@ -613,6 +613,10 @@ impl Director {
         self.recorded.lost([
             ("ledger writes".to_owned(), load_end.writes_over),
             ("shards".to_owned(), load_end.shards_lost as u64),
+            (
+                "events of faults".to_owned(),
+                self.runner.as_ref().map_or(0, |runner| runner.untold()),
+            ),
         ]);
         for second in load_end.rest {
             let whole = self.slices.push(second);

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::SendTimeoutError;
 
 use super::before::Before;
 use super::injection::{self, Context, Over};
@@ -47,6 +48,8 @@ pub struct Runner {
     injecting: tokio::sync::Mutex<()>,
     /// In the order of injection.
     states: Mutex<Vec<Arc<State>>>,
+    /// Events that nobody took in time.
+    untold: AtomicU64,
 }
 
 struct State {
@@ -190,6 +193,7 @@ impl Runner {
             account_checked: AtomicBool::new(false),
             injecting: tokio::sync::Mutex::default(),
             states: Mutex::new(Vec::new()),
+            untold: AtomicU64::new(0),
         }
     }
 
@@ -646,7 +650,16 @@ impl Runner {
 
     async fn emit_at(&self, at: Duration, event: Event) {
         // When nobody reads any more, the journal still holds what happened.
-        let _ = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
+        let sent = self.events.send_timeout(Stamped { at, event }, EVENT_PATIENCE).await;
+        if let Err(SendTimeoutError::Timeout(_)) = sent {
+            self.untold.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Events that nobody took in time, and that no recording has.
+    #[must_use]
+    pub fn untold(&self) -> u64 {
+        self.untold.load(Ordering::Acquire)
     }
 }
 

@@ -426,6 +426,7 @@ impl Shard {
             state.begin_answer();
             state.sent |= !broken.unsent;
             if !broken.unsent {
+                state.unsure = true;
                 self.recorder.retried(state.destination);
             }
             let connection = self.transport.replace(connection);
@@ -536,7 +537,9 @@ impl Shard {
         if let Some(kind) = failure
             && let Some(wait_us) = self.retry_wait_us(pass, kind, now_us)
         {
-            self.passes[pass].failure = failure;
+            let state = &mut self.passes[pass];
+            state.failure = failure;
+            state.unsure |= state.sent && kind != FailureKind::Status4xx;
             self.retrying.wait(pass, now_us + wait_us);
             return;
         }
@@ -585,8 +588,8 @@ impl Shard {
             };
             match failure {
                 None => self.book.acknowledged(write),
-                // A 4xx is a refusal: the user knows that nothing was written.
-                Some(FailureKind::Status4xx) => {}
+                // A 4xx is a refusal: the user knows that nothing was written, unless an attempt before may have been.
+                Some(FailureKind::Status4xx) if !state.unsure => {}
                 Some(_) if state.sent => self.book.unknown(write),
                 Some(_) => {}
             }

@@ -133,6 +133,8 @@ pub struct Pass {
     pub failure: Option<FailureKind>,
     /// Some of it may have reached the target.
     pub sent: bool,
+    /// An attempt before this one may have been carried out, whatever this one is answered.
+    pub unsure: bool,
     /// Redirects followed.
     pub redirects: u32,
     /// What the request has become after a redirect, and its path.
@@ -159,7 +161,7 @@ impl Pass {
     /// A request begins; nothing of the one before it is left but the values.
     pub fn begin_request(&mut self, intended_us: u64, now_us: u64, counter: u64, variables: usize) {
         (self.intended_us, self.started_us, self.free_us) = (intended_us, now_us, None);
-        (self.resent, self.sent) = (false, false);
+        (self.resent, self.sent, self.unsure) = (false, false, false);
         (self.attempts, self.failure) = (1, None);
         (self.redirects, self.going) = (0, None);
         self.counter = counter;
@@ -248,6 +250,7 @@ impl Pass {
             going: None,
             location: Vec::new(),
             sent: false,
+            unsure: false,
             status: 0,
             served: 0,
             head_fine: true,

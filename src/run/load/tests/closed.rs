@@ -97,19 +97,9 @@ async fn steps_of_a_journey_run_in_order() {
     assert_eq!(ran.failed(), BTreeMap::new());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
-    let seen = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
-    let written = Arc::clone(&seen);
-    let server = serve("127.0.0.1:0", move |request: Request<Bytes>| {
-        let id = String::from_utf8(request.body().to_vec()).unwrap();
-        let mut written = written.lock().unwrap();
-        let status = [201, 201, 503, 200, 409][written.len() % 5];
-        assert!(written.insert(id, status).is_none(), "an id came twice");
-        async move { answer(status, "i-1/us-east-1a/eu-west-1") }
-    })
-    .await;
-    let mut plan = plan(server.address);
+/// Users for a second, each of whose requests is a write that a ledger keeps.
+fn orders(address: SocketAddr, users: f64) -> Plan {
+    let mut plan = plan(address);
     plan.ledgers.insert(
         "orders".to_owned(),
         LedgerPlan {
@@ -135,8 +125,46 @@ async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
         ledger: Some("orders".to_owned()),
         ..step("order", "POST", "/orders")
     };
-    stage(&mut plan, 30.0, Duration::ZERO, Duration::from_secs(1));
-    let ran = run(plan).await;
+    stage(&mut plan, users, Duration::ZERO, Duration::from_secs(1));
+    plan
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_refused_when_it_is_tried_again_may_have_been_made_before() {
+    for (first, unknown) in [(503, true), (429, false)] {
+        let asked = Arc::new(AtomicU64::new(0));
+        let server = serve("127.0.0.1:0", move |_| {
+            let again = asked.fetch_add(1, Ordering::SeqCst) > 0;
+            async move { answer(if again { 409 } else { first }, "i-1/us-east-1a/eu-west-1") }
+        })
+        .await;
+        let mut plan = orders(server.address, 1.0);
+        plan.client.retries = Some(Retries {
+            attempts: 2,
+            base: Duration::from_millis(1),
+            non_idempotent: true,
+            ..Retries::default()
+        });
+        let ran = run(plan).await;
+        let retries: u64 = ran.slices.iter().map(|slice| slice.retries).sum();
+        assert_eq!((retries, ran.end.acknowledged.len()), (1, 0), "{first}");
+        assert_eq!(ran.end.unknown.len(), usize::from(unknown), "{first}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ledger_keeps_acknowledged_ids_and_marks_the_rest_unknown() {
+    let seen = Arc::new(std::sync::Mutex::new(BTreeMap::new()));
+    let written = Arc::clone(&seen);
+    let server = serve("127.0.0.1:0", move |request: Request<Bytes>| {
+        let id = String::from_utf8(request.body().to_vec()).unwrap();
+        let mut written = written.lock().unwrap();
+        let status = [201, 201, 503, 200, 409][written.len() % 5];
+        assert!(written.insert(id, status).is_none(), "an id came twice");
+        async move { answer(status, "i-1/us-east-1a/eu-west-1") }
+    })
+    .await;
+    let ran = run(orders(server.address, 30.0)).await;
     let seen = seen.lock().unwrap();
     let of = |wanted: &[u16]| -> Vec<&String> {
         seen.iter()
