@@ -202,6 +202,8 @@ pub(super) fn wanted(node: &Node, sink: &mut Sink) -> Option<Wanted> {
         return decode::text(node, sink).map(Wanted::Is);
     }
     let mut fields = Fields::of(node, "a check", sink)?;
+    let given = ["exists", "contains", "matches"].map(|key| node.get(key).is_some());
+    let is_one = given.into_iter().filter(|given| *given).count() == 1;
     let exists = fields.take("exists").and_then(|node| decode::boolean(node, sink));
     let contains = fields.take("contains").and_then(|node| decode::text(node, sink));
     let matches = fields
@@ -212,6 +214,8 @@ pub(super) fn wanted(node: &Node, sink: &mut Sink) -> Option<Wanted> {
         (Some(true), None, None) => Some(Wanted::Exists),
         (None, Some(text), None) => Some(Wanted::Contains(text)),
         (None, None, Some(pattern)) => Some(Wanted::Matches(pattern)),
+        // What is wrong with it is told already.
+        _ if is_one && exists != Some(false) => None,
         _ => {
             let hint = "write a value, { contains: TEXT }, { matches: REGEX } or { exists: true }";
             sink.push(Mistake::at(&node.place, "a check wants one thing").hint(hint));
