@@ -27,6 +27,8 @@ mod verdict;
 #[cfg(test)]
 mod ended_early_tests;
 #[cfg(test)]
+mod evidence_tests;
+#[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
 mod honesty_tests;
