@@ -7,10 +7,14 @@ use super::{ObjectiveVerdict, Outcome, judge};
 use crate::config::objective::{Limit, Measure, Objective, Scope};
 use crate::event::Event;
 use crate::plan::Fault;
-use crate::recording::{LedgerResult, Pulse};
+use crate::recording::{Ended, FailureKind, LedgerResult, Pulse};
 
 fn limit(seconds: u64) -> Limit {
     Limit::Duration(std::time::Duration::from_secs(seconds))
+}
+
+fn of_orders(measure: Measure, seconds: u64) -> Objective {
+    objective("of orders", measure, Some("order"), limit(seconds), under_test())
 }
 
 fn seconds(verdict: &ObjectiveVerdict) -> f64 {
@@ -27,6 +31,52 @@ fn silence(fixture: &mut Fixture, step: usize, from: f64, to: f64) {
     cells.retain(|index, _| !(from..to).contains(&(f64::from(*index) * width)));
     let probes = &mut fixture.recording.probes;
     probes.retain(|probe| probe.step != step || !(from..to).contains(&probe.started.as_secs_f64()));
+}
+
+#[test]
+fn nobody_who_came_when_the_fault_was_gone_can_say_that_it_was_not_felt() {
+    let blackout = || {
+        let objectives = vec![of_orders(Measure::Recovery, 120), of_orders(Measure::Outage, 120)];
+        Fixture::new(Fault::NetworkDenyRegion, "dns", objectives, well)
+    };
+    let outcomes = |fixture: &Fixture| -> Vec<Outcome> {
+        let verdict = judge(&fixture.plan, &fixture.recording);
+        verdict.objectives.iter().map(|one| one.outcome).collect()
+    };
+    assert_eq!(outcomes(&blackout()), [Outcome::Met, Outcome::Met]);
+    let mut silent = blackout();
+    silence(&mut silent, 1, INJECTED, INJECTED + 15.2);
+    assert_eq!(outcomes(&silent), [Outcome::Inconclusive, Outcome::Inconclusive]);
+    let why = silent.first().why;
+    assert_eq!(why, "only 0 requests of order were started under the fault");
+}
+
+#[test]
+fn one_failure_after_which_nobody_asked_tells_neither_way() {
+    let fate: Fate = |step, start| {
+        let failed = step == 1 && (INJECTED + 1.0..INJECTED + 1.02).contains(&start);
+        (start + 0.01, failed.then_some(FailureKind::Reset))
+    };
+    let judged = |asked_again: bool, recovery: u64| {
+        let objectives = vec![of_orders(Measure::Outage, 60), of_orders(Measure::Recovery, recovery)];
+        let mut fixture = Fixture::new(Fault::RdsFailover, "database", objectives, fate);
+        // A rare step, without probes: it is asked a few times before the failure, and not after it.
+        silence(&mut fixture, 1, INJECTED, INJECTED + 1.0);
+        if !asked_again {
+            silence(&mut fixture, 1, INJECTED + 1.02, LENGTH as f64);
+        }
+        judge(&fixture.plan, &fixture.recording).objectives
+    };
+    let again = judged(true, 60);
+    assert_eq!(again[0].outcome, Outcome::Met, "{again:?}");
+    let not_again = judged(false, 60);
+    for verdict in &not_again {
+        assert_eq!(verdict.outcome, Outcome::Inconclusive, "{verdict:?}");
+        assert!(verdict.why.starts_with("order was not asked again"), "{}", verdict.why);
+    }
+    // It surely took until that failure.
+    let late = judged(false, 20);
+    assert_eq!(late[1].outcome, Outcome::Missed, "{late:?}");
 }
 
 fn lost(scope: Scope) -> Objective {
@@ -340,4 +390,18 @@ fn a_group_without_a_load_balancer_heals_by_what_it_says_itself() {
     let mut silent = unbalanced(true);
     silent.poll(26.0, 3, &["i-2", "i-3", "i-9"], &[]);
     assert_eq!(outcomes(&silent), [Outcome::Missed, Outcome::Inconclusive]);
+}
+
+#[test]
+fn an_outage_that_lasts_to_the_end_of_the_run_is_missed_by_its_last_failure() {
+    let fate: Fate = |step, start| {
+        let failed = step == 1 && start >= INJECTED;
+        (start + 0.01, failed.then_some(FailureKind::Refused))
+    };
+    let objectives = vec![of_orders(Measure::Outage, 200), of_orders(Measure::Recovery, 200)];
+    let fixture = Fixture::new(Fault::RdsFailover, "database", objectives, fate).cut(30.0, Ended::Stopped);
+    let verdict = judge(&fixture.plan, &fixture.recording);
+    for of in &verdict.objectives {
+        assert_eq!((of.outcome, of.at_least), (Outcome::Missed, true), "{of:?}");
+    }
 }
