@@ -282,12 +282,16 @@ fn fails(fixture: &mut Fixture, status: &str, instance: &str) {
 
 #[test]
 fn launches_that_all_failed_answer_no_breach() {
-    for until in [16.0, 40.0] {
+    for (until, why) in [
+        (16.0, "no added instance served a request"),
+        (40.0, "and every launch for it failed"),
+    ] {
         let mut fixture = hot(until);
         fixture.launch(15.0, 15.5, "i-a");
         fails(&mut fixture, "Failed", "i-a");
         let verdict = fixture.first();
         assert_eq!(verdict.outcome, Outcome::Missed, "{verdict:?}");
+        assert!(verdict.why.contains(why), "{}", verdict.why);
     }
     // A decision that was withdrawn was no longer wanted.
     let mut cancelled = hot(16.0);

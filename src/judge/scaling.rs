@@ -519,20 +519,23 @@ fn unanswered(
     to: f64,
 ) -> Option<String> {
     let limit = UNANSWERED_MAX / timeline.pace();
+    let decided = |(begin, end): (f64, f64)| {
+        let near = (begin - limit)..=(end + limit);
+        let here = decisions.iter().filter(move |decision| decision.region == region);
+        here.filter(move |decision| near.contains(&decision.activity))
+    };
     over(timeline, region, group)
         .into_iter()
         .map(|(begin, end)| (begin.max(from), end.min(to)))
-        .find(|(begin, end)| {
-            end - begin >= limit
-                && !decisions.iter().any(|decision| {
-                    let near = (begin - limit..=end + limit).contains(&decision.activity);
-                    decision.region == region && near && !decision.failed
-                })
-        })
-        .map(|(begin, end)| {
+        .find(|span| span.1 - span.0 >= limit && decided(*span).all(|decision| decision.failed))
+        .map(|span| {
+            let what = match decided(span).next() {
+                Some(_) => "every launch for it failed",
+                None => "nothing was launched for it",
+            };
             format!(
-                "{group} in {region} was over its CPU target for {} and nothing was launched for it",
-                format_duration(timeline.cloud(end - begin))
+                "{group} in {region} was over its CPU target for {} and {what}",
+                format_duration(timeline.cloud(span.1 - span.0))
             )
         })
 }
