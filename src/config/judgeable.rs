@@ -4,15 +4,97 @@
 use super::catalogue::Fault;
 use super::error::{Mistake, Sink};
 use super::experiment::Experiment;
-use super::objective::{Measure, Objective, Phase, Scope};
-use super::objective_text::measure_name;
+use super::objective::{Comparison, Measure, Objective, Phase, Scope};
+use super::objective_text::{measure_name, phase_name};
 use super::profile::Profile;
 use super::source::Spanned;
 
+/// Tells each objective that asks of its measure what that cannot answer, whatever the profile says otherwise.
+pub(super) fn check_form(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
+    for objective in each(profile, experiments) {
+        sink.mistakes.extend(unanswerable(objective));
+    }
+}
+
+fn each<'p>(profile: &'p Profile, experiments: &'p [Experiment]) -> impl Iterator<Item = &'p Spanned<Objective>> {
+    let of_experiments = experiments.iter().flat_map(|experiment| &experiment.objectives);
+    profile.objectives.iter().chain(of_experiments)
+}
+
+/// A lower limit on what has ended late or not at all, or a phase of what is measured of a fault and not of seconds.
+fn unanswerable(objective: &Spanned<Objective>) -> Option<Mistake> {
+    let Objective { text, measure, .. } = &objective.value;
+    let name = measure_name(*measure);
+    // Of these parts one is there, as it has been read; a subject in brackets comes before both.
+    let part = |at: Option<usize>, length: usize| {
+        let before = at.map_or(0, |byte| text[..byte].chars().count());
+        objective.place.part(before, length)
+    };
+    let lower = match objective.value.comparison {
+        Comparison::Greater => ">",
+        Comparison::GreaterOrEqual => ">=",
+        Comparison::Less | Comparison::LessOrEqual | Comparison::Equal => "",
+    };
+    if is_wait(*measure) && !lower.is_empty() {
+        let place = part(text.rfind(lower), lower.len());
+        let message = format!("{name} can be too long and never too short, so it has no limit with `{lower}`");
+        return Some(Mistake::at(&place, message).hint("write `<=` and the longest that it may take"));
+    }
+    let Scope::During(phase) = objective.value.scope else {
+        return None;
+    };
+    if is_of_seconds(*measure) {
+        return None;
+    }
+    let phase = format!("during {}", phase_name(phase));
+    let at = text.rfind("during");
+    let length = at.map_or(0, |byte| text[byte..].trim_end().chars().count());
+    let message = format!("{name} is not measured second by second, so `{phase}` says nothing of it");
+    let hint = format!("leave `{phase}` out, or name an experiment: `after EXPERIMENT`");
+    Some(Mistake::at(&part(at, length), message).hint(hint))
+}
+
+/// Measured as how long something takes that ends late where it goes wrong.
+fn is_wait(measure: Measure) -> bool {
+    match measure {
+        Measure::Outage
+        | Measure::Recovery
+        | Measure::Redundancy
+        | Measure::ScaleOut
+        | Measure::SelfHeal
+        | Measure::Shift
+        | Measure::FailBack => true,
+        Measure::Latency
+        | Measure::ServiceTime
+        | Measure::Errors
+        | Measure::Throughput
+        | Measure::LostWrites
+        | Measure::LateErrors
+        | Measure::StaleShare
+        | Measure::Share => false,
+    }
+}
+
+/// Measured over the seconds of a scope, which a phase can choose.
+fn is_of_seconds(measure: Measure) -> bool {
+    match measure {
+        Measure::Latency | Measure::ServiceTime | Measure::Errors | Measure::Throughput | Measure::Share => true,
+        Measure::Outage
+        | Measure::Recovery
+        | Measure::LostWrites
+        | Measure::Redundancy
+        | Measure::ScaleOut
+        | Measure::SelfHeal
+        | Measure::LateErrors
+        | Measure::Shift
+        | Measure::FailBack
+        | Measure::StaleShare => false,
+    }
+}
+
 /// Tells each objective of the profile and its experiments that can only be inconclusive; `experiments` are all there are.
 pub(super) fn check(profile: &Profile, experiments: &[Experiment], sink: &mut Sink) {
-    let of_experiments = experiments.iter().flat_map(|experiment| &experiment.objectives);
-    for objective in profile.objectives.iter().chain(of_experiments) {
+    for objective in each(profile, experiments) {
         if let Some((message, hint)) = unjudgeable(&objective.value, profile, experiments) {
             sink.push(told(objective, message).hint(hint));
         }
@@ -233,6 +315,63 @@ objectives: [ OBJECTIVE ]
     }
 
     #[test]
+    fn what_a_measure_cannot_answer_is_a_mistake_at_its_place() {
+        for (objective, place, parts) in [
+            ("outage > 90s", "x.yaml:8:22", ["never too short", "write `<=`"]),
+            (
+                "recovery(order) >= 90s after a",
+                "x.yaml:8:31",
+                ["no limit with `>=`", "write `<=`"],
+            ),
+            (
+                "self_heal(web) > 5m",
+                "x.yaml:8:30",
+                ["no limit with `>`", "write `<=`"],
+            ),
+            (
+                "outage <= 90s during steady",
+                "x.yaml:8:29",
+                ["not measured second by second", "leave `during steady` out"],
+            ),
+            (
+                "lost_writes(orders) == 0 during fault",
+                "x.yaml:8:40",
+                ["not measured second by second", "`after EXPERIMENT`"],
+            ),
+            (
+                "scale_out(web) <= 6m during ramp",
+                "x.yaml:8:36",
+                ["`during ramp` says nothing", "leave `during ramp` out"],
+            ),
+        ] {
+            let told = said(objective, WRITES, FAILOVER).expect_err(objective);
+            for part in [place].into_iter().chain(parts) {
+                assert!(told.contains(part), "{objective}: {part} is not in\n{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_measure_is_either_of_seconds_or_refuses_a_phase() {
+        for measure in [
+            "outage <= 1m",
+            "recovery <= 1m",
+            "lost_writes == 0",
+            "redundancy(db) <= 1m",
+            "scale_out(web) <= 1m",
+            "self_heal(web) <= 1m",
+            "late_errors(web) == 0",
+            "shift(dns) <= 1m",
+            "fail_back(dns) <= 1m",
+            "stale_share(dns) <= 1%",
+        ] {
+            let objective = format!("{measure} during fault");
+            let told = said(&objective, WRITES, FAILOVER).expect_err(&objective);
+            assert!(told.contains("`during fault` says nothing"), "{told}");
+        }
+    }
+
+    #[test]
     fn what_a_run_may_judge_is_none() {
         for (objective, fault) in [
             ("lost_writes == 0", None),
@@ -242,6 +381,9 @@ objectives: [ OBJECTIVE ]
             ("redundancy(db) <= 1m", FAILOVER),
             ("shift(dns) <= 1m", SILENT),
             ("errors < 1% during fault", FAILOVER),
+            ("recovery(order) <= 1m during a", FAILOVER),
+            ("latency p99 > 1ms", None),
+            ("throughput >= 1/s during steady", None),
             ("errors < 1% during steady", None),
             ("scale_out(web) <= 6m", None),
         ] {

@@ -176,6 +176,7 @@ pub fn load(sources: &Sources, overrides: &[(String, String)]) -> Result<Config,
     }
     if let Some(profile) = &profile {
         across(profile, &experiments, &mut sink);
+        judgeable::check_form(profile, &experiments, &mut sink);
         // What cannot be judged may only follow from a mistake.
         if sink.mistakes.is_empty() {
             judgeable::check(profile, &experiments, &mut sink);

@@ -89,6 +89,14 @@ pub(super) fn measure_name(measure: Measure) -> &'static str {
         .map_or("", |(name, ..)| name)
 }
 
+/// The name of a phase as written.
+pub(super) fn phase_name(phase: Phase) -> &'static str {
+    PHASES
+        .iter()
+        .find(|(_, known)| *known == phase)
+        .map_or("", |(name, _)| name)
+}
+
 /// A stop condition: `errors > 90% for 3m`.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Condition {

@@ -49,7 +49,7 @@ fn share(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> 
 }
 
 /// Successes that surely started in a span.
-fn succeeded(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> u64 {
+pub(super) fn succeeded(pulse: Option<&Pulse>, probes: &[&ProbeSample], from: f64, to: f64) -> u64 {
     let cells = pulse.into_iter().flat_map(|pulse| {
         let within = pulse.cells.iter().filter(move |(index, _)| {
             let (start, end) = cell_span(pulse, **index);

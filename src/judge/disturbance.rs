@@ -26,6 +26,10 @@ const FEW: u64 = 2;
 /// The share they need.
 const SUBSTANTIAL_OF_FEW: f64 = 0.1;
 
+/// Cloud seconds after an injection within which a fault may yet begin to be felt: the two minutes for which a Spot
+/// interruption is announced, and one in which what is unhealthy is found.
+const FELT_LATE: f64 = 180.0;
+
 /// A step's disturbance, real seconds since t0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Disturbance {
@@ -33,6 +37,9 @@ pub(super) struct Disturbance {
     /// Where a cell holds more than one failure, its end.
     pub last_failed_start: f64,
     pub recovered: Option<f64>,
+    /// Until when it is known not to have recovered, where it was not seen to: the last failed start, unless somebody asked
+    /// after it.
+    pub failing_until: f64,
     pub failed: Failed,
 }
 
@@ -87,6 +94,7 @@ impl std::fmt::Display for Failed {
 /// What a step's users saw in a window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Felt {
+    /// Started while the fault was in the world; of one that a revert cannot take out of it, before its window ended.
     pub attempts: u64,
     /// None where nothing failed, and where it failed before as it did under the fault.
     pub disturbance: Option<Disturbance>,
@@ -109,14 +117,13 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     let window = timeline.window(fault)?;
     let pulse = timeline.recording.pulses.get(step);
     let probes = probes(timeline, step);
-    let attempts = attempts(pulse, &probes, injected, window.end);
     let patience = patience(timeline);
     let failures: Vec<Failures> = failures(pulse, &probes)
         .into_iter()
         .filter(|failure| failure.finish >= injected && failure.start >= injected - patience)
         .collect();
-    let gap = gap(timeline, pulse, attempts, window, step);
-    let clusters = clusters(failures, gap, window.end);
+    let in_window = attempts(pulse, &probes, injected, window.end);
+    let gap = gap(timeline, pulse, in_window, window, step);
     let fault_end = if fault.reversible() {
         timeline.fault_end(fault).unwrap_or(window.end)
     } else {
@@ -125,9 +132,14 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     let next = timeline.next_experiment(&fault.id.experiment, window.end);
     let of_the_next =
         |cluster: &Failures| next.is_some_and(|next| cluster.start >= next - patience && cluster.finish >= next);
-    let clusters: Vec<Failures> = clusters
+    let successors = successors(timeline, fault);
+    let of_a_successor = |cluster: &Failures| {
+        let mut later = successors.iter();
+        later.any(|at| cluster.start >= at - patience && begins_with(*at, cluster, &failures))
+    };
+    let clusters: Vec<Failures> = clusters(&failures, gap, window.end)
         .into_iter()
-        .filter(|cluster| cluster.start <= fault_end && !of_the_next(cluster))
+        .filter(|cluster| cluster.start <= fault_end && !of_the_next(cluster) && !of_a_successor(cluster))
         .collect();
     let substantial: Vec<Failures> = clusters
         .iter()
@@ -144,15 +156,14 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
     };
     let disturbance = chosen.first().zip(chosen.last()).map(|(first, last)| {
         let first_failed_start = first.start.max(injected);
+        let last_failed_start = last.last_start.min(window.end).max(first_failed_start);
         let still_failing = last.last_start > window.end;
+        let first_ok = first_ok_after(pulse, &probes, last.last_start, window.end).filter(|_| !still_failing);
         Disturbance {
             first_failed_start,
-            last_failed_start: last.last_start.min(window.end).max(first_failed_start),
-            recovered: if still_failing {
-                None
-            } else {
-                first_ok_after(pulse, &probes, last.last_start, window.end).filter(|at| *at <= window.end)
-            },
+            last_failed_start,
+            recovered: first_ok.filter(|at| *at <= window.end),
+            failing_until: first_ok.map_or(last_failed_start, |_| window.end),
             failed: chosen.iter().map(|cluster| cluster.count).sum(),
         }
     });
@@ -161,10 +172,32 @@ pub(super) fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize)
         .zip(disturbance)
         .and_then(|(before, under)| before.is_alike(pulse, &probes, &under).then_some(before));
     Some(Felt {
-        attempts,
+        attempts: attempts(pulse, &probes, injected, fault_end.min(window.end)),
         disturbance: disturbance.filter(|_| before.is_none()),
         before,
     })
+}
+
+/// When faults of the same experiment were injected so much later than an irreversible one that what begins with them is
+/// theirs alone. One that can be reverted is to blame until it has left the world, whatever else is in it by then.
+fn successors(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Vec<f64> {
+    let Some(injected) = fault.instant().filter(|_| !fault.reversible()) else {
+        return Vec::new();
+    };
+    let late = injected + FELT_LATE / timeline.pace();
+    let others = timeline.faults.iter().filter(|other| {
+        other.id.experiment == fault.id.experiment && other.id != fault.id && other.unproven().is_none()
+    });
+    others.filter_map(FaultTimes::instant).filter(|at| *at > late).collect()
+}
+
+/// Whether a cluster begins with what was injected at an instant: none of it was over by then.
+fn begins_with(instant: f64, cluster: &Failures, failures: &[Failures]) -> bool {
+    let of_cluster = |failure: &&Failures| (cluster.start..=cluster.last_start).contains(&failure.start);
+    failures
+        .iter()
+        .filter(of_cluster)
+        .all(|failure| failure.finish >= instant)
 }
 
 /// The probes that ask as users do.
@@ -279,9 +312,9 @@ pub(super) fn failures(pulse: Option<&Pulse>, probes: &[&ProbeSample]) -> Vec<Fa
 
 /// Failures with pauses below `gap` belong together; those that begin after `end` do not count, except that they show
 /// that a disturbance went on.
-fn clusters(failures: Vec<Failures>, gap: f64, end: f64) -> Vec<Failures> {
+fn clusters(failures: &[Failures], gap: f64, end: f64) -> Vec<Failures> {
     let mut clusters: Vec<Failures> = Vec::new();
-    for failure in failures {
+    for failure in failures.iter().copied() {
         match clusters.last_mut() {
             Some(cluster) if failure.start <= cluster.finish.max(cluster.last_start) + gap => {
                 cluster.last_start = cluster.last_start.max(failure.last_start);

@@ -131,8 +131,8 @@ fn step_findings(timeline: &Timeline<'_>, injected: f64, felt: &Disturbance) -> 
 
 fn losses(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<Losses> {
     let span = losses::loss_window(timeline, &fault.id.experiment)?;
-    let ledgers: Vec<_> = timeline.recording.ledgers.values().collect();
-    Some(losses::losses(&ledgers, span))
+    let ledgers: Vec<_> = timeline.recording.ledgers.iter().collect();
+    Some(losses::losses(timeline, &ledgers, Some(span)))
 }
 
 /// Splits the recovery at the instants the control plane dated; a part stays none where no event marks its end.

@@ -52,8 +52,9 @@ pub(crate) fn steady() -> Scope {
 }
 
 pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan {
-    let step = |name: &str, journey| StepPlan {
+    let step = |name: &str, journey, ledger: Option<&str>| StepPlan {
         name: name.to_owned(),
+        ledger: ledger.map(str::to_owned),
         journey,
         method: "GET".to_owned(),
         path: Template {
@@ -79,6 +80,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
                 max: 9,
                 desired: 3,
                 cpu_target: Some(60.0),
+                target_groups: vec!["shop-web".to_owned()],
                 ..Default::default()
             },
         )]),
@@ -139,7 +141,7 @@ pub(crate) fn plan(fault: Fault, role: &str, objectives: Vec<Objective>) -> Plan
         },
         feeders: Vec::new(),
         journeys: vec![journey("browse", 0), journey("order", 1)],
-        steps: vec![step("browse", 0), step("order", 1)],
+        steps: vec![step("browse", 0, None), step("order", 1, Some("orders"))],
         token_clients: Vec::new(),
         model: LoadModel::Users,
         loads: Vec::new(),

@@ -33,6 +33,7 @@ fn polls<'a>(timeline: &Timeline<'a>, fault: &FaultTimes<'_>) -> Vec<Poll<'a>> {
     let Some(Role::AutoScalingGroup(wanted)) = timeline.plan.target.roles.get(&fault.plan.role) else {
         return Vec::new();
     };
+    let balanced = is_balanced(timeline, fault);
     timeline
         .events()
         .filter_map(|(at, event)| match event {
@@ -51,13 +52,31 @@ fn polls<'a>(timeline: &Timeline<'a>, fault: &FaultTimes<'_>) -> Vec<Poll<'a>> {
                 min: *min,
                 desired: *desired,
                 in_service: *in_service,
-                healthy: *healthy,
+                healthy: if balanced { *healthy } else { *in_service },
                 members,
                 routed,
             }),
             _ => None,
         })
         .collect()
+}
+
+/// Whether a load balancer sends to the group; without one, all that is known of its instances is what the group itself
+/// says.
+fn is_balanced(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> bool {
+    let target = &timeline.plan.target;
+    let Some(Role::AutoScalingGroup(name)) = target.roles.get(&fault.plan.role) else {
+        return true;
+    };
+    let region = target.inventory.regions.get(&fault.plan.region);
+    let group = region.and_then(|region| region.groups.get(name));
+    group.is_none_or(|group| !group.target_groups.is_empty())
+}
+
+/// Whether any of these instances was seen to serve.
+fn served(timeline: &Timeline<'_>, instances: &[String]) -> bool {
+    let mut all = timeline.recording.slices.iter().flat_map(|slice| slice.served.keys());
+    all.any(|served| instances.contains(&served.instance))
 }
 
 /// How many instances a group needs again, after a fault killed some of them.
@@ -80,7 +99,8 @@ impl Need {
     }
 }
 
-/// Injection to the group as large and healthy as before, with as many replacements serving as were killed.
+/// Injection to the group as large and healthy as before, with as many replacements serving as were killed where anybody
+/// asks its instances.
 pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding {
     let (Some(injected), Some(window)) = (fault.instant(), timeline.window(fault)) else {
         return Finding::Unknown("the fault never got into the world".to_owned());
@@ -122,7 +142,9 @@ pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     };
     let needed = need.replacements(poll);
     let serving = replacements(timeline, fault, injected, &polls, poll.at.max(window.end));
-    let served = match needed.checked_sub(1) {
+    // Of instances that nobody asks, no request tells.
+    let asked = is_balanced(timeline, fault) || served(timeline, last_before.members);
+    let served = match needed.checked_sub(1).filter(|_| asked) {
         None => injected,
         Some(last) => match serving.get(last) {
             Some(served) => *served,
@@ -140,6 +162,7 @@ pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
         earliest: since(earliest),
         latest: since(poll.at),
         why: match needed {
+            _ if !asked => "the group was whole, and nobody asks its instances".to_owned(),
             0 => "the group had been scaled in meanwhile and needed no replacement".to_owned(),
             1 => "1 replacement served".to_owned(),
             _ => format!("{needed} replacements served"),
@@ -227,7 +250,7 @@ pub(super) fn first_served(timeline: &Timeline<'_>, instance: &str, second: u64)
 
 /// When the load balancer was first seen not to send to any dead instance, real seconds since t0.
 pub(super) fn left_target_group(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Option<f64> {
-    let injected = fault.instant()?;
+    let injected = fault.instant().filter(|_| is_balanced(timeline, fault))?;
     polls(timeline, fault)
         .iter()
         .filter(|poll| poll.at > injected)
@@ -247,6 +270,9 @@ pub(super) fn late_errors(
     };
     if fault.resources.is_empty() {
         return unknown("the fault hit no instance");
+    }
+    if !is_balanced(timeline, fault) {
+        return unknown("no load balancer sends to the group, so none could stop");
     }
     if polls(timeline, fault)
         .iter()

@@ -25,7 +25,11 @@ mod traffic;
 mod verdict;
 
 #[cfg(test)]
+mod blame_tests;
+#[cfg(test)]
 mod ended_early_tests;
+#[cfg(test)]
+mod evidence_tests;
 #[cfg(test)]
 pub(crate) mod fixture;
 #[cfg(test)]
@@ -46,7 +50,7 @@ pub use timeline::Timeline;
 pub use verdict::*;
 
 use crate::event::Event;
-use crate::plan::Plan;
+use crate::plan::{Measure, Plan};
 use crate::recording::{Ended, Recording};
 use crate::units::format_duration;
 
@@ -69,7 +73,7 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
     let faults_proven = findings
         .iter()
         .all(|fault| fault.observed && fault.ended_early.is_none() && fault.reverted_late.is_none());
-    let outcome = run_outcome(&objectives, &honesty, faults_proven, recording.ended);
+    let outcome = run_outcome(plan, &objectives, &honesty, faults_proven, recording.ended);
     let (moves, moves_more) = moves::moves(&timeline);
     Verdict {
         outcome,
@@ -86,10 +90,18 @@ pub fn judge(plan: &Plan, recording: &Recording) -> Verdict {
 }
 
 /// Without `faults_proven` some fault of the plan was not seen to be in the world, or did not end as planned: nothing held
-/// under it.
-fn run_outcome(objectives: &[ObjectiveVerdict], honesty: &Honesty, faults_proven: bool, ended: Ended) -> Outcome {
+/// under it. What is lost is lost, even where the measurement is spoilt.
+fn run_outcome(
+    plan: &Plan,
+    objectives: &[ObjectiveVerdict],
+    honesty: &Honesty,
+    faults_proven: bool,
+    ended: Ended,
+) -> Outcome {
     let any = |outcome| objectives.iter().any(|objective| objective.outcome == outcome);
-    if honesty.spoiled.is_some() {
+    let mut pairs = plan.objectives.iter().zip(objectives);
+    let lost = pairs.any(|(of, verdict)| of.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed);
+    if honesty.spoiled.is_some() && !lost {
         Outcome::Inconclusive
     } else if any(Outcome::Missed) {
         Outcome::Missed

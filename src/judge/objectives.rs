@@ -1,8 +1,10 @@
 //! One objective against the timeline: which faults and seconds it covers, what is found, how that compares.
 
-use super::disturbance::{self, ATTEMPTS_MIN, Felt};
+use std::time::Duration;
+
+use super::disturbance::{self, ATTEMPTS_MIN, Disturbance, Felt};
 use super::scaling::{self, Decision};
-use super::timeline::{FaultTimes, Timeline};
+use super::timeline::{FaultTimes, Timeline, Window};
 use super::{
     ObjectiveVerdict, Outcome, Value, format_value, group, honesty, losses, overstay, redundancy, routing, traffic,
 };
@@ -36,7 +38,7 @@ pub(super) enum Finding {
 
 impl Finding {
     /// The duration, where one was reached.
-    pub(super) fn reached(&self) -> Option<std::time::Duration> {
+    pub(super) fn reached(&self) -> Option<Duration> {
         match self {
             Finding::Reached(Limit::Duration(duration), _)
             | Finding::Between {
@@ -68,8 +70,12 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
         verdict.why = why;
         return verdict;
     }
-    let finding = find(timeline, objective, decisions);
-    conclude(&mut verdict, objective, finding);
+    let findings = find(timeline, objective, decisions);
+    verdict = conclude_worst(verdict, objective, findings);
+    // What is lost is lost, whatever the load and the experiment were.
+    if objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed {
+        return verdict;
+    }
     if objective.measure != Measure::Redundancy
         && let Some(why) = honesty::spoiled(timeline, &timeline.slices(&objective.scope))
             .or_else(|| honesty::spoiled(timeline, &timeline.slices(&Scope::Run)))
@@ -86,10 +92,6 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
         unplanned(timeline, objective),
         overstay::overstayed(timeline, objective, &verdict, decisions),
     ];
-    // What is lost is lost, whatever the experiment was.
-    if objective.measure == Measure::LostWrites && verdict.outcome == Outcome::Missed {
-        return verdict;
-    }
     for why in another.into_iter().flatten() {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("{}, but {why}", verdict.why);
@@ -153,61 +155,28 @@ fn cut_short(timeline: &Timeline<'_>, scope: &Scope) -> Option<String> {
     cut.then(|| "the run ended before this was over".to_owned())
 }
 
-/// Looks for what an objective measures.
-pub(super) fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Finding {
+/// Looks for what an objective measures: what each fault and each step that it is about brought, at least one of them.
+pub(super) fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[Decision]) -> Vec<Finding> {
     let steps = match steps(timeline, objective) {
         Ok(steps) => steps,
-        Err(why) => return Finding::Unknown(why),
+        Err(why) => return vec![Finding::Unknown(why)],
     };
-    let covered = timeline.faults_in(&objective.scope);
     let each = |wanted: fn(&Fault) -> bool, measure: &dyn Fn(&FaultTimes<'_>) -> Finding| {
-        let matching = covered
-            .iter()
-            .map(|index| &timeline.faults[*index])
-            .filter(|fault| wanted(&fault.plan.fault))
-            .map(|fault| match fault.unproven() {
-                Some(why) => Finding::Unknown(why),
-                None => measure(fault),
-            });
-        worst(matching).unwrap_or_else(|| Finding::Unknown("no fault here can be measured that way".to_owned()))
+        let of_fault = |fault: &FaultTimes<'_>| vec![measure(fault)];
+        of_faults(covered(timeline, objective, wanted), &of_fault)
     };
-    let any = |_: &Fault| true;
     match objective.measure {
         Measure::Latency | Measure::ServiceTime | Measure::Errors | Measure::Throughput | Measure::Share => {
-            traffic::measure(timeline, objective, &timeline.slices(&objective.scope), &steps)
+            let slices = timeline.slices(&objective.scope);
+            vec![traffic::measure(timeline, objective, &slices, &steps)]
         }
-        Measure::Outage | Measure::Recovery => each(any, &|fault| {
-            let mut of: Vec<(bool, Finding)> = steps
-                .iter()
-                .map(|step| {
-                    let seen = disturbance::felt(timeline, fault, *step);
-                    let hit = seen.is_some_and(|seen| seen.disturbance.is_some());
-                    (hit, felt(timeline, fault, *step, seen, objective.measure))
-                })
-                .collect();
-            // Of those that took equally long the last one speaks: a step that was hit, where there is one.
-            of.sort_by_key(|(hit, _)| *hit);
-            worst(of.into_iter().map(|(_, finding)| finding))
-                .unwrap_or_else(|| Finding::Unknown("the profile has no such step".to_owned()))
-        }),
-        Measure::LostWrites => losses::lost_writes(timeline, objective),
-        Measure::Redundancy => each(Fault::fails_over, &|fault| redundancy::redundancy(timeline, fault)),
-        Measure::ScaleOut => scaling::scale_out(timeline, objective, decisions),
-        Measure::SelfHeal => each(Fault::costs_instances, &|fault| group::self_heal(timeline, fault)),
-        Measure::LateErrors => {
-            let named = objective
-                .subject
-                .as_deref()
-                .filter(|subject| is_step(timeline, subject));
-            each(Fault::costs_instances, &|fault| match group::late_errors(
-                timeline,
-                fault,
-                named.map(|_| steps.as_slice()),
-            ) {
-                Ok((count, why)) => Finding::Reached(Value::Count(count), why),
-                Err(finding) => finding,
-            })
+        Measure::Outage | Measure::Recovery => {
+            let of_fault = |fault: &FaultTimes<'_>| felt_by(timeline, fault, &steps, objective.measure);
+            of_faults(covered(timeline, objective, |_| true), &of_fault)
         }
+        Measure::LostWrites => vec![losses::lost_writes(timeline, objective)],
+        Measure::ScaleOut => vec![scaling::scale_out(timeline, objective, decisions)],
+        Measure::Redundancy | Measure::SelfHeal | Measure::LateErrors => of_role(timeline, objective, &steps),
         Measure::Shift => each(Fault::moves_users, &|fault| routing::shift(timeline, fault)),
         Measure::FailBack => each(Fault::moves_users, &|fault| routing::fail_back(timeline, fault)),
         Measure::StaleShare => each(
@@ -220,23 +189,72 @@ pub(super) fn find(timeline: &Timeline<'_>, objective: &Objective, decisions: &[
     }
 }
 
-/// The finding that speaks most against an objective.
-fn worst(findings: impl Iterator<Item = Finding>) -> Option<Finding> {
-    findings.max_by(|one, other| {
-        rank(one)
-            .cmp(&rank(other))
-            .then_with(|| size(one).total_cmp(&size(other)))
+/// The faults of an objective's scope that it is measured of.
+fn covered<'t, 'a>(
+    timeline: &'t Timeline<'a>,
+    objective: &Objective,
+    wanted: fn(&Fault) -> bool,
+) -> Vec<&'t FaultTimes<'a>> {
+    let covered = timeline.faults_in(&objective.scope).into_iter();
+    let faults = covered.map(|index| &timeline.faults[index]);
+    faults.filter(|fault| wanted(&fault.plan.fault)).collect()
+}
+
+/// What each of these faults brought; one without proof brought nothing that can be believed.
+fn of_faults(faults: Vec<&FaultTimes<'_>>, measure: &dyn Fn(&FaultTimes<'_>) -> Vec<Finding>) -> Vec<Finding> {
+    let of_fault = |fault: &FaultTimes<'_>| match fault.unproven() {
+        Some(why) => vec![Finding::Unknown(why)],
+        None => measure(fault),
+    };
+    let found: Vec<Finding> = faults.into_iter().flat_map(of_fault).collect();
+    if found.is_empty() {
+        return vec![Finding::Unknown("no fault here can be measured that way".to_owned())];
+    }
+    found
+}
+
+/// What is measured of the very role that a fault hits: what hits another one says nothing of it.
+fn of_role(timeline: &Timeline<'_>, objective: &Objective, steps: &[usize]) -> Vec<Finding> {
+    let subject = objective.subject.as_deref();
+    let wanted = match objective.measure {
+        Measure::Redundancy => Fault::fails_over,
+        _ => Fault::costs_instances,
+    };
+    let mut faults = covered(timeline, objective, wanted);
+    let any = !faults.is_empty();
+    faults.retain(|fault| hits(timeline, fault, subject));
+    if let (Some(role), true, true) = (subject, any, faults.is_empty()) {
+        return vec![Finding::Unknown(format!("no fault here hits the role {role}"))];
+    }
+    let named = subject.filter(|subject| is_step(timeline, subject)).map(|_| steps);
+    of_faults(faults, &|fault| {
+        vec![match objective.measure {
+            Measure::Redundancy => redundancy::redundancy(timeline, fault),
+            Measure::SelfHeal => group::self_heal(timeline, fault),
+            _ => match group::late_errors(timeline, fault, named) {
+                Ok((count, why)) => Finding::Reached(Value::Count(count), why),
+                Err(finding) => finding,
+            },
+        }]
     })
 }
 
-fn rank(finding: &Finding) -> u8 {
-    match finding {
-        Finding::Reached(..) | Finding::Between { .. } => 0,
-        Finding::Unknown(_) => 1,
-        Finding::Pending { .. } => 2,
-        Finding::AtLeast(..) => 3,
-        Finding::Never(_) => 4,
+/// Whether a fault hits what stands for a role, under whichever name; a step is no role, so any fault may have hit it.
+fn hits(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, subject: Option<&str>) -> bool {
+    let Some(subject) = subject.filter(|subject| *subject != fault.plan.role) else {
+        return true;
+    };
+    let roles = &timeline.plan.target.roles;
+    match roles.get(subject) {
+        Some(role) => roles.get(&fault.plan.role) == Some(role),
+        None => is_step(timeline, subject),
     }
+}
+
+/// The longest of what was measured; none unless each of it ended.
+pub(super) fn longest(findings: &[Finding]) -> Option<Duration> {
+    let mut reached = findings.iter().map(Finding::reached);
+    reached.try_fold(Duration::ZERO, |longest, one| Some(longest.max(one?)))
 }
 
 fn size(finding: &Finding) -> f64 {
@@ -253,6 +271,22 @@ fn number(value: &Value) -> f64 {
         Limit::Share(number) | Limit::Rate(number) => *number,
         Limit::Count(count) => *count as f64,
     }
+}
+
+/// What users of each of these steps felt of a fault.
+fn felt_by(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, steps: &[usize], measure: Measure) -> Vec<Finding> {
+    let of_step = |step: &usize| {
+        let seen = disturbance::felt(timeline, fault, *step);
+        let hit = seen.is_some_and(|seen| seen.disturbance.is_some());
+        (hit, felt(timeline, fault, *step, seen, measure))
+    };
+    let mut of: Vec<(bool, Finding)> = steps.iter().map(of_step).collect();
+    if of.is_empty() {
+        return vec![Finding::Unknown("the profile has no such step".to_owned())];
+    }
+    // Of those that took equally long the last one speaks: a step that was hit, where there is one.
+    of.sort_by_key(|(hit, _)| *hit);
+    of.into_iter().map(|(_, finding)| finding).collect()
 }
 
 fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, seen: Option<Felt>, measure: Measure) -> Finding {
@@ -282,15 +316,7 @@ fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, seen: Opti
         };
     };
     let Some(recovered) = disturbance.recovered else {
-        let from = match measure {
-            Measure::Outage => disturbance.first_failed_start,
-            _ => injected,
-        };
-        return Finding::AtLeast(
-            Value::Duration(timeline.cloud(window.end - from)),
-            format!("{name} was still failing when its observation ended"),
-            window.cut,
-        );
+        return unrecovered(timeline, name, injected, window, &disturbance, measure);
     };
     let (value, until) = match measure {
         Measure::Outage => (
@@ -310,6 +336,31 @@ fn felt(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, step: usize, seen: Opti
             format!("{name}: {}, {until}", disturbance.failed)
         },
     )
+}
+
+/// A step that was not seen to succeed again: what took at least so long may surely be too long, and no more is known of
+/// one that nobody asked again.
+fn unrecovered(
+    timeline: &Timeline<'_>,
+    name: &str,
+    injected: f64,
+    window: Window,
+    felt: &Disturbance,
+    measure: Measure,
+) -> Finding {
+    let lasted = match measure {
+        Measure::Outage => felt.last_failed_start - felt.first_failed_start,
+        _ => felt.failing_until - injected,
+    };
+    let why = if felt.failing_until < window.end {
+        format!("{name} was not asked again after its last failure")
+    } else {
+        format!("{name} was still failing when its observation ended")
+    };
+    match timeline.cloud(lasted) {
+        Duration::ZERO => Finding::Unknown(why),
+        lasted => Finding::AtLeast(Value::Duration(lasted), why, window.cut),
+    }
 }
 
 fn is_step(timeline: &Timeline<'_>, subject: &str) -> bool {
@@ -346,6 +397,33 @@ fn steps(timeline: &Timeline<'_>, objective: &Objective) -> Result<Vec<usize>, S
         return Ok(all());
     }
     Err(format!("{subject} is no journey and no step of the profile"))
+}
+
+/// Concludes each finding for itself, so that what is sure of one is not hidden by another; the worst one speaks for all,
+/// and of those that are equally bad what surely never happens, then the largest.
+fn conclude_worst(verdict: ObjectiveVerdict, objective: &Objective, findings: Vec<Finding>) -> ObjectiveVerdict {
+    let concluded = findings.into_iter().map(|finding| {
+        let (never, size) = (matches!(finding, Finding::Never(_)), size(&finding));
+        let mut one = verdict.clone();
+        conclude(&mut one, objective, finding);
+        (one, never, size)
+    });
+    let worst = concluded.max_by(|(one, never, size), (other, other_never, other_size)| {
+        gravity(one.outcome)
+            .cmp(&gravity(other.outcome))
+            .then_with(|| never.cmp(other_never))
+            .then_with(|| size.total_cmp(other_size))
+    });
+    worst.map_or(verdict, |(worst, ..)| worst)
+}
+
+/// How much an outcome speaks against an objective.
+fn gravity(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::Met => 0,
+        Outcome::Inconclusive => 1,
+        Outcome::Missed => 2,
+    }
 }
 
 fn conclude(verdict: &mut ObjectiveVerdict, objective: &Objective, finding: Finding) {

@@ -86,7 +86,7 @@ fn over_at(
                 measure: Measure::Recovery,
                 ..objective.clone()
             };
-            objectives::find(timeline, &recovery, decisions).reached()?
+            objectives::longest(&objectives::find(timeline, &recovery, decisions))?
         }
         _ => match verdict.measured.filter(|_| of_each && !verdict.at_least)? {
             Limit::Duration(lasted) => lasted,

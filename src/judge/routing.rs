@@ -5,6 +5,7 @@
 
 use super::objectives::Finding;
 use super::timeline::{FaultTimes, Timeline};
+use super::verdict::format_share;
 use super::{Convergence, FaultFindings, Value};
 use crate::event::Event;
 use crate::recording::Slice;
@@ -12,6 +13,13 @@ use crate::units::format_duration;
 
 /// Below this share of started requests users have left a Region.
 const LEFT: f64 = 0.01;
+
+/// This part of the share it had, and a Region has its users back.
+const BACK: f64 = 0.99;
+
+/// Standard deviations by which a share may be off by chance. Every second is compared, so that three would now and then
+/// be too few.
+const CHANCE: f64 = 4.0;
 
 /// TTL of an alias record to a load balancer, cloud seconds; used where no answer was recorded.
 const ALIAS_TTL: f64 = 60.0;
@@ -34,8 +42,18 @@ fn share_over<'a>(slices: impl Iterator<Item = &'a Slice>, region: &str) -> Opti
     (all > 0).then(|| (dead as f64 / all as f64, all))
 }
 
-/// Share of started requests that went to the Region in the seconds before the fault.
-fn share_before(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, injected: f64) -> Option<f64> {
+/// Requests started in these seconds.
+fn requests(slices: &[&Slice]) -> u64 {
+    slices.iter().flat_map(|slice| slice.sent.values()).sum()
+}
+
+/// How many requests it takes to show where users are.
+fn needed(timeline: &Timeline<'_>) -> u64 {
+    timeline.plan.honesty.requests_min.max(1)
+}
+
+/// Share of started requests that went to the Region in the seconds before the fault, and how many were started.
+fn share_before(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, injected: f64) -> Option<(f64, u64)> {
     let before = timeline
         .recording
         .slices
@@ -43,7 +61,7 @@ fn share_before(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, injected: f64) 
         .rev()
         .filter(|slice| slice.second as f64 + 1.0 <= injected)
         .take(5);
-    share_over(before, &fault.plan.region).map(|(share, _)| share)
+    share_over(before, &fault.plan.region)
 }
 
 fn within<'a>(timeline: &Timeline<'a>, from: f64, to: f64) -> impl Iterator<Item = &'a Slice> {
@@ -62,7 +80,7 @@ pub(super) fn shift(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding 
     let region = &fault.plan.region;
     match share_before(timeline, fault, injected) {
         None => return Finding::Unknown("no request was started before the fault".to_owned()),
-        Some(share) if share < LEFT => {
+        Some((share, _)) if share < LEFT => {
             return Finding::Unknown(format!("no users were in {region} before the fault"));
         }
         Some(_) => {}
@@ -79,10 +97,24 @@ pub(super) fn shift(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Finding 
         .take_while(|slice| share(slice, region).is_none_or(|share| share < LEFT))
         .count();
     let Some(last_bad) = slices.len().checked_sub(stayed + 1).and_then(|index| slices.get(index)) else {
+        let followed = requests(&slices);
+        if followed < needed(timeline) {
+            return Finding::Unknown(format!(
+                "only {followed} requests were started while the Region was dead"
+            ));
+        }
         return Finding::Reached(Value::Duration(Default::default()), "users left at once".to_owned());
     };
     let second = last_bad.second as f64;
     let failing = last_failing_start(timeline, second, second + 1.0);
+    let followed = requests(&slices[slices.len() - stayed..]);
+    if stayed > 0 && followed < needed(timeline) {
+        return Finding::AtLeast(
+            Value::Duration(timeline.cloud(failing.unwrap_or(second) - injected)),
+            format!("only {followed} requests were started after the last second in which 1% went to {region}"),
+            false,
+        );
+    }
     if stayed == 0 {
         // What came in the part of a second that followed is not known.
         let share = share(last_bad, region).unwrap_or_default();
@@ -228,33 +260,125 @@ pub(super) fn fail_back(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
         return Finding::Unknown("the fault was not reverted: it was in the world when the run ended".to_owned());
     };
     let region = &fault.plan.region;
-    let Some(before) = share_before(timeline, fault, injected).filter(|share| *share >= LEFT) else {
+    let Some((share, of)) = share_before(timeline, fault, injected).filter(|(share, _)| *share >= LEFT) else {
         return Finding::Unknown(format!("no users were in {region} before the fault"));
     };
-    let wanted = before * 0.99;
+    let former = Former { share, of };
     let slices: Vec<&Slice> = within(timeline, reverted, window.end)
         .filter(|slice| !slice.sent.is_empty())
         .collect();
     if slices.is_empty() {
         return Finding::Unknown("no whole second was measured after the revert".to_owned());
     }
-    let back = slices
-        .iter()
-        .rev()
-        .take_while(|slice| share(slice, region).is_none_or(|share| share >= wanted))
-        .count();
-    if back == 0 {
-        return Finding::AtLeast(
-            Value::Duration(timeline.cloud(window.end - reverted)),
-            format!("{region} did not get its users back"),
-            window.cut,
+    let sent: Vec<Sent> = slices.iter().map(|slice| Sent::of(slice, region)).collect();
+    let Some((last, from)) = last_of(&sent, needed(timeline)) else {
+        let all = requests(&slices);
+        return Finding::Unknown(format!("only {all} requests were started after the revert"));
+    };
+    let not_back = |until: f64, why: String| {
+        let waited = Value::Duration(timeline.cloud(until - reverted));
+        Finding::AtLeast(waited, why, window.cut)
+    };
+    let away = format!("{region} did not get its users back");
+    let Some(back) = former.back_from(&sent) else {
+        return not_back(window.end, away);
+    };
+    let at = slices[back].second as f64;
+    if back > from {
+        let since = requests(&slices[back..]);
+        return not_back(
+            at,
+            format!("only {since} requests were started since {region} may have its users back"),
         );
     }
-    let at = slices[slices.len() - back].second as f64;
+    if !former.is_met(last) {
+        return not_back(window.end, away);
+    }
+    if !former.tells(last.all) {
+        return Finding::Unknown(format!(
+            "{} requests are too few to tell whether {region} has {} of them again",
+            last.all.min(of),
+            format_share(share)
+        ));
+    }
     Finding::Reached(
         Value::Duration(timeline.cloud(at - reverted)),
         format!("then {region} had its users back"),
     )
+}
+
+/// Requests started in a second or several: to a Region, and to any.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    here: u64,
+    all: u64,
+}
+
+impl Sent {
+    fn of(slice: &Slice, region: &str) -> Self {
+        Self {
+            here: slice.sent.get(region).copied().unwrap_or(0),
+            all: slice.sent.values().sum(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            here: self.here + other.here,
+            all: self.all + other.all,
+        }
+    }
+}
+
+/// The last so many requests, by whole seconds, and the second they begin with; none where there are fewer.
+fn last_of(sent: &[Sent], needed: u64) -> Option<(Sent, usize)> {
+    let mut last = Sent::default();
+    for (index, second) in sent.iter().enumerate().rev() {
+        last = last.and(*second);
+        if last.all >= needed {
+            return Some((last, index));
+        }
+    }
+    None
+}
+
+/// The share of a Region before a fault, and of how many requests.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    share: f64,
+    of: u64,
+}
+
+impl Former {
+    /// By how much the share among so many requests may be smaller by chance, since both it and the former share are
+    /// those of samples.
+    fn chance(&self, all: u64) -> f64 {
+        let samples = 1.0 / all.max(1) as f64 + 1.0 / self.of.max(1) as f64;
+        CHANCE * (self.share * (1.0 - self.share) * samples).sqrt()
+    }
+
+    /// Whether so many requests can tell a Region that has its users back from one that has not.
+    fn tells(&self, all: u64) -> bool {
+        self.chance(all) <= self.share / 2.0
+    }
+
+    fn is_met(&self, sent: Sent) -> bool {
+        sent.all == 0 || sent.here as f64 / sent.all as f64 >= self.share * BACK - self.chance(sent.all)
+    }
+
+    /// The first second from which on the Region has its users back: in each later second, and in all up to each of them,
+    /// which tell more finely.
+    fn back_from(&self, sent: &[Sent]) -> Option<usize> {
+        let away = sent.iter().rposition(|second| !self.is_met(*second));
+        let first = away.map_or(0, |away| away + 1);
+        (first..sent.len()).find(|from| {
+            let mut since = Sent::default();
+            sent[*from..].iter().all(|second| {
+                since = since.and(*second);
+                self.is_met(since)
+            })
+        })
+    }
 }
 
 /// The curve of every fault that made a Region's users leave.

@@ -23,6 +23,9 @@ const UNANSWERED_MAX: f64 = 300.0;
 /// Cloud seconds from being in service to the first request: a pass of the load balancer's health check and a poll.
 const FIRST_REQUESTS: f64 = 120.0;
 
+/// What the cause of a launch says that is tried again: the alarm that the first try answered need not be named any more.
+const FILLS_A_GAP: &str = "a difference between desired and actual capacity";
+
 /// One decision with real seconds since t0.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Decision {
@@ -30,6 +33,8 @@ pub(super) struct Decision {
     pub group: String,
     pub instances: Vec<String>,
     pub unserved: usize,
+    /// No launch of it came to anything: it adds no instance, and so answers no breach.
+    pub failed: bool,
     /// Instances that a fault of ours killed before they served.
     pub killed: usize,
     pub breach: Option<f64>,
@@ -72,10 +77,18 @@ impl Decision {
 
 struct Launch<'a> {
     start: f64,
+    /// An alarm of target tracking caused it; any other one fills what a failed launch left open.
+    by_alarm: bool,
     ended: Option<f64>,
     cause: &'a str,
     status: &'a str,
     instance: Option<&'a str>,
+}
+
+impl Launch<'_> {
+    fn came_to_nothing(&self) -> bool {
+        matches!(self.status, "Failed" | "Cancelled")
+    }
 }
 
 /// Every decision of target tracking to add instances, in order of time.
@@ -94,9 +107,11 @@ pub(super) fn decisions(timeline: &Timeline<'_>) -> Vec<Decision> {
         else {
             continue;
         };
-        if description.starts_with("Launching") && cause.contains("TargetTracking") && cause.contains("AlarmHigh") {
+        let by_alarm = cause.contains("TargetTracking") && cause.contains("AlarmHigh");
+        if description.starts_with("Launching") && (by_alarm || cause.contains(FILLS_A_GAP)) {
             let launch = Launch {
                 start: at,
+                by_alarm,
                 ended: ended.map(|ended| ended.as_secs_f64()),
                 cause,
                 status,
@@ -116,19 +131,7 @@ pub(super) fn decisions(timeline: &Timeline<'_>) -> Vec<Decision> {
 }
 
 fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches: &[Launch<'_>]) -> Vec<Decision> {
-    let near = SAME_DECISION / timeline.pace();
-    let mut waves: Vec<Vec<&Launch<'_>>> = Vec::new();
-    for launch in launches {
-        match waves.last_mut() {
-            Some(wave)
-                if launch.start - wave[0].start <= near
-                    || first_sentence(launch.cause) == first_sentence(wave[0].cause) =>
-            {
-                wave.push(launch);
-            }
-            _ => waves.push(vec![launch]),
-        }
-    }
+    let waves = waves(timeline, region, group, launches);
     let killed: BTreeSet<&str> = timeline
         .faults
         .iter()
@@ -147,6 +150,44 @@ fn group_decisions(timeline: &Timeline<'_>, region: &str, group: &str, launches:
     decisions
 }
 
+/// Launches of one decision together.
+fn waves<'l, 'a>(
+    timeline: &Timeline<'_>,
+    region: &str,
+    group: &str,
+    launches: &'l [Launch<'a>],
+) -> Vec<Vec<&'l Launch<'a>>> {
+    let near = SAME_DECISION / timeline.pace();
+    let spans = over(timeline, region, group);
+    let mut waves: Vec<Vec<&Launch<'_>>> = Vec::new();
+    for launch in launches {
+        match waves.last_mut() {
+            Some(wave)
+                if launch.by_alarm
+                    && (launch.start - wave[0].start <= near
+                        || first_sentence(launch.cause) == first_sentence(wave[0].cause)) =>
+            {
+                wave.push(launch);
+            }
+            Some(wave) if repeats(timeline, wave, launch, &spans) => wave.push(launch),
+            _ if launch.by_alarm => waves.push(vec![launch]),
+            _ => {}
+        }
+    }
+    waves
+}
+
+/// Whether a launch is to bring what the first ones of a wave failed to: it is tried again, or the same breach caused it.
+fn repeats(timeline: &Timeline<'_>, wave: &[&Launch<'_>], launch: &Launch<'_>, spans: &[(f64, f64)]) -> bool {
+    let lasts = UNANSWERED_MAX / timeline.pace();
+    let same_breach = || {
+        let mut spans = spans.iter();
+        spans.any(|(begin, end)| *begin <= wave[0].start && launch.start <= end + lasts)
+    };
+    let failed = wave.iter().take_while(|launch| launch.status == "Failed").count();
+    wave.len() < 2 * failed && (!launch.by_alarm || same_breach())
+}
+
 /// What a wave of launches brought. An instance killed by a fault of ours before it served proves nothing either way.
 fn decision(
     timeline: &Timeline<'_>,
@@ -158,9 +199,11 @@ fn decision(
     let activity = wave[0].start;
     let launched: Vec<(&Launch<'_>, Option<f64>)> = wave
         .iter()
-        .filter(|launch| !matches!(launch.status, "Failed" | "Cancelled"))
+        .filter(|launch| !launch.came_to_nothing())
         .map(|launch| (*launch, launch.instance.and_then(|id| served_at(timeline, id))))
         .collect();
+    // What was only cancelled was no longer wanted.
+    let failed = launched.is_empty() && wave.iter().any(|launch| launch.status == "Failed");
     let is_killed = |launch: &Launch<'_>| launch.instance.is_some_and(|id| killed.contains(id));
     let (dead, counted): (Vec<_>, Vec<_>) = launched
         .iter()
@@ -179,10 +222,15 @@ fn decision(
             .iter()
             .filter_map(|(launch, _)| launch.instance.map(str::to_owned))
             .collect(),
-        unserved: counted
-            .iter()
-            .filter(|(launch, _)| is_missing(timeline, region, launch))
-            .count(),
+        unserved: if failed {
+            wave.len()
+        } else {
+            counted
+                .iter()
+                .filter(|(launch, _)| is_missing(timeline, region, launch))
+                .count()
+        },
+        failed,
         killed: dead.len(),
         activity,
         in_service: if serving.is_empty() {
@@ -471,19 +519,23 @@ fn unanswered(
     to: f64,
 ) -> Option<String> {
     let limit = UNANSWERED_MAX / timeline.pace();
+    let decided = |(begin, end): (f64, f64)| {
+        let near = (begin - limit)..=(end + limit);
+        let here = decisions.iter().filter(move |decision| decision.region == region);
+        here.filter(move |decision| near.contains(&decision.activity))
+    };
     over(timeline, region, group)
         .into_iter()
         .map(|(begin, end)| (begin.max(from), end.min(to)))
-        .find(|(begin, end)| {
-            end - begin >= limit
-                && !decisions.iter().any(|decision| {
-                    decision.region == region && (begin - limit..=end + limit).contains(&decision.activity)
-                })
-        })
-        .map(|(begin, end)| {
+        .find(|span| span.1 - span.0 >= limit && decided(*span).all(|decision| decision.failed))
+        .map(|span| {
+            let what = match decided(span).next() {
+                Some(_) => "every launch for it failed",
+                None => "nothing was launched for it",
+            };
             format!(
-                "{group} in {region} was over its CPU target for {} and nothing was launched for it",
-                format_duration(timeline.cloud(end - begin))
+                "{group} in {region} was over its CPU target for {} and {what}",
+                format_duration(timeline.cloud(span.1 - span.0))
             )
         })
 }

@@ -182,8 +182,8 @@ pub struct FaultFindings {
     pub self_heal: Option<Duration>,
     /// Failed requests started after the dead instances had left the target group.
     pub late_errors: Option<u64>,
-    /// Acknowledged writes lost around it; none without a ledger, and where nothing lost was seen but not all was read
-    /// back.
+    /// Acknowledged writes lost around it; none without a ledger, where none was acknowledged around it, and where nothing
+    /// lost was seen but not all was read back.
     pub lost_writes: Option<u64>,
     /// Acknowledged writes of the run that were not read back: any of them may be lost.
     pub unread_writes: u64,
