@@ -152,6 +152,8 @@ fn what_a_later_fault_found_failing_stays_with_the_one_before() {
     let fixture = two_faults(vec![of_orders(Measure::Recovery, 360)], fate);
     let verdict = fixture.first();
     assert_eq!(verdict.outcome, Outcome::Missed, "{verdict:?}");
+    // Of several faults it is told which one brought it.
+    assert!(verdict.why.ends_with("[0] ec2.terminate)"), "{}", verdict.why);
 }
 
 #[test]

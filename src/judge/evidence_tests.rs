@@ -354,14 +354,48 @@ fn what_fills_a_gap_that_no_failed_launch_left_is_no_scale_out() {
     assert_eq!(judged.scale_outs[0].instances, ["i-a"]);
 }
 
-/// A group without a load balancer loses an instance, and has another one at 26 s.
-fn unbalanced(seen_serving: bool) -> Fixture {
+/// A group loses an instance, and nobody is sent to its Region.
+fn unvisited() -> Fixture {
+    let mut fixture = losing_one();
+    for slice in &mut fixture.recording.slices {
+        slice.served.clear();
+        slice.sent = BTreeMap::from([(WEST.to_owned(), 100)]);
+    }
+    fixture.poll(19.0, 3, &["i-1", "i-2", "i-3"], &["i-1", "i-2", "i-3"]);
+    fixture.poll(21.0, 2, &["i-2", "i-3"], &["i-2", "i-3"]);
+    fixture
+}
+
+#[test]
+fn a_group_that_nobody_is_sent_to_heals_by_its_health_and_has_no_late_errors() {
+    let outcomes = |fixture: &Fixture| -> Vec<Outcome> {
+        let verdict = judge(&fixture.plan, &fixture.recording);
+        verdict.objectives.iter().map(|one| one.outcome).collect()
+    };
+    let mut healed = unvisited();
+    healed.poll(26.0, 3, &["i-2", "i-3", "i-9"], &["i-2", "i-3", "i-9"]);
+    assert_eq!(outcomes(&healed), [Outcome::Met, Outcome::Inconclusive]);
+    assert_eq!(outcomes(&unvisited()), [Outcome::Missed, Outcome::Inconclusive]);
+    // Where users are sent there, the new one must be seen to serve.
+    for slice in &mut healed.recording.slices {
+        slice.sent.insert(EAST.to_owned(), 100);
+    }
+    assert_eq!(outcomes(&healed), [Outcome::Missed, Outcome::Met]);
+}
+
+/// A fault that takes an instance, with what is asked of its group.
+fn losing_one() -> Fixture {
     let of = |measure, limit| objective("x", measure, Some("web"), limit, under_test());
     let objectives = vec![
         of(Measure::SelfHeal, limit(300)),
         of(Measure::LateErrors, Limit::Count(0)),
     ];
-    let mut fixture = Fixture::new(Fault::Ec2Terminate { share: 0.34 }, "web", objectives, well);
+    Fixture::new(Fault::Ec2Terminate { share: 0.34 }, "web", objectives, well)
+}
+
+/// A group without a load balancer loses an instance.
+fn unbalanced(seen_serving: bool) -> Fixture {
+    let mut fixture = losing_one();
     for region in fixture.plan.target.inventory.regions.values_mut() {
         region.groups.values_mut().for_each(|group| group.target_groups.clear());
     }

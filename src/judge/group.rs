@@ -73,6 +73,14 @@ fn is_balanced(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> bool {
     group.is_none_or(|group| !group.target_groups.is_empty())
 }
 
+/// Whether anybody was sent to the fault's Region in a span, as far as it is known where users are sent.
+fn is_sent_to(timeline: &Timeline<'_>, fault: &FaultTimes<'_>, from: f64, to: f64) -> bool {
+    let within = |second: u64| second as f64 + 1.0 > from && (second as f64) < to;
+    let slices = timeline.recording.slices.iter().filter(|slice| within(slice.second));
+    let mut sent = slices.filter_map(|slice| slice.sent.get(&fault.plan.region));
+    timeline.plan.target.edge.is_empty() || sent.any(|count| *count > 0)
+}
+
 /// Whether any of these instances was seen to serve.
 fn served(timeline: &Timeline<'_>, instances: &[String]) -> bool {
     let mut all = timeline.recording.slices.iter().flat_map(|slice| slice.served.keys());
@@ -143,7 +151,8 @@ pub(super) fn self_heal(timeline: &Timeline<'_>, fault: &FaultTimes<'_>) -> Find
     let needed = need.replacements(poll);
     let serving = replacements(timeline, fault, injected, &polls, poll.at.max(window.end));
     // Of instances that nobody asks, no request tells.
-    let asked = is_balanced(timeline, fault) || served(timeline, last_before.members);
+    let routed = is_balanced(timeline, fault) && is_sent_to(timeline, fault, injected, window.end);
+    let asked = routed || served(timeline, last_before.members);
     let served = match needed.checked_sub(1).filter(|_| asked) {
         None => injected,
         Some(last) => match serving.get(last) {
@@ -304,6 +313,9 @@ pub(super) fn late_errors(
         .sum();
     if attempts < disturbance::ATTEMPTS_MIN {
         return unknown("too few requests started after the dead instances had left");
+    }
+    if !is_sent_to(timeline, fault, left, end) {
+        return unknown("no request went to the group's Region after the dead instances had left");
     }
     let failed = steps
         .iter()

@@ -37,6 +37,18 @@ pub(super) enum Finding {
 }
 
 impl Finding {
+    /// The same, with what it was found of.
+    fn of(mut self, what: &str) -> Self {
+        let (Finding::Reached(_, why)
+        | Finding::Between { why, .. }
+        | Finding::AtLeast(_, why, _)
+        | Finding::Pending { why, .. }
+        | Finding::Never(why)
+        | Finding::Unknown(why)) = &mut self;
+        *why = format!("{why} ({what})");
+        self
+    }
+
     /// The duration, where one was reached.
     pub(super) fn reached(&self) -> Option<Duration> {
         match self {
@@ -82,19 +94,19 @@ pub(super) fn evaluate(timeline: &Timeline<'_>, objective: &Objective, decisions
     {
         verdict.outcome = Outcome::Inconclusive;
         verdict.why = format!("the measurement is spoilt: {why}");
-    } else if could_change(&verdict, objective)
-        && let Some(why) = cut_short(timeline, &objective.scope)
-    {
-        verdict.outcome = Outcome::Inconclusive;
-        verdict.why = format!("{}, but {why}", verdict.why);
     }
-    let another = [
-        unplanned(timeline, objective),
-        overstay::overstayed(timeline, objective, &verdict, decisions),
-    ];
-    for why in another.into_iter().flatten() {
+    // A spoilt one cannot change any more.
+    let cut_short = could_change(&verdict, objective)
+        .then(|| cut_short(timeline, &objective.scope))
+        .flatten();
+    let overstayed = overstay::overstayed(timeline, objective, &verdict, decisions);
+    // Of a fault that stays until the end, that it was to be reverted says more.
+    let cut_short = cut_short.filter(|_| overstayed.is_none() || timeline.cut());
+    let doubts = [cut_short, unplanned(timeline, objective), overstayed];
+    let doubts: Vec<String> = doubts.into_iter().flatten().collect();
+    if !doubts.is_empty() {
         verdict.outcome = Outcome::Inconclusive;
-        verdict.why = format!("{}, but {why}", verdict.why);
+        verdict.why = format!("{}, but {}", verdict.why, doubts.join(", and "));
     }
     verdict
 }
@@ -202,9 +214,17 @@ fn covered<'t, 'a>(
 
 /// What each of these faults brought; one without proof brought nothing that can be believed.
 fn of_faults(faults: Vec<&FaultTimes<'_>>, measure: &dyn Fn(&FaultTimes<'_>) -> Vec<Finding>) -> Vec<Finding> {
-    let of_fault = |fault: &FaultTimes<'_>| match fault.unproven() {
-        Some(why) => vec![Finding::Unknown(why)],
-        None => measure(fault),
+    let several = faults.len() > 1;
+    let of_fault = |fault: &FaultTimes<'_>| {
+        let found = match fault.unproven() {
+            Some(why) => vec![Finding::Unknown(why)],
+            None => measure(fault),
+        };
+        let named = |finding: Finding| match several {
+            true => finding.of(&format!("{} {}", fault.id, fault.plan.fault.name())),
+            false => finding,
+        };
+        found.into_iter().map(named).collect::<Vec<_>>()
     };
     let found: Vec<Finding> = faults.into_iter().flat_map(of_fault).collect();
     if found.is_empty() {
