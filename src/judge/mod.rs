@@ -134,7 +134,7 @@ fn sentence(
                     format!(
                         "{} (measured {}: {})",
                         objective.objective,
-                        format_value(value),
+                        format_beside(value, &objective.limit),
                         objective.why
                     )
                 }

@@ -352,6 +352,21 @@ pub fn format_value(value: &Value) -> String {
     }
 }
 
+/// The same, with digits enough to tell it from a limit that it just misses or meets.
+#[must_use]
+pub fn format_beside(value: &Value, limit: &Limit) -> String {
+    let short = format_value(value);
+    if value == limit || short != format_value(limit) {
+        return short;
+    }
+    match value {
+        Limit::Duration(duration) => format!("{:.6}s", duration.as_secs_f64()),
+        Limit::Share(share) => format!("{:.4}%", share * 100.0),
+        Limit::Rate(rate) => format!("{rate:.3}/s"),
+        Limit::Count(_) => short,
+    }
+}
+
 /// Writes a share in percent, with more digits the smaller it is.
 #[must_use]
 pub fn format_share(share: f64) -> String {
@@ -376,6 +391,21 @@ mod tests {
         let rates = [(0.5, "0.5/s"), (2.4, "2.4/s"), (4_499.6, "4,500/s")];
         for (rate, written) in rates {
             assert_eq!(format_value(&Limit::Rate(rate)), written);
+        }
+    }
+
+    #[test]
+    fn what_just_misses_its_limit_is_not_rounded_to_it() {
+        let ms = |ms| Limit::Duration(Duration::from_micros(ms));
+        for (value, limit, written) in [
+            (Limit::Rate(298.5), Limit::Rate(299.0), "298.500/s"),
+            (Limit::Rate(299.0), Limit::Rate(299.0), "299/s"),
+            (Limit::Rate(200.0), Limit::Rate(299.0), "200/s"),
+            (Limit::Share(0.99996), Limit::Share(1.0), "99.9960%"),
+            (ms(90_000_200), ms(90_000_000), "90.000200s"),
+            (Limit::Count(3), Limit::Count(0), "3"),
+        ] {
+            assert_eq!(format_beside(&value, &limit), written);
         }
     }
 }

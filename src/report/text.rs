@@ -1,7 +1,7 @@
 //! How values read to a person; the same words on the terminal and on the page.
 
 use super::Report;
-use crate::judge::{FaultFindings, Honesty, ObjectiveVerdict, Outcome, format_share, format_value};
+use crate::judge::{FaultFindings, Honesty, ObjectiveVerdict, Outcome, format_beside, format_share};
 use crate::recording::{Ended, FailureKind};
 use crate::units::{format_count, format_duration};
 
@@ -27,8 +27,8 @@ pub(super) fn failure(kind: FailureKind) -> &'static str {
 
 pub(super) fn measured(objective: &ObjectiveVerdict) -> String {
     match (&objective.measured, objective.at_least) {
-        (Some(of), true) => format!("over {}", format_value(of)),
-        (Some(of), false) => format_value(of),
+        (Some(of), true) => format!("over {}", format_beside(of, &objective.limit)),
+        (Some(of), false) => format_beside(of, &objective.limit),
         (None, _) => "–".to_owned(),
     }
 }

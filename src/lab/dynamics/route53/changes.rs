@@ -24,16 +24,18 @@ pub fn change_records(
     zone_id: &str,
     changes: &[(ChangeAction, RecordSet)],
 ) -> Result<DnsChange, AwsError> {
-    let now = lab.now();
     let delay = lab.draw_duration(lab.config.propagation).as_secs_f64();
     let id = format!("C{}", lab.random_text(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", 20));
     let mut world = lab.world();
+    let now = lab.now();
     let route53 = &mut world.route53;
     let zone = route53
         .zones
         .get_mut(zone_id)
         .ok_or_else(|| AwsError::not_found("NoSuchHostedZone", format!("No hosted zone found with ID: {zone_id}")))?;
     zone.records = applied(&zone.records, &zone.name, changes)?;
+    zone.batches.0 += 1;
+    let (batch, records) = (zone.batches.0, zone.records.clone());
     // Changes to a zone reach the servers in the order they were made.
     let earlier = route53
         .changes
@@ -47,21 +49,13 @@ pub fn change_records(
         submitted_at: now,
         in_sync_at,
     };
-    let records = zone.records.clone();
     route53.changes.insert(id, change.clone());
     drop(world);
     let (lab, zone_id) = (lab.clone(), zone_id.to_owned());
     tokio::spawn(async move {
         sleep_until(&lab, in_sync_at).await;
-        let mut world = lab.world();
-        let newest = world
-            .route53
-            .changes
-            .values()
-            .filter(|c| c.zone_id == zone_id && c.in_sync_at <= in_sync_at);
-        let is_newest = newest.map(|c| c.submitted_at).fold(f64::MIN, f64::max) <= now;
-        if let Some(zone) = world.route53.zones.get_mut(&zone_id).filter(|_| is_newest) {
-            zone.served = records;
+        if let Some(zone) = lab.world().route53.zones.get_mut(&zone_id) {
+            zone.serve(batch, records);
         }
     });
     Ok(change)
@@ -136,7 +130,7 @@ fn absolute(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lab::world::Routing;
+    use crate::lab::world::{HostedZone, Routing, Tags};
 
     fn record(name: &str, value: &str) -> RecordSet {
         RecordSet {
@@ -149,6 +143,24 @@ mod tests {
             alias: None,
             health_check_id: None,
         }
+    }
+
+    #[test]
+    fn a_batch_that_reaches_the_servers_after_a_later_one_changes_nothing() {
+        let of = |value: &str| vec![record("a.example.com.", value)];
+        let mut zone = HostedZone {
+            id: "Z1".into(),
+            name: "example.com.".into(),
+            records: of("127.0.0.3"),
+            served: of("127.0.0.1"),
+            batches: (2, 0),
+            tags: Tags::new(),
+        };
+        zone.serve(2, of("127.0.0.3"));
+        zone.serve(1, of("127.0.0.2"));
+        assert_eq!(zone.served, of("127.0.0.3"));
+        zone.serve(3, of("127.0.0.4"));
+        assert_eq!(zone.served, of("127.0.0.4"));
     }
 
     #[test]
