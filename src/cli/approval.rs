@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use crate::cli::args::ProfileArguments;
 use crate::cli::exit::Failure;
-use crate::cli::{out, state, target};
+use crate::cli::{out, state, typed};
 use crate::plan::{self, Approval, Plan};
 
 /// The folder of plans that were shown.
@@ -54,7 +54,7 @@ pub(super) fn demand(
     if !plan.has_faults() {
         return Ok(());
     }
-    let see = format!("tenfold plan {}", target::words(arguments));
+    let see = format!("tenfold plan {}", typed::words(arguments));
     let account = plan.target.account.as_deref().unwrap_or("of the target");
     let approval = plan.approval();
     match given {

@@ -141,7 +141,7 @@ async fn look(
             // A lab that did not start is nowhere.
             if target::is_elsewhere(config, arguments) {
                 clock(&mut findings, &plan).await;
-                with_what_is_here(&mut findings, &plan);
+                of_this_process(&mut findings, &plan);
                 from_here(&mut findings, &plan).await;
             }
             return Ok(findings);
@@ -157,7 +157,7 @@ async fn look(
             if plan.has_faults() && !target.is_own_lab() {
                 other_runs(&mut findings, &target, &plan).await;
             }
-            with_what_is_here(&mut findings, &plan);
+            of_this_process(&mut findings, &plan);
             from_here(&mut findings, &plan).await;
             Ok(findings)
         }
@@ -421,7 +421,7 @@ async fn from_here(findings: &mut Findings, plan: &Plan) {
 }
 
 /// What a run takes from this process: variables of its environment, and addresses to send from.
-fn with_what_is_here(findings: &mut Findings, plan: &Plan) {
+fn of_this_process(findings: &mut Findings, plan: &Plan) {
     let filled = plan.clone().with_environment(|name| std::env::var(name).ok());
     let lacking = [
         ("environment", filled.map(|_| ()).map_err(Failure::usage)),

@@ -39,6 +39,7 @@ const RATE_MAX: f64 = 100_000_000.0;
 /// Puts load on one URL.
 pub(super) async fn load(arguments: LoadArguments) -> Result<Exit, Failure> {
     let plan = Arc::new(plan(&arguments)?);
+    warn_of_templates(&arguments);
     let mut hlog = arguments.hlog.as_deref().map(create).transpose()?;
     let (control, orders) = control::control();
     let listening = arguments.control.as_deref().map(|dir| listen(dir, control.clone()));
@@ -116,7 +117,6 @@ fn plan(arguments: &LoadArguments) -> Result<Plan, Failure> {
         (None, _) => CONNECTIONS,
     };
     let headers = arguments.header.iter().map(|header| split_header(header));
-    warn_of_templates(arguments);
     let plan = AdHoc {
         scheme,
         tls: TlsSettings {

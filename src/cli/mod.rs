@@ -35,6 +35,7 @@ mod signals;
 mod state;
 mod steady;
 mod target;
+mod typed;
 mod watchdog;
 
 use std::process::ExitCode;

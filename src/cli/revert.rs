@@ -57,11 +57,11 @@ async fn revert_run(run_dir: &Path) -> Result<Exit, Failure> {
         printed = printed.and(out::line(&format!("reverted: {done}")));
     }
     out::tell_left(&summary.failed, plan.target.endpoint.as_deref());
-    if summary.failed.is_empty() && summary.unreadable > 0 {
-        out::tell_unreadable(summary.unreadable);
-        return Ok(Exit::Unreverted);
-    }
     if summary.failed.is_empty() {
+        if summary.unreadable > 0 {
+            out::tell_unreadable(summary.unreadable);
+            return Ok(Exit::Unreverted);
+        }
         printed?;
         match &alive {
             None => out::line("nothing of this run is in the world")?,

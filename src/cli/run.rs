@@ -235,6 +235,9 @@ fn tell_gone(how: &str, reverts: &RevertSummary) {
 
 /// Tells what is left, and what to do about it; a lab of the run's own ends with it, and what is left in it too.
 fn tell_unreverted(reverts: &RevertSummary, plan: &Plan, run_dir: &RunDir, is_own_lab: bool) {
+    if reverts.failed.is_empty() {
+        return;
+    }
     let endpoint = plan.target.endpoint.as_deref().filter(|_| !is_own_lab);
     out::tell_left(&reverts.failed, endpoint);
     let hint = match is_own_lab {
@@ -243,7 +246,5 @@ fn tell_unreverted(reverts: &RevertSummary, plan: &Plan, run_dir: &RunDir, is_ow
         }
         false => format!("undo it with: tenfold revert {}", run_dir.path().display()),
     };
-    if !reverts.failed.is_empty() {
-        out::tell(&format!("hint: {hint}"));
-    }
+    out::tell(&format!("hint: {hint}"));
 }

@@ -39,10 +39,6 @@ fn nobody_who_came_when_the_fault_was_gone_can_say_that_it_was_not_felt() {
         let objectives = vec![of_orders(Measure::Recovery, 120), of_orders(Measure::Outage, 120)];
         Fixture::new(Fault::NetworkDenyRegion, "dns", objectives, well)
     };
-    let outcomes = |fixture: &Fixture| -> Vec<Outcome> {
-        let verdict = judge(&fixture.plan, &fixture.recording);
-        verdict.objectives.iter().map(|one| one.outcome).collect()
-    };
     assert_eq!(outcomes(&blackout()), [Outcome::Met, Outcome::Met]);
     let mut silent = blackout();
     silence(&mut silent, 1, INJECTED, INJECTED + 15.2);
@@ -249,18 +245,12 @@ fn one_request_does_not_show_that_users_are_back() {
 
 /// A group over its CPU target from 10 s on, for so long.
 fn hot(until: f64) -> Fixture {
-    let objectives = vec![objective(
-        "scale_out(web)",
-        Measure::ScaleOut,
-        Some("web"),
-        limit(360),
-        Scope::Run,
-    )];
-    let mut fixture = Fixture::new(Fault::Ec2Terminate { share: 0.34 }, "web", objectives, well);
-    fixture.cpu(2.0, 8.0, 30.0);
-    fixture.cpu(10.0, until, 80.0);
-    fixture.cpu(until + 2.0, 58.0, 40.0);
-    fixture
+    busy_until(until, 80.0)
+}
+
+fn outcomes(fixture: &Fixture) -> Vec<Outcome> {
+    let verdict = judge(&fixture.plan, &fixture.recording);
+    verdict.objectives.iter().map(|one| one.outcome).collect()
 }
 
 /// The last launch came to nothing.
@@ -368,10 +358,6 @@ fn unvisited() -> Fixture {
 
 #[test]
 fn a_group_that_nobody_is_sent_to_heals_by_its_health_and_has_no_late_errors() {
-    let outcomes = |fixture: &Fixture| -> Vec<Outcome> {
-        let verdict = judge(&fixture.plan, &fixture.recording);
-        verdict.objectives.iter().map(|one| one.outcome).collect()
-    };
     let mut healed = unvisited();
     healed.poll(26.0, 3, &["i-2", "i-3", "i-9"], &["i-2", "i-3", "i-9"]);
     assert_eq!(outcomes(&healed), [Outcome::Met, Outcome::Inconclusive]);
@@ -413,10 +399,6 @@ fn unbalanced(seen_serving: bool) -> Fixture {
 
 #[test]
 fn a_group_without_a_load_balancer_heals_by_what_it_says_itself() {
-    let outcomes = |fixture: &Fixture| -> Vec<Outcome> {
-        let verdict = judge(&fixture.plan, &fixture.recording);
-        verdict.objectives.iter().map(|one| one.outcome).collect()
-    };
     let mut healed = unbalanced(false);
     healed.poll(26.0, 3, &["i-2", "i-3", "i-9"], &[]);
     assert_eq!(outcomes(&healed), [Outcome::Met, Outcome::Inconclusive]);

@@ -560,3 +560,19 @@ fn recording(plan: &Plan, fate: Fate) -> Recording {
         dropped: BTreeMap::new(),
     }
 }
+
+/// A group at so much CPU, percent, from 10 s until an instant, that is to be large enough within six minutes.
+pub(crate) fn busy_until(until: f64, cpu: f64) -> Fixture {
+    let objectives = vec![objective(
+        "scale_out(web)",
+        Measure::ScaleOut,
+        Some("web"),
+        Limit::Duration(secs(360.0)),
+        Scope::Run,
+    )];
+    let mut fixture = Fixture::new(Fault::Ec2Terminate { share: 0.34 }, "web", objectives, well);
+    fixture.cpu(2.0, 8.0, 30.0);
+    fixture.cpu(10.0, until, cpu);
+    fixture.cpu(until + 2.0, 58.0, 40.0);
+    fixture
+}

@@ -721,8 +721,10 @@ pub struct HostedZone {
     pub records: Vec<RecordSet>,
     /// Record sets as the DNS servers know them; follows `records` within 60 s of a change.
     pub served: Vec<RecordSet>,
-    /// Batches of changes that were made, and how many of them the DNS servers know.
-    pub batches: (u64, u64),
+    /// Batches of changes that were made.
+    pub batches_made: u64,
+    /// The last of them that the DNS servers know.
+    pub batch_served: u64,
     /// Tags.
     pub tags: Tags,
 }
@@ -731,9 +733,8 @@ impl HostedZone {
     /// The records after the batch of this number reach the DNS servers, unless those of a later one have: two that are
     /// due together may come in any order.
     pub(in crate::lab) fn serve(&mut self, batch: u64, records: Vec<RecordSet>) {
-        let (_, served) = &mut self.batches;
-        if batch > *served {
-            *served = batch;
+        if batch > self.batch_served {
+            self.batch_served = batch;
             self.served = records;
         }
     }

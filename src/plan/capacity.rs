@@ -190,8 +190,7 @@ fn under_way(plan: &Plan, load: &LoadPlan, level: f64, answers: Duration, passes
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Wait;
-    use crate::plan::{AdHoc, Amount, Flow, TlsSettings};
+    use crate::plan::{AdHoc, Amount, Flow, TlsSettings, Wait};
 
     /// Two shards' pool.
     fn pool(plan: &Plan) -> usize {

@@ -548,12 +548,11 @@ impl Director {
                     .schedule_us(self.clock.elapsed().as_micros() as u64);
                 self.stops.alarm(region, alarm, state, schedule_us / 1_000_000)
             }
-            Event::FaultStarted { fault, .. } => {
-                self.lasts_from(stamped.at, fault);
-                None
-            }
             _ => None,
         };
+        if let Event::FaultStarted { fault, .. } = &stamped.event {
+            self.lasts_from(stamped.at, fault);
+        }
         // Somebody else has ended a fault: AWS FIS by an alarm, say.
         let ended = matches!(stamped.event, Event::StopConditionMet { .. });
         self.record(stamped);

@@ -39,11 +39,9 @@ impl SliceBuffer {
         // Of a shard that was not waited for: nothing counted is lost.
         second.slice.second = second.slice.second.max(self.next);
         self.pending.entry(second.slice.second).or_default().push(second);
-        let (first, last) = self
-            .open
-            .iter()
-            .fold((u64::MAX, 0), |(first, last), open| (first.min(*open), last.max(*open)));
-        let whole_until = first.max(last.saturating_sub(BEHIND_MAX));
+        let (first, last) = (self.open.iter().min(), self.open.iter().max());
+        let waited_for = last.map_or(0, |last| last.saturating_sub(BEHIND_MAX));
+        let whole_until = first.map_or(0, |first| waited_for.max(*first));
         let rest = self.pending.split_off(&whole_until);
         let whole = std::mem::replace(&mut self.pending, rest);
         self.next = self.next.max(whole_until);

@@ -113,12 +113,16 @@ impl Watch {
     }
 
     fn observe(&mut self, slice: &Slice, schedule_second: u64) -> Option<Stop> {
-        let breached = self.breached(slice).filter(|_| self.is_active(schedule_second));
+        if !self.is_active(schedule_second) {
+            self.held = 0;
+            return None;
+        }
+        let breached = self.breached(slice);
         match breached {
-            Some(true) => self.held += 1,
+            Some(false) => self.held = 0,
             // Under a blackout everybody waits: it says neither that the condition holds nor that it does not.
-            None if self.held > 0 && self.is_active(schedule_second) => self.held += 1,
-            _ => self.held = 0,
+            None if self.held == 0 => {}
+            Some(true) | None => self.held += 1,
         }
         (breached == Some(true) && self.held >= self.needed).then(|| self.stop())
     }

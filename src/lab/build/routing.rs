@@ -60,7 +60,8 @@ pub(super) fn route53(lab: &Lab, world: &World) -> Route53 {
         tags: tags(&[("Name", &lab.config.zone), ("role", "dns")]),
         name: zone_name,
         served: records.clone(),
-        batches: (0, 0),
+        batches_made: 0,
+        batch_served: 0,
         records,
     };
     Route53 {

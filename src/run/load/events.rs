@@ -139,12 +139,7 @@ impl EventStream {
             EventsUntil::End if at_end => Some(self.left()),
             // A page of an error, or 204: no events to come (section 9.2.3).
             _ if at_end && !self.is_stream => Some(self.left()),
-            _ => at_end.then(|| {
-                Told::because(
-                    FailureKind::Reset,
-                    "the stream ended before what was waited for had come",
-                )
-            }),
+            _ => at_end.then(Told::ended_early),
         }
     }
 

@@ -78,6 +78,15 @@ impl Told {
         Self::because(FailureKind::Reset, of_close(heard))
     }
 
+    /// The stream ended before what its step waits for had come.
+    #[must_use]
+    pub fn ended_early() -> Self {
+        Self::because(
+            FailureKind::Reset,
+            "the stream ended before what was waited for had come",
+        )
+    }
+
     /// The connection broke, after some of the answer or before all of it.
     #[must_use]
     pub fn broke(error: &io::Error, heard: bool) -> Self {

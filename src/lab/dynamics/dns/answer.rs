@@ -367,7 +367,8 @@ mod tests {
             name: "example.com.".into(),
             records: served.clone(),
             served,
-            batches: (0, 0),
+            batches_made: 0,
+            batch_served: 0,
             tags: Tags::new(),
         };
         let regions = [("us-east-1", 0), ("eu-west-1", 1)].map(|(name, index)| (name.to_owned(), region(name, index)));

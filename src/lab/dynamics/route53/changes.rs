@@ -34,8 +34,8 @@ pub fn change_records(
         .get_mut(zone_id)
         .ok_or_else(|| AwsError::not_found("NoSuchHostedZone", format!("No hosted zone found with ID: {zone_id}")))?;
     zone.records = applied(&zone.records, &zone.name, changes)?;
-    zone.batches.0 += 1;
-    let (batch, records) = (zone.batches.0, zone.records.clone());
+    zone.batches_made += 1;
+    let (batch, records) = (zone.batches_made, zone.records.clone());
     // Changes to a zone reach the servers in the order they were made.
     let earlier = route53
         .changes
@@ -153,7 +153,8 @@ mod tests {
             name: "example.com.".into(),
             records: of("127.0.0.3"),
             served: of("127.0.0.1"),
-            batches: (2, 0),
+            batches_made: 2,
+            batch_served: 0,
             tags: Tags::new(),
         };
         zone.serve(2, of("127.0.0.3"));

@@ -186,10 +186,7 @@ impl<'c> Answer<'c> {
             Some(MessagesUntil::Messages(_) | MessagesUntil::For(_))
         );
         if code == OK && waits {
-            return Told::because(
-                FailureKind::Reset,
-                "the stream ended before what was waited for had come",
-            );
+            return Told::ended_early();
         }
         self.told(code, headers)
     }

@@ -53,8 +53,9 @@ impl Shard {
         self.passes.end(pass);
     }
 
-    /// A user thinks, and waits no less than `wait_us`, until its next pass. Who does not wait at all is due now, and needs no place in the wheel; it begins
-    /// after all answers of this turn, since requests sent in a row cost the kernel less than one after each answer.
+    /// A user thinks, and waits no less than `wait_us`, until its next pass. Who does not wait at all is due now, and needs
+    /// no place in the wheel; it begins after all answers of this turn, since requests sent in a row cost the kernel less
+    /// than one after each answer.
     #[inline]
     fn sleep(&mut self, load: u16, row: u32, think_us: u64, wait_us: u64, now_us: u64) {
         let awake_us = self.steering.awake_us(now_us);
